@@ -1,0 +1,53 @@
+"""Fill the settings of a host from all roles' specs, then observe the host in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, options_of, resolve, unknown
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+def load_specs(loader: Any) -> tuple[dict[str, Option], dict[str, Any]]:
+    """Options of all roles and their raw defaults (templates), by variable name."""
+    specs, defaults = {}, {}
+    for folder in sorted(ROLES.iterdir()):
+        spec = folder / "meta" / "argument_specs.yml"
+        if spec.is_file():
+            specs[folder.name] = loader.load_from_file(str(spec))
+        values = folder / "defaults" / "main.yml"
+        if values.is_file():
+            defaults.update(loader.load_from_file(str(values), trusted_as_template=True) or {})
+    return options_of(specs), defaults
+
+
+class ActionModule(ActionBase):
+    """The settings are resolved here, so that one spec types them for the plan and for the host alike."""
+
+    _supports_check_mode = True
+    _supports_diff = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        settings, findings = self._settings(task_vars)
+        if not findings:
+            result.update(self._execute_module("canvas.fleet.host_info", {"settings": settings}, task_vars=task_vars))
+        result.pop("invocation", None)
+        result["settings"] = settings
+        result["findings"] = [found.as_dict() for found in findings]
+        return result
+
+    def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+        options, defaults = load_specs(self._loader)
+        templar = self._templar.copy_with_new_env(available_variables={**defaults, **task_vars})
+        raw = {**defaults, **{name: task_vars[name] for name in options if name in task_vars}}
+        given = {name: templar.template(raw[name]) for name, option in options.items() if name in raw and not option.planned}
+        settings, findings = resolve(options, given)
+        roles = {option.role for option in options.values()}
+        return settings, findings + unknown(options, task_vars, roles)

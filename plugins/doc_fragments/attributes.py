@@ -1,0 +1,17 @@
+"""Documentation that the collection's modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and say what would change without changing it.
+  diff_mode:
+    description: Returns details on what has changed, or would change, in diff mode.
+  platform:
+    description: Where it runs.
+    platforms: posix
+"""

@@ -1,0 +1,88 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Thin shell over the rooms' observe()."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Observe everything that a later step needs to know, in one call
+version_added: 0.1.0
+author: canvas-fleet contributors (@canvas-fleet)
+description:
+  - Reads facts of the machine (system, memory, disks, GPUs) and what every room of canvas-fleet finds on it.
+  - Changes nothing. Big files are judged by size, modification time and inode against the record of an earlier hash.
+  - The action plugin of the same name fills in O(settings) from the variables of all roles, checked by their argument
+    specs; a host whose variables don't fit is not contacted, and the result says why.
+extends_documentation_fragment: [canvas.fleet.attributes]
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  platform:
+    platforms: posix
+options:
+  settings:
+    description: All variables of all roles for this host; normally filled in by the action plugin.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Observe the host
+  canvas.fleet.host_info:
+  register: seen
+"""
+
+RETURN = r"""
+observation:
+  description: RV(observation.facts) of the machine and RV(observation.rooms), what each room found.
+  returned: success
+  type: dict
+settings:
+  description: The settings that were used, typed; secrets are digests.
+  returned: always
+  type: dict
+findings:
+  description: What is wrong with the variables themselves.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    canvas_code,
+    conda_env,
+    dataset,
+    facts,
+    fleet_agent,
+    nvidia,
+    run_config,
+    training,
+    weights,
+)
+
+OBSERVERS = {
+    "fleet_agent": fleet_agent.observe,
+    "nvidia": nvidia.observe,
+    "conda_env": conda_env.observe,
+    "canvas_code": canvas_code.observe,
+    "dataset": dataset.observe,
+    "weights": weights.observe,
+    "run_config": run_config.observe,
+    "training": training.observe,
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={"settings": {"type": "dict", "default": {}}}, supports_check_mode=True)
+    settings = module.params["settings"]
+    rooms = {room: observe(settings) for room, observe in OBSERVERS.items()}
+    module.exit_json(changed=False, observation={"facts": facts.observe(settings), "rooms": rooms})
+
+
+if __name__ == "__main__":
+    main()
