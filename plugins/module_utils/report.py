@@ -1,0 +1,97 @@
+"""The plan and its findings as text. Rows are data; this is the only place where they become lines."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import SEVERITIES, Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostPlan, Plan
+
+WIDTH = 110
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Columns as wide as their widest cell; the last one is left ragged."""
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return [
+        (indent + "  ".join([cell.ljust(width) for cell, width in zip(row, widths)] + [row[-1]])).rstrip()
+        for row in rows
+    ]
+
+
+def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
+    """A row per room: host, room, what will happen, why. The host's name stands on the first row only."""
+    if not host.rooms:
+        return [(host.name, "–", "not observed", "see the findings")]
+    rows = []
+    for number, (name, room) in enumerate(host.rooms.items()):
+        state = "in sync" if room.in_sync else "will change"
+        why = room.summary if room.in_sync else "; ".join(room.reasons)
+        rows.append((host.name if number == 0 else "", name, state, textwrap.shorten(why, WIDTH, placeholder=" …")))
+    return rows
+
+
+def run_line(hosts: Sequence[HostPlan]) -> str:
+    shape = hosts[0].shape
+    return (
+        f"run {shape.run}: {shape.nnodes} host{'s' if shape.nnodes > 1 else ''} × {shape.nproc_per_node} processes"
+        f" = world size {shape.world_size} ({shape.num_replicate} × {shape.num_shard} shards),"
+        f" {shape.num_workers} workers each, {shape.row_groups} row groups, master {shape.master_addr}:{shape.master_port}"
+    )
+
+
+def finding_lines(found: Finding) -> list[str]:
+    """One finding: code and place, then found, expected, because, remedy."""
+    place = " ".join(part for part in (f"run {found.run}" if found.run else "", f"host {found.host}") if part.strip())
+    label = "accepted" if found.accepted else found.severity
+    lines = [f"{label:<8} {found.code:<24} {place}".rstrip()]
+    for name in ("found", "expected", "because", "remedy"):
+        text = getattr(found, name)
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12, break_long_words=False
+        )
+    return lines
+
+
+def counts(findings: Iterable[Finding]) -> str:
+    """"2 errors, 1 warning": accepted findings are counted apart."""
+    found = list(findings)
+    parts = []
+    for severity in SEVERITIES:
+        number = sum(1 for one in found if one.severity == severity and not one.accepted)
+        if number:
+            parts.append(f"{number} {severity}{'s' if number > 1 else ''}")
+    accepted = sum(1 for one in found if one.accepted)
+    if accepted:
+        parts.append(f"{accepted} accepted")
+    return ", ".join(parts) or "no findings"
+
+
+def summary_line(plan: Plan) -> str:
+    changes = {name: len(host.changes) for name, host in plan.hosts.items()}
+    todo = sum(1 for number in changes.values() if number)
+    refused = sorted({host.shape.run for host in plan.hosts.values() if host.refused})
+    line = (
+        f"{len(changes)} hosts, {len(plan.runs)} runs: {todo} to change ({sum(changes.values())} rooms),"
+        f" {len(changes) - todo} in sync; {counts(plan.findings)}"
+    )
+    if refused:
+        line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"
+    return line
+
+
+def plan_text(plan: Plan) -> str:
+    """The whole plan: findings first (errors at the end, next to the summary), rooms per run and host."""
+    lines: list[str] = []
+    for members in plan.runs.values():
+        hosts = [plan.hosts[name] for name in members]
+        lines += [run_line(hosts), *table([row for host in hosts for row in host_rows(host)]), ""]
+    for severity in reversed(SEVERITIES):
+        for found in plan.findings:
+            if found.severity == severity:
+                lines += [*finding_lines(found), ""]
+    lines.append(summary_line(plan))
+    return "\n".join(lines)
