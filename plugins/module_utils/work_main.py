@@ -24,10 +24,16 @@ Work = Callable[[dict[str, Any], Progress], dict[str, Any]]
 def worker(name: str) -> Work:
     """The worker's work(). The imports are written out, because Ansible packs only what it can read in the source."""
     if name == "fleet_agent":
-        from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent_work
-
-        return fleet_agent_work.work
-    raise FleetError(f"there is no worker named {name!r}", variable="worker")
+        from ansible_collections.canvas.fleet.plugins.module_utils.fleet_agent_work import work
+    elif name == "conda_env":
+        from ansible_collections.canvas.fleet.plugins.module_utils.conda_env_work import work
+    elif name == "dataset":
+        from ansible_collections.canvas.fleet.plugins.module_utils.dataset_work import work
+    elif name == "weights":
+        from ansible_collections.canvas.fleet.plugins.module_utils.weights_work import work
+    else:
+        raise FleetError(f"there is no worker named {name!r}", variable="worker")
+    return work
 
 
 def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
