@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, options_of, resolve, unknown
 
@@ -47,7 +46,9 @@ class ActionModule(ActionBase):
         options, defaults = load_specs(self._loader)
         templar = self._templar.copy_with_new_env(available_variables={**defaults, **task_vars})
         raw = {**defaults, **{name: task_vars[name] for name in options if name in task_vars}}
-        given = {name: templar.template(raw[name]) for name, option in options.items() if name in raw and not option.planned}
+        given = {
+            name: templar.template(raw[name]) for name, option in options.items() if name in raw and not option.planned
+        }
         settings, findings = resolve(options, given)
         roles = {option.role for option in options.values()}
         return settings, findings + unknown(options, task_vars, roles)

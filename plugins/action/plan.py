@@ -8,7 +8,6 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.canvas.fleet.plugins.module_utils import (
     canvas_code,
     conda_env,
@@ -64,7 +63,9 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
-        plan = make_plan(self._hosts(task_vars, args.get("group", "trainers"), args.get("seen", "__fleet_seen")), DECIDE)
+        plan = make_plan(
+            self._hosts(task_vars, args.get("group", "trainers"), args.get("seen", "__fleet_seen")), DECIDE
+        )
         self._show(plan, args.get("show", "plan"), args.get("format", "table"))
         return {**result, "changed": False, **plan.as_dict()}
 

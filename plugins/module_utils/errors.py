@@ -9,7 +9,9 @@ class FleetError(Exception):
     `found`, `expected` and `remedy` are sentences without a final stop; `variable` names the setting to change.
     """
 
-    def __init__(self, message: str, *, variable: str = "", found: str = "", expected: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, variable: str = "", found: str = "", expected: str = "", remedy: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.variable = variable

@@ -140,9 +140,7 @@ CATALOGUE: dict[str, Entry] = {
     "CODE_FOLDER_FOREIGN": Entry(
         "error", "the folder holds something else than the expected repository", "choose another canvas_code_checkout"
     ),
-    "REVISION_NOT_PINNED": Entry(
-        "warning", "a branch name means another thing tomorrow", "give the full commit id"
-    ),
+    "REVISION_NOT_PINNED": Entry("warning", "a branch name means another thing tomorrow", "give the full commit id"),
     # configuration of the run
     "YAML_DIALECT": Entry(
         "error",

@@ -37,7 +37,9 @@ def checkpoint_bytes(settings: Mapping[str, Any]) -> float:
     return parameters * (SAVED_MODEL * saves + SAVED_OPTIMIZER * states)
 
 
-def check(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+def check(
+    facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
+) -> list[Finding]:
     """Findings about the machine itself; pure."""
     return [
         *_system(facts),

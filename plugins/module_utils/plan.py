@@ -47,11 +47,21 @@ class HostPlan:
     shape: RunShape
     rooms: Mapping[str, RoomPlan]
     findings: tuple[Finding, ...]
-    refused: bool
+    refusal: str  # the errors of its run, by code and host; "" when the run may go on
+
+    @property
+    def refused(self) -> bool:
+        return bool(self.refusal)
 
     @property
     def changes(self) -> list[str]:
         return [room for room in ROOMS if room in self.rooms and not self.rooms[room].in_sync]
+
+    @property
+    def unready(self) -> str:
+        """Why the run can't be started here yet: rooms out of sync, the training's own aside; "" when ready."""
+        rooms = [room for room in self.changes if room != "training"]
+        return "; ".join(f"{room}: {', '.join(self.rooms[room].reasons)}" for room in rooms)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -68,6 +78,8 @@ class HostPlan:
             "changes": self.changes,
             "findings": [found.as_dict() for found in self.findings],
             "refused": self.refused,
+            "refusal": self.refusal,
+            "unready": self.unready,
         }
 
 
@@ -179,9 +191,9 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
             own += room.findings
         accept = host.settings.get("preflight_accept") or ()
         findings[host.name] = placed(own, host=host.name, run=host.run, accept=accept)
-    refused = any(found.refuses for own in findings.values() for found in own)
+    refusal = ", ".join(f"{found.code} on {found.host}" for own in findings.values() for found in own if found.refuses)
     return {
-        host.name: HostPlan(host.name, place[host.name], rooms[host.name], tuple(findings[host.name]), refused)
+        host.name: HostPlan(host.name, place[host.name], rooms[host.name], tuple(findings[host.name]), refusal)
         for host in members
     }
 

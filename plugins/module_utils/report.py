@@ -57,7 +57,7 @@ def finding_lines(found: Finding) -> list[str]:
 
 
 def counts(findings: Iterable[Finding]) -> str:
-    """"2 errors, 1 warning": accepted findings are counted apart."""
+    """ "2 errors, 1 warning": accepted findings are counted apart."""
     found = list(findings)
     parts = []
     for severity in SEVERITIES:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 
 # What only the plan knows enters the roles through defaults that name one of these; they are no settings of a user.

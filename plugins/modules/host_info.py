@@ -52,7 +52,6 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.canvas.fleet.plugins.module_utils import (
     canvas_code,
     conda_env,
