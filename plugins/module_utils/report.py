@@ -39,7 +39,8 @@ def run_line(hosts: Sequence[HostPlan]) -> str:
     return (
         f"run {shape.run}: {shape.nnodes} host{'s' if shape.nnodes > 1 else ''} × {shape.nproc_per_node} processes"
         f" = world size {shape.world_size} ({shape.num_replicate} × {shape.num_shard} shards),"
-        f" {shape.num_workers} workers each, {shape.row_groups} row groups, master {shape.master_addr}:{shape.master_port}"
+        f" {shape.num_workers} workers each, {shape.row_groups} row groups,"
+        f" master {shape.master_addr}:{shape.master_port}"
     )
 
 

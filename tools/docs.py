@@ -1,0 +1,84 @@
+"""Write docs/variables.md from the argument specs and docs/findings.md from the catalogue; `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "collections"))
+
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE, SEVERITIES  # noqa: E402
+
+MADE = "<!-- Made by `make docs`; edit the source instead: {source}. -->\n"
+
+
+def prose(text: str | list[str]) -> str:
+    joined = " ".join(text) if isinstance(text, list) else text
+    return " ".join(joined.split()).replace("|", "\\|")
+
+
+def shown(value: Any) -> str:
+    """A default as it would be written in YAML, on one line; long lists by their length."""
+    if isinstance(value, (list, dict)) and len(str(value)) > 60:
+        return f"{len(value)} entries, see the role's defaults"
+    if value is None:
+        return "required"
+    if value == "":
+        return "empty"
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000).replace("\n...", "").strip()
+    return f"`{text}`"
+
+
+def variables() -> str:
+    lines = ["# Variables", "", MADE.format(source="roles/*/meta/argument_specs.yml")]
+    for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
+        spec = yaml.safe_load(path.read_text())["argument_specs"]["main"]
+        lines += [f"## {path.parts[-3]}", "", prose(spec.get("description", spec["short_description"])), ""]
+        lines += ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
+        for name, option in spec.get("options", {}).items():
+            kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
+            if "choices" in option:
+                kind += ": " + ", ".join(str(choice) for choice in option["choices"])
+            secret = " **Secret.**" if option.get("no_log") else ""
+            lines.append(f"| `{name}` | {kind} | {shown(option.get('default'))} | {prose(option['description'])}{secret} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def findings() -> str:
+    lines = ["# Findings", "", MADE.format(source="plugins/module_utils/findings.py")]
+    lines += [
+        "An error refuses its own run; the other runs go on. `preflight_accept: [CODE]` lowers one on purpose: it is",
+        "then shown as accepted.",
+        "",
+    ]
+    for severity in SEVERITIES:
+        lines += [f"## {severity.capitalize()}s", "", "| code | why it matters | what to do |", "| --- | --- | --- |"]
+        lines += [
+            f"| `{code}` | {prose(entry.because)} | {prose(entry.remedy)} |"
+            for code, entry in sorted(CATALOGUE.items())
+            if entry.severity == severity
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    stale = []
+    for name, text in {"variables.md": variables(), "findings.md": findings()}.items():
+        path = ROOT / "docs" / name
+        if "--check" not in sys.argv:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            stale.append(f"docs/{name}")
+    if stale:
+        sys.stderr.write(f"{' and '.join(stale)} no longer match their source: run `make docs`\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
