@@ -1,0 +1,76 @@
+"""One puzzle: a stack, its moves, four options, and the words for question and solution. Numpy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo.puzzles.blocks import Move, Stack, random_stack, random_walk
+
+LETTERS = "ABCD"
+QUESTION = (
+    "The left picture shows a stack of cubes before, the right picture after some moves. In each move one cube moves "
+    "by one unit to the left, to the right, forward or backward. If another cube is there, both change places; if not, "
+    "everything above the gap falls down. Positions are written (x,y,z). Which sequence of moves leads from the left "
+    "picture to the right one? Answer with A, B, C or D."
+)
+
+
+@dataclass(frozen=True)
+class Puzzle:
+    start: Stack
+    moves: list[Move]
+    states: list[Stack]  # after each move
+    options: dict[str, list[Move]]
+    answer: str
+
+
+def follow(stack: Stack, moves: list[Move]) -> Stack:
+    for move in moves:
+        stack = stack.after(move)
+    return stack
+
+
+def make_puzzle(rng: np.random.Generator) -> Puzzle:
+    """Two or three moves, and three other sequences that end elsewhere."""
+    start = random_stack(rng)
+    length = int(rng.integers(2, 4))
+    moves, states = random_walk(start, length, rng)
+    while states[-1] == start:
+        moves, states = random_walk(start, length, rng)
+    wrong: list[list[Move]] = []
+    while len(wrong) < len(LETTERS) - 1:
+        other, _ = random_walk(start, length, rng)
+        if follow(start, other) != states[-1] and other not in wrong:
+            wrong.append(other)
+    answer = LETTERS[int(rng.integers(len(LETTERS)))]
+    rest = iter(wrong)
+    options = {letter: moves if letter == answer else next(rest) for letter in LETTERS}
+    return Puzzle(start, moves, states, options, answer)
+
+
+def question_text(puzzle: Puzzle) -> str:
+    lines = [f"{letter}: {'; '.join(map(str, moves))}" for letter, moves in puzzle.options.items()]
+    return QUESTION + "\n\nOptions:\n" + "\n".join(lines)
+
+
+def solution_texts(puzzle: Puzzle) -> list[str]:
+    """One text before each picture, and a last one with the answer."""
+    texts, before = [], puzzle.start
+    for number, (move, after) in enumerate(zip(puzzle.moves, puzzle.states, strict=True), start=1):
+        colour = before.column(move.x, move.y)[move.z]
+        texts.append(f"Step {number}: the {colour} cube at ({move.x},{move.y},{move.z}) moves {move.direction}. Now:")
+        before = after
+    return [
+        *texts,
+        f"This is the right picture, so the moves are those of option {puzzle.answer}. Answer: {puzzle.answer}",
+    ]
+
+
+def puzzles(count: int, seed: int = 42) -> Iterator[Puzzle]:
+    """The same puzzles for the same seed."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield make_puzzle(rng)
