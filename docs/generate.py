@@ -44,7 +44,8 @@ def variables() -> str:
             if "choices" in option:
                 kind += ": " + ", ".join(str(choice) for choice in option["choices"])
             secret = " **Secret.**" if option.get("no_log") else ""
-            lines.append(f"| `{name}` | {kind} | {shown(option.get('default'))} | {prose(option['description'])}{secret} |")
+            meaning = prose(option["description"]) + secret
+            lines.append(f"| `{name}` | {kind} | {shown(option.get('default'))} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
