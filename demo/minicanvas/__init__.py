@@ -1,0 +1,1 @@
+"""The demo's trainer (BAGEL-Canvas/, goes to the hosts) and what makes its model folder (stays here)."""

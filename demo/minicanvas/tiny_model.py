@@ -1,0 +1,166 @@
+"""Writes the demo's model folder: nine files, as the real model's repository has them. Numpy alone.
+
+What it has "learned" beforehand, honestly: the frequencies of the puzzles' tokens, as the bias of the output layer.
+So a run that loads the folder starts at the entropy of single tokens, and one that does not at ln(vocabulary).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demo.minicanvas.bpe import learn_merges, tokenizer, trainer_module
+from demo.puzzles.puzzle import puzzles, question_text, solution_texts
+
+shapes = trainer_module("modeling/shapes.py")
+
+FILES = (
+    "ae.safetensors",
+    "config.json",
+    "ema.safetensors",
+    "llm_config.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vit_config.json",
+    "vocab.json",
+)
+SEED = 7
+PUZZLES_READ = 300  # of another seed than the data set's, so that no test puzzle was read
+LLM_CONFIG: dict[str, Any] = {
+    "architectures": ["MiniCanvas"],
+    "hidden_size": 96,
+    "intermediate_size": 384,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 512,
+}
+VIT_CONFIG: dict[str, Any] = {"hidden_size": 96, "num_hidden_layers": 1, "patch_size": shapes.PATCH}
+# the frequencies that the encoder keeps, and their spread over 600 pictures of the puzzles (down, across → spread)
+FREQUENCIES = {(0, 0): 2.7, (0, 1): 1.3, (1, 0): 1.8, (1, 1): 0.8, (0, 2): 0.4, (2, 0): 0.65}
+MEAN_OF_LOWEST = 5.5
+
+
+def _solutions(count: int) -> list[list[str]]:
+    return [solution_texts(puzzle) for puzzle in puzzles(count, SEED)]
+
+
+def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]], dict[str, int]]:
+    """Ids of bytes and merges, the merges, and ids of the special tokens after them."""
+    texts = [question_text(puzzle) for puzzle in puzzles(PUZZLES_READ, SEED)]
+    texts += [text for parts in _solutions(PUZZLES_READ) for text in parts]
+    special = tokenizer.SPECIAL_TOKENS
+    merges = learn_merges(texts, LLM_CONFIG["vocab_size"] - 256 - len(special))
+    vocab: dict[str, int] = {}
+    for symbol in (*tokenizer.byte_symbols(), *(left + right for left, right in merges)):
+        vocab.setdefault(symbol, len(vocab))
+    return vocab, merges, {token: len(vocab) + number for number, token in enumerate(special)}
+
+
+def _log_frequencies(made: Any) -> np.ndarray:
+    """ln of how often each token is a label of the cross-entropy: texts, their ends, and what follows them."""
+    counts: Counter[int] = Counter()
+    for parts in _solutions(PUZZLES_READ):
+        for text in parts:
+            counts.update([*made.encode(text), made.token_id("<|im_end|>")])
+        counts[made.token_id("<|vision_start|>")] += len(parts) - 1
+        counts[made.token_id("<|endoftext|>")] += 1
+    seen = np.full(LLM_CONFIG["vocab_size"], 0.5)
+    for token, count in counts.items():
+        seen[token] += count
+    frequencies: np.ndarray = np.log(seen / seen.sum())
+    return frequencies
+
+
+def sinusoids(positions: int, width: int) -> np.ndarray:
+    """Fixed position marks, float32, positions × width."""
+    angles = np.arange(positions)[:, None] / 100.0 ** (np.arange(width // 2)[None] / (width // 2))
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+def _initial(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    if "layernorm" in name or name.endswith("norm.weight"):
+        return np.ones(shape)
+    if name.endswith("pos_embed"):
+        return sinusoids(*shape)
+    if name.endswith("bias") or name.startswith("llm2vae"):
+        return np.zeros(shape)
+    return rng.standard_normal(shape) * 0.02
+
+
+def _encoder() -> np.ndarray:
+    """The six lowest cosine frequencies of a patch, for each colour: rows of length one."""
+    points = (np.arange(shapes.PATCH) + 0.5) * np.pi / shapes.PATCH
+    rows = []
+    for colour in range(3):
+        for down, across in FREQUENCIES:
+            wave = np.zeros((3, shapes.PATCH, shapes.PATCH))
+            wave[colour] = np.cos(down * points)[:, None] * np.cos(across * points)[None]
+            rows.append(wave.ravel() / np.linalg.norm(wave))
+    return np.array(rows)
+
+
+def _bf16(values: np.ndarray) -> bytes:
+    """Rounded to the nearest bfloat16 (ties to even), little-endian."""
+    bits = np.ascontiguousarray(values, dtype="<f4").view("<u4").astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
+
+
+def _write_tensors(path: Path, tensors: dict[str, np.ndarray], dtype: str) -> None:
+    """The safetensors format by hand (its Python interface differs between versions): length, header, numbers."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    body = b""
+    for name, values in sorted(tensors.items()):
+        packed = _bf16(values) if dtype == "BF16" else np.ascontiguousarray(values, dtype="<f4").tobytes()
+        offsets = [len(body), len(body) + len(packed)]
+        header[name] = {"dtype": dtype, "shape": list(values.shape), "data_offsets": offsets}
+        body += packed
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_tokenizer(folder: Path) -> Any:
+    vocab, merges, special = _vocabulary()
+    lines = [" ".join(pair) for pair in merges]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]) + "\n", encoding="utf-8")
+    _write_json(folder / "vocab.json", vocab)
+    added = {str(number): {"content": token, "special": True} for token, number in special.items()}
+    _write_json(folder / "tokenizer_config.json", {"added_tokens_decoder": added, "tokenizer_class": "Qwen2Tokenizer"})
+    model = {"type": "BPE", "vocab": vocab, "merges": lines}
+    tokens = [{"id": number, "content": token, "special": True} for token, number in special.items()]
+    _write_json(folder / "tokenizer.json", {"version": "1.0", "added_tokens": tokens, "model": model})
+    return tokenizer.Tokenizer(vocab, merges, special)
+
+
+def write_model(folder: Path) -> int:
+    """Writes the nine files and returns the number of parameters in ema.safetensors. The same bytes each time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = _write_tokenizer(folder)
+    _write_json(folder / "llm_config.json", LLM_CONFIG)
+    _write_json(folder / "vit_config.json", VIT_CONFIG)
+    _write_json(folder / "config.json", {"model_type": "minicanvas", "llm_config": LLM_CONFIG})
+    rng = np.random.default_rng(SEED)
+    wanted = shapes.model_shapes(LLM_CONFIG, VIT_CONFIG)
+    tensors = {name: _initial(name, shape, rng) for name, shape in wanted.items()}
+    tensors["language_model.lm_head.bias"] = _log_frequencies(made)
+    _write_tensors(folder / "ema.safetensors", tensors, "BF16")
+    mean = np.tile([MEAN_OF_LOWEST, *[0.0] * (len(FREQUENCIES) - 1)], 3)
+    spread = np.tile(list(FREQUENCIES.values()), 3)
+    coder = {"encoder.weight": _encoder(), "latent.mean": mean, "latent.scale": spread}
+    _write_tensors(folder / "ae.safetensors", coder, "F32")
+    return sum(values.size for values in tensors.values())
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(f"{write_model(Path(sys.argv[1]))} parameters")
