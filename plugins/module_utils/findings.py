@@ -126,6 +126,57 @@ CATALOGUE: dict[str, Entry] = {
         "free space, or put the named folder on a larger disk",
     ),
     "PYTHON_OLD": Entry("error", "the modules need Python 3.9 on the host", "set ansible_python_interpreter"),
+    # driver, toolkit and environment
+    "NVIDIA_DRIVER_BROKEN": Entry(
+        "error",
+        "a driver that is installed and does not answer is mended by a restart or by hand, never by training over it",
+        "restart the host (nvidia_reboot: when_needed does it), or follow what nvidia-smi says",
+    ),
+    "NVIDIA_DRIVER_OLD": Entry(
+        "error",
+        "a CUDA program needs a driver of its own major version or newer",
+        "let the nvidia role install a newer one: remove the old driver first, since it was not installed by us",
+    ),
+    "NVIDIA_REBOOT_NEEDED": Entry(
+        "error",
+        "the new driver is installed and the running kernel does not use it yet",
+        "restart the host, or set nvidia_reboot: when_needed; a running training is never interrupted for it",
+    ),
+    "NVIDIA_SYSTEM_UNKNOWN": Entry(
+        "error",
+        "packages are known for Debian 12 and 13, Ubuntu 22.04 and 24.04, and EL 9 on x86_64",
+        "install driver and toolkit by hand; the role leaves a working driver alone",
+    ),
+    "SECURE_BOOT_ON": Entry(
+        "warning",
+        "with Secure Boot the kernel loads only signed modules, and a driver built on this host is not signed",
+        "enrol the key of the driver's build (mokutil), or switch Secure Boot off in the firmware",
+    ),
+    "GPU_ECC_ERRORS": Entry(
+        "warning",
+        "uncorrected memory errors spoil numbers or end the process",
+        "reset the GPU or restart the host; if the count grows, have the card replaced",
+    ),
+    "GPU_MIG_ON": Entry(
+        "error",
+        "a GPU that is cut into instances gives a process one slice of it",
+        "switch MIG off on the named GPU (nvidia-smi -mig 0)",
+    ),
+    "GPU_BUSY": Entry(
+        "warning",
+        "another process holds memory of the GPU",
+        "end it, or wait; the training needs the whole GPU",
+    ),
+    "CONDA_ROOT_FOREIGN": Entry(
+        "error",
+        "conda is installed into an empty folder only; what lies there is not ours",
+        "choose another conda_env_root, or move the files away",
+    ),
+    "CONDA_ENV_FOREIGN": Entry(
+        "error",
+        "an environment that somebody else made is never changed or replaced",
+        "choose another conda_env_name, or set conda_env_adopt: true to use it as it is",
+    ),
     # code
     "CODE_LOCAL_EDITS": Entry(
         "warning",
