@@ -125,6 +125,16 @@ CATALOGUE: dict[str, Entry] = {
         "a disk that fills while a checkpoint is written leaves a checkpoint that cannot be resumed",
         "free space, or put the named folder on a larger disk",
     ),
+    "PACKAGE_MANAGER_UNKNOWN": Entry(
+        "error",
+        "system packages are installed with apt-get or dnf",
+        "use a host with Debian, Ubuntu, or a relative of RHEL 9",
+    ),
+    "FOLDER_NOT_OURS": Entry(
+        "error",
+        "the roles never change the owner of a folder that somebody else made",
+        "set fleet_user to its owner, give the account write access, or choose another folder",
+    ),
     "PYTHON_OLD": Entry("error", "the modules need Python 3.9 on the host", "set ansible_python_interpreter"),
     # driver, toolkit and environment
     "NVIDIA_DRIVER_BROKEN": Entry(
@@ -203,6 +213,21 @@ CATALOGUE: dict[str, Entry] = {
         "the loader reads data_dir, num_files, parquet_info_path and num_total_samples (KeyError otherwise)",
         "remove the entry made by hand, and let run_config register the dataset",
     ),
+    "REGISTRATION_BY_HAND": Entry(
+        "error",
+        "with an entry made by hand and one of ours under one name, Python takes the later of the two",
+        "remove the entry made by hand, or choose another dataset_name",
+    ),
+    "REGISTRATION_BROKEN": Entry(
+        "error",
+        "dataset_info.py is imported by the trainer, and a file that cannot be read cannot be patched safely",
+        "mend the file (git checkout of it in the code folder), then converge again",
+    ),
+    "GROUP_UNKNOWN": Entry(
+        "error",
+        "the loader looks the group up in DATASET_REGISTRY for the class that reads it (KeyError otherwise)",
+        "choose a dataset_group that the code knows",
+    ),
     "WEIGHTS_NOT_ASKED": Entry(
         "error",
         "without resume_from, resume_model_only and finetune_from_ema together the trainer starts from random weights "
@@ -254,6 +279,16 @@ CATALOGUE: dict[str, Entry] = {
         "the trainer drops such rows without stopping",
         "mend the rows, or set dataset_drop_bad_rows: true to leave them out on purpose",
     ),
+    "DATASET_ROWS_DROPPED": Entry(
+        "warning",
+        "dataset_drop_bad_rows leaves these rows out of the training copy; the original keeps them",
+        "mend the rows if they matter",
+    ),
+    "DATASET_FOLDER_FOREIGN": Entry(
+        "error",
+        "the trainer takes any parquet of its folder in directory order, so another file may be trained on",
+        "move the named file out of dataset_train_dir",
+    ),
     "DATASET_DIGEST_WRONG": Entry(
         "error", "this is not the file that was meant", "correct the digest in the inventory, or the file"
     ),
@@ -275,6 +310,11 @@ CATALOGUE: dict[str, Entry] = {
     "ROW_GROUPS_STARVE": Entry(
         "error",
         "a worker without a row group waits for ever and says nothing",
+        "dataset_reshard: true rewrites the row groups of this host's copy; no row is lost",
+    ),
+    "ROW_GROUPS_UNSEEN": Entry(
+        "warning",
+        "the loader gives every worker equally many row groups and drops the rest, in silence",
         "dataset_reshard: true rewrites the row groups of this host's copy; no row is lost",
     ),
     "ROWS_TOO_FEW": Entry(

@@ -1,0 +1,25 @@
+"""Fill the settings of a host from all roles' specs, then write what its trainer is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.action.host_info import ActionModule as HostInfo
+
+
+class ActionModule(HostInfo):
+    """The same settings as host_info reads with, so that what is written is what was planned."""
+
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        settings, findings = self._settings(task_vars)
+        wrong = [found for found in findings if found.code == "VARIABLE_INVALID"]
+        if wrong:
+            told = "; ".join(f"{found.found}, expected {found.expected}" for found in wrong)
+            return {"failed": True, "changed": False, "msg": told}
+        args = {**self._task.args, "settings": settings}
+        result: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
+        result.pop("invocation", None)
+        return result

@@ -1,0 +1,85 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Thin shell over run_files.converge()."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_files
+short_description: Write everything that the trainer is told, in one call
+version_added: 0.1.0
+author: canvas-fleet contributors (@canvas-fleet)
+description:
+  - Writes the train script, the dataset yaml, the dataset's entry in C(data/dataset_info.py), and the key file of W&B.
+  - Each file is written aside and renamed, so that a cut at any time leaves the old file or the new one.
+  - A file that was made or changed by hand is kept beside as C(<file>.user-<digest>) and reported. In
+    C(dataset_info.py) only a marked block is ours; every other byte stays as it is.
+  - The key stands only in its own file with mode 0600, never in the script, the result, or the diff.
+  - The action plugin of the same name fills in O(settings) from the variables of all roles.
+extends_documentation_fragment: [canvas.fleet.attributes]
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    platforms: posix
+options:
+  shape:
+    description: This host's place in its run, RV(canvas.fleet.plan#module:hosts) of the plan with key C(shape).
+    type: dict
+    required: true
+  wandb_api_key:
+    description: Key of W&B; empty when the user set none.
+    type: str
+    default: ""
+  settings:
+    description: All variables of all roles for this host; normally filled in by the action plugin.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Write what the trainer is told
+  canvas.fleet.run_files:
+    shape: "{{ fleet_plan.shape }}"
+    wandb_api_key: "{{ run_config_wandb_api_key }}"
+"""
+
+RETURN = r"""
+files:
+  description: One entry for each file, with name, path, changed, kept (where a person's text was put) and sha256.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.canvas.fleet.plugins.module_utils import launch, run_files
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "shape": {"type": "dict", "required": True},
+            "wandb_api_key": {"type": "str", "default": "", "no_log": True},
+            "settings": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        shape = launch.shape_of(module.params["shape"])
+        report = run_files.converge(
+            module.params["settings"], shape, module.params["wandb_api_key"], check=module.check_mode
+        )
+    except FleetError as error:
+        module.fail_json(msg=str(error))
+    for entry in report["files"]:
+        if entry["kept"]:
+            module.warn(f"{entry['path']} was made or changed by hand; that text is kept as {entry['kept']}")
+    module.exit_json(**report)
+
+
+if __name__ == "__main__":
+    main()
