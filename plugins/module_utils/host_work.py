@@ -58,6 +58,7 @@ class Order:
     ticket: str = ""  # who asked: one call of the action; its retries carry the same ticket
     secrets: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    folders: Sequence[str] = ()  # made for the user where they are absent
 
     @property
     def digest(self) -> str:
@@ -184,6 +185,8 @@ class Desk:
                 remedy="let the role that makes this environment run first",
             )
         self._units.forget(self.unit)
+        for path in (self._record.parents[1] / order.worker, *map(Path, order.folders)):
+            provide_folder(path, owner)
         make_folder(self._record, owner)
         make_folder(self._private, owner)
         for name in ("result.json", "progress.json", "log"):
@@ -248,6 +251,20 @@ def make_folder(path: Path, owner: pwd.struct_passwd) -> None:
     path.mkdir(exist_ok=True, mode=0o700)
     os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
     path.chmod(0o700)
+
+
+def provide_folder(path: Path, owner: pwd.struct_passwd) -> None:
+    """A folder that the owner may write to, with those above it; one that exists is left as it is."""
+    missing = [place for place in (path, *path.parents) if not os.path.lexists(place)]
+    for place in reversed(missing):
+        place.mkdir(mode=0o755)
+        os.chown(place, owner.pw_uid, owner.pw_gid)
+    if not path.is_dir():
+        raise FleetError(
+            "a folder is needed here",
+            found=f"{path} is no folder",
+            remedy="move the file away, or choose another folder",
+        )
 
 
 def write_as(path: Path, content: bytes, owner: pwd.struct_passwd) -> None:

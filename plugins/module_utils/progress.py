@@ -17,6 +17,7 @@ from typing import Any
 
 WINDOW = 30.0  # seconds that the rate looks back
 WRITE_EVERY = 0.5  # seconds between two writes of the record
+EVEN = ("B", "%")  # units that take about the same time each, so that a time left can be told
 STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
@@ -132,7 +133,7 @@ def line(now: Reading, noun: str = "") -> str:
     whole = bool(now.total) and now.done >= now.total
     if now.rate and now.unit == "B" and not whole:
         parts.append(f"{amount(now.rate, now.unit)}/s")
-    left = now.seconds_left()
+    left = now.seconds_left() if now.unit in EVEN else None
     if left and not whole:
         parts.append(f"{duration(left)} left")
     elif now.rate == 0.0 and now.unit == "B" and not whole:

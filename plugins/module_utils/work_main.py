@@ -13,33 +13,38 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
 
-Work = Callable[[dict[str, Any], Progress], dict[str, Any]]
 
-
-def worker(name: str) -> Work:
-    """The worker's work(). The imports are written out, because Ansible packs only what it can read in the source."""
+def worker(name: str) -> ModuleType:
+    """The worker's module. The imports are written out, because Ansible packs only what it can read in the source."""
     if name == "fleet_agent":
-        from ansible_collections.canvas.fleet.plugins.module_utils.fleet_agent_work import work
+        from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent_work as found
     elif name == "conda_env":
-        from ansible_collections.canvas.fleet.plugins.module_utils.conda_env_work import work
+        from ansible_collections.canvas.fleet.plugins.module_utils import conda_env_work as found
     elif name == "dataset":
-        from ansible_collections.canvas.fleet.plugins.module_utils.dataset_work import work
+        from ansible_collections.canvas.fleet.plugins.module_utils import dataset_work as found
     elif name == "weights":
-        from ansible_collections.canvas.fleet.plugins.module_utils.weights_work import work
+        from ansible_collections.canvas.fleet.plugins.module_utils import weights_work as found
     else:
         raise FleetError(f"there is no worker named {name!r}", variable="worker")
-    return work
+    return found
+
+
+def preview(name: str, spec: dict[str, Any]) -> list[str]:
+    """What the work would do, one sentence each; a worker may offer preview(spec) that reads only."""
+    tell: Callable[[dict[str, Any]], list[str]] | None = getattr(worker(name), "preview", None)
+    return tell(spec) if tell else [f"run the work {name}"]
 
 
 def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """What the worker did, as the record keeps it: {"ok": true, "result"} or {"ok": false, "error", "unexpected"}."""
     try:
-        return {"ok": True, "result": worker(name)(spec, progress)}
+        return {"ok": True, "result": worker(name).work(spec, progress)}
     except FleetError as error:
         return {"ok": False, "error": error_parts(error), "unexpected": False}
     except Exception as error:

@@ -48,6 +48,11 @@ options:
     description: The account that the work runs as.
     type: str
     default: root
+  folders:
+    description: Folders that are made for O(user) where they are absent. One that exists is left as it is.
+    type: list
+    elements: path
+    default: []
   noun:
     description: What is counted, for the display, when the work does not say it.
     type: str
@@ -80,7 +85,7 @@ options:
     default: ""
 attributes:
   check_mode:
-    description: Says that the work would run, and starts nothing.
+    description: Says what the work would do, where the worker can tell, and starts nothing.
     support: full
   diff_mode:
     description: What the work changes is known only when it has run.
@@ -106,8 +111,13 @@ EXAMPLES = r"""
 RETURN = r"""
 work:
   description: State of the unit and its last progress; the worker's own values stand beside it.
-  returned: always
+  returned: when started or polled
   type: dict
+would:
+  description: What the work would do, one sentence each.
+  returned: in check mode
+  type: list
+  elements: str
 """
 
 from pathlib import Path
@@ -124,6 +134,7 @@ SPEC = {
     "environment": {"type": "dict", "default": {}},
     "python": {"type": "path", "default": "/usr/bin/python3"},
     "user": {"type": "str", "default": "root"},
+    "folders": {"type": "list", "elements": "path", "default": []},
     "noun": {"type": "str", "default": ""},
     "state": {"type": "str", "choices": ["started", "polled", "absent"], "default": "started"},
     "state_dir": {"type": "path", "default": "/var/lib/canvas-fleet"},
@@ -144,7 +155,8 @@ def main() -> None:
         if given["state"] == "polled":
             module.exit_json(changed=False, work=desk.polled(given["digest"]))
         if module.check_mode:
-            module.exit_json(changed=True, msg=f"would run the work {name} as {given['user']}")
+            would = work_main.preview(given["worker"], given["spec"])
+            module.exit_json(changed=bool(would), would=would)
         order = host_work.Order(
             name=name,
             worker=given["worker"],
@@ -153,6 +165,7 @@ def main() -> None:
             python=given["python"],
             ticket=given["ticket"],
             secrets=given["secrets"],
+            folders=given["folders"],
             environment=host_work.work_environment(given["environment"], given["system_ca"]),
         )
         module.exit_json(changed=False, work={**desk.started(order), "digest": order.digest})

@@ -1,0 +1,251 @@
+"""The room fleet_agent: account, folders, system packages, trusted certificates, and the agent's Python environment.
+
+The agent environment runs the work of the other rooms (the hub's client, pyarrow, pillow). It lies in a folder of its
+own beside the others, `<fleet_agent_dir>.d/<digest of its pins>`; `fleet_agent_dir` is a link that is switched in one
+step when an environment is whole.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
+
+IMPORTS = ("huggingface_hub", "pyarrow.parquet", "PIL.Image")
+STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+ASK = (
+    "import json,sys,os,sysconfig;"
+    "print(json.dumps(['%d.%d'%sys.version_info[:2],os.listdir(sysconfig.get_paths()['purelib'])]))"
+)
+MARKER = re.compile(r"\s*python_version\s*(<|<=|>=|>|==)\s*[\"'](\d+)\.(\d+)[\"']\s*")
+COMPARE = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b,
+}
+
+
+def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there: account, folders, missing packages, trusted certificates (only when asked for), agent."""
+    root, user = str(settings["fleet_root"]), str(settings["fleet_user"])
+    manager = package_manager()
+    wanted = settings.get(f"fleet_agent_{manager}_packages", []) if manager else []
+    return {
+        "account": account_exists(user),
+        "group": group_exists(str(settings["fleet_group"])),
+        "root": folder(root, user, str(settings["fleet_group"])),
+        "manager": manager,
+        "packages_missing": missing_packages(manager, wanted),
+        "trusted": trusted() if settings.get("fleet_ca_bundle") else [],
+        "agent": agent(str(settings["fleet_agent_dir"])),
+    }
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+    """Reads fleet_ca_bundle, a file of the controller, beside its arguments."""
+    wanted, findings = wanted_certificates(str(settings.get("fleet_ca_bundle") or ""))
+    findings += folder_findings(seen["root"], settings) + package_findings(seen, settings)
+    reasons = []
+    if not seen["account"]:
+        reasons.append(f"there is no account {settings['fleet_user']}")
+    elif not seen["group"]:
+        reasons.append(f"there is no group {settings['fleet_group']}")
+    if seen["root"]["kind"] == "absent":
+        reasons.append(f"{settings['fleet_root']} does not exist")
+    if seen["packages_missing"]:
+        reasons.append(f"packages are missing: {', '.join(seen['packages_missing'])}")
+    if wanted - set(seen["trusted"]):
+        reasons.append("the host does not trust the certificates of fleet_ca_bundle")
+    flaw = agent_flaw(seen["agent"], settings["fleet_agent_packages"])
+    if flaw:
+        reasons.append(flaw)
+    python = seen["agent"]["python"]
+    return RoomPlan(tuple(reasons), tuple(findings), summary=f"agent environment with Python {python}")
+
+
+def folder_findings(root: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    path, user = settings["fleet_root"], settings["fleet_user"]
+    if root["kind"] == "other":
+        return [finding("PATH_IS_A_FILE", variable="fleet_root", found=f"{path} is no folder", expected="a folder")]
+    if root["kind"] == "folder" and not root["writable"]:
+        return [
+            finding(
+                "FOLDER_NOT_OURS",
+                variable="fleet_root",
+                found=f"{path} belongs to {root['owner']}",
+                expected=f"a folder that {user} may write to",
+            )
+        ]
+    return []
+
+
+def package_findings(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    if seen["manager"]:
+        return []
+    return [
+        finding(
+            "PACKAGE_MANAGER_UNKNOWN",
+            found="neither apt-get nor dnf",
+            expected="Debian, Ubuntu, or a relative of RHEL 9",
+        )
+    ]
+
+
+def agent_flaw(agent: Mapping[str, Any], pins: Sequence[str]) -> str:
+    """Why the agent environment has to be made again; "" when it is as wanted."""
+    if not agent["python"]:
+        return "the agent environment is missing" if not agent["exists"] else "the agent environment does not run"
+    flaws = []
+    for name, version in pinned(pins, agent["python"]):
+        have = agent["installed"].get(normal(name), "")
+        if not have or (version and have != version):
+            flaws.append(f"{name} {have or 'absent'}" + (f" instead of {version}" if version else ""))
+    return f"the agent environment has {', '.join(flaws)}" if flaws else ""
+
+
+def pinned(pins: Iterable[str], python: str) -> list[tuple[str, str]]:
+    """(name, version or "") of the requirements that hold for this Python, "3.11"."""
+    have = tuple(int(part) for part in python.split("."))
+    chosen = []
+    for pin in pins:
+        requirement, _, marker = pin.partition(";")
+        match = MARKER.fullmatch(marker)
+        if match and not COMPARE[match[1]](have, (int(match[2]), int(match[3]))):
+            continue
+        name, _, version = requirement.partition("==")
+        chosen.append((name.strip(), version.strip()))
+    return chosen
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def digest(pins: Sequence[str]) -> str:
+    """Names the folder of an environment with these pins."""
+    return hashlib.sha256(json.dumps(list(pins)).encode()).hexdigest()[:12]
+
+
+def account_exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def group_exists(group: str) -> bool:
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        return False
+    return True
+
+
+def folder(path: str, user: str, group: str) -> dict[str, Any]:
+    """{"kind": absent | folder | other, "owner", "writable": by this user, as far as mode bits say}."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return {"kind": "other" if os.path.lexists(path) else "absent", "owner": "", "writable": True}
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    try:
+        in_group = grp.getgrgid(found.st_gid).gr_name in memberships(user, group)
+    except KeyError:
+        in_group = False
+    by_bits = found.st_mode & 0o002 or (in_group and found.st_mode & 0o020)
+    kind = "folder" if os.path.isdir(path) else "other"
+    return {"kind": kind, "owner": owner, "writable": owner == user or user == "root" or bool(by_bits)}
+
+
+def memberships(user: str, group: str) -> set[str]:
+    """The groups that the account is or will be in."""
+    return {group} | {entry.gr_name for entry in grp.getgrall() if user in entry.gr_mem}
+
+
+def package_manager() -> str:
+    """apt, dnf or ""."""
+    found = (name for name, program in (("apt", "apt-get"), ("dnf", "dnf")) if shutil.which(program))
+    return next(found, "")
+
+
+def missing_packages(manager: str, names: Sequence[str]) -> list[str]:
+    """Those of the packages that are not installed whole."""
+    if not manager or not names:
+        return []
+    if manager == "apt":
+        shown = _output("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *names)
+        have = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
+        return [name for name in names if name not in have]
+    return [name for name in names if "no package" in _output("rpm", "-q", "--whatprovides", name)]
+
+
+def fingerprints(pem: str) -> set[str]:
+    """A short digest of each certificate in the text, whatever its line breaks."""
+    bodies = ("".join(body.split()) for body in CERTIFICATE.findall(pem))
+    return {hashlib.sha256(body.encode()).hexdigest()[:16] for body in bodies}
+
+
+def trusted(stores: Iterable[str] = STORES) -> list[str]:
+    """Digests of the certificates that the host's own store holds."""
+    for store in stores:
+        if os.path.isfile(store):
+            return sorted(fingerprints(Path(store).read_text(errors="replace")))
+    return []
+
+
+def wanted_certificates(bundle: str) -> tuple[set[str], list[Finding]]:
+    if not bundle:
+        return set(), []
+    try:
+        wanted = fingerprints(Path(bundle).expanduser().read_text(errors="replace"))
+    except OSError as error:
+        wanted, told = set(), f"{bundle}: {error.strerror}"
+    else:
+        told = f"{bundle}: no certificate in it"
+    if wanted:
+        return wanted, []
+    bad = finding(
+        "VARIABLE_INVALID", variable="fleet_ca_bundle", found=told, expected="a PEM file on the controller, by full path"
+    )
+    return set(), [bad]
+
+
+def agent(path: str) -> dict[str, Any]:
+    """{"exists", "python": "3.11" when it runs, else "", "installed": {name: version}}."""
+    python = os.path.join(path, "bin", "python")
+    seen: dict[str, Any] = {"exists": os.path.lexists(path), "python": "", "installed": {}}
+    if not os.access(python, os.X_OK):
+        return seen
+    try:
+        version, entries = json.loads(_output(python, "-I", "-c", ASK))
+    except ValueError:
+        return seen
+    names = (entry[: -len(".dist-info")] for entry in entries if entry.endswith(".dist-info"))
+    pairs = (name.rsplit("-", 1) for name in names if "-" in name)
+    return {**seen, "python": version, "installed": {normal(name): version for name, version in pairs}}
+
+
+def _output(*argv: str) -> str:
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout
