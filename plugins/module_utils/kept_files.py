@@ -14,7 +14,7 @@ import os
 import pwd
 import stat
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
@@ -25,8 +25,8 @@ KEEP_DIGESTS = 20  # per path; older texts of ours would be taken for a user's a
 class Owner:
     """Numeric owner of what is written; None leaves it to the running user."""
 
-    uid: Optional[int] = None
-    gid: Optional[int] = None
+    uid: int | None = None
+    gid: int | None = None
 
 
 def digest(data: bytes) -> str:
@@ -46,7 +46,7 @@ def owner_of(user: str, group: str) -> Owner:
         ) from error
 
 
-def read(path: str) -> Optional[bytes]:
+def read(path: str) -> bytes | None:
     """Content, or None when there is nothing. Raises FleetError where a folder stands in the way."""
     try:
         with open(path, "rb") as stream:
@@ -78,9 +78,8 @@ class Record:
     def __init__(self, path: str) -> None:
         self.path = path
         self._written: dict[str, list[str]] = {}
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            with open(path, encoding="utf-8") as stream:
-                self._written = {str(key): [str(d) for d in value] for key, value in json.load(stream).items()}
+        with contextlib.suppress(OSError, ValueError, AttributeError), open(path, encoding="utf-8") as stream:
+            self._written = {str(key): [str(d) for d in value] for key, value in json.load(stream).items()}
 
     def knows(self, path: str, sha256: str) -> bool:
         return sha256 in self._written.get(path, [])

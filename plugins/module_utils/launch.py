@@ -17,13 +17,46 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer_flags import 
 from ansible_collections.canvas.fleet.plugins.module_utils.version import VERSION
 
 # The guide's order, with the flags that it lacks beside those that they complete.
-ORDER = tuple(
-    "dataset_config_file results_dir checkpoint_dir model_path num_replicate num_shard layer_module max_latent_size"
-    " timestep_shift use_flex finetune_from_hf auto_resume resume_from resume_model_only finetune_from_ema log_every"
-    " save_every del_previous_state lr lr_scheduler min_lr ce_weight mse_weight warmup_steps total_steps ema cpu_offload"
-    " num_workers expected_num_tokens max_num_tokens max_num_tokens_per_sample prefer_buffer_before"
-    " text_cond_dropout_prob vit_cond_dropout_prob vae_cond_dropout_prob debug_batches enable_wandb wandb_name"
-    " wandb_runid".split()
+ORDER = (
+    "dataset_config_file",
+    "results_dir",
+    "checkpoint_dir",
+    "model_path",
+    "num_replicate",
+    "num_shard",
+    "layer_module",
+    "max_latent_size",
+    "timestep_shift",
+    "use_flex",
+    "finetune_from_hf",
+    "auto_resume",
+    "resume_from",
+    "resume_model_only",
+    "finetune_from_ema",
+    "log_every",
+    "save_every",
+    "del_previous_state",
+    "lr",
+    "lr_scheduler",
+    "min_lr",
+    "ce_weight",
+    "mse_weight",
+    "warmup_steps",
+    "total_steps",
+    "ema",
+    "cpu_offload",
+    "num_workers",
+    "expected_num_tokens",
+    "max_num_tokens",
+    "max_num_tokens_per_sample",
+    "prefer_buffer_before",
+    "text_cond_dropout_prob",
+    "vit_cond_dropout_prob",
+    "vae_cond_dropout_prob",
+    "debug_batches",
+    "enable_wandb",
+    "wandb_name",
+    "wandb_runid",
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -15,7 +15,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
@@ -40,7 +40,7 @@ class Registered:
 
     state: str
     line: int = 0
-    entry: Optional[Mapping[str, Any]] = None
+    entry: Mapping[str, Any] | None = None
 
 
 def register(source: bytes, group: str, name: str, entry: Mapping[str, Any]) -> bytes:
@@ -83,7 +83,7 @@ def block(source: bytes) -> bytes:
 
 def lookup(source: bytes, group: str, name: str) -> Registered:
     """How the dataset stands in the file. Raises FleetError when the file cannot be parsed or has no DATASET_INFO."""
-    found: Optional[ast.expr] = None
+    found: ast.expr | None = None
     for node in _entries(source, group, name):
         found = node  # the later one wins, as in Python
     if found is None:
@@ -95,7 +95,7 @@ def lookup(source: bytes, group: str, name: str) -> Registered:
     return Registered("dialect", found.lineno, value if isinstance(value, dict) else None)
 
 
-def groups(source: bytes) -> Optional[list[str]]:
+def groups(source: bytes) -> list[str] | None:
     """The keys of DATASET_REGISTRY, the groups that the loader has a class for; None when it is not a literal."""
     node = _assigned(_parse(source), "DATASET_REGISTRY")
     if not isinstance(node, ast.Dict):
@@ -103,7 +103,7 @@ def groups(source: bytes) -> Optional[list[str]]:
     return [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
 
 
-def same(entry: Optional[Mapping[str, Any]], wanted: Mapping[str, Any]) -> bool:
+def same(entry: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
     """True when both make the loader read the same file (it never uses num_total_samples for this kind of group)."""
     return entry is not None and all(entry.get(key) == wanted[key] for key in KEYS if key != "num_total_samples")
 
@@ -137,14 +137,17 @@ def _error(what: str, line: int) -> FleetError:
     )
 
 
-def _assigned(module: ast.Module, name: str) -> Optional[ast.expr]:
-    value: Optional[ast.expr] = None
+def _assigned(module: ast.Module, name: str) -> ast.expr | None:
+    value: ast.expr | None = None
     for node in module.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = node.value  # type: ignore[attr-defined]
+            value = node.value
     return value
 
 
@@ -155,7 +158,7 @@ def _dataset_info(source: bytes) -> ast.Dict:
     return node
 
 
-def _member(node: ast.Dict, name: str) -> Optional[ast.expr]:
+def _member(node: ast.Dict, name: str) -> ast.expr | None:
     found = None
     for key, value in zip(node.keys, node.values):
         if isinstance(key, ast.Constant) and key.value == name:
@@ -175,7 +178,7 @@ def _entries(source: bytes, group: str, name: str) -> Iterator[ast.expr]:
             yield node.value
 
 
-def _subscripts(node: ast.expr) -> Optional[list[Any]]:
+def _subscripts(node: ast.expr) -> list[Any] | None:
     path: list[Any] = []
     while isinstance(node, ast.Subscript):
         index = node.slice

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import kept_files, launch, registration
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -33,7 +33,7 @@ def record_path(settings: Mapping[str, Any]) -> str:
     return os.path.join(str(settings["fleet_state_dir"]), "run_config.json")
 
 
-def info_rows(path: str) -> Optional[int]:
+def info_rows(path: str) -> int | None:
     """Rows of the one training file, from the loader's info file; None when it is not (yet) such a file."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         with open(path, encoding="utf-8") as stream:

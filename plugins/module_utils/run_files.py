@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from ansible_collections.canvas.fleet.plugins.module_utils import kept_files, launch, registration
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -28,13 +28,13 @@ class Target:
 
     name: str
     path: str
-    want: Optional[bytes]
+    want: bytes | None
     mode: int
     owner: Owner
     secret: bool = False
     mine: Callable[[bytes], bytes] = bytes
 
-    def kept(self, have: Optional[bytes], record: Record) -> bool:
+    def kept(self, have: bytes | None, record: Record) -> bool:
         """True when a person's bytes would be lost by writing."""
         own = self.mine(have or b"")
         return bool(own) and have != self.want and not record.knows(self.path, digest(own))
@@ -62,7 +62,7 @@ def _key(settings: Mapping[str, Any], key: str, owner: Owner) -> Target:
     return Target("wandb_api_key", path, key.encode() if key else None, 0o600, owner, secret=True)
 
 
-def _registration(settings: Mapping[str, Any], owner: Owner, *, check: bool) -> Optional[Target]:
+def _registration(settings: Mapping[str, Any], owner: Owner, *, check: bool) -> Target | None:
     path = registration_path(settings)
     source, rows = read(path), info_rows(str(settings["dataset_info_path"]))
     if check and source is None:
@@ -99,7 +99,7 @@ def converge(settings: Mapping[str, Any], shape: RunShape, key: str, *, check: b
     return {"changed": any(report["changed"] for report in reports), "files": reports, "diff": diffs}
 
 
-def _plan(target: Target, have: Optional[bytes], record: Record) -> dict[str, Any]:
+def _plan(target: Target, have: bytes | None, record: Record) -> dict[str, Any]:
     """What would be done to one file."""
     report: dict[str, Any] = {"name": target.name, "path": target.path, "kept": "", "changed": False}
     if target.want is None:
@@ -118,7 +118,7 @@ def _mode_right(target: Target) -> bool:
     return stat.S_IMODE(info.st_mode) == target.mode and target.owner.uid in (None, info.st_uid)
 
 
-def _apply(target: Target, have: Optional[bytes], record: Record, report: Mapping[str, Any]) -> None:
+def _apply(target: Target, have: bytes | None, record: Record, report: Mapping[str, Any]) -> None:
     own = target.mine(target.want or b"")
     if own and not record.knows(target.path, digest(own)):
         record.note(target.path, digest(own))
@@ -133,7 +133,7 @@ def _apply(target: Target, have: Optional[bytes], record: Record, report: Mappin
     kept_files.write(target.path, target.want, target.mode, target.owner)
 
 
-def _diff(target: Target, have: Optional[bytes]) -> dict[str, str]:
+def _diff(target: Target, have: bytes | None) -> dict[str, str]:
     return {
         "before_header": target.path,
         "after_header": target.path,

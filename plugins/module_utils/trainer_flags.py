@@ -50,7 +50,7 @@ def typed(flag: str, value: Any, variable: str = "") -> Value:
 def _convert(kind: str, value: Any) -> Value:
     if kind == "bool":
         return _boolean(value)
-    if isinstance(value, bool) or isinstance(value, (list, dict)) or value is None:
+    if isinstance(value, (bool, list, dict)) or value is None:
         raise TypeError(kind)
     if kind == "int":
         if isinstance(value, float) and not value.is_integer():
