@@ -1,0 +1,168 @@
+"""The depot: one folder with what a rented server finds on the internet (README.md says what is real)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from demo.depot import channel, hub, installer, python_tree, repositories, wheelhouse
+from demo.depot.parts import DepotError, Log, Result, made, place, sha256
+
+HERE = Path(__file__).resolve().parent
+DEMO = HERE.parent
+IMAGE = "localhost/canvas-fleet-host"
+IN_CHANNEL = ("pip", "setuptools", "wheel")
+
+
+def podman(*arguments: str) -> str:
+    env = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+    done = subprocess.run(["podman", *arguments], env=env, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise DepotError(f"podman {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def image_root(image: str) -> Iterator[Path]:
+    """The image's root file system, to read from."""
+    root = Path(podman("image", "mount", image))
+    try:
+        yield root
+    finally:
+        podman("image", "unmount", image)
+
+
+def make_model(folder: Path) -> Result:
+    return {"weights_parameters": importlib.import_module("demo.minicanvas.tiny_model").write_model(folder)}
+
+
+def make_dataset(folder: Path) -> Result:
+    importlib.import_module("demo.puzzles.generate").write_dataset(folder)
+    return {"train_sha256": sha256(folder / "train_split.parquet"), "test_sha256": sha256(folder / "test_split.parquet")}
+
+
+def make_python(folder: Path, image: str) -> Result:
+    with image_root(image) as root:
+        return {"version": python_tree.extract(root, folder)}
+
+
+def make_git(folder: Path, dataset: Path) -> Result:
+    with tempfile.TemporaryDirectory() as scratch:
+        code = repositories.make_code(folder, DEMO / "minicanvas" / "BAGEL-Canvas", Path(scratch))
+        data = repositories.make_data(folder, dataset, Path(scratch))
+    return {"code_commits": code, "code_commit": code[-1], "data_commit": data[-1]}
+
+
+def make_channel(folder: Path, python: Path, version: str, wheels: dict[str, Path]) -> Result:
+    with tempfile.TemporaryDirectory() as scratch:
+        names = channel.make_channel(folder, python, version, [wheels[name] for name in IN_CHANNEL], Path(scratch))
+    return {"channel_packages": names}
+
+
+def make_files(folder: Path, dataset: Path, python: Path, wheels: dict[str, Path]) -> Result:
+    for path in dataset.iterdir():
+        place(path, folder / path.name)
+    with tempfile.TemporaryDirectory() as scratch:
+        made_installer = installer.make_installer(folder, python, wheels["py-rattler"], Path(scratch))
+    return {f"installer_{key}": value for key, value in made_installer.items()}
+
+
+def build(cache: Path, out: Path, log: Log, image: str = IMAGE) -> dict[str, Any]:
+    """Fill `out` (mounted at /srv/depot); returns what the demo's inventory needs, as JSON-able values.
+
+    `cache` keeps what is costly (wheels, model, data set) and may outlive `out`; both should lie on one file system.
+    Safe to cut anywhere; quick when nothing changed. Raises DepotError, one line, for what a user can mend.
+    """
+    begin = time.monotonic()
+    cache.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    facts = _materials(cache, log, image)
+    wheels = wheelhouse.fetch(cache, log)
+    facts |= _shelves(cache, out, log, wheels, facts)
+    shutil.copyfile(HERE / "server.py", out / ".server.py.new")
+    (out / ".server.py.new").replace(out / "server.py")
+    log(f"depot: ready in {time.monotonic() - begin:.1f} s")
+    return facts | _addresses(wheels)
+
+
+def _materials(cache: Path, log: Log, image: str) -> Result:
+    """Model, data set and Python, each in its folder of the cache."""
+    sources = [DEMO / "minicanvas", DEMO / "puzzles"]
+    facts: Result = {}
+    for name, inputs, make in (
+        ("dataset", [DEMO / "puzzles"], make_dataset),
+        ("model", sources, make_model),
+    ):
+        facts |= made(cache / name, inputs, _timed(log, name, make))
+    image_id = podman("image", "inspect", "--format", "{{.Id}}", image)
+    inputs = [image_id, HERE / "python_tree.py"]
+    python = made(cache / "python", inputs, _timed(log, "python", lambda folder: make_python(folder, image)))
+    return facts | {"python_version": python["version"]}
+
+
+def _shelves(cache: Path, out: Path, log: Log, wheels: dict[str, Path], facts: Result) -> Result:
+    """The folders that are served; each depends on its materials and on the code that makes it."""
+    listing, dataset, python = wheelhouse.digest_input(wheels), cache / "dataset", cache / "python"
+    version = facts["python_version"]
+    stamp = (cache / ".python.stamp").read_text()
+    data = [facts["train_sha256"], facts["test_sha256"]]
+    earlier = b'{"model_type": "minicanvas", "note": "an earlier revision"}\n'
+    digests = made(
+        out / "wheels", [listing, HERE / "wheelhouse.py"], _timed(log, "wheels", lambda f: wheelhouse.make_wheels(f, wheels))
+    )["digests"]
+    jobs = {
+        "simple": ([listing, HERE / "wheelhouse.py"], lambda f: wheelhouse.make_simple(f, wheels, digests)),
+        "hf": ([HERE / "hub.py", cache / "model"], lambda f: hub.make_hub(f, cache / "model", earlier)),
+        "git": ([HERE / "repositories.py", DEMO / "minicanvas", *data], lambda f: make_git(f, dataset)),
+        "channel": (
+            [HERE / "channel.py", stamp, listing],
+            lambda f: make_channel(f, python, version, wheels),
+        ),
+        "files": (
+            [HERE / "installer.py", HERE / "standin", stamp, listing, *data],
+            lambda f: make_files(f, dataset, python, wheels),
+        ),
+    }
+    results: Result = {}
+    for name, (inputs, make) in jobs.items():
+        results |= made(out / name, inputs, _timed(log, name, make))
+    return results
+
+
+def _timed(log: Log, name: str, make: Any) -> Any:
+    def timed(folder: Path) -> Result:
+        begin = time.monotonic()
+        result: Result = make(folder)
+        log(f"depot: {name} made in {time.monotonic() - begin:.1f} s")
+        return result
+
+    return timed
+
+
+def _addresses(wheels: dict[str, Path]) -> Result:
+    """URL paths and pins; the address is the caller's."""
+    pins = wheelhouse.pins(wheelhouse.PINS.read_text())
+    return {
+        "hub_path": "/hf",
+        "hub_repo": hub.REPO,
+        "hub_gated_repo": hub.GATED,
+        "hub_token": hub.TOKEN,
+        "code_git": "/MathCanvas.git",
+        "data_git": "/BlockMovingSFT.git",
+        "train_path": "/files/train_split.parquet",
+        "test_path": "/files/test_split.parquet",
+        "installer_path": f"/files/{installer.NAME}",
+        "channel_path": "/channel",
+        "index_path": "/simple/",
+        "find_links_path": "/wheels/",
+        "pip_packages": {name: version.removesuffix("+cpu") for name, version in pins.items()},
+        "wheels_bytes": sum(wheel.stat().st_size for wheel in wheels.values()),
+    }
