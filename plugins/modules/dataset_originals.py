@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# Copyright: canvas-fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dataset_originals
+short_description: Make room for the user's parquet files, and say which of them a host lacks
+description:
+  - Looks at the files on the controller (source V(controller)), reads their rows there, and refuses bad data before a
+    host is touched.
+  - Then makes the folders of the data on the host, and returns what has to be copied.
+  - A file on the host that somebody else put in an original's place is never overwritten. The module
+    fails and names it.
+version_added: 0.1.0
+author:
+  - canvas-fleet contributors (@canvas-fleet)
+options:
+  settings:
+    description: The role's variables by their own names, with C(fleet_state_dir).
+    type: dict
+    required: true
+  owner:
+    description: Account that owns the folders.
+    type: str
+    required: true
+  group:
+    description: Group of the folders.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Says which folders and files are missing, and changes nothing.
+    support: full
+  diff_mode:
+    description: The folders and files that are missing.
+    support: full
+  platform:
+    description: Any host with Python 3.9 or newer.
+    support: full
+    platforms: posix
+"""
+
+EXAMPLES = r"""
+- name: Make room for the original files
+  canvas.fleet.dataset_originals:
+    settings: "{{ dataset_spec }}"
+    owner: "{{ fleet_user }}"
+    group: "{{ fleet_group }}"
+  register: __dataset_originals
+"""
+
+RETURN = r"""
+copies:
+  description: What has to be copied from the controller, as C(src) there and C(dest) on the host.
+  returned: success
+  type: list
+  elements: dict
+controller:
+  description: Path, sha256 and size of the controller's files, by kind (C(train), C(test)).
+  returned: success
+  type: dict
+folders:
+  description: Folders that were missing.
+  returned: success
+  type: list
+  elements: str
+lacking:
+  description: Kinds of files that the host lacks.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import grp
+import pwd
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset import wanted_digest
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_originals import prepare
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import layout
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+SPEC = {
+    "settings": {"type": "dict", "required": True},
+    "owner": {"type": "str", "required": True},
+    "group": {"type": "str", "required": True},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    settings = module.params["settings"]
+    try:
+        paths = layout(settings)
+        wanted = {kind: wanted_digest(settings, kind) for kind in paths.originals}
+        owner = None if module.check_mode else ids(module.params["owner"], module.params["group"])
+        found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
+    except FleetError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"the folders of the data cannot be made; found: {error}")
+    lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
+    module.exit_json(diff={"before": "", "after": "".join(f"{line}\n" for line in lines)}, **found)
+
+
+def ids(owner: str, group: str) -> tuple[int, int]:
+    try:
+        return pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise FleetError(
+            "the owner of the data does not exist on this host",
+            variable="fleet_user",
+            found=str(error.args[0]),
+            remedy="let the fleet_agent role run first; it makes the account",
+        ) from None
+
+
+if __name__ == "__main__":
+    main()
