@@ -1,0 +1,26 @@
+# Two commands are all: `make demo` and `make test`. The rest are their parts.
+PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+bootstrap:
+	@demo/bootstrap.sh
+
+demo: bootstrap ## three bare hosts become two finished trainings
+	@$(PYTHON) -m demo up
+
+demo-down: ## removes hosts, network and keys of the demo
+	@demo/bootstrap.sh && $(PYTHON) -m demo down
+
+test: bootstrap ## lint, unit, molecule for every role, the whole chain
+	@$(PYTHON) -m demo.test
+
+lint unit molecule: bootstrap ## this part of the tests alone
+	@$(PYTHON) -m demo.test $@
+
+bench-converge: bootstrap ## how long a converged site.yml takes, at 1, 2, 4 and 8 hosts
+	@$(PYTHON) -m demo.bench
