@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at a training from outside, once or until it has ended, and outlives a lost connection for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.canvas.fleet.plugins.module_utils import report_status
+
+display = Display()
+MODULE = "canvas.fleet.training_unit"
+OWN = ("follow", "rank", "poll", "every", "patience")
+
+
+class ActionModule(ActionBase):
+    """One host's training."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        self._vars = task_vars or {}
+        self._host = str(self._vars.get("inventory_hostname", ""))
+        given = dict(self._task.args)
+        own = {name: given.pop(name) for name in OWN if name in given}
+        self._arguments = {**given, "state": "queried"}
+        self._rank = int(own.get("rank", 0))
+        self._poll, self._every = float(own.get("poll", 5)), float(own.get("every", 10))
+        self._patience = float(own.get("patience", 60))
+        follow = str(own.get("follow", False)).lower() in ("true", "yes", "1", "on")
+        answer = self._watch() if follow else self._ask()
+        if "training" not in answer:
+            return answer
+        return self._result(answer["training"], follow)
+
+    def _watch(self) -> dict[str, Any]:
+        """Asks every few seconds until the training is over; a line when something moved, and at least now and then."""
+        shown, said = 0.0, ""
+        while True:
+            answer = self._ask()
+            if "training" not in answer:
+                return answer
+            line = report_status.progress_line(self._host, answer["training"])
+            over = answer["training"]["phase"] in report_status.ENDED
+            now = time.monotonic()
+            if line != said and (over or now - shown >= self._every):
+                display.display(f"  {line}")
+                shown, said = now, line
+            elif now - shown >= 6 * self._every:
+                display.display(f"  {line}  (no new step for {round(now - shown)} s)")
+                shown = now
+            if over:
+                return answer
+            time.sleep(self._poll)
+
+    def _ask(self) -> dict[str, Any]:
+        """The module's answer; a connection that is lost is tried again for `patience` seconds."""
+        lost = 0.0
+        while True:
+            try:
+                answer: dict[str, Any] = self._execute_module(
+                    MODULE, module_args=self._arguments, task_vars=self._vars
+                )
+                return answer
+            except AnsibleConnectionFailure as failure:
+                now = time.monotonic()
+                if not lost:
+                    lost = now
+                    display.display(f"  {self._host}  no connection; tries for {self._patience:.0f} s")
+                if now - lost >= self._patience:
+                    raise AnsibleConnectionFailure(self._unreachable()) from failure
+                time.sleep(min(2.0, self._patience / 5))
+                with contextlib.suppress(Exception):
+                    self._connection.reset()
+
+    def _unreachable(self) -> str:
+        return f"no connection to the host for {self._patience:.0f} s; the training, if it runs, goes on there"
+
+    def _result(self, training: dict[str, Any], follow: bool) -> dict[str, Any]:
+        row = report_status.row(training, self._host, self._rank)
+        problems = report_status.verdict(training, self._rank) if follow else []
+        result = {"changed": False, "training": training, "row": row, "problems": problems}
+        if problems:
+            told = (training.get("failure") or {}).get("lines") or []
+            lines = "".join(f"\n  {line}" for line in told)
+            result.update(failed=True, msg=f"run {training['run']} did not end whole: {'; '.join(problems)}{lines}")
+        return result

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fleet table, printed once for all hosts of the inventory group, whether they answered or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.canvas.fleet.plugins.module_utils import report_status
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller, once."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("seen", "group"))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        seen = str(self._task.args.get("seen", "__training_status"))
+        names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
+        rows = [self._row(name, task_vars["hostvars"][name], seen) for name in names]
+        Display().display("\n" + report_status.fleet_table(rows) + "\n")
+        return {**result, "changed": False, "rows": rows}
+
+    def _row(self, name: str, variables: Mapping[str, Any], seen: str) -> dict[str, Any]:
+        told = variables.get(seen) or {}
+        if told.get("row"):
+            return dict(told["row"])
+        why = " ".join(str(told.get("msg") or "not asked").split())
+        return report_status.lost_row(name, str(variables.get("training_run", name)), None, why)
