@@ -116,8 +116,8 @@ def installed(prefix: str) -> dict[str, str]:
     for python in (name for name in listed(os.path.join(prefix, "lib")) if name.startswith("python3")):
         for name in listed(os.path.join(prefix, "lib", python, "site-packages")):
             stem, dot, _ = name.rpartition(".dist-info")
-            distribution, dash, version = stem.rpartition("-")
-            if dot and dash:
+            distribution, _, version = stem.rpartition("-")
+            if dot and distribution:
                 found[normalised(distribution)] = version
     return found
 

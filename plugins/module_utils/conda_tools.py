@@ -122,7 +122,7 @@ def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[s
 
 def import_all(python: str, modules: list[str]) -> dict[str, Any]:
     """{"imports": {module: version}, "failed": {module: error}, "torch": {...}, "python"} from one new process."""
-    argv = [python, "-I", "-c", IMPORTER, json.dumps(modules)]
+    argv = [python, "-IB", "-c", IMPORTER, json.dumps(modules)]
     done = subprocess.run(
         argv, capture_output=True, text=True, env=environment(), check=False, stdin=subprocess.DEVNULL
     )

@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import threading
+from typing import ClassVar
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.download import fetch
@@ -13,9 +14,9 @@ SHA = hashlib.sha256(BODY).hexdigest()
 class Server(http.server.BaseHTTPRequestHandler):
     """Serves BODY; `cuts` lists after how many bytes each answer breaks off, `ranges` whether Range is honoured."""
 
-    cuts: list[int] = []
+    cuts: ClassVar[list[int]] = []
     ranges = True
-    asked: list[str] = []
+    asked: ClassVar[list[str]] = []
     status = 0
 
     def do_GET(self):
@@ -74,7 +75,8 @@ def test_a_killed_call_is_continued_by_the_next(server, tmp_path):
     with pytest.raises(KilledError):
         fetch(server, str(tmp_path / "f"), SHA, "v", die)
     get(server, tmp_path / "f")
-    assert Server.asked[-1].startswith("bytes=") and (tmp_path / "f").read_bytes() == BODY
+    assert Server.asked[-1].startswith("bytes=")
+    assert (tmp_path / "f").read_bytes() == BODY
 
 
 def test_a_whole_file_is_not_fetched_again(server, tmp_path):
@@ -101,4 +103,5 @@ def test_a_server_that_refuses_is_asked_once_and_one_in_trouble_five_times(serve
     Server.status = status
     with pytest.raises(FleetError) as caught:
         get(server, tmp_path / "f")
-    assert str(status) in caught.value.found and len(Server.asked) == asked
+    assert str(status) in caught.value.found
+    assert len(Server.asked) == asked

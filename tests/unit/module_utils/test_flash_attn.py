@@ -30,7 +30,12 @@ def test_the_wheel_is_named_by_what_torch_says_of_itself(given, name):
 
 @pytest.mark.parametrize(
     ("torch", "cuda", "machine"),
-    [("2.13.0+cpu", "", "x86_64"), ("2.9.0+cu130", "13.0", "x86_64"), ("2.7.1", "12.8", "aarch64"), ("2.7.1", "1.2", "x86_64")],
+    [
+        ("2.13.0+cpu", "", "x86_64"),
+        ("2.9.0+cu130", "13.0", "x86_64"),
+        ("2.7.1", "12.8", "aarch64"),
+        ("2.7.1", "1.2", "x86_64"),
+    ],
     ids=["torch without CUDA", "CUDA 13", "another machine", "a number that only begins like CUDA 12"],
 )
 def test_no_wheel_is_invented(torch, cuda, machine):

@@ -1,0 +1,303 @@
+"""work() against programs that speak conda's and pip's command lines (tests/fixtures/conda)."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_env_work, conda_tools
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
+
+TOOLS = Path(__file__).parents[2] / "fixtures" / "conda"
+INSTALLER = TOOLS / "installer.sh"
+PACKAGES = ["torch==2.7.1", "einops==0.8.1"]
+
+
+class KilledError(BaseException):
+    """A cut: no handler of ours may catch it."""
+
+
+@pytest.fixture
+def spec(tmp_path, monkeypatch):
+    for name, value in {"FAKE_LOG": tmp_path / "log", "FAKE_TOOLS": TOOLS, "FAKE_PYTHON": sys.executable}.items():
+        monkeypatch.setenv(name, str(value))
+    (tmp_path / "log").touch()
+    root = tmp_path / "miniforge3"
+    return {
+        "root": str(root),
+        "prefix": str(root / "envs" / "bagel-canvas"),
+        "state_dir": str(tmp_path / "state"),
+        "adopt": False,
+        "installer_url": INSTALLER.as_uri(),
+        "installer_sha256": hashlib.sha256(INSTALLER.read_bytes()).hexdigest(),
+        "channels": ["http://channel.test/forge"],
+        "python": "3.10",
+        "conda_packages": [],
+        "pip_packages": PACKAGES,
+        "pip_index_url": "http://index.test:8080/simple/",
+        "pip_extra_index_urls": ["https://download.pytorch.org/whl/cu128"],
+        "pip_find_links": "",
+        "flash_attn": "2.8.2",
+        "flash_attn_releases": "https://mirror.test/fa",
+        "imports": ["torch", "einops", "flash_attn"],
+    }
+
+
+def run(spec, progress=None):
+    return conda_env_work.work(spec, progress or Progress())
+
+
+def calls(spec):
+    return Path(os.environ["FAKE_LOG"]).read_text().splitlines()
+
+
+def in_sync(spec):
+    return not conda_env.differences(conda_env.observe(spec), conda_env.wanted(spec))
+
+
+def environments(spec):
+    return sorted(path.name for path in Path(spec["prefix"]).parent.iterdir())
+
+
+def assert_clean(spec):
+    """Nothing half made is left: no claim, no folder without a record, no link aside."""
+    assert list(Path(spec["state_dir"], "claims").iterdir()) == []
+    for path in Path(spec["prefix"]).parent.iterdir():
+        assert path.is_symlink() or (path / conda_env.RECORD).exists(), path
+
+
+def test_from_nothing_to_a_proved_environment_and_then_nothing_to_do(spec):
+    told = []
+    result = run(spec, lambda *args: told.append(args))
+    assert result["changed"]
+    assert result["torch"]["cuda"] == "12.8"
+    assert result["versions"] == {"pip": "25.1", "torch": "2.7.1", "einops": "0.8.1", "flash-attn": "2.8.2"}
+    assert os.readlink(spec["prefix"]) == f"bagel-canvas.{result['digest'][:8]}"
+    assert (1000, 2000, "B", "torch-2.7.1-py3-none-any.whl") in told
+    assert in_sync(spec)
+    before = calls(spec)
+    assert run(spec)["changed"] is False
+    assert calls(spec) == before
+    assert_clean(spec)
+
+
+def test_conda_and_pip_are_told_where_to_look_and_nowhere_else(spec):
+    run(spec)
+    installer, create, packages, _abi, flash, proof = calls(spec)
+    assert installer.endswith(f"-b -p {spec['root']}")
+    assert "--override-channels --channel http://channel.test/forge python=3.10 pip" in create
+    assert "--index-url http://index.test:8080/simple/ --extra-index-url https://download" in packages
+    assert "--trusted-host index.test --progress-bar raw torch==2.7.1 einops==0.8.1" in packages
+    assert "--no-deps https://mirror.test/fa/v2.8.2/flash_attn-2.8.2%2Bcu12torch2.7cxx11abiTRUE-cp310" in flash
+    assert proof.startswith("python -IB -c")
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"pip_packages": ["torch==2.7.1", "einops==0.7.0"]}, 2),
+        ({"python": "3.11"}, 2),
+        ({"flash_attn": "", "imports": ["torch"]}, 2),
+        ({"imports": ["torch"]}, 1),
+        ({"pip_index_url": "http://mirror.test/", "channels": ["conda-forge"]}, 1),
+    ],
+    ids=["another pin", "another python", "no flash-attn", "fewer imports", "another mirror"],
+)
+def test_what_changes_the_contents_is_built_beside_the_old_one(spec, change, kept):
+    run(spec)
+    changed = {**spec, **change}
+    assert run(changed)["changed"] is (kept == 2)
+    assert in_sync(changed)
+    assert len(environments(spec)) == kept + 1
+    assert_clean(spec)
+
+
+def test_going_back_to_the_list_before_builds_nothing(spec):
+    first = run(spec)
+    run({**spec, "python": "3.11"})
+    before = len(calls(spec))
+    assert run(spec)["changed"]
+    assert len(calls(spec)) == before
+    assert os.readlink(spec["prefix"]).endswith(first["digest"][:8])
+
+
+def test_only_the_one_before_is_kept_and_what_still_runs(spec, monkeypatch):
+    run(spec)
+    run({**spec, "python": "3.11"})
+    oldest = f"{spec['prefix']}.{conda_env.wanted(spec).digest[:8]}"
+    monkeypatch.setattr(conda_tools, "in_use", lambda path: path == oldest)
+    run({**spec, "python": "3.12"})
+    assert Path(oldest).exists()
+    monkeypatch.setattr(conda_tools, "in_use", lambda path: False)
+    run({**spec, "python": "3.13"})
+    assert not Path(oldest).exists()
+    assert len(environments(spec)) == 3
+    assert_clean(spec)
+
+
+def test_a_process_of_the_environment_is_seen(tmp_path):
+    program = shutil.copy(shutil.which("sleep"), tmp_path / "sleep")
+    assert not conda_tools.in_use(str(tmp_path))
+    with subprocess.Popen([program, "30"]) as process:
+        assert conda_tools.in_use(str(tmp_path))
+        process.kill()
+
+
+def test_other_imports_are_proved_without_building(spec):
+    run({**spec, "imports": ["torch"]})
+    before = calls(spec)
+    assert run(spec)["changed"]
+    assert [line[:13] for line in calls(spec)[len(before) :]] == ["python -IB -c"]
+    assert in_sync(spec)
+
+
+def test_a_package_that_was_changed_by_hand_leads_to_a_fresh_build(spec):
+    run(spec)
+    site = Path(spec["prefix"]) / "lib" / "python3.10" / "site-packages"
+    (site / "torch-2.7.1.dist-info").rename(site / "torch-2.6.0.dist-info")
+    assert not in_sync(spec)
+    run(spec)
+    assert os.readlink(spec["prefix"]).endswith("-2")
+    assert in_sync(spec)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "variable", "words"),
+    [
+        ({"FAKE_MISSING": "einops"}, "conda_env_pip_packages", "No matching distribution found for einops==0.8.1"),
+        ({"FAKE_UNSOLVABLE": "1"}, "conda_env_channels", "PackagesNotFoundError"),
+    ],
+    ids=["pip does not find a pin", "conda does not find python"],
+)
+def test_a_failed_update_leaves_the_working_environment_in_place(spec, monkeypatch, trouble, variable, words):
+    run({**spec, "python": "3.9"})
+    before = os.readlink(spec["prefix"])
+    for name, value in trouble.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(FleetError) as caught:
+        run(spec)
+    assert (caught.value.variable, words in caught.value.found) == (variable, True)
+    assert os.readlink(spec["prefix"]) == before
+    for name in trouble:
+        monkeypatch.delenv(name)
+    assert run(spec)["changed"]
+    assert in_sync(spec)
+    assert_clean(spec)
+
+
+def test_an_import_that_fails_is_named_and_nothing_is_switched(spec):
+    with pytest.raises(FleetError) as caught:
+        run({**spec, "imports": ["torch", "decord", "wandb"]})
+    assert "decord: ModuleNotFoundError" in caught.value.found
+    assert "wandb" in caught.value.found
+    assert not os.path.lexists(spec["prefix"])
+
+
+def test_an_installer_that_is_not_the_one_that_was_meant_is_not_run(spec):
+    with pytest.raises(FleetError) as caught:
+        run({**spec, "installer_sha256": "0" * 64})
+    assert caught.value.variable == "conda_env_installer_sha256"
+    assert calls(spec) == []
+    assert not os.path.lexists(spec["root"])
+
+
+def test_an_environment_of_the_user_is_refused_and_untouched(spec):
+    theirs = Path(spec["prefix"])
+    theirs.mkdir(parents=True)
+    (theirs.parents[1] / "conda-meta").mkdir()
+    (theirs.parents[1] / "conda-meta" / "conda-24.1.0-py311_0.json").touch()
+    (theirs / "notes.txt").write_text("mine")
+    with pytest.raises(FleetError) as caught:
+        run(spec)
+    assert "conda_env_adopt" in caught.value.remedy
+    assert [path.name for path in theirs.iterdir()] == ["notes.txt"]
+
+
+def test_an_adopted_environment_is_only_proved(spec):
+    run(spec)
+    theirs = Path(spec["prefix"])
+    build = theirs.resolve()
+    (build / conda_env.RECORD).unlink()
+    before = sorted(build.rglob("*"))
+    adopted = {**spec, "adopt": True, "python": "3.12", "pip_packages": ["torch==1.0"], "flash_attn": ""}
+    assert run(adopted)["changed"]
+    assert run(adopted)["changed"] is False
+    assert in_sync(adopted)
+    assert sorted(build.rglob("*")) == before
+
+
+def test_a_user_s_conda_is_used_and_not_reinstalled(spec):
+    run(spec)
+    shutil.rmtree(Path(spec["root"]) / "envs")
+    run(spec)
+    assert [line.split()[0] for line in calls(spec)].count("installer") == 1
+
+
+@pytest.mark.parametrize("moment", ["installer", "create", "pip", "import"])
+def test_a_program_killed_half_way_is_survived_by_the_next_run(spec, monkeypatch, moment):
+    monkeypatch.setenv("FAKE_DIE", moment)
+    with pytest.raises(FleetError) as caught:
+        run(spec)
+    assert "exit code -9" in caught.value.found
+    assert not os.path.lexists(spec["prefix"])
+    monkeypatch.delenv("FAKE_DIE")
+    assert run(spec)["changed"]
+    assert in_sync(spec)
+    assert_clean(spec)
+
+
+STEPS = [(os, "replace"), (os, "unlink"), (os, "symlink"), (os, "makedirs"), (os, "rmdir"), (shutil, "rmtree")]
+STEPS += [(conda_tools, "call"), (conda_tools, "import_all"), (conda_env_work, "fetch")]
+
+
+def cut_at(monkeypatch, number, *, after):
+    """Die before or after the step of that number. Returns the list of steps that were reached."""
+    reached = []
+
+    def cutting(name, real):
+        def step(*args, **kwargs):
+            reached.append(name)
+            if len(reached) == number and not after:
+                raise KilledError
+            result = real(*args, **kwargs)
+            if len(reached) >= number and after:
+                raise KilledError
+            return result
+
+        return step
+
+    for place, name in STEPS:
+        monkeypatch.setattr(place, name, cutting(name, getattr(place, name)))
+    return reached
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
+@pytest.mark.parametrize("change", [{}, {"python": "3.11"}, {"imports": ["torch"]}], ids=["first", "update", "proof"])
+def test_a_cut_at_any_step_converges_on_the_next_run(spec, monkeypatch, tmp_path, change, after):
+    number, cuts = 0, 0
+    while True:
+        number += 1
+        for folder in (spec["root"], spec["state_dir"]):
+            shutil.rmtree(folder, ignore_errors=True)
+        if change:
+            run({**spec, **change})
+        live = os.path.realpath(spec["prefix"])
+        with monkeypatch.context() as patch:
+            reached = cut_at(patch, number, after=after)
+            try:
+                run(spec)
+                if len(reached) < number:
+                    break
+            except KilledError:
+                cuts += 1
+        assert not change or os.path.exists(os.path.join(spec["prefix"], "bin", "python")), (number, reached)
+        run(spec)
+        assert in_sync(spec), (number, reached)
+        assert not run(spec)["changed"]
+        assert_clean(spec)
+        assert not change or os.path.exists(live)
+    assert cuts >= (3 if change.get("imports") else 12)
