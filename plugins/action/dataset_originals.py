@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         try:
             paths = layout(settings)
             found = dataset_controller.facts(settings, self._loader.path_dwim)
-            inspection = dataset_controller.inspected(found, settings)
+            inspection = dataset_controller.inspected(found)
             if inspection:
                 refuse(inspection, settings)
         except FleetError as error:

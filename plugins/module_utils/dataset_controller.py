@@ -53,17 +53,16 @@ def facts(settings: Mapping[str, Any], resolve: Resolve = os.path.expanduser) ->
     return found
 
 
-def inspected(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def inspected(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     """What dataset_work.inspect() says of these files; None without pyarrow and Pillow here (then the host looks)."""
     if "train" not in found or not all(find_spec(name) for name in ("pyarrow", "PIL")):
         return None
     train, test = found["train"], found.get("test", {})
-    sizes = [settings.get(name) for name in ("dataset_max_image_size", "dataset_min_image_size")]
-    key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), parquet_rows.RULES, sizes]
+    key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), parquet_rows.RULES]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
     def look() -> dict[str, Any]:
-        return inspect(str(train["path"]), str(test.get("path") or ""), settings)
+        return inspect(str(train["path"]), str(test.get("path") or ""))
 
     return _remembered(f"inspection-{name}", look)
 

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +36,9 @@ def public(url: str) -> str:
 def fetch_url(url: str, part: Path, variable: str, told: Told) -> None:
     """Leaves the whole file at `part`. A part that lies there is continued if the server still has that very file."""
     if urlsplit(url).scheme not in ("http", "https"):
-        raise FleetError("only http and https can be fetched", variable=variable, found=public(url), expected="https://…")
+        raise FleetError(
+            "only http and https can be fetched", variable=variable, found=public(url), expected="https://…"
+        )
     failures = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
@@ -45,7 +48,7 @@ def fetch_url(url: str, part: Path, variable: str, told: Told) -> None:
             if error.code < 500 and error.code not in (408, 425, 429):
                 raise _refused(url, variable, f"HTTP {error.code} {error.reason}") from error
             problem = f"HTTP {error.code} {error.reason}"
-        except (OSError, EOFError) as error:  # URLError and timeouts are OSErrors too
+        except (OSError, EOFError, HTTPException) as error:  # URLError and timeouts are OSErrors
             if isinstance(error, OSError) and error.filename:  # the disk, not the network
                 raise
             problem = str(getattr(error, "reason", error)) or type(error).__name__
@@ -114,16 +117,7 @@ def fetch_git(repo: str, commit: str, inside: str, part: Path, cache: Path, told
     """Writes the file `inside` of that commit to `part`. Fetches the commit alone, and only this file, if it can."""
     _prepare(repo, cache)
     told(0, 0)
-    if not _has(cache, commit):
-        narrow = ["fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit]
-        tried = _git(cache, *narrow)
-        if tried.returncode:
-            tried = _git(cache, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/heads/*")
-        if tried.returncode:
-            raise _no_commit(repo, commit, tried.stderr)
-    name = commit if _has(cache, commit) else "FETCH_HEAD"
-    if not _has(cache, name):
-        raise _no_commit(repo, commit, "the repository has no such commit")
+    name = commit if _pinned(commit) and _has(cache, commit) else _fetch_commit(repo, commit, cache)
     with open(part, "wb") as out:
         got = _git(cache, "cat-file", "blob", f"{name}:{inside}", out=out)
     if got.returncode:
@@ -135,6 +129,20 @@ def fetch_git(repo: str, commit: str, inside: str, part: Path, cache: Path, told
         )
     _refuse_pointer(part, inside)
     told(part.stat().st_size, part.stat().st_size)
+
+
+def _fetch_commit(repo: str, commit: str, cache: Path) -> str:
+    """The name under which the cache has the commit now. A server that gives no single commits is asked for all."""
+    if _git(cache, "fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit).returncode == 0:
+        return "FETCH_HEAD"
+    tried = _git(cache, "fetch", "--quiet", "--tags", "--force", "origin", "+refs/heads/*:refs/heads/*")
+    if tried.returncode or not _has(cache, commit):
+        raise _no_commit(repo, commit, tried.stderr or "the repository has no such commit")
+    return commit
+
+
+def _pinned(commit: str) -> bool:
+    return len(commit) == 40 and not set(commit.lower()) - set("0123456789abcdef")
 
 
 def _prepare(repo: str, cache: Path) -> None:

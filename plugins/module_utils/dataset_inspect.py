@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import parquet_rows
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import transforms
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import Transforms
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 
@@ -20,26 +20,20 @@ def quiet(done: int, total: int, unit: str, what: str) -> None:
     """A progress that says nothing."""
 
 
-def inspect(
-    path: str, test: str = "", settings: Mapping[str, Any] | None = None, progress: Progress = quiet
-) -> dict[str, Any]:
+def inspect(path: str, test: str = "", progress: Progress = quiet) -> dict[str, Any]:
     """What the training file holds, and how the test file relates to it; input of judge().
 
     Never raises for a bad file: `problem` or `missing` say what is wrong, `bad` lists [row, why] (rows from 0).
     """
-    settings = settings or {}
-    found, questions = _inspect(path, settings, progress, decode=True)
-    found["image_sizes"] = [settings.get(name) for name in ("dataset_max_image_size", "dataset_min_image_size")]
+    found, questions = _inspect(path, progress, decode=True)
     if test:
-        found["test"], asked = _inspect(test, settings, progress, decode=False)
+        found["test"], asked = _inspect(test, progress, decode=False)
         trained = set(questions)
         found["test"]["rows_in_train"] = [row for row, question in enumerate(asked) if question in trained]
     return found
 
 
-def _inspect(
-    path: str, settings: Mapping[str, Any], progress: Progress, *, decode: bool
-) -> tuple[dict[str, Any], list[bytes]]:
+def _inspect(path: str, progress: Progress, *, decode: bool) -> tuple[dict[str, Any], list[bytes]]:
     found: dict[str, Any] = {
         "path": path, "folder": str(Path(path).parent), "rules": parquet_rows.RULES, "problem": "", "missing": [],
         "rows": 0, "row_groups": [], "bad": [], "index_nulls": 0, "lengths": [], "longest": {},
@@ -56,7 +50,7 @@ def _inspect(
         def told(done: int) -> None:
             progress(done, meta.num_rows, "rows", f"checking {Path(path).name}")
 
-        seen = parquet_rows.read_rows(file, path, transforms(settings), told, decode=decode)
+        seen = parquet_rows.read_rows(file, path, Transforms(), told, decode=decode)
     except Exception as error:  # pyarrow raises OSError, ArrowInvalid and more for what is no whole parquet file
         found["problem"] = " ".join(str(error).split())[:300] or type(error).__name__
         return found, []

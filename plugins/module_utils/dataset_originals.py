@@ -68,9 +68,7 @@ def check_digest(found: str, wanted: str, variable: str, what: str) -> None:
         )
 
 
-def prepare(
-    paths: Layout, digests: Mapping[str, str], owner: tuple[int, int] | None, check: bool
-) -> dict[str, Any]:
+def prepare(paths: Layout, digests: Mapping[str, str], owner: tuple[int, int] | None, check: bool) -> dict[str, Any]:
     """Makes the folders and says which originals lack.
 
     `digests` holds the wanted sha256 by kind where it is known; "lacking" in the result holds those kinds whose file is

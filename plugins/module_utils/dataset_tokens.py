@@ -6,9 +6,7 @@ model splits numbers so), all other text one token per three bytes, which is mor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 MAX_PIXELS = 14 * 14 * 9 * 1024  # the trainer's own default for both transforms
 MARKS = 2  # a start and an end token around each part of a sample
@@ -41,6 +39,8 @@ class Transform:
 
 @dataclass(frozen=True)
 class Transforms:
+    """The two transforms of the dataset yaml; the strides are the model's own."""
+
     vae: Transform = Transform(512, 512, 16)
     vit: Transform = Transform(512, 512, 14)
 
@@ -51,12 +51,6 @@ class Transforms:
         return latents * (vae + MARKS) + vit + MARKS
 
 
-def transforms(settings: Mapping[str, Any]) -> Transforms:
-    """The two transforms that the dataset yaml tells the trainer. The strides are the model's own."""
-    edges = [int(settings.get(f"dataset_{name}_image_size") or 512) for name in ("max", "min")]
-    return Transforms(Transform(edges[0], edges[1], 16), Transform(edges[0], edges[1], 14))
-
-
 def text_tokens(text: str) -> int:
     """An upper estimate of the tokens of a text part with its two marks; blank text is left out by the trainer."""
     text = text.strip()
@@ -65,7 +59,3 @@ def text_tokens(text: str) -> int:
     digits = sum(1 for letter in text if letter.isdigit())
     others = len(text.encode("utf-8", "replace")) - digits
     return digits + -(-max(0, others) // 3) + MARKS
-
-
-def texts_tokens(texts: Iterable[str]) -> int:
-    return sum(text_tokens(text) for text in texts)

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_originals as places
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_record as record
 from ansible_collections.canvas.fleet.plugins.module_utils import parquet_rows
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset import TRANSFORMS, copy_spec, origin, wanted_digest
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset import copy_spec, origin, wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_fetch import fetch_git, fetch_url
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_inspect import inspect, refuse
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import Layout, layout
@@ -138,12 +138,10 @@ class _Work:
     def _inspected(self, originals: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         digests = {kind: entry["sha256"] for kind, entry in originals.items()}
         known = self.known.get("inspection") or {}
-        images = [self.spec.get(name) for name in TRANSFORMS]
-        same = known.get("of") == digests and known.get("rules") == parquet_rows.RULES
-        if same and known.get("image_sizes") == images:
+        if known.get("of") == digests and known.get("rules") == parquet_rows.RULES:
             return dict(known)
         test = self.paths.originals.get("test")
-        found = inspect(str(self.paths.originals["train"]), str(test or ""), self.spec, self.progress)
+        found = inspect(str(self.paths.originals["train"]), str(test or ""), self.progress)
         return {**found, "of": digests}
 
     def _acceptable(self, inspection: Mapping[str, Any]) -> list[int]:

@@ -31,7 +31,8 @@ def write_copy(
     schema = first.schema.remove_metadata()
     left: Iterator[Any] = itertools.chain([first], rows)
     done = 0
-    with pq.ParquetWriter(part, schema, use_dictionary=False, write_statistics=False) as writer:
+    # small batches: the writer looks at a page's size only after each, and a page of a hundred images is a big page
+    with pq.ParquetWriter(part, schema, use_dictionary=False, write_statistics=False, write_batch_size=16) as writer:
         pending: Any = None
         for size in sizes:
             taken, missing = [], size
