@@ -14,12 +14,17 @@ class ActionModule(HostInfo):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
+        settings, wrong = self._typed(task_vars)
+        return wrong or self._module({**self._task.args, "settings": settings}, task_vars)
+
+    def _typed(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings, and the result of a failed task when one of them has no meaning."""
         settings, findings = self._settings(task_vars)
         wrong = [found for found in findings if found.code == "VARIABLE_INVALID"]
-        if wrong:
-            told = "; ".join(f"{found.found}, expected {found.expected}" for found in wrong)
-            return {"failed": True, "changed": False, "msg": told}
-        args = {**self._task.args, "settings": settings}
+        told = "; ".join(f"{found.found}, expected {found.expected}" for found in wrong)
+        return settings, {"failed": True, "changed": False, "msg": told} if wrong else {}
+
+    def _module(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
         result.pop("invocation", None)
         return result

@@ -1,0 +1,50 @@
+"""Fill the settings of a host, and bring the controller's files along where they are the source and differ."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.action.run_files import ActionModule as RunFiles
+from ansible_collections.canvas.fleet.plugins.module_utils import code_copy
+
+
+class ActionModule(RunFiles):
+    """Asks first, sends second: a copy that is right already costs one call and no transfer."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        settings, wrong = self._typed(task_vars)
+        if wrong:
+            return wrong
+        if settings["canvas_code_source"] != "controller":
+            return self._module({"settings": settings}, task_vars)
+        folder = str(settings["canvas_code_controller_path"])
+        manifest = code_copy.scan(folder, settings["canvas_code_controller_exclude"])
+        prefix = _prefix(folder, settings)
+        told = {os.path.join(prefix, path): digest for path, digest in manifest.items()}
+        args = {"settings": settings, "manifest": told}
+        result = self._module(args, task_vars)
+        if not result.get("needs_archive"):
+            return result
+        return self._send(folder, manifest, prefix, args, task_vars)
+
+    def _send(
+        self, folder: str, manifest: dict[str, str], prefix: str, args: dict[str, Any], task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        place = self._connection._shell.join_path(self._make_tmp_path(), "code.tar.gz")
+        try:
+            with tempfile.NamedTemporaryFile(prefix="canvas-fleet-code-") as packed:
+                packed.write(code_copy.pack(folder, manifest, prefix))
+                packed.flush()
+                self._transfer_file(packed.name, place)
+            return self._module({**args, "archive": place}, task_vars)
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+
+
+def _prefix(folder: str, settings: dict[str, Any]) -> str:
+    """Where the folder's files go below the checkout: the folder may be the repository, or BAGEL-Canvas alone."""
+    place = os.path.relpath(settings["canvas_code_dir"], settings["canvas_code_checkout"])
+    return place if code_copy.inner(folder) == "" else ""

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One digest for the code folder on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: folder_digest
+short_description: One digest for all files of a folder on the controller
+version_added: 0.1.0
+author: canvas-fleet contributors (@canvas-fleet)
+description:
+  - Reads every file of the folder, and gives one SHA-256 for names and contents.
+  - Lets the plan say whether a host's copy of the code is the controller's, without sending it.
+options:
+  _terms:
+    description: The folder.
+    required: true
+  exclude:
+    description: Patterns of names that are left out; folders with all below.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Show the digest
+  ansible.builtin.debug:
+    msg: "{{ lookup('canvas.fleet.folder_digest', '/home/me/MathCanvas', exclude=['.git']) }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: A SHA-256 for each folder; empty for one that holds no trainer.
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.canvas.fleet.plugins.module_utils import code_copy
+
+
+class LookupModule(LookupBase):
+    def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:
+        self.set_options(var_options=variables, direct=kwargs)
+        return [self._digest(str(folder)) for folder in terms]
+
+    def _digest(self, folder: str) -> str:
+        if not folder or code_copy.inner(folder) is None:
+            return ""
+        return code_copy.digest(code_copy.scan(folder, self.get_option("exclude")))

@@ -1,0 +1,177 @@
+"""Room canvas_code: BAGEL-Canvas at a pinned commit, from git or as a copy of a folder on the controller.
+
+`git_folder` knows checkouts, `code_copy` knows copies, `code_apply` changes either; here both are looked at and judged.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils import code_copy, git_folder
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Git, Ours
+from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
+
+NAMED = 5  # files that a sentence names before it counts
+
+
+def pinned(commit: str) -> bool:
+    return bool(re.fullmatch(r"[0-9a-f]{40}", commit))
+
+
+def folder_state(path: str) -> str:
+    """absent (or empty), file, checkout, copy, or foreign."""
+    if not os.path.lexists(path):
+        return "absent"
+    if not os.path.isdir(path):
+        return "file"
+    if os.path.exists(os.path.join(path, ".git")):
+        return "checkout"
+    if os.path.exists(code_copy.record_path(path)):
+        return "copy"
+    return "foreign" if os.listdir(path) else "absent"
+
+
+def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the folder: no network, no locks."""
+    path = str(settings["canvas_code_checkout"])
+    try:
+        state = folder_state(path)
+    except OSError:
+        state = "foreign"
+    seen: dict[str, Any] = {"path": path, "state": state, "git": bool(git_folder.find_git()), "edits": []}
+    if state == "checkout":
+        seen.update(_checkout(path, settings, seen["git"]))
+    elif state == "copy":
+        seen.update(code_copy.observe(path, Ours.of(settings)))
+    return seen
+
+
+def _checkout(path: str, settings: Mapping[str, Any], has_git: bool) -> dict[str, Any]:
+    note = git_folder.record(path)
+    found: dict[str, Any] = {"record": note, "commit": git_folder.head(path), "remote": "", "in_the_way": []}
+    if not has_git:
+        return found
+    git = Git(path)
+    found["commit"] = git.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    found["remote"] = git_folder.without_secrets(git.line("config", "--get", "remote.origin.url"))
+    if not found["commit"]:
+        return {**found, "state": "unfinished"}
+    if note.get("pending"):
+        return found  # what a killed git left behind would look like edits
+    try:
+        found["edits"] = git_folder.edits(git, Ours.of(settings))
+        wanted = str(settings["canvas_code_commit"])
+        if found["edits"] and pinned(wanted) and git.has(wanted):
+            found["in_the_way"] = sorted(set(found["edits"]) & git.touched(wanted))
+    except FleetError as error:
+        found["error"] = str(error)
+    return found
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+    """Compares with the commit, or with the controller's folder."""
+    state, path = str(seen["state"]), str(seen["path"])
+    if state == "file":
+        bad = finding("PATH_IS_A_FILE", found=path, expected="a folder", variable="canvas_code_checkout")
+        return RoomPlan((f"{path} is a file",), (bad,))
+    if settings["canvas_code_source"] == "controller":
+        reasons, findings = _decide_copy(seen, settings)
+        version = str(settings["canvas_code_controller_digest"])
+        return RoomPlan(tuple(reasons), tuple(findings), {"version": version}, f"copy {version[:8]}{_edited(seen)}")
+    reasons, findings = _decide_git(seen, settings)
+    version = str(seen.get("commit") or "")
+    values = {"version": version if not reasons else str(settings["canvas_code_commit"])}
+    return RoomPlan(tuple(reasons), tuple(findings), values, f"commit {version[:8]}{_edited(seen)}")
+
+
+def _decide_git(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[list[str], list[Finding]]:
+    asked = str(settings["canvas_code_commit"])
+    findings = []
+    if not pinned(asked):
+        expected = "40 hexadecimal digits"
+        findings.append(finding("REVISION_NOT_PINNED", found=asked, expected=expected, variable="canvas_code_commit"))
+    if seen["state"] == "absent":
+        return [f"not there: {asked[:8]} of {git_folder.without_secrets(str(settings['canvas_code_repo']))}"], findings
+    if seen["state"] in ("foreign", "copy") or not _is_repo(seen, settings):
+        what = {"foreign": "files of no checkout", "copy": "a copy from the controller"}.get(str(seen["state"]))
+        found = f"{seen['path']}: {what or 'a checkout of ' + str(seen.get('remote') or 'another repository')}"
+        expected = f"nothing, or a checkout of {git_folder.without_secrets(str(settings['canvas_code_repo']))}"
+        variable = "canvas_code_checkout"
+        return ["the folder is something else"], [
+            *findings,
+            finding("CODE_FOLDER_FOREIGN", found=found, expected=expected, variable=variable),
+        ]
+    reasons = _commit_reasons(seen, asked)
+    return reasons, [*findings, *_edit_findings(seen, settings, changing=bool(reasons))]
+
+
+def _is_repo(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Ours by our own note, by its remote, or because it already stands on the wanted commit."""
+    if seen.get("record") or not seen["git"] or seen.get("commit") == settings["canvas_code_commit"]:
+        return True
+    return git_folder.same_repo(str(seen.get("remote")), str(settings["canvas_code_repo"]))
+
+
+def _commit_reasons(seen: Mapping[str, Any], asked: str) -> list[str]:
+    note = seen.get("record") or {}
+    if seen["state"] == "unfinished":
+        return ["a clone that was cut off"]
+    if note.get("pending"):
+        return [f"a change to {str(note['pending'])[:8]} that was cut off"]
+    commit = str(seen.get("commit") or "")
+    if not pinned(asked):
+        # A branch is looked up once: it is followed when the setting changes, not when the branch moves.
+        return (
+            [] if note.get("asked") == asked and note.get("commit") == commit else [f"{commit[:8]} instead of {asked}"]
+        )
+    return [] if commit == asked else [f"commit {commit[:8]} instead of {asked[:8]}"]
+
+
+def _decide_copy(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[list[str], list[Finding]]:
+    wanted, folder = str(settings["canvas_code_controller_digest"]), str(settings["canvas_code_controller_path"])
+    if not wanted:
+        found = f"no folder with the trainer at {folder or 'canvas_code_controller_path, which is empty'} (controller)"
+        expected = "a folder that holds train/pretrain_unified_navit.py, or BAGEL-Canvas with it"
+        bad = finding("VARIABLE_INVALID", found=found, expected=expected, variable="canvas_code_controller_path")
+        return ["there is nothing to copy"], [bad]
+    if seen["state"] == "absent":
+        return [f"not there: a copy of the controller's {folder}"], []
+    if seen["state"] != "copy":
+        found = f"{seen['path']}: a {'checkout of git' if seen['state'] != 'foreign' else 'folder of other files'}"
+        expected = "nothing, or an earlier copy from the controller"
+        bad = finding("CODE_FOLDER_FOREIGN", found=found, expected=expected, variable="canvas_code_checkout")
+        return ["the folder is something else"], [bad]
+    if seen["pending"]:
+        reasons = ["a copy that was cut off"]
+    else:
+        reasons = [] if seen["digest"] == wanted else [f"copy {seen['digest'][:8]} instead of {wanted[:8]}"]
+    return reasons, _edit_findings(seen, settings, changing=bool(reasons))
+
+
+def _edit_findings(seen: Mapping[str, Any], settings: Mapping[str, Any], *, changing: bool) -> list[Finding]:
+    if not seen["edits"]:
+        return []
+    variable = "canvas_code_local_edits"
+    found = [
+        finding("CODE_LOCAL_EDITS", found=named(seen["edits"]), expected="the files as committed", variable=variable)
+    ]
+    blocked = seen.get("in_the_way") or []
+    if changing and blocked and settings["canvas_code_local_edits"] != "stash":
+        expected = f"no edits in what {str(settings['canvas_code_commit'])[:8]} changes"
+        found.append(finding("CODE_EDITS_IN_THE_WAY", found=named(blocked), expected=expected, variable=variable))
+    return found
+
+
+def named(paths: list[str]) -> str:
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more
+
+
+def _edited(seen: Mapping[str, Any]) -> str:
+    count = len(seen["edits"])
+    return f", {count} files edited by hand" if count > 1 else ", 1 file edited by hand" if count else ""

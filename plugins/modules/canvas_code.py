@@ -1,0 +1,98 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Thin shell over code_apply and code_copy_apply."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: canvas_code
+short_description: Bring BAGEL-Canvas to a pinned commit without losing what a person changed
+version_added: 0.1.0
+author: canvas-fleet contributors (@canvas-fleet)
+description:
+  - Clones or updates the checkout from git, or copies a folder of the controller.
+  - M(ansible.builtin.git) is not used, for three reasons. It fails in check mode on a host without git, it either
+    refuses all local edits or (C(force)) throws them away, and it takes our registration in C(data/dataset_info.py)
+    for an edit.
+  - Local edits in files that the new commit leaves alone stay. Edits in the way are an error, or with
+    C(canvas_code_local_edits=stash) are saved as a patch file and in git's stash.
+  - The first clone is made aside and renamed; a cut at any time is mended by the next run.
+  - The action plugin of the same name fills in O(settings), and sends O(archive) only when files differ.
+extends_documentation_fragment: [canvas.fleet.attributes]
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    platforms: posix
+options:
+  settings:
+    description: All variables of all roles for this host; normally filled in by the action plugin.
+    type: dict
+    default: {}
+  manifest:
+    description: Path to SHA-256 of each file of the controller's folder; filled in by the action plugin.
+    type: dict
+    default: {}
+  archive:
+    description: A tar on the host with the files of O(manifest); filled in by the action plugin.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Bring the code to its planned commit
+  canvas.fleet.canvas_code:
+"""
+
+RETURN = r"""
+before:
+  description: Commit (or digest of the copy) that was there; empty when there was none.
+  returned: success
+  type: str
+commit:
+  description: Commit (or digest of the copy) that is there now.
+  returned: success
+  type: str
+edits:
+  description: Files that differ from the commit because a person changed them.
+  returned: success
+  type: list
+  elements: str
+stashed:
+  description: Where edits that were in the way were saved; empty when there were none.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.canvas.fleet.plugins.module_utils import code_apply, code_copy_apply
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "settings": {"type": "dict", "default": {}},
+            "manifest": {"type": "dict", "default": {}},
+            "archive": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    given, check = module.params, module.check_mode
+    try:
+        if given["settings"]["canvas_code_source"] == "controller":
+            report = code_copy_apply.converge(given["settings"], given["manifest"], given["archive"], check=check)
+        else:
+            report = code_apply.converge(given["settings"], check=check)
+    except FleetError as error:
+        module.fail_json(msg=str(error))
+    if report["stashed"]:
+        module.warn(f"changes made by hand were in the way; they are saved in {report['stashed']}")
+    before, after = (f"{report[key]}\n" if report[key] else "" for key in ("before", "commit"))
+    module.exit_json(diff={"before": before, "after": after}, **report)
+
+
+if __name__ == "__main__":
+    main()
