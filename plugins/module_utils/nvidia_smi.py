@@ -1,0 +1,138 @@
+"""nvidia-smi -q -x, as data: the GPUs of a host, or what is wrong with its driver."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree  # noqa: S405 - the host's own tool; root could as well lie in plain words
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+PATIENCE = 60  # seconds: without the persistence daemon the first call initialises every GPU
+# What the tool says when it can't work, and what that means. Order matters: the first that fits.
+TROUBLES = (
+    ("mismatch", re.compile(r"driver/library version mismatch", re.IGNORECASE)),
+    ("not_loaded", re.compile(r"couldn't communicate with the NVIDIA driver", re.IGNORECASE)),
+    ("no_device", re.compile(r"no devices were found", re.IGNORECASE)),
+    ("fallen_off", re.compile(r"GPU is lost|fallen off the bus|Unable to determine the device handle", re.IGNORECASE)),
+    ("no_library", re.compile(r"couldn't find libnvidia-ml", re.IGNORECASE)),
+    ("no_permission", re.compile(r"insufficient permissions", re.IGNORECASE)),
+)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    index: int
+    name: str
+    uuid: str
+    memory_bytes: int
+    architecture: str
+    driver_version: str
+    cuda_version: str  # the newest that the driver serves
+    busy_processes: tuple[str, ...]
+    ecc_errors: int  # uncorrected ones since the driver was loaded
+    mig: bool
+    bus_id: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """state: works, absent (no tool), or broken; trouble names the kind of the latter."""
+
+    state: str
+    detail: str
+    trouble: str = ""
+    gpus: tuple[Gpu, ...] = ()
+    fabric: tuple[str, ...] = field(default=())  # state of the NVSwitch fabric per GPU, where there is one
+
+
+def size(text: str) -> int:
+    """ "81559 MiB" in bytes; 0 for N/A."""
+    number, _, unit = text.partition(" ")
+    return int(number) * UNITS[unit] if number.isdigit() and unit in UNITS else 0
+
+
+def parse(text: str) -> Seen:
+    """What the tool's XML says. A text that is no such XML is a broken driver's, and is classified."""
+    try:
+        log = ElementTree.fromstring(text[text.index("<") :])  # noqa: S314
+    except (ValueError, ElementTree.ParseError):
+        return trouble(text)
+    driver, cuda = log.findtext("driver_version", ""), log.findtext("cuda_version", "")
+    gpus = tuple(gpu(element, index, driver, cuda) for index, element in enumerate(log.iter("gpu")))
+    if not gpus:
+        return Seen("broken", f"driver {driver} sees no GPU", "no_device")
+    states = (element.findtext("fabric/state", "N/A").strip() for element in log.iter("gpu"))
+    fabric = tuple(state for state in states if state != "N/A")
+    return Seen("works", f"{names(gpus)}, driver {driver}", gpus=gpus, fabric=fabric)
+
+
+def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu:
+    def text(path: str) -> str:
+        return (element.findtext(path) or "").strip()
+
+    processes = tuple(
+        f"{process.findtext('process_name', '?').strip()} ({process.findtext('pid', '?').strip()})"
+        for process in element.iter("process_info")
+        if process.findtext("type", "C").strip() != "G"
+    )
+    volatile = element.find("ecc_errors/volatile")
+    counts = [] if volatile is None else [item for item in volatile if "uncorrectable" in item.tag]
+    return Gpu(
+        index=index,
+        name=text("product_name"),
+        uuid=text("uuid"),
+        memory_bytes=size(text("fb_memory_usage/total")),
+        architecture=text("product_architecture"),
+        driver_version=driver,
+        cuda_version=cuda,
+        busy_processes=processes,
+        ecc_errors=sum(int(item.text) for item in counts if item.text and item.text.strip().isdigit()),
+        mig=text("mig_mode/current_mig") == "Enabled",
+        bus_id=element.get("id", ""),
+    )
+
+
+def names(gpus: Sequence[Gpu]) -> str:
+    """8 × NVIDIA H100 80GB HBM3."""
+    counted: dict[str, int] = {}
+    for item in gpus:
+        counted[item.name] = counted.get(item.name, 0) + 1
+    return " + ".join(f"{number} × {name}" for name, number in counted.items())
+
+
+def trouble(text: str) -> Seen:
+    """A broken driver, in the tool's own first line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kind = next((name for name, pattern in TROUBLES if pattern.search(text)), "unknown")
+    return Seen("broken", lines[0] if lines else "nvidia-smi said nothing", kind)
+
+
+def find() -> str:
+    """The tool's path, "" when there is none."""
+    return shutil.which("nvidia-smi", path=os.pathsep.join(PLACES)) or ""
+
+
+def ask(tool: str) -> str:
+    """What the tool prints, on either channel."""
+    try:
+        done = subprocess.run(
+            [tool, "-q", "-x"], capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"nvidia-smi did not answer for {PATIENCE} s"
+    except OSError as error:
+        return f"nvidia-smi can't be run: {error}"
+    return done.stdout if done.stdout.strip() else done.stderr
+
+
+def observe_gpus(tool: str = "", say: Callable[[str], str] = ask) -> dict[str, Any]:
+    """{"state", "detail", "trouble", "gpus": [...], "fabric": [...]} of this host; never raises."""
+    tool = tool or find()
+    seen = parse(say(tool)) if tool else Seen("absent", "no nvidia-smi on this host")
+    return {**asdict(seen), "gpus": [asdict(item) for item in seen.gpus], "tool": tool}
