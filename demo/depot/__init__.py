@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent
 IMAGE = "localhost/canvas-fleet-host"
 IN_CHANNEL = ("pip", "setuptools", "wheel")
+EARLIER_CONFIG = b'{"model_type": "minicanvas", "note": "an earlier revision"}\n'
+Job = tuple[Sequence[Path | str], Callable[[Path], Result]]
 
 
 def podman(*arguments: str) -> str:
     env = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     done = subprocess.run(["podman", *arguments], env=env, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise DepotError(f"podman {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1:]}")
+        complaint = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+        raise DepotError(f"podman {' '.join(arguments)}: {complaint}")
     return done.stdout.strip()
 
 
@@ -46,12 +49,12 @@ def make_model(folder: Path) -> Result:
 
 def make_dataset(folder: Path) -> Result:
     importlib.import_module("demo.puzzles.generate").write_dataset(folder)
-    return {"train_sha256": sha256(folder / "train_split.parquet"), "test_sha256": sha256(folder / "test_split.parquet")}
+    return {f"{part}_sha256": sha256(folder / f"{part}_split.parquet") for part in ("train", "test")}
 
 
 def make_python(folder: Path, image: str) -> Result:
     with image_root(image) as root:
-        return {"version": python_tree.extract(root, folder)}
+        return {"python_version": python_tree.extract(root, folder)}
 
 
 def make_git(folder: Path, dataset: Path) -> Result:
@@ -95,52 +98,48 @@ def build(cache: Path, out: Path, log: Log, image: str = IMAGE) -> dict[str, Any
 
 def _materials(cache: Path, log: Log, image: str) -> Result:
     """Model, data set and Python, each in its folder of the cache."""
-    sources = [DEMO / "minicanvas", DEMO / "puzzles"]
-    facts: Result = {}
-    for name, inputs, make in (
-        ("dataset", [DEMO / "puzzles"], make_dataset),
-        ("model", sources, make_model),
-    ):
-        facts |= made(cache / name, inputs, _timed(log, name, make))
     image_id = podman("image", "inspect", "--format", "{{.Id}}", image)
-    inputs = [image_id, HERE / "python_tree.py"]
-    python = made(cache / "python", inputs, _timed(log, "python", lambda folder: make_python(folder, image)))
-    return facts | {"python_version": python["version"]}
+    jobs: dict[str, Job] = {
+        "dataset": ([DEMO / "puzzles"], make_dataset),
+        "model": ([DEMO / "minicanvas", DEMO / "puzzles"], make_model),
+        "python": ([image_id, HERE / "python_tree.py"], lambda folder: make_python(folder, image)),
+    }
+    return _all_made(cache, jobs, log)
 
 
 def _shelves(cache: Path, out: Path, log: Log, wheels: dict[str, Path], facts: Result) -> Result:
     """The folders that are served; each depends on its materials and on the code that makes it."""
     listing, dataset, python = wheelhouse.digest_input(wheels), cache / "dataset", cache / "python"
-    version = facts["python_version"]
-    stamp = (cache / ".python.stamp").read_text()
+    python_stamp = (cache / ".python.stamp").read_text()
     data = [facts["train_sha256"], facts["test_sha256"]]
-    earlier = b'{"model_type": "minicanvas", "note": "an earlier revision"}\n'
-    digests = made(
-        out / "wheels", [listing, HERE / "wheelhouse.py"], _timed(log, "wheels", lambda f: wheelhouse.make_wheels(f, wheels))
-    )["digests"]
-    jobs = {
-        "simple": ([listing, HERE / "wheelhouse.py"], lambda f: wheelhouse.make_simple(f, wheels, digests)),
-        "hf": ([HERE / "hub.py", cache / "model"], lambda f: hub.make_hub(f, cache / "model", earlier)),
+    jobs: dict[str, Job] = {
+        "wheels": ([listing, HERE / "wheelhouse.py"], lambda f: wheelhouse.make_wheels(f, wheels)),
+        "simple": ([listing, HERE / "wheelhouse.py"], lambda f: wheelhouse.make_simple(f, wheels)),
+        "hf": ([HERE / "hub.py", cache / "model"], lambda f: hub.make_hub(f, cache / "model", EARLIER_CONFIG)),
         "git": ([HERE / "repositories.py", DEMO / "minicanvas", *data], lambda f: make_git(f, dataset)),
         "channel": (
-            [HERE / "channel.py", stamp, listing],
-            lambda f: make_channel(f, python, version, wheels),
+            [HERE / "channel.py", python_stamp, listing],
+            lambda f: make_channel(f, python, facts["python_version"], wheels),
         ),
         "files": (
-            [HERE / "installer.py", HERE / "standin", stamp, listing, *data],
+            [HERE / "installer.py", HERE / "standin", python_stamp, listing, *data],
             lambda f: make_files(f, dataset, python, wheels),
         ),
     }
+    return _all_made(out, jobs, log)
+
+
+def _all_made(parent: Path, jobs: dict[str, Job], log: Log) -> Result:
     results: Result = {}
     for name, (inputs, make) in jobs.items():
-        results |= made(out / name, inputs, _timed(log, name, make))
+        results |= made(parent / name, inputs, _timed(log, name, make))
     return results
 
 
-def _timed(log: Log, name: str, make: Any) -> Any:
+def _timed(log: Log, name: str, make: Callable[[Path], Result]) -> Callable[[Path], Result]:
     def timed(folder: Path) -> Result:
         begin = time.monotonic()
-        result: Result = make(folder)
+        result = make(folder)
         log(f"depot: {name} made in {time.monotonic() - begin:.1f} s")
         return result
 

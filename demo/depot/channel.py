@@ -75,7 +75,9 @@ def pack_tar(members: dict[str, Path | bytes]) -> bytes:
             info.mode = 0o755 if isinstance(source, Path) and os.access(source, os.X_OK) else 0o644
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    packed: bytes = pyarrow.Codec("zstd", compression_level=12).compress(raw.getvalue(), asbytes=True)
+    packed: bytes = pyarrow.Codec("zstd", compression_level=12).compress(  # type: ignore[attr-defined]
+        raw.getvalue(), asbytes=True
+    )
     return packed
 
 
@@ -87,7 +89,9 @@ def make_package(recipe: Recipe, tree: Path, channel: Path) -> Path:
     if recipe.entry_points is not None:
         noarch = {"type": "python", "entry_points": list(recipe.entry_points)}
         info["link.json"] = {"noarch": noarch, "package_metadata_version": 1}
-    texts: dict[str, Path | bytes] = {f"info/{name}": json.dumps(value, indent=1).encode() for name, value in info.items()}
+    texts: dict[str, Path | bytes] = {
+        f"info/{name}": json.dumps(text, indent=1).encode() for name, text in info.items()
+    }
     texts["info/files"] = "".join(f"{name}\n" for name in files).encode()
     target = channel / recipe.subdir / f"{recipe.stem}.conda"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +107,7 @@ def make_package(recipe: Recipe, tree: Path, channel: Path) -> Path:
 
 
 def unpack_wheel(wheel: Path, tree: Path) -> tuple[str, ...]:
-    """The wheel's files as site-packages/… of a noarch package; returns its console scripts ("pip = module:function")."""
+    """The wheel's files as site-packages/… of a noarch package; returns its console scripts ("pip = a.b:c")."""
     site = tree / "site-packages"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)  # noqa: S202  zipfile itself keeps names inside the folder

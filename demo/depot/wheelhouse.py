@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 from demo.depot.parts import DepotError, Log, Result, place, sha256, write
 
@@ -115,22 +116,24 @@ def page(title: str, links: dict[str, str]) -> str:
 
 
 def make_wheels(folder: Path, wheels: dict[str, Path]) -> Result:
-    """One flat folder of wheels, with a page for --find-links and their digests."""
-    digests = {}
+    """One flat folder of wheels, with a page for --find-links."""
     for wheel in wheels.values():
         place(wheel, folder / wheel.name)
-        digests[wheel.name] = sha256(wheel)
-    write(folder / "index.html", page("wheels", {name: f"{name}#sha256={digests[name]}" for name in digests}))
-    return {"digests": digests}
+    write(folder / "index.html", page("wheels", {w.name: link(w) for w in wheels.values()}))
+    return {}
 
 
-def make_simple(folder: Path, wheels: dict[str, Path], digests: dict[str, str]) -> Result:
+def make_simple(folder: Path, wheels: dict[str, Path]) -> Result:
     """The PEP 503 pages: one of all projects, one per project."""
     for name, wheel in wheels.items():
-        link = f"../../wheels/{wheel.name}".replace("+", "%2B") + f"#sha256={digests[wheel.name]}"
-        write(folder / normal(name) / "index.html", page(name, {wheel.name: link}))
+        write(folder / normal(name) / "index.html", page(name, {wheel.name: "../../wheels/" + link(wheel)}))
     write(folder / "index.html", page("simple", {normal(name): f"{normal(name)}/" for name in sorted(wheels)}))
     return {}
+
+
+def link(wheel: Path) -> str:
+    """The wheel's address below its folder, with its digest for pip to check."""
+    return f"{quote(wheel.name)}#sha256={sha256(wheel)}"
 
 
 def digest_input(wheels: dict[str, Path]) -> str:

@@ -51,7 +51,7 @@ def package_cache() -> Path:
 def target(options: argparse.Namespace) -> Path:
     """The environment's folder: --prefix, --name, or CONDA_PREFIX, in conda's order."""
     if options.prefix:
-        return Path(os.path.abspath(os.path.expanduser(options.prefix)))  # noqa: PTH100  links stay, as in conda
+        return Path(os.path.abspath(os.path.expanduser(options.prefix)))  # links stay, as in conda
     if options.name:
         return ROOT if options.name == "base" else ROOT / "envs" / options.name
     return Path(os.environ.get("CONDA_PREFIX") or ROOT)
@@ -93,7 +93,7 @@ def channels(options: argparse.Namespace) -> list[Any]:
     if not options.override_channels:
         names.append("conda-forge")
     if not names:
-        raise CondaError("ArgumentError: At least one -c / --channel flag must be supplied when using --override-channels.")
+        raise CondaError("ArgumentError: --override-channels needs at least one -c / --channel")
     return [rattler.Channel(name) for name in names]
 
 
@@ -142,7 +142,8 @@ async def change(options: argparse.Namespace, prefix: Path) -> list[str]:
 def write_history(prefix: Path, records: list[Any], specs: list[str]) -> None:
     with (prefix / "conda-meta" / "history").open("a") as history:
         history.write(f"==> {time.strftime('%Y-%m-%d %H:%M:%S')} <==\n")
-        history.write(f"# cmd: {shlex.join([str(ROOT / 'bin' / 'conda'), *sys.argv[1:]])}\n# conda version: {VERSION}\n")
+        history.write(f"# cmd: {shlex.join([str(ROOT / 'bin' / 'conda'), *sys.argv[1:]])}\n")
+        history.write(f"# conda version: {VERSION}\n")
         history.writelines(f"+{record.url}\n" for record in records)
         history.write(f"# update specs: {specs}\n")
     try:
@@ -177,7 +178,8 @@ def install(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace, prefix: Path, urls: list[str]) -> None:
     if options.json:
-        print(json.dumps({"success": True, "prefix": str(prefix), "dry_run": options.dry_run, "actions": {"LINK": urls}}))
+        answer = {"success": True, "prefix": str(prefix), "dry_run": options.dry_run}
+        print(json.dumps(answer | {"actions": {"LINK": urls}}))
     elif not options.quiet:
         print("".join(f"  + {url}\n" for url in urls) + f"environment location: {prefix}")
 
