@@ -142,11 +142,6 @@ CATALOGUE: dict[str, Entry] = {
         "a driver that is installed and does not answer is mended by a restart or by hand, never by training over it",
         "restart the host (nvidia_reboot: when_needed does it), or follow what nvidia-smi says",
     ),
-    "NVIDIA_DRIVER_OLD": Entry(
-        "error",
-        "a CUDA program needs a driver of its own major version or newer",
-        "let the nvidia role install a newer one: remove the old driver first, since it was not installed by us",
-    ),
     "NVIDIA_REBOOT_NEEDED": Entry(
         "error",
         "the new driver is installed and the running kernel does not use it yet",

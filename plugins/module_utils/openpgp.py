@@ -1,0 +1,66 @@
+"""The fingerprint of an OpenPGP public key (RFC 4880, version 4), so that a key is trusted by it without gpg."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator
+
+BEGIN, END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"
+PUBLIC_KEY = 6  # the tag of a primary key's packet
+
+
+def dearmored(data: bytes) -> bytes:
+    """The binary form of a key file, armored or not. Raises ValueError for a broken armor."""
+    if BEGIN not in data:
+        return data
+    block = data.split(BEGIN, 1)[1].split(END, 1)[0].replace(b"\r\n", b"\n")
+    _headers, _, body = block.partition(b"\n\n")
+    lines = [line.strip() for line in body.split(b"\n") if line.strip()]
+    if lines and lines[-1].startswith(b"="):  # the checksum
+        lines.pop()
+    try:
+        return base64.b64decode(b"".join(lines), validate=True)
+    except binascii.Error as error:
+        raise ValueError("the key's armor is broken") from error
+
+
+def packets(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(tag, body) of each packet. Raises ValueError where the data ends early or is no OpenPGP."""
+    at = 0
+    while at < len(data):
+        first = data[at]
+        if not first & 0x80:
+            raise ValueError("this is no OpenPGP key")
+        if first & 0x40:
+            tag, (length, head) = first & 0x3F, _new_length(data[at + 1 : at + 6])
+        else:
+            size = {0: 1, 1: 2, 2: 4}.get(first & 3, 0)
+            tag, head = (first >> 2) & 0x0F, size
+            length = int.from_bytes(data[at + 1 : at + 1 + size], "big") if size else len(data) - at - 1
+        begin = at + 1 + head
+        if begin + length > len(data):
+            raise ValueError("the key ends early")
+        yield tag, data[begin : begin + length]
+        at = begin + length
+
+
+def _new_length(octets: bytes) -> tuple[int, int]:
+    """Length of a body, and the octets that state it."""
+    if octets and octets[0] < 192:
+        return octets[0], 1
+    if len(octets) > 1 and octets[0] < 224:
+        return ((octets[0] - 192) << 8) + octets[1] + 192, 2
+    if len(octets) == 5 and octets[0] == 255:
+        return int.from_bytes(octets[1:], "big"), 5
+    raise ValueError("the key has a packet of a kind that keys don't have")
+
+
+def fingerprints(data: bytes) -> list[str]:
+    """Fingerprints, in capitals, of the primary keys in a key file, armored or not."""
+    keys = [body for tag, body in packets(dearmored(data)) if tag == PUBLIC_KEY]
+    if any(not body or body[0] != 4 for body in keys):
+        raise ValueError("only keys of version 4 are known")
+    # SHA-1 is what a version 4 fingerprint is made with.
+    return [hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body).hexdigest().upper() for body in keys]  # noqa: S324
