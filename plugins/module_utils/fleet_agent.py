@@ -223,7 +223,7 @@ def wanted_certificates(bundle: str) -> tuple[set[str], list[Finding]]:
     if wanted:
         return wanted, []
     bad = finding(
-        "VARIABLE_INVALID", variable="fleet_ca_bundle", found=told, expected="a PEM file on the controller, by full path"
+        "VARIABLE_INVALID", variable="fleet_ca_bundle", found=told, expected="a PEM file of the controller, full path"
     )
     return set(), [bad]
 

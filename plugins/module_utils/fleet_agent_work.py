@@ -228,7 +228,12 @@ def run(*argv: str, each_line: Callable[[str], None] | None = None) -> None:
     print("+", " ".join(argv), flush=True)  # noqa: T201 - the log is this work's output
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         )
     except OSError as error:
         raise FleetError(f"{argv[0]} cannot be run", found=str(error)) from error

@@ -149,7 +149,8 @@ class Desk:
         return {**self.polled(order.digest), "started": True}
 
     def polled(self, digest: str) -> dict[str, Any]:
-        """{"phase": running | ended | killed | replaced | none, "progress", "now", "result"?, "unit_result"?, "log"?}."""
+        """{"phase": running | ended | killed | replaced | none, "progress", "now", "unit", and when it is over
+        "result" or "unit_result", "log"}."""
         unit = self._units.state(self.unit)  # before the result is read: a unit ends after it has written it
         order, result = self._read("spec.json"), self._read("result.json")
         seen: dict[str, Any] = {"progress": self._read("progress.json"), "now": time.time(), "unit": self.unit}
@@ -293,8 +294,9 @@ def payload() -> bytes:
     for entry in sys.path:
         if entry.endswith(".zip") and zipfile.is_zipfile(entry):
             with zipfile.ZipFile(entry) as source:
-                if f"{PACKAGE}work_main.py" in source.namelist():
-                    return packed({n: source.read(n) for n in source.namelist() if n.startswith("ansible_collections/")})
+                names = [name for name in source.namelist() if name.startswith("ansible_collections/")]
+                if f"{PACKAGE}work_main.py" in names:
+                    return packed({name: source.read(name) for name in names})
     root = Path(__file__).resolve().parents[5]  # run from source: tests
     files = sorted((root / PACKAGE).glob("*.py")) if root.name else []
     if not files:
@@ -318,5 +320,5 @@ def packed(files: Mapping[str, bytes]) -> bytes:
 def work_environment(own: Mapping[str, str], system_ca: bool) -> dict[str, str]:
     """The user's variables, and the host's CA store for the clients that would bring their own."""
     store = next((path for path in SYSTEM_CA if system_ca and os.path.isfile(path)), "")
-    trust = {name: store for name in CA_VARIABLES} if store else {}
+    trust = dict.fromkeys(CA_VARIABLES, store) if store else {}
     return {**trust, **{name: str(value) for name, value in own.items()}}

@@ -23,16 +23,22 @@ from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progr
 def worker(name: str) -> ModuleType:
     """The worker's module. The imports are written out, because Ansible packs only what it can read in the source."""
     if name == "fleet_agent":
-        from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent_work as found
-    elif name == "conda_env":
-        from ansible_collections.canvas.fleet.plugins.module_utils import conda_env_work as found
-    elif name == "dataset":
-        from ansible_collections.canvas.fleet.plugins.module_utils import dataset_work as found
-    elif name == "weights":
-        from ansible_collections.canvas.fleet.plugins.module_utils import weights_work as found
-    else:
-        raise FleetError(f"there is no worker named {name!r}", variable="worker")
-    return found
+        from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent_work
+
+        return fleet_agent_work
+    if name == "conda_env":
+        from ansible_collections.canvas.fleet.plugins.module_utils import conda_env_work
+
+        return conda_env_work
+    if name == "dataset":
+        from ansible_collections.canvas.fleet.plugins.module_utils import dataset_work
+
+        return dataset_work
+    if name == "weights":
+        from ansible_collections.canvas.fleet.plugins.module_utils import weights_work
+
+        return weights_work
+    raise FleetError(f"there is no worker named {name!r}", variable="worker")
 
 
 def preview(name: str, spec: dict[str, Any]) -> list[str]:

@@ -1,0 +1,158 @@
+"""The room weights: the model's files, each known by size and digest.
+
+What was once hashed is remembered with size, mtime and inode in `<fleet_state_dir>/weights/<digest of folder>.json`, so
+that looking takes no time. Files that a user brought are adopted when their digest is right, and never altered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import amount
+from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+STAGING = ".canvas-fleet-parts"  # inside the model folder: it is on the same disk even where that is a mount point
+
+
+def record_path(settings: Mapping[str, Any]) -> Path:
+    """The record of this model folder; several folders on one host each have their own."""
+    folder = os.path.normpath(str(settings["weights_dir"]))
+    name = hashlib.sha256(folder.encode()).hexdigest()[:12]
+    return Path(str(settings["fleet_state_dir"])) / "weights" / f"{name}.json"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record, or an empty one where there is none or it cannot be read."""
+    try:
+        loaded = json.loads(path.read_text())
+    except (OSError, ValueError):
+        loaded = {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def stamp(path: Path) -> dict[str, int] | None:
+    """Size in bytes, mtime and inode, by which a hashed file is known again; None when it is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    if not path.is_file():
+        return None
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
+
+
+def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
+    """True when the file still is the one that the entry describes."""
+    return now is not None and all(entry.get(key) == value for key, value in now.items())
+
+
+def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"kind", "repo", "revision", "asked", "files": {name: {"state", "size", "sha256"}}, "bytes", "foreign": names}.
+
+    state is verified, unverified or absent; bytes is what need not be fetched any more, parts of files with it.
+    """
+    folder = Path(str(settings["weights_dir"]))
+    kind = "folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent"
+    record = read_record(record_path(settings))
+    entries: Mapping[str, Any] = record.get("files", {})
+    files: dict[str, dict[str, Any]] = {}
+    for name in settings["weights_files"]:
+        now = stamp(folder / name)
+        entry = entries.get(name, {})
+        state = "absent" if now is None else "verified" if known(entry, now) else "unverified"
+        sha256 = str(entry.get("sha256", "")) if state == "verified" else ""
+        files[name] = {"state": state, "size": now["size"] if now else 0, "sha256": sha256}
+    parts = sum(size_of(part) for part in (folder / STAGING).glob("*.part"))
+    return {
+        "kind": kind,
+        "repo": str(record.get("repo", "")),
+        "revision": str(record.get("revision", "")),
+        "asked": str(record.get("asked", "")),
+        "files": files,
+        "bytes": parts + sum(file["size"] for file in files.values()),
+    }
+
+
+def size_of(path: Path) -> int:
+    now = stamp(path)
+    return now["size"] if now else 0
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape | None) -> RoomPlan:
+    findings = judge_settings(settings) + judge_folder(seen, settings)
+    reasons = []
+    states: dict[str, list[str]] = {"absent": [], "unverified": [], "verified": []}
+    for name, file in seen["files"].items():
+        states[file["state"]].append(name)
+    if states["absent"]:
+        reasons.append(f"not there: {', '.join(states['absent'])}")
+    if states["unverified"]:
+        reasons.append(f"not verified: {', '.join(states['unverified'])}")
+    reasons += revision_reasons(seen, settings) if states["verified"] else []
+    summary = f"{len(seen['files'])} files, {amount(seen['bytes'], 'B')}, revision {seen['revision'][:7]}"
+    return RoomPlan(tuple(reasons), tuple(findings), {"bytes": seen["bytes"]}, summary)
+
+
+def revision_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """A record that is not finished has no repo yet."""
+    repo, revision = settings["weights_repo"], settings["weights_revision"]
+    if seen["repo"] != repo:
+        return [f"{seen['repo'] or 'unfinished work'} instead of {repo}"]
+    if revision not in (seen["revision"], seen["asked"]):
+        return [f"revision {seen['revision'][:7]} instead of {revision[:7]}"]
+    return []
+
+
+def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
+    """What can be said without the host: the revision's form, and the digests that a user gave."""
+    found = []
+    if not COMMIT.fullmatch(settings["weights_revision"]):
+        found.append(
+            finding(
+                "REVISION_NOT_PINNED",
+                variable="weights_revision",
+                found=f"weights_revision: {settings['weights_revision']}",
+                expected="40 hex digits",
+            )
+        )
+    for name, digest in settings["weights_sha256"].items():
+        if name not in settings["weights_files"]:
+            told, wanted = f"{name} is none of weights_files", "names of weights_files"
+        elif not SHA256.fullmatch(str(digest)):
+            told, wanted = f"{name}: {digest}", "64 hex digits"
+        else:
+            continue
+        found.append(finding("VARIABLE_INVALID", variable="weights_sha256", found=told, expected=wanted))
+    for name in settings["weights_files"]:
+        if name.startswith("/") or ".." in name.split("/"):
+            found.append(finding("VARIABLE_INVALID", variable="weights_files", found=name, expected="names of files"))
+    return found
+
+
+def judge_folder(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    folder = settings["weights_dir"]
+    if seen["kind"] == "other":
+        told = f"{folder} is no folder"
+        return [finding("PATH_IS_A_FILE", variable="weights_dir", found=told, expected="a folder, or nothing yet")]
+    wrong = []
+    for name, digest in settings["weights_sha256"].items():
+        have = seen["files"].get(name, {}).get("sha256")
+        if have and have != digest:
+            wrong.append(
+                finding(
+                    "WEIGHTS_DIGEST_WRONG",
+                    variable="weights_sha256",
+                    found=f"{folder}/{name}: sha256 {have}",
+                    expected=f"sha256 {digest}",
+                )
+            )
+    return wrong
