@@ -7,6 +7,7 @@ continues: files come into place by a rename, and the record names what canvas-f
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable
@@ -49,11 +50,13 @@ class _Work:
         self.spec, self.progress = spec, progress
         self.paths: Layout = layout(spec)
         self.known = record.load(self.paths.record_path)
+        self.repository = self.paths.record_path.parent / "repository.git"
         self.changed = False
 
     def run(self) -> dict[str, Any]:
         places.check_places(self.paths)
         originals = {kind: self._original(kind, path) for kind, path in self.paths.originals.items()}
+        shutil.rmtree(self.repository, ignore_errors=True)  # the files are out of it, and it is as large as they
         inspection = self._inspected(originals)
         self._note(originals=originals, inspection=inspection)
         dropped = self._acceptable(inspection)
@@ -130,8 +133,8 @@ class _Work:
         if self.spec["dataset_source"] == "url":
             fetch_url(place, part, f"dataset_{kind}", told)
         else:
-            cache = self.paths.record_path.parent / "repository.git"
-            fetch_git(str(self.spec["dataset_repo"]), str(self.spec["dataset_commit"]), place, part, cache, told)
+            repo, commit = str(self.spec["dataset_repo"]), str(self.spec["dataset_commit"])
+            fetch_git(repo, commit, place, part, self.repository, told)
 
     # --- the rows
 
