@@ -37,7 +37,7 @@ def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
 def run_line(hosts: Sequence[HostPlan]) -> str:
     shape = hosts[0].shape
     return (
-        f"run {shape.run}: {shape.nnodes} host{'s' if shape.nnodes > 1 else ''} × {shape.nproc_per_node} processes"
+        f"run {shape.run}: {many(shape.nnodes, 'host')} × {shape.nproc_per_node} processes"
         f" = world size {shape.world_size} ({shape.num_replicate} × {shape.num_shard} shards),"
         f" {shape.num_workers} workers each, {shape.row_groups} row groups,"
         f" master {shape.master_addr}:{shape.master_port}"
@@ -57,6 +57,10 @@ def finding_lines(found: Finding) -> list[str]:
     return lines
 
 
+def many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def counts(findings: Iterable[Finding]) -> str:
     """ "2 errors, 1 warning": accepted findings are counted apart."""
     found = list(findings)
@@ -64,7 +68,7 @@ def counts(findings: Iterable[Finding]) -> str:
     for severity in SEVERITIES:
         number = sum(1 for one in found if one.severity == severity and not one.accepted)
         if number:
-            parts.append(f"{number} {severity}{'s' if number > 1 else ''}")
+            parts.append(many(number, severity))
     accepted = sum(1 for one in found if one.accepted)
     if accepted:
         parts.append(f"{accepted} accepted")
@@ -76,8 +80,8 @@ def summary_line(plan: Plan) -> str:
     todo = sum(1 for number in changes.values() if number)
     refused = sorted({host.shape.run for host in plan.hosts.values() if host.refused})
     line = (
-        f"{len(changes)} hosts, {len(plan.runs)} runs: {todo} to change ({sum(changes.values())} rooms),"
-        f" {len(changes) - todo} in sync; {counts(plan.findings)}"
+        f"{many(len(changes), 'host')}, {many(len(plan.runs), 'run')}: {todo} to change"
+        f" ({many(sum(changes.values()), 'room')}), {len(changes) - todo} in sync; {counts(plan.findings)}"
     )
     if refused:
         line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"

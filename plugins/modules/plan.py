@@ -31,15 +31,10 @@ options:
     type: str
     default: trainers
   show:
-    description: Print the whole plan, its findings alone, or nothing.
+    description: Print the whole plan, its findings alone, or nothing; C(fleet_plan_format) says as table or JSON.
     type: str
     choices: [plan, findings, nothing]
     default: plan
-  format:
-    description: How it is printed.
-    type: str
-    choices: [table, json]
-    default: table
 """
 
 EXAMPLES = r"""
