@@ -33,15 +33,16 @@ class ActionModule(RunFiles):
     def _send(
         self, folder: str, manifest: dict[str, str], prefix: str, args: dict[str, Any], task_vars: dict[str, Any]
     ) -> dict[str, Any]:
-        place = self._connection._shell.join_path(self._make_tmp_path(), "code.tar.gz")
+        base: Any = self  # ansible's own methods carry no types
+        place = base._connection._shell.join_path(base._make_tmp_path(), "code.tar.gz")
         try:
             with tempfile.NamedTemporaryFile(prefix="canvas-fleet-code-") as packed:
                 packed.write(code_copy.pack(folder, manifest, prefix))
                 packed.flush()
-                self._transfer_file(packed.name, place)
+                base._transfer_file(packed.name, place)
             return self._module({**args, "archive": place}, task_vars)
         finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
+            base._remove_tmp_path(base._connection._shell.tmpdir)
 
 
 def _prefix(folder: str, settings: dict[str, Any]) -> str:

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.canvas.fleet.plugins.module_utils import code_copy
+
 DOCUMENTATION = r"""
 name: folder_digest
 short_description: One digest for all files of a folder on the controller
@@ -34,11 +39,6 @@ _raw:
   type: list
   elements: str
 """
-
-from typing import Any
-
-from ansible.plugins.lookup import LookupBase
-from ansible_collections.canvas.fleet.plugins.module_utils import code_copy
 
 
 class LookupModule(LookupBase):

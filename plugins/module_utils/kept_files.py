@@ -93,12 +93,19 @@ class Record:
         write(self.path, text.encode(), 0o600, Owner())
 
 
+def refuse_file_in_the_way(path: str) -> None:
+    """Raises FleetError when the folder, or one above it, is a file."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path):
+        raise FleetError("PATH_IS_A_FILE: a file stands where a folder is needed", found=path, expected="a folder")
+
+
 def make_folders(path: str, owner: Owner, mode: int) -> None:
     """The folder and its missing parents, owned by `owner`. Raises FleetError where a file is in the way."""
     if os.path.isdir(path):
         return
-    if os.path.lexists(path):
-        raise FleetError("a file stands where a folder is needed", found=path, expected="a folder")
+    refuse_file_in_the_way(path)
     make_folders(os.path.dirname(path), owner, 0o755)
     os.mkdir(path, mode)
     if owner.uid is not None and owner.gid is not None:

@@ -244,7 +244,11 @@ def loader_yaml(settings: Mapping[str, Any]) -> str:
 def _scalar(word: str) -> str:
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", word)
     reserved = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
-    return word if plain and word.lower() not in reserved else json.dumps(word)
+    if plain and word.lower() not in reserved:
+        return word
+    # JSON writes letters beyond the 16-bit plane as two halves, which YAML reads as two letters.
+    letters = (f"\\U{ord(one):08x}" if ord(one) > 0xFFFF else json.dumps(one)[1:-1] for one in word)
+    return f'"{"".join(letters)}"'
 
 
 def entry(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:

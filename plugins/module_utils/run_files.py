@@ -87,16 +87,17 @@ def _registration(settings: Mapping[str, Any], owner: Owner, *, check: bool) -> 
 def converge(settings: Mapping[str, Any], shape: RunShape, key: str, *, check: bool) -> dict[str, Any]:
     """Bring all files about. Returns {"changed", "files": [{name, path, changed, kept, …}], "diff": […]}."""
     record = Record(record_path(settings))
-    reports, diffs = [], []
-    for target in targets(settings, shape, key, check=check):
-        have = read(target.path)
-        report = _plan(target, have, record)
-        if report["changed"] and not target.secret:
-            diffs.append(_diff(target, have))
-        if not check:
+    wanted = targets(settings, shape, key, check=check)
+    found = [(target, read(target.path)) for target in wanted]
+    for target in wanted:  # all of them before the first write
+        kept_files.refuse_file_in_the_way(os.path.dirname(target.path))
+    reports = [_plan(target, have, record) for target, have in found]
+    if not check:
+        for (target, have), report in zip(found, reports):
             _apply(target, have, record, report)
-        reports.append(report)
-    return {"changed": any(report["changed"] for report in reports), "files": reports, "diff": diffs}
+    changed = [pair for pair, report in zip(found, reports) if report["changed"]]
+    diff = [_diff(target, have) for target, have in changed if not target.secret]
+    return {"changed": bool(changed), "files": reports, "diff": diff}
 
 
 def _plan(target: Target, have: bytes | None, record: Record) -> dict[str, Any]:
