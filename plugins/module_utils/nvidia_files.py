@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +63,14 @@ def base_url(system: System, settings: Mapping[str, Any]) -> str:
     return f"{str(settings['nvidia_repository_url']).rstrip('/')}/{system.name}/x86_64/"
 
 
-def key(system: System, settings: Mapping[str, Any], fetch: Callable[[str], bytes] = read_url) -> bytes:
+def key(system: System, settings: Mapping[str, Any]) -> bytes:
     """The repository's key, from this host when it is here. Raises FleetError unless its fingerprint is right."""
     expected = str(settings["nvidia_repository_fingerprint"] or system.fingerprint).replace(" ", "").upper()
     here = File(KEYRINGS[system.family], b"").current
     if here is not None and expected in known(here):
         return here
     url = str(settings["nvidia_repository_key_url"] or base_url(system, settings) + system.key)
-    found = fetch(url)
+    found = read_url(url)
     if known(found) != [expected]:
         raise FleetError(
             "the key of NVIDIA's repository is not the one that was meant; nothing of it was trusted",

@@ -1,0 +1,118 @@
+import itertools
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table
+from hypothesis import given
+from hypothesis import strategies as st
+
+DEVICES = {
+    "H100 SXM": (0x2330, "Hopper"),
+    "H200": (0x2335, "Hopper"),
+    "A100 80GB": (0x20B2, "Ampere"),
+    "RTX 4090": (0x2684, "Ada Lovelace"),
+    "RTX 3090": (0x2204, "Ampere"),
+    "T4": (0x1EB8, "Turing"),
+    "V100": (0x1DB5, "Volta"),
+    "P100": (0x15F8, "Pascal"),
+    "B200": (0x2901, "Blackwell"),
+    "RTX 5090": (0x2B85, "Blackwell"),
+}
+
+
+@pytest.mark.parametrize(("device", "name"), DEVICES.values(), ids=DEVICES)
+def test_the_generation_is_known_before_any_driver(device, name):
+    assert cuda_table.generation(device).name == name
+
+
+def test_no_device_number_belongs_to_two_generations():
+    ranges = sorted(pair for item in cuda_table.GENERATIONS for pair in item.devices)
+    assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
+
+
+SUFFICES = {
+    "the real H100's driver": ("580.159.04", "12.8", True),
+    "minor-version compatibility": ("535.183.01", "12.8", True),
+    "the very first of CUDA 12": ("525.60.13", "12.8", True),
+    "one short of it": ("525.60.12", "12.8", False),
+    "the branch before": ("520.61.05", "12.0", False),
+    "CUDA 13 on a driver of CUDA 12": ("570.133.20", "13.0", False),
+    "CUDA 13 on its own": ("580.65.06", "13.0", True),
+    "a CUDA that is not in the table": ("999.0", "14.0", False),
+    "no driver": ("", "12.8", False),
+}
+
+
+@pytest.mark.parametrize(("driver", "cuda", "fits"), SUFFICES.values(), ids=SUFFICES)
+def test_which_driver_serves_which_cuda(driver, cuda, fits):
+    assert cuda_table.driver_suffices(driver, cuda) is fits
+
+
+@given(st.sampled_from(sorted(cuda_table.TOOLKIT_DRIVER)))
+def test_the_driver_that_came_with_a_toolkit_serves_it(toolkit):
+    driver = ".".join(str(part) for part in cuda_table.TOOLKIT_DRIVER[toolkit])
+    assert cuda_table.driver_suffices(driver, toolkit)
+
+
+MODULES = {
+    "Hopper": ([0x2330] * 8, "open"),
+    "Volta": ([0x1DB5], "proprietary"),
+    "Volta beside Ampere": ([0x1DB5, 0x20B2], "proprietary"),
+    "a device newer than the table": ([0x3FFF], "open"),
+}
+
+
+@pytest.mark.parametrize(("devices", "module"), MODULES.values(), ids=MODULES)
+def test_the_kernel_module_by_generation(devices, module):
+    assert cuda_table.kernel_module(devices) == module
+
+
+def test_a_host_that_no_module_serves_is_told():
+    with pytest.raises(ValueError, match="one GPU needs"):
+        cuda_table.kernel_module([0x1DB5, 0x2901])
+
+
+RELEASES = {
+    "Debian 12": ({"ID": "debian", "VERSION_ID": "12"}, "debian12"),
+    "Debian 13": ({"ID": "debian", "VERSION_ID": "13"}, "debian13"),
+    "Ubuntu 22.04": ({"ID": "ubuntu", "VERSION_ID": "22.04"}, "ubuntu2204"),
+    "Ubuntu 24.04": ({"ID": "ubuntu", "VERSION_ID": "24.04"}, "ubuntu2404"),
+    "Rocky 9": ({"ID": "rocky", "VERSION_ID": "9.4"}, "rhel9"),
+    "RHEL 9": ({"ID": "rhel", "VERSION_ID": "9.6"}, "rhel9"),
+    "Debian 11": ({"ID": "debian", "VERSION_ID": "11"}, None),
+    "Debian testing": ({"ID": "debian"}, None),
+    "EL 8": ({"ID": "rocky", "VERSION_ID": "8.10"}, None),
+    "nothing": ({}, None),
+}
+
+
+@pytest.mark.parametrize(("release", "name"), RELEASES.values(), ids=RELEASES)
+def test_the_distributions(release, name):
+    assert getattr(cuda_table.system(release), "name", None) == name
+
+
+PACKAGES = {
+    "Debian 12, open": ("debian", "12", "open", False, ["linux-headers-6.1.0-x", "nvidia-open-580"]),
+    "Ubuntu, proprietary": ("ubuntu", "22.04", "proprietary", False, ["linux-headers-6.1.0-x", "cuda-drivers-580"]),
+    "NVSwitch": (
+        "ubuntu",
+        "24.04",
+        "open",
+        True,
+        ["linux-headers-6.1.0-x", "nvidia-open-580", "nvidia-fabricmanager-580"],
+    ),
+    "EL 9": ("rocky", "9.4", "open", False, ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open"]),
+    "EL 9, proprietary": ("rhel", "9.6", "proprietary", False, ["kernel-devel-6.1.0-x", "@nvidia-driver:580-dkms"]),
+}
+
+
+@pytest.mark.parametrize(("name", "version", "module", "nvswitch", "packages"), PACKAGES.values(), ids=PACKAGES)
+def test_the_packages_of_a_driver(name, version, module, nvswitch, packages):
+    system = cuda_table.system({"ID": name, "VERSION_ID": version})
+    assert cuda_table.driver_packages(system, "580", module, "6.1.0-x", nvswitch) == packages
+
+
+def test_the_toolkit_and_the_builds_of_torch():
+    assert cuda_table.toolkit_package("12.8") == "cuda-toolkit-12-8"
+    assert cuda_table.torch_cuda_fits("2.7.1+cu128", "12.8")
+    assert not cuda_table.torch_cuda_fits("2.7.1", "12.1"), "the guide's cu121 index has no torch 2.7"
+    assert cuda_table.torch_cuda_fits("2.99.0", "12.1"), "what is not in the table is not judged"

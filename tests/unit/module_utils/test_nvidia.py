@@ -1,0 +1,254 @@
+"""From starting states of a host to what the room plans."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils import nvidia, nvidia_smi
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "nvidia-smi"
+SETTINGS = {
+    "nvidia_gpu_expected": True,
+    "nvidia_driver_branch": "580",
+    "nvidia_cuda_version": "12.8",
+    "nvidia_cuda_home": "/usr/local/cuda-12.8",
+    "nvidia_toolkit": True,
+    "nvidia_reboot": "never",
+    "conda_env_root": "/srv/blockmoving/miniforge3",
+}
+BARE = {
+    "devices": [],
+    "nvswitches": 0,
+    "loaded": "",
+    "module_installed": False,
+    "nouveau": False,
+    "secure_boot": False,
+    "toolkit": False,
+    "toolkits": [],
+    "profile": "",
+    "kernel": "6.1.0-x",
+    "machine": "x86_64",
+    "release": {"ID": "debian", "VERSION_ID": "12"},
+}
+READY = {"toolkit": True, "toolkits": ["cuda-12.8"], "profile": nvidia.profile_text("/usr/local/cuda-12.8")}
+H100, V100, B200 = 0x2330, 0x1DB5, 0x2901
+
+
+def says(name):
+    """What observe_gpus() returns where nvidia-smi prints that fixture; "" for a host without the tool."""
+    text = (FIXTURES / name).read_text() if name else ""
+    return nvidia_smi.observe_gpus("nvidia-smi" if name else "", lambda tool: text)
+
+
+@pytest.fixture(autouse=True)
+def _no_tool_here(monkeypatch):
+    monkeypatch.setattr(nvidia_smi, "PLACES", ("/nonexistent",))
+
+
+def decide(smi, changes=None, **settings):
+    seen = copy.deepcopy({**BARE, **says(smi), **(changes or {})})
+    return nvidia.decide(seen, {**SETTINGS, **settings}, None)
+
+
+REAL = "580.159.04/nvidia-smi-q.xml"
+NOTHING = {
+    "a working driver, toolkit and profile": (REAL, {"devices": [H100], **READY}, {}),
+    "an older driver of the same CUDA": ("described/2xrtx4090-busy.xml", READY, {"conda_env_root": "python3"}),
+    "no GPU by the user's word": ("", {}, {"nvidia_gpu_expected": False}),
+    "no GPU by the user's word, though there is one": (REAL, {}, {"nvidia_gpu_expected": False}),
+    "no toolkit wanted": (REAL, {}, {"nvidia_toolkit": False}),
+}
+
+
+@pytest.mark.parametrize(("smi", "changes", "settings"), NOTHING.values(), ids=NOTHING)
+def test_nothing_is_done_and_it_is_said(smi, changes, settings):
+    plan = decide(smi, changes, **settings)
+    assert (plan.in_sync, plan.findings) == (True, ())
+    assert plan.summary.startswith("nothing to do: ")
+
+
+PROFILE = "/etc/profile.d/canvas-fleet-cuda.sh is missing"
+HEADERS = "linux-headers-6.1.0-x"
+CHANGES = {
+    "a bare H100": (
+        "",
+        {"devices": [H100]},
+        ["1 NVIDIA GPU without a driver: branch 580 is installed", "no CUDA toolkit at /usr/local/cuda-12.8", PROFILE],
+        [HEADERS, "nvidia-open-580", "cuda-toolkit-12-8"],
+    ),
+    "eight with NVSwitch": (
+        "",
+        {"devices": [H100] * 8, "nvswitches": 4, **READY},
+        ["8 NVIDIA GPUs without a driver: branch 580 is installed"],
+        [HEADERS, "nvidia-open-580", "nvidia-fabricmanager-580"],
+    ),
+    "a GPU that the open module does not serve": (
+        "",
+        {"devices": [V100], **READY},
+        ["1 NVIDIA GPU without a driver: branch 580 is installed"],
+        [HEADERS, "cuda-drivers-580"],
+    ),
+    "a driver of CUDA 11": (
+        "described/1xv100-old.xml",
+        {"devices": [V100], **READY},
+        ["driver 470.256.02 is too old for CUDA 12.8: branch 580 instead"],
+        [HEADERS, "cuda-drivers-580"],
+    ),
+    "a tool whose driver was never built": (
+        "described/driver-not-loaded.txt",
+        {"devices": [H100], **READY},
+        ["1 NVIDIA GPU without a driver: branch 580 is installed"],
+        [HEADERS, "nvidia-open-580"],
+    ),
+    "a toolkit of another version": (
+        REAL,
+        {"devices": [H100], "toolkits": ["cuda-13.0"], "profile": "export CUDA_HOME=/usr/local/cuda-13.0\n"},
+        ["no CUDA toolkit at /usr/local/cuda-12.8 (there is cuda-13.0)", PROFILE.replace("is missing", "differs")],
+        ["cuda-toolkit-12-8"],
+    ),
+    "the profile alone": (REAL, {**READY, "profile": ""}, [PROFILE], []),
+    "EL 9": (
+        "",
+        {"devices": [H100], "release": {"ID": "rocky", "VERSION_ID": "9.4"}, **READY},
+        ["1 NVIDIA GPU without a driver: branch 580 is installed"],
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("smi", "changes", "reasons", "packages"), CHANGES.values(), ids=CHANGES)
+def test_what_is_missing_is_named_and_installed(smi, changes, reasons, packages):
+    plan = decide(smi, changes)
+    assert list(plan.reasons) == reasons
+    assert plan.values["packages"] == packages
+    assert plan.findings == ()
+
+
+FINDINGS = {
+    "no GPU at all": ("", {}, {}, ["NO_GPU"]),
+    "a tool and no GPU": ("described/driver-not-loaded.txt", {}, {}, ["NO_GPU"]),
+    "libraries newer than the module": (
+        "described/library-mismatch.txt",
+        {"devices": [H100]},
+        {},
+        ["NVIDIA_REBOOT_NEEDED"],
+    ),
+    "a module that is built and not loaded": (
+        "described/driver-not-loaded.txt",
+        {"devices": [H100], "module_installed": True},
+        {},
+        ["NVIDIA_REBOOT_NEEDED"],
+    ),
+    "… under Secure Boot": (
+        "described/driver-not-loaded.txt",
+        {"devices": [H100], "module_installed": True, "secure_boot": True},
+        {},
+        ["NVIDIA_REBOOT_NEEDED", "SECURE_BOOT_ON"],
+    ),
+    "… with leave to restart": (
+        "described/library-mismatch.txt",
+        {"devices": [H100]},
+        {"nvidia_reboot": "when_needed"},
+        [],
+    ),
+    "a GPU that was lost": ("described/gpu-lost.txt", {"devices": [H100]}, {}, ["NVIDIA_DRIVER_BROKEN"]),
+    "a user without permission": ("described/no-permission.txt", {"devices": [H100]}, {}, ["NVIDIA_DRIVER_BROKEN"]),
+    "no library is no driver": ("described/no-library.txt", {"devices": [H100], **READY}, {}, []),
+    "a distribution that is not in the table": (
+        "",
+        {"devices": [H100], "release": {"ID": "arch"}},
+        {},
+        ["NVIDIA_SYSTEM_UNKNOWN"],
+    ),
+    "… where nothing has to be installed": (REAL, {"release": {"ID": "arch"}, **READY}, {}, []),
+    "another machine": ("", {"devices": [H100], "machine": "aarch64"}, {}, ["NVIDIA_SYSTEM_UNKNOWN"]),
+    "GPUs that no one driver serves": ("", {"devices": [V100, B200]}, {}, ["NVIDIA_SYSTEM_UNKNOWN"]),
+    "a branch older than the GPU": ("", {"devices": [B200]}, {"nvidia_driver_branch": "550"}, ["VARIABLE_INVALID"]),
+    "a branch as old as the GPU": ("", {"devices": [B200]}, {"nvidia_driver_branch": "570"}, []),
+    "Secure Boot before the installation": ("", {"devices": [H100], "secure_boot": True}, {}, ["SECURE_BOOT_ON"]),
+    "Secure Boot with a driver that works": (REAL, {"secure_boot": True, **READY}, {}, []),
+    "MIG and memory errors": ("described/4xa100-80gb-mig-ecc.xml", READY, {}, ["GPU_MIG_ON", "GPU_ECC_ERRORS"]),
+    "neither": ("described/4xa100-80gb.xml", READY, {}, []),
+    "a GPU that somebody uses": ("described/2xrtx4090-busy.xml", READY, {}, ["GPU_BUSY"]),
+    "a GPU that our own training uses": ("described/2xrtx4090-busy.xml", READY, {"conda_env_root": "python3"}, []),
+}
+
+
+@pytest.mark.parametrize(("smi", "changes", "settings", "codes"), FINDINGS.values(), ids=FINDINGS)
+def test_findings(smi, changes, settings, codes):
+    plan = decide(smi, changes, **settings)
+    assert [found.code for found in plan.findings] == codes
+    assert all(found.found and found.expected for found in plan.findings)
+
+
+def test_a_restart_is_planned_with_leave_alone():
+    assert decide("described/library-mismatch.txt", {"devices": [H100]}, nvidia_reboot="when_needed").values["restart"]
+    assert not decide("", {"devices": [H100]}).values["restart"]
+    assert decide("", {"devices": [H100], "nouveau": True}).values["restart"]
+
+
+def host(root, *, devices=(), modules="", **files):
+    """A root folder as /sys, /proc and /usr show it."""
+    for number, (vendor, device, kind) in enumerate(devices):
+        folder = root / f"sys/bus/pci/devices/0000:{number:02x}:00.0"
+        folder.mkdir(parents=True)
+        for name, value in (("vendor", vendor), ("device", device), ("class", kind)):
+            (folder / name).write_text(value + "\n")
+    for path, text in {
+        "proc/modules": modules,
+        "etc/os-release": (FIXTURES / "580.159.04/os-release.txt").read_text(),
+        **files,
+    }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="latin-1")
+
+
+def test_observe_reads_the_bus_the_kernel_and_the_toolkits(tmp_path):
+    host(
+        tmp_path,
+        devices=[
+            ("0x10de", "0x2330", "0x030200"),
+            ("0x10de", "0x22a3", "0x068000"),
+            ("0x10de", "0x22ba", "0x040300"),
+            ("0x1a03", "0x2000", "0x030000"),
+        ],
+        modules="nouveau 2400256 0 - Live 0x0\n",
+        **{
+            "proc/driver/nvidia/version": (FIXTURES / "580.159.04/proc-driver-nvidia-version.txt").read_text(),
+            "usr/local/cuda-12.8/bin/nvcc": "",
+            "usr/local/cuda-13.0/version.json": "",
+            nvidia.SECURE_BOOT: "\x06\0\0\0\x01",
+            nvidia.PROFILE.lstrip("/"): "x",
+        },
+    )
+    (tmp_path / "usr/local/cuda-12.8/bin/nvcc").chmod(0o755)
+    seen = nvidia.observe(SETTINGS, str(tmp_path))
+    assert (seen["devices"], seen["nvswitches"]) == ([0x2330], 1)
+    assert (seen["nouveau"], seen["secure_boot"], seen["toolkit"]) == (True, True, True)
+    assert seen["toolkits"] == ["cuda-12.8", "cuda-13.0"]
+    assert seen["loaded"].startswith("NVRM version: NVIDIA UNIX Open Kernel Module")
+    assert seen["release"] == {"ID": "ubuntu", "VERSION_ID": "24.04"}
+    assert (seen["profile"], seen["state"]) == ("x", "absent")
+
+
+def test_observe_of_a_bare_host_raises_nothing(tmp_path):
+    seen = nvidia.observe(SETTINGS, str(tmp_path))
+    assert (seen["devices"], seen["toolkit"], seen["secure_boot"], seen["gpus"]) == ([], False, False, [])
+
+
+@pytest.mark.parametrize(("place", "built"), [("updates/dkms", True), ("kernel/drivers/gpu", False)])
+def test_a_module_that_is_built_for_the_running_kernel_is_seen(tmp_path, monkeypatch, place, built):
+    monkeypatch.setattr(nvidia.platform, "release", lambda: "6.1.0-x")
+    host(tmp_path, **{f"lib/modules/6.1.0-x/{place}/nvidia.ko.xz": "", "lib/modules/5.0/updates/dkms/nvidia.ko": ""})
+    assert nvidia.observe(SETTINGS, str(tmp_path))["module_installed"] is built
+
+
+def test_a_login_shell_gets_the_guide_s_three_variables(tmp_path):
+    import subprocess
+
+    (tmp_path / "p.sh").write_text(nvidia.profile_text("/usr/local/cuda-12.8"))
+    script = f'. {tmp_path}/p.sh; echo "$CUDA_HOME|$PATH|$LD_LIBRARY_PATH"'
+    for before, after in (("", "/usr/local/cuda-12.8/lib64"), ("/a", "/usr/local/cuda-12.8/lib64:/a")):
+        environment = {"PATH": "/bin", "LD_LIBRARY_PATH": before}
+        shown = subprocess.run(["/bin/sh", "-c", script], env=environment, capture_output=True, text=True, check=True)
+        assert shown.stdout.strip() == f"/usr/local/cuda-12.8|/usr/local/cuda-12.8/bin:/bin|{after}"

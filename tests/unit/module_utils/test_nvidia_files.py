@@ -1,0 +1,191 @@
+from pathlib import Path
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia, nvidia_files, nvidia_smi, openpgp
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+KEYS = Path(__file__).parents[2] / "fixtures" / "openpgp"
+SMI = Path(__file__).parents[2] / "fixtures" / "nvidia-smi"
+ARMORED, BINARY = (KEYS / "rsa.asc").read_bytes(), (KEYS / "rsa.gpg").read_bytes()
+RSA = "54ABC57952B533E19ECD14134ECE32FA1CD54C40"
+DEBIAN = cuda_table.SYSTEMS[("debian", "12")]
+EL = cuda_table.SYSTEMS[("el", "9")]
+SETTINGS = {
+    "nvidia_gpu_expected": True,
+    "nvidia_driver_branch": "580",
+    "nvidia_cuda_version": "12.8",
+    "nvidia_cuda_home": "/usr/local/cuda-12.8",
+    "nvidia_toolkit": True,
+    "nvidia_reboot": "when_needed",
+    "nvidia_repository_url": "https://mirror.test/cuda/repos/",
+    "nvidia_repository_key_url": "",
+    "nvidia_repository_fingerprint": RSA,
+    "conda_env_root": "",
+}
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Let the key's address answer with these bytes; returns the addresses that were asked."""
+
+    def serve(data):
+        asked = []
+        monkeypatch.setattr(nvidia_files, "read_url", lambda url: asked.append(url) or data)
+        return asked
+
+    return serve
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Everything that is written lands below a folder of the test."""
+    monkeypatch.setattr(nvidia_files, "KEYRINGS", {name: f"{tmp_path}/key.{name}" for name in ("debian", "el")})
+    monkeypatch.setattr(nvidia, "PROFILE", f"{tmp_path}/profile.sh")
+    real = nvidia_files.File.write
+
+    def inside(file):
+        moved = file.path if file.path.startswith(str(tmp_path)) else f"{tmp_path}/{Path(file.path).name}"
+        real(nvidia_files.File(moved, file.data))
+
+    monkeypatch.setattr(nvidia_files.File, "write", inside)
+    return tmp_path
+
+
+def test_the_key_is_taken_by_its_fingerprint_and_kept_in_apt_s_form(place, served):
+    asked = served(ARMORED)
+    assert nvidia_files.key(DEBIAN, SETTINGS) == BINARY
+    assert asked == ["https://mirror.test/cuda/repos/debian12/x86_64/3bf863cc.pub"]
+    assert nvidia_files.key(EL, SETTINGS) == ARMORED
+
+
+def test_a_key_that_is_here_already_is_not_asked_for_again(place, served):
+    Path(nvidia_files.KEYRINGS["debian"]).write_bytes(BINARY)
+    asked = served(b"")
+    assert nvidia_files.key(DEBIAN, SETTINGS) == BINARY
+    assert asked == []
+
+
+def test_a_rotated_key_replaces_the_one_that_is_here(place, served):
+    Path(nvidia_files.KEYRINGS["debian"]).write_bytes(BINARY)
+    new = (KEYS / "ed25519.asc").read_bytes()
+    served(new)
+    settings = {**SETTINGS, "nvidia_repository_fingerprint": openpgp.fingerprints(new)[0]}
+    assert nvidia_files.key(DEBIAN, settings) == openpgp.dearmored(new)
+
+
+WRONG = {
+    "another key": ((KEYS / "ed25519.asc").read_bytes(), "AD75EED4698133398C9D2FA0C26A239E7B80DFBE"),
+    "another key beside the right one": (BINARY + openpgp.dearmored((KEYS / "ed25519.asc").read_bytes()), "AD75EED4"),
+    "a page of a portal": (b"<html>please log in</html>", "no OpenPGP key"),
+    "nothing": (b"", "no OpenPGP key"),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), WRONG.values(), ids=WRONG)
+def test_what_is_not_the_key_is_refused(place, served, data, words):
+    served(data)
+    with pytest.raises(FleetError) as caught:
+        nvidia_files.key(DEBIAN, SETTINGS)
+    assert caught.value.variable == "nvidia_repository_fingerprint"
+    assert words in caught.value.found
+
+
+def test_a_key_that_can_not_be_had_names_the_way(place):
+    with pytest.raises(FleetError) as caught:
+        nvidia_files.key(DEBIAN, {**SETTINGS, "nvidia_repository_key_url": (place / "none").as_uri()})
+    assert caught.value.variable == "nvidia_repository_key_url"
+
+
+def test_the_repository_of_each_family():
+    key, source, pin = nvidia_files.repository(DEBIAN, SETTINGS, b"k")
+    assert (key.data, source.path) == (b"k", "/etc/apt/sources.list.d/canvas-fleet-nvidia.sources")
+    assert b"URIs: https://mirror.test/cuda/repos/debian12/x86_64/\nSuites: /\nSigned-By: /usr/share/" in source.data
+    assert b"Pin-Priority: 600" in pin.data
+    _, repo = nvidia_files.repository(EL, SETTINGS, b"k")
+    assert b"baseurl=https://mirror.test/cuda/repos/rhel9/x86_64/\nenabled=1\ngpgcheck=1\n" in repo.data
+
+
+@pytest.fixture
+def h100(place, monkeypatch):
+    """A Debian 12 host with one H100 and nothing else; `seen` may be changed by the test."""
+    seen = {
+        "state": "absent",
+        "detail": "no nvidia-smi on this host",
+        "trouble": "",
+        "gpus": [],
+        "devices": [0x2330],
+        "nvswitches": 0,
+        "module_installed": False,
+        "nouveau": True,
+        "secure_boot": False,
+        "toolkit": False,
+        "toolkits": [],
+        "kernel": "6.1.0-x",
+        "machine": "x86_64",
+        "release": {"ID": "debian", "VERSION_ID": "12"},
+    }
+
+    def look(settings):
+        profile = Path(nvidia.PROFILE)
+        return {**seen, "profile": profile.read_text() if profile.exists() else ""}
+
+    monkeypatch.setattr(nvidia, "observe", look)
+    monkeypatch.setattr(nvidia_files, "read_url", lambda url: ARMORED)
+    monkeypatch.setattr(nvidia_files, "trainings", list)
+    return seen
+
+
+def test_a_bare_host_gets_its_files_and_a_list_of_packages(h100, place):
+    result = nvidia_files.converge(SETTINGS, check=False)
+    assert result["changed"]
+    assert result["install"] == ["linux-headers-6.1.0-x", "nvidia-open-580", "cuda-toolkit-12-8"]
+    assert (result["family"], result["restart"], result["warnings"]) == ("debian", True, [])
+    assert sorted(path.name for path in place.iterdir()) == [
+        "canvas-fleet-nouveau.conf",
+        "canvas-fleet-nvidia",
+        "canvas-fleet-nvidia.sources",
+        "key.debian",
+        "profile.sh",
+    ]
+    assert (place / "key.debian").read_bytes() == BINARY
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(h100, place):
+    result = nvidia_files.converge(SETTINGS, check=True)
+    assert (result["changed"], result["install"], len(result["packages"])) == (True, [], 3)
+    assert any("Signed-By" in part["after"] for part in result["diff"])
+    assert list(place.iterdir()) == []
+
+
+def test_a_restart_waits_for_a_training_and_for_leave(h100, monkeypatch):
+    assert not nvidia_files.converge({**SETTINGS, "nvidia_reboot": "never"}, check=False)["restart"]
+    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+    result = nvidia_files.converge(SETTINGS, check=False)
+    assert not result["restart"]
+    assert "canvas-training-atlas.service runs" in result["warnings"][0]
+
+
+def test_a_converged_host_is_left_alone(h100, place):
+    nvidia_files.converge(SETTINGS, check=False)
+    before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
+    real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
+    h100.update(real, toolkit=True, toolkits=["cuda-12.8"], nouveau=False)
+    result = nvidia_files.converge(SETTINGS, check=False)
+    assert (result["changed"], result["install"], result["diff"]) == (False, [], [])
+    assert result["detail"] == "nothing to do: 1 × NVIDIA H100 80GB HBM3, driver 580.159.04 serves CUDA 12.8"
+    assert {path: path.stat().st_mtime_ns for path in place.iterdir()} == before
+
+
+def test_a_host_without_a_gpu_is_refused_and_untouched(h100, place):
+    h100["devices"] = []
+    with pytest.raises(FleetError, match="NO_GPU") as caught:
+        nvidia_files.converge(SETTINGS, check=False)
+    assert caught.value.variable == "nvidia_gpu_expected"
+    assert list(place.iterdir()) == []
+
+
+def test_libraries_that_wait_for_a_restart_are_a_warning_here(h100):
+    h100.update(state="broken", trouble="mismatch", detail="Driver/library version mismatch", toolkit=True)
+    result = nvidia_files.converge({**SETTINGS, "nvidia_reboot": "never"}, check=False)
+    assert result["install"] == []
+    assert "Driver/library version mismatch" in result["warnings"][0]
