@@ -27,12 +27,10 @@ def write_copy(
     file = open_parquet(source)
     rows = _mended(file, source, frozenset(without))
     first = next(rows)
-    # pandas' own note on its index is left out: it speaks of the whole file, and the loader reads single row groups
-    schema = first.schema.remove_metadata()
     left: Iterator[Any] = itertools.chain([first], rows)
     done = 0
     # small batches: the writer looks at a page's size only after each, and a page of a hundred images is a big page
-    with pq.ParquetWriter(part, schema, use_dictionary=False, write_statistics=False, write_batch_size=16) as writer:
+    with pq.ParquetWriter(part, first.schema, use_dictionary=False, write_statistics=False, write_batch_size=16) as writer:
         pending: Any = None
         for size in sizes:
             taken, missing = [], size
@@ -42,7 +40,7 @@ def write_copy(
                 pending = batch.slice(missing) if batch.num_rows > missing else None
                 taken.append(now)
                 missing -= now.num_rows
-            writer.write_table(pa.Table.from_batches(taken).replace_schema_metadata(None), row_group_size=size)
+            writer.write_table(pa.Table.from_batches(taken), row_group_size=size)
             done += size
             told(done)
     with open(part, "rb") as written:
@@ -72,7 +70,10 @@ def _mended(file: Any, source: str, without: frozenset[int]) -> Iterator[Any]:
 
 
 def whole_indexes(batch: Any) -> Any:
-    """The batch with each `index` as int64, and 0 where there was none (text items have no use for it)."""
+    """The batch with each `index` as int64, and 0 where there was none (text items have no use for it).
+
+    pandas' own note on its index is left out: it speaks of the whole file, and the loader reads single row groups.
+    """
     pa = import_module("pyarrow")
 
     columns = list(batch.columns)
