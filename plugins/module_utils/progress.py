@@ -84,14 +84,18 @@ def rate(samples: Sequence[Sequence[float]], now: float) -> float | None:
     """Things per second over the last 30 s up to `now`; 0.0 when nothing moved, None before a second is measured."""
     if not samples:
         return None
-    begin = now - WINDOW
-    inside = [s for s in samples if s[0] >= begin]
-    before = [s for s in samples if s[0] < begin]
-    first = before[-1] if before else inside[0]
-    since = max(first[0], begin)
-    if now - since < 1.0:
+    begin = max(samples[0][0], now - WINDOW)
+    if now - begin < 1.0:
         return None
-    return max(0.0, (samples[-1][1] - first[1]) / (now - since))
+    return max(0.0, (samples[-1][1] - done_at(samples, begin)) / (now - begin))
+
+
+def done_at(samples: Sequence[Sequence[float]], moment: float) -> float:
+    """What was done at a moment not before the first sample, on the straight line between its neighbours."""
+    for (at, done), (after, more) in zip(samples, samples[1:]):
+        if at <= moment < after:
+            return done + (more - done) * (moment - at) / (after - at)
+    return samples[0][1] if moment < samples[-1][0] else samples[-1][1]
 
 
 def reading(record: Mapping[str, Any], now: float) -> Reading:
