@@ -146,7 +146,7 @@ def judge_folder(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[F
     wrong = []
     for name, digest in settings["weights_sha256"].items():
         have = seen["files"].get(name, {}).get("sha256")
-        if have and have != digest:
+        if have and have != digest and SHA256.fullmatch(str(digest)):
             wrong.append(
                 finding(
                     "WEIGHTS_DIGEST_WRONG",

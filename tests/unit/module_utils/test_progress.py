@@ -18,7 +18,9 @@ from hypothesis import strategies as st
         pytest.param([], 100.0, None, id="nothing was measured yet"),
         pytest.param([(100.0, 0)], 100.5, None, id="half a second is too early to say"),
         pytest.param([(100.0, 0), (110.0, 1000)], 110.0, 100.0, id="a thousand in ten seconds"),
-        pytest.param([(0.0, 0), (100.0, 5000), (130.0, 8000)], 130.0, 100.0, id="what was before the window counts not"),
+        pytest.param(
+            [(0.0, 0), (100.0, 5000), (130.0, 8000)], 130.0, 100.0, id="what was before the window counts not"
+        ),
         pytest.param([(0.0, 0), (10.0, 9000)], 20.0, 450.0, id="a pause of ten seconds lowers the rate"),
         pytest.param([(0.0, 0), (10.0, 9000)], 45.0, 0.0, id="nothing for thirty seconds is a stall"),
     ],
