@@ -89,7 +89,9 @@ def _initial(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.
         return sinusoids(*shape)
     if name.endswith("bias") or name.startswith("llm2vae"):
         return np.zeros(shape)
-    return rng.standard_normal(shape) * 0.02
+    narrow = {"language_model.lm_head.weight": 0.02, "language_model.model.embed_tokens.weight": 0.2}
+    values: np.ndarray = rng.standard_normal(shape) * narrow.get(name, 0.6 / np.sqrt(shape[-1]))
+    return values
 
 
 def _encoder() -> np.ndarray:

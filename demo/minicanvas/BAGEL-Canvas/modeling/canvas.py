@@ -123,6 +123,7 @@ class Canvas(nn.Module):
         self.vit_pos_embed = FixedPositions(PATCHES, width)
         self.apply(_initialise)
         nn.init.zeros_(self.llm2vae.weight)
+        nn.init.normal_(self.language_model.lm_head.weight, std=0.02)
 
     def forward(self, sequence: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Losses of one sample: cross-entropy of each labelled token, squared error of each noisy patch's latent."""
@@ -135,7 +136,7 @@ class Canvas(nn.Module):
 
     def embed(self, sequence: dict[str, torch.Tensor]) -> torch.Tensor:
         """The sample's rows, text and pictures where they belong, with marks of their position."""
-        parts = marks(sequence["positions"], self.width) * 0.1
+        parts = marks(sequence["positions"], self.width) * 0.2
         parts = parts.index_add(0, sequence["text_places"], self.language_model.model.embed_tokens(sequence["text"]))
         if len(sequence["vit_places"]):
             seen = (
@@ -151,7 +152,7 @@ class Canvas(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.6 / math.sqrt(module.in_features))
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.2)

@@ -67,7 +67,7 @@ class FlatModel:
         if self.mesh.shards == 1:
             self.values.copy_(self.mine.data)
         else:
-            dist.all_gather_into_tensor(self.values, self.mine.data, group=self.mesh.group)
+            dist.all_gather(list(self.values.chunk(self.mesh.shards)), self.mine.data, group=self.mesh.group)
 
 
 def check_uniform(model: nn.Module, args: TrainingArguments) -> None:
