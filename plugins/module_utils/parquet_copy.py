@@ -30,7 +30,8 @@ def write_copy(
     left: Iterator[Any] = itertools.chain([first], rows)
     done = 0
     # small batches: the writer looks at a page's size only after each, and a page of a hundred images is a big page
-    with pq.ParquetWriter(part, first.schema, use_dictionary=False, write_statistics=False, write_batch_size=16) as writer:
+    options: dict[str, Any] = {"use_dictionary": False, "write_statistics": False, "write_batch_size": 16}
+    with pq.ParquetWriter(part, first.schema, **options) as writer:
         pending: Any = None
         for size in sizes:
             taken, missing = [], size

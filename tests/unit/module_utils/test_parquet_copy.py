@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.parquet_copy import group_sizes, write_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.row_groups import row_groups
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.module_utils.dataset_files import parsed, row, write, write_grouped
@@ -62,6 +62,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
     assert copied(source, tmp_path, (5, 4)).read_bytes() == first
 
 
+@settings(deadline=None)  # each example writes two files, and the machine may be busy
 @given(
     rows=st.integers(1, 30),
     group=st.integers(1, 12),
