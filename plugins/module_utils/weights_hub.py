@@ -23,6 +23,13 @@ RETRY = 2.0  # seconds before another attempt, growing to RETRY_MOST
 RETRY_MOST = 20.0
 FIRST_PATIENCE = 60.0  # seconds, until the hub has answered once: a wrong address must not be waited for
 BUSY = (408, 425, 429)
+NOT_FOUND = {
+    "RepositoryNotFoundError": "weights_repo",
+    "HFValidationError": "weights_repo",
+    "RevisionNotFoundError": "weights_revision",
+    "RemoteEntryNotFoundError": "weights_files",
+    "EntryNotFoundError": "weights_files",
+}
 
 
 @dataclass(frozen=True)
@@ -155,16 +162,9 @@ def refuse(error: Exception, repo: str, revision: str, endpoint: str) -> None:
             found=f"{where}: HTTP {status}, no such repository or no right to read it",
             expected="a repository that can be read with weights_token, or without one",
         ) from error
-    names = {
-        "RepositoryNotFoundError": ("weights_repo", f"no repository {where}"),
-        "RevisionNotFoundError": ("weights_revision", f"no revision {revision} of {where}"),
-        "RemoteEntryNotFoundError": ("weights_files", f"{error}"),
-        "EntryNotFoundError": ("weights_files", f"{error}"),
-        "HFValidationError": ("weights_repo", f"{error}"),
-    }
-    if kind in names:
-        variable, found = names[kind]
-        raise FleetError("the hub does not have this", variable=variable, found=found) from error
+    if kind in NOT_FOUND:
+        found = f"{where}, revision {revision}: {str(error).splitlines()[0]}"
+        raise FleetError("the hub does not have this", variable=NOT_FOUND[kind], found=found) from error
     if 400 <= status < 500 and status not in BUSY:
         raise FleetError("the hub refuses", variable="weights_endpoint", found=f"{where}: HTTP {status}") from error
 
