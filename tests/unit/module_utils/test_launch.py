@@ -1,4 +1,4 @@
-"""The script and the yaml: what the trainer is told is what was set, run by a real bash with a torchrun that listens."""
+"""The script and the yaml, run by a real bash with a torchrun that listens."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def test_the_trainer_gets_exactly_the_planned_arguments(tmp_path: Path) -> None:
 
 def test_every_flag_of_the_guide_is_told() -> None:
     guide = (
-        "dataset_config_file results_dir checkpoint_dir model_path num_shard layer_module max_latent_size timestep_shift"
-        " use_flex finetune_from_hf auto_resume log_every save_every del_previous_state lr lr_scheduler min_lr ce_weight"
-        " mse_weight warmup_steps total_steps ema cpu_offload num_workers expected_num_tokens max_num_tokens"
+        "dataset_config_file results_dir checkpoint_dir model_path num_shard layer_module max_latent_size "
+        "timestep_shift use_flex finetune_from_hf auto_resume log_every save_every del_previous_state lr lr_scheduler min_lr "
+        "ce_weight mse_weight warmup_steps total_steps ema cpu_offload num_workers expected_num_tokens max_num_tokens"
         " max_num_tokens_per_sample prefer_buffer_before text_cond_dropout_prob vit_cond_dropout_prob"
         " vae_cond_dropout_prob debug_batches enable_wandb wandb_name wandb_runid"
     )
@@ -199,4 +199,5 @@ def test_the_version_is_the_collections() -> None:
 
 
 def test_a_shape_survives_the_way_through_the_plan() -> None:
-    assert launch.shape_of(json.loads(json.dumps(TWO_NODES.as_dict()))) == TWO_NODES
+    way = launch.shape_of(json.loads(json.dumps(TWO_NODES.as_dict())))
+    assert vars(way) == vars(TWO_NODES)

@@ -27,7 +27,9 @@ BODIES = {
     "an empty dictionary": "DATASET_INFO = {}",
     "an empty group on one line": "DATASET_INFO = {'interleave_reasoning': {}}\n",
     "a group without trailing comma": "DATASET_INFO = {'interleave_reasoning': {'a': {'data_dir': 'x'}}}",
-    "tabs and spaces": "DATASET_INFO = {\n\t'interleave_reasoning':{\n        'a': {\n\t\t\t'data_dir': 'x',\n\t\t},\n    },\n}",
+    "tabs and spaces": (
+        "DATASET_INFO = {\n\t'interleave_reasoning':{\n        'a': {\n\t\t\t'data_dir': 'x',\n\t\t},\n    },\n}"
+    ),
     "a comment behind the brace": "DATASET_INFO = {\n 'interleave_reasoning': { # mine\n 'a': {},\n},}\n",
     "no such group": "DATASET_INFO = {\n    'vlm_sft': {\n    },\n}\n",
     "Windows line ends": "DATASET_INFO = {\r\n  'interleave_reasoning': {\r\n  'a': {}\r\n },\r\n}\r\n",

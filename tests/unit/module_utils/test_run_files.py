@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ KEY = "0123456789abcdef"
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(kept_files, "owner_of", lambda user, group: ME)
     lay_out(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 def converge(root: Path, key: str = "", *, check: bool = False, **changes: Any) -> dict[str, Any]:
