@@ -196,17 +196,23 @@ def _register_again(git: Git, settings: Mapping[str, Any], ours: Ours, entry: Ma
 
 
 def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
-    """Take back what a killed checkout of `pending` wrote: files that are that commit's, whole or cut short."""
+    """Take back what a killed checkout of `pending` did: files of that commit, whole, cut short, or already gone.
+
+    Edits of a person in such files were refused before the checkout began, so nothing of theirs is among them.
+    """
     if not git.has(pending):
         return
-    for letters, path in git.status():
-        want, have = git.blob(pending, path), git.read(path)
-        if want is None or have is None or not want.startswith(have) or ours.hides(path):
+    touched = git.touched(pending)
+    for _, path in git.status():
+        want, have = git.blob(pending, path) or b"", git.read(path)
+        if path not in touched or ours.hides(path) or not want.startswith(have or b""):
             continue
-        if letters == "??":
-            os.unlink(os.path.join(git.folder, path))
-        else:
+        if git.blob("HEAD", path) is not None:
             git("checkout", "--quiet", "HEAD", "--", path)
+            continue
+        git("rm", "--quiet", "--cached", "--ignore-unmatch", "--", path)
+        if have is not None:
+            os.unlink(os.path.join(git.folder, path))
 
 
 def _note(path: str, settings: Mapping[str, Any], commit: str, pending: str = "") -> None:

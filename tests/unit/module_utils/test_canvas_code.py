@@ -1,0 +1,408 @@
+"""The checkout, with real git on real folders: edits are kept, a kill at any git command is mended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    canvas_code,
+    code_apply,
+    git_folder,
+    kept_files,
+    registration,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner
+
+from tests.unit.module_utils.run_settings import CODE, shape
+
+ENTRY = {"data_dir": "/d", "num_files": 1, "parquet_info_path": "/i", "num_total_samples": 3}
+INFO = "BAGEL-Canvas/data/dataset_info.py"
+TRAINER = "BAGEL-Canvas/train/pretrain_unified_navit.py"
+
+
+def git(folder: Path, *args: str) -> str:
+    who = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main")
+    done = subprocess.run(["git", *who, "-C", str(folder), *args], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(repo: Path, files: dict[str, str | None]) -> str:
+    for name, text in files.items():
+        path = repo / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "change")
+    return git(repo, "rev-parse", "HEAD")
+
+
+class Upstream:
+    """A repository of three commits: the second changes code beside, the third dataset_info.py and file names too."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / "upstream"
+        self.path.mkdir()
+        git(self.path, "init", "-q")
+        git(self.path, "config", "uploadpack.allowReachableSHA1InWant", "true")
+        first = {INFO: CODE, TRAINER: "print(1)\n" * 500, "BAGEL-Canvas/util.py": "x = 1\n", "README.md": "hi\n"}
+        first["BAGEL-Canvas/.gitignore"] = "__pycache__\nresults\n"
+        self.one = commit(self.path, first)
+        self.two = commit(self.path, {TRAINER: "print(2)\n" * 500, "BAGEL-Canvas/new.py": "n = 2\n" * 300})
+        self.three = commit(self.path, {INFO: "# new\n" + CODE, "BAGEL-Canvas/util.py": None, TRAINER: "print(3)\n"})
+
+
+@pytest.fixture
+def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
+    return Upstream(tmp_path)
+
+
+def settings(root: Path, commit_id: str, **changes: Any) -> dict[str, Any]:
+    values = {
+        "fleet_user": "blockmoving",
+        "fleet_group": "blockmoving",
+        "fleet_state_dir": f"{root}/state",
+        "canvas_code_source": "git",
+        "canvas_code_repo": f"file://{root}/upstream",
+        "canvas_code_commit": commit_id,
+        "canvas_code_checkout": f"{root}/host/MathCanvas",
+        "canvas_code_dir": f"{root}/host/MathCanvas/BAGEL-Canvas",
+        "canvas_code_local_edits": "keep",
+        "dataset_group": "interleave_reasoning",
+        "dataset_name": "blockmoving_train",
+        "run_config_yaml": f"{root}/host/MathCanvas/BAGEL-Canvas/data/configs/blockmoving_sft.yaml",
+    }
+    return {**values, **changes}
+
+
+def converge(root: Path, commit_id: str, *, check: bool = False, **changes: Any) -> dict[str, Any]:
+    return code_apply.converge(settings(root, commit_id, **changes), check=check)
+
+
+def plan(root: Path, commit_id: str, **changes: Any) -> Any:
+    told = settings(root, commit_id, **changes)
+    return canvas_code.decide(canvas_code.observe(told), told, shape())
+
+
+def checkout(root: Path) -> Path:
+    return root / "host/MathCanvas"
+
+
+def register(root: Path) -> None:
+    path = checkout(root) / INFO
+    path.write_bytes(registration.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
+    yaml = checkout(root) / "BAGEL-Canvas/data/configs/blockmoving_sft.yaml"
+    yaml.parent.mkdir(exist_ok=True)
+    yaml.write_text("interleave_reasoning:\n")
+
+
+def test_clones_the_commit_alone_and_is_then_in_sync(tmp_path: Path, upstream: Upstream) -> None:
+    assert plan(tmp_path, upstream.two).reasons == (f"not there: {upstream.two[:8]} of file://{tmp_path}/upstream",)
+    report = converge(tmp_path, upstream.two)
+    assert (report["changed"], report["before"], report["commit"]) == (True, "", upstream.two)
+    assert git(checkout(tmp_path), "rev-list", "--count", "HEAD") == "1"
+    done = plan(tmp_path, upstream.two)
+    assert (done.reasons, done.findings, done.values) == ((), (), {"version": upstream.two})
+    assert not converge(tmp_path, upstream.two)["changed"]
+    assert not list((tmp_path / "host").glob("*part*"))
+
+
+def test_a_server_without_single_commits_gives_its_whole_history(tmp_path: Path, upstream: Upstream) -> None:
+    git(upstream.path, "config", "protocol.version", "0")
+    git(upstream.path, "config", "uploadpack.allowReachableSHA1InWant", "false")
+    converge(tmp_path, upstream.one)
+    assert git(checkout(tmp_path), "rev-parse", "HEAD") == upstream.one
+
+
+def test_a_dry_run_touches_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    report = converge(tmp_path, upstream.two, check=True)
+    assert (report["changed"], report["commit"]) == (True, upstream.two)
+    assert not (tmp_path / "host").exists()
+
+
+def test_a_dry_run_needs_no_git(tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_folder, "SEARCH", str(tmp_path))
+    assert converge(tmp_path, upstream.two, check=True)["changed"]
+    with pytest.raises(FleetError, match="git is not installed"):
+        converge(tmp_path, upstream.two)
+
+
+def test_a_host_that_lost_its_git_still_tells_the_commit(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converge(tmp_path, upstream.two)
+    monkeypatch.setattr(git_folder, "SEARCH", str(tmp_path))
+    assert plan(tmp_path, upstream.two).in_sync
+
+
+def test_what_run_config_writes_is_no_edit(tmp_path: Path, upstream: Upstream) -> None:
+    converge(tmp_path, upstream.one)
+    register(tmp_path)
+    (checkout(tmp_path) / "BAGEL-Canvas/data/configs/blockmoving_sft.yaml.user-0123abcd").write_text("old")
+    (checkout(tmp_path) / "BAGEL-Canvas/results").mkdir()
+    (checkout(tmp_path) / "BAGEL-Canvas/results/x.py").write_text("ignored")
+    (checkout(tmp_path) / "notes.txt").write_text("no code")
+    done = plan(tmp_path, upstream.one)
+    assert (done.in_sync, done.findings) == (True, ())
+
+
+EDITS = {
+    "a file changed": ("BAGEL-Canvas/util.py", "x = 2\n"),
+    "a file removed": ("README.md", None),
+    "a Python file added": ("BAGEL-Canvas/mine.py", "m = 1\n"),
+    "dataset_info.py changed beside our block": (INFO, "# mine\n" + CODE),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), EDITS.values(), ids=EDITS.keys())
+def test_an_edit_is_told_and_stays(tmp_path: Path, upstream: Upstream, name: str, text: str | None) -> None:
+    converge(tmp_path, upstream.one)
+    path = checkout(tmp_path) / name
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    register(tmp_path)
+    done = plan(tmp_path, upstream.one)
+    assert done.in_sync
+    assert [(found.code, found.found) for found in done.findings] == [("CODE_LOCAL_EDITS", name)]
+    assert not converge(tmp_path, upstream.one)["changed"]
+    assert path.exists() == (text is not None)
+
+
+def test_another_commit_keeps_edits_that_it_does_not_touch(tmp_path: Path, upstream: Upstream) -> None:
+    converge(tmp_path, upstream.one)
+    (checkout(tmp_path) / "README.md").write_text("mine\n")
+    report = converge(tmp_path, upstream.two)
+    assert (report["commit"], report["edits"]) == (upstream.two, ["README.md"])
+    assert (checkout(tmp_path) / "README.md").read_text() == "mine\n"
+
+
+def test_another_commit_keeps_the_registration_also_where_the_file_changed(tmp_path: Path, upstream: Upstream) -> None:
+    converge(tmp_path, upstream.one)
+    register(tmp_path)
+    converge(tmp_path, upstream.three)
+    source = (checkout(tmp_path) / INFO).read_bytes()
+    assert registration.lookup(source, "interleave_reasoning", "blockmoving_train").entry == ENTRY
+    assert registration.unregister(source) == ("# new\n" + CODE).encode()
+    assert plan(tmp_path, upstream.three).findings == ()
+
+
+def test_edits_in_the_way_refuse_the_change(tmp_path: Path, upstream: Upstream) -> None:
+    converge(tmp_path, upstream.one)
+    (checkout(tmp_path) / TRAINER).write_text("mine\n")
+    with pytest.raises(FleetError, match=r"CODE_EDITS_IN_THE_WAY.*pretrain_unified_navit"):
+        converge(tmp_path, upstream.two)
+    assert git(checkout(tmp_path), "rev-parse", "HEAD") == upstream.one
+    assert (checkout(tmp_path) / TRAINER).read_text() == "mine\n"
+    codes = [found.code for found in plan(tmp_path, upstream.two).findings]
+    assert codes == ["CODE_LOCAL_EDITS", "CODE_EDITS_IN_THE_WAY"], "known before, once the commit has been fetched"
+
+
+@pytest.mark.parametrize("name", [TRAINER, "BAGEL-Canvas/new.py"], ids=["a tracked file", "a file that was added"])
+def test_stash_saves_edits_twice_and_goes_on(tmp_path: Path, upstream: Upstream, name: str) -> None:
+    converge(tmp_path, upstream.one)
+    (checkout(tmp_path) / name).write_text("mine\n")
+    (checkout(tmp_path) / "README.md").write_text("also mine, not in the way\n")
+    report = converge(tmp_path, upstream.two, canvas_code_local_edits="stash")
+    assert "+mine" in Path(report["stashed"]).read_text()
+    assert "also mine" not in Path(report["stashed"]).read_text()
+    assert "canvas-fleet" in git(checkout(tmp_path), "stash", "list")
+    assert git(checkout(tmp_path), "rev-parse", "HEAD") == upstream.two
+    assert plan(tmp_path, upstream.two).findings[0].found == "README.md"
+
+
+def test_an_ignored_file_of_a_person_is_not_overwritten(tmp_path: Path, upstream: Upstream) -> None:
+    four = commit(upstream.path, {"BAGEL-Canvas/.gitignore": "x\n", "BAGEL-Canvas/results/log.txt": "theirs\n"})
+    converge(tmp_path, upstream.three)
+    mine = checkout(tmp_path) / "BAGEL-Canvas/results/log.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine\n")
+    with pytest.raises(FleetError, match="results"):
+        converge(tmp_path, four)
+    assert mine.read_text() == "mine\n"
+
+
+REFUSED = {
+    "a folder of other files": ("CODE_FOLDER_FOREIGN", "keep.txt"),
+    "a checkout of another repository": ("CODE_FOLDER_FOREIGN", ".git"),
+    "a file": ("PATH_IS_A_FILE", ""),
+}
+
+
+@pytest.mark.parametrize(("case", "expected"), REFUSED.items())
+def test_what_is_not_ours_is_not_touched(
+    tmp_path: Path, upstream: Upstream, case: str, expected: tuple[str, str]
+) -> None:
+    code, name = expected
+    place = checkout(tmp_path)
+    if name:
+        place.mkdir(parents=True)
+        (place / "keep.txt").write_text("mine")
+    else:
+        place.parent.mkdir()
+        place.write_text("mine")
+    if name == ".git":
+        git(place, "init", "-q")
+        git(place, "remote", "add", "origin", "https://example.org/other.git")
+        commit(place, {"a": "1"})
+    before = sorted(str(path) for path in (tmp_path / "host").rglob("*"))
+    assert [found.code for found in plan(tmp_path, upstream.one).findings] == [code]
+    with pytest.raises(FleetError, match=code):
+        converge(tmp_path, upstream.one)
+    assert sorted(str(path) for path in (tmp_path / "host").rglob("*")) == before
+
+
+def test_a_clone_made_by_hand_is_adopted_whole(tmp_path: Path, upstream: Upstream) -> None:
+    git(tmp_path, "clone", "-q", f"file://{upstream.path}/", str(checkout(tmp_path)))
+    report = converge(tmp_path, upstream.two)
+    assert (report["before"], report["commit"]) == (upstream.three, upstream.two)
+    assert git(checkout(tmp_path), "rev-list", "--count", "--all") == "3", "a full clone is not made shallow"
+
+
+def test_a_branch_is_looked_up_once_and_warned_of(tmp_path: Path, upstream: Upstream) -> None:
+    converge(tmp_path, "main")
+    done = plan(tmp_path, "main")
+    assert (done.in_sync, [found.code for found in done.findings]) == (True, ["REVISION_NOT_PINNED"])
+    commit(upstream.path, {"README.md": "newer\n"})
+    assert plan(tmp_path, "main").in_sync
+    converge(tmp_path, upstream.three[:10])
+    assert git(checkout(tmp_path), "rev-parse", "HEAD") == upstream.three
+
+
+WRONG = {
+    "a commit that is not there": ({"canvas_code_commit": "0" * 40}, "no such commit"),
+    "a repository that is not there": ({"canvas_code_repo": "file:///nowhere"}, "cannot be fetched"),
+}
+
+
+@pytest.mark.parametrize(("changes", "told"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_source_leaves_no_checkout(
+    tmp_path: Path, upstream: Upstream, changes: dict[str, Any], told: str
+) -> None:
+    wrong = {**settings(tmp_path, upstream.one), **changes}
+    with pytest.raises(FleetError, match=told):
+        code_apply.converge(wrong, check=False)
+    assert not checkout(tmp_path).exists()
+    assert converge(tmp_path, upstream.one)["commit"] == upstream.one
+
+
+def test_a_login_in_the_address_is_not_told() -> None:
+    assert "s3cret" not in git_folder.without_secrets("fatal: https://me:s3cret@git.example.org/x.git not found")
+
+
+SPELLINGS = [
+    ("https://github.com/shiwk24/MathCanvas", "https://github.com/shiwk24/MathCanvas.git/", True),
+    ("https://github.com/shiwk24/MathCanvas", "git@github.com:shiwk24/MathCanvas.git", True),
+    ("https://me:pw@github.com/shiwk24/MathCanvas", "https://github.com/shiwk24/MathCanvas", True),
+    ("https://github.com/shiwk24/MathCanvas", "https://github.com/other/MathCanvas", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "same"), SPELLINGS)
+def test_knows_spellings_of_one_repository(one: str, other: str, same: bool) -> None:
+    assert git_folder.same_repo(one, other) is same
+
+
+class Cut(BaseException):
+    """The power goes."""
+
+
+@pytest.mark.parametrize("stop_at", range(14))
+def test_a_cut_before_any_git_command_of_a_clone_is_mended(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    with monkeypatch.context() as power:
+        stop_git(power, stop_at)
+        with suppress(Cut):
+            converge(tmp_path, upstream.one)
+    assert converge(tmp_path, upstream.two)["commit"] == upstream.two
+    assert plan(tmp_path, upstream.two).findings == ()
+
+
+@pytest.mark.parametrize("stop_at", range(22))
+def test_a_cut_before_any_git_command_of_a_change_is_mended(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    converge(tmp_path, upstream.one)
+    register(tmp_path)
+    (checkout(tmp_path) / "README.md").write_text("mine\n")
+    with monkeypatch.context() as power:
+        stop_git(power, stop_at)
+        with suppress(Cut):
+            converge(tmp_path, upstream.three)
+    # Another target than the one that was cut: its files must not be taken for edits.
+    report = converge(tmp_path, upstream.two)
+    assert (report["commit"], report["edits"]) == (upstream.two, ["README.md"])
+    assert (checkout(tmp_path) / "README.md").read_text() == "mine\n"
+
+
+def stop_git(power: pytest.MonkeyPatch, stop_at: int) -> None:
+    real, calls = git_folder.Git.__call__, iter(range(1000))
+
+    def stopping(self: git_folder.Git, *args: str, **more: Any) -> bytes:
+        if next(calls) == stop_at:
+            raise Cut
+        return real(self, *args, **more)
+
+    power.setattr(git_folder.Git, "__call__", stopping)
+
+
+HALVES = {
+    "one file whole, one cut short, one added": {TRAINER: "print(2)\n" * 200, "BAGEL-Canvas/new.py": "n = 2\n" * 300},
+    "an added file cut short": {"BAGEL-Canvas/new.py": "n = 2\nn"},
+    "a file emptied": {TRAINER: ""},
+    "a file taken away": {TRAINER: None},
+}
+
+
+@pytest.mark.parametrize("left", HALVES.values(), ids=HALVES.keys())
+@pytest.mark.parametrize("goal", ["one", "two", "three"])
+def test_what_a_killed_checkout_left_behind_is_no_edit(
+    tmp_path: Path, upstream: Upstream, left: dict[str, str | None], goal: str
+) -> None:
+    """The work tree as git leaves it when it is killed on the way from one to two: index old, lock there."""
+    converge(tmp_path, upstream.one)
+    git(checkout(tmp_path), "fetch", "-q", "--depth=1", "origin", upstream.two)
+    told = settings(tmp_path, upstream.two)
+    code_apply._note(str(checkout(tmp_path)), told, upstream.one, pending=upstream.two)
+    for name, text in left.items():
+        path = checkout(tmp_path) / name
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text)
+    (checkout(tmp_path) / ".git/index.lock").write_text("")
+    assert plan(tmp_path, upstream.two).reasons == (f"a change to {upstream.two[:8]} that was cut off",)
+    wanted = getattr(upstream, goal)
+    report = converge(tmp_path, wanted)
+    assert (report["commit"], report["edits"]) == (wanted, [])
+    assert git(checkout(tmp_path), "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("goal", ["one", "two", "three"])
+def test_a_cut_between_index_and_head_is_mended(tmp_path: Path, upstream: Upstream, goal: str) -> None:
+    converge(tmp_path, upstream.two)
+    told = settings(tmp_path, upstream.three)
+    git(checkout(tmp_path), "fetch", "-q", "--depth=1", "origin", upstream.one, upstream.three)
+    git(checkout(tmp_path), "checkout", "-q", upstream.three)
+    git(checkout(tmp_path), "update-ref", "--no-deref", "HEAD", upstream.one)
+    code_apply._note(str(checkout(tmp_path)), told, upstream.one, pending=upstream.three)
+    wanted = getattr(upstream, goal)
+    report = converge(tmp_path, wanted)
+    assert (report["commit"], report["edits"]) == (wanted, [])
+    assert git(checkout(tmp_path), "status", "--porcelain") == ""
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path, upstream: Upstream) -> None:
+    converge(tmp_path, upstream.one)
+    with code_apply._locked(str(checkout(tmp_path))), pytest.raises(FleetError, match="under way"):
+        converge(tmp_path, upstream.two)
