@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import parquet_rows
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge, plain_shape
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import Transforms
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 
 Progress = Callable[[int, int, str, str], None]
 
@@ -74,10 +73,8 @@ def _info_beside(path: Path) -> dict[str, Any]:
 
 def refuse(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raises FleetError with the first error of the data itself; limits of the run are the plan's matter."""
-    world, workers = int(settings.get("dataset_world_size") or 1), int(settings.get("dataset_num_workers") or 0)
-    shape = RunShape("", ("",), 0, world, workers, "", 0)
     own = {name: value for name, value in settings.items() if name.startswith("dataset_")}
-    found = [one for one in judge(inspection, own, shape) if one.refuses]
+    found = [one for one in judge(inspection, own, plain_shape(settings)) if one.refuses]
     if found:
         more = f"; and {len(found) - 1} more: {', '.join(one.code for one in found[1:])}" if found[1:] else ""
         first = found[0]

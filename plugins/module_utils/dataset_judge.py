@@ -12,6 +12,12 @@ from ansible_collections.canvas.fleet.plugins.module_utils.row_groups import sta
 SHOWN = 3  # rows named in a message
 
 
+def plain_shape(settings: Mapping[str, Any]) -> RunShape:
+    """The run's shape as far as the data asks, from the role's own two variables."""
+    world, workers = int(settings.get("dataset_world_size") or 1), int(settings.get("dataset_num_workers") or 0)
+    return RunShape("", ("",), 0, world, workers, "", 0)
+
+
 def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
     """Findings about the data itself, about the data in this run's shape, and about the token limits."""
     found = list(_file(inspection, "dataset_train"))

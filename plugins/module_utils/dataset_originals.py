@@ -86,13 +86,14 @@ def prepare(paths: Layout, digests: Mapping[str, str], owner: tuple[int, int] | 
     folders = {*paths.folders.values(), paths.record_path.parent}
     absent = sorted(str(folder) for folder in folders if not folder.is_dir())
     if not check:
+        paths.record_path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o755)  # root's, whoever owns the data
         for folder in sorted(folders):
             make_folder(folder, owner)
         noted = [record.own(known, paths.originals[kind], digests[kind]) for kind in digests]
         if any(noted):
             record.save(paths.record_path, known)
             if owner:
-                os.chown(paths.record_path, *owner)
+                os.chown(paths.record_path, *owner, follow_symlinks=False)
     return {"changed": bool(absent or lacking), "lacking": lacking, "folders": absent}
 
 
@@ -106,7 +107,7 @@ def make_folder(folder: Path, owner: tuple[int, int] | None) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
     for new in made:
         if owner:
-            os.chown(new, *owner)
+            os.chown(new, *owner, follow_symlinks=False)
 
 
 def drop_part(part: Path) -> None:

@@ -61,6 +61,11 @@ controller:
   description: Path, sha256 and size of the controller's files, by kind (C(train), C(test)).
   returned: success
   type: dict
+reasons:
+  description: What is not as wanted, in words; empty when there is nothing to do.
+  returned: success
+  type: list
+  elements: str
 folders:
   description: Folders that were missing.
   returned: success
@@ -77,7 +82,8 @@ import grp
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset import wanted_digest
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset import decide, observe, wanted_digest
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import plain_shape
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_originals import prepare
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import layout
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -94,6 +100,7 @@ def main() -> None:
     settings = module.params["settings"]
     try:
         paths = layout(settings)
+        reasons = list(decide(observe(settings), settings, plain_shape(settings)).reasons)
         wanted = {kind: wanted_digest(settings, kind) for kind in paths.originals}
         owner = None if module.check_mode else ids(module.params["owner"], module.params["group"])
         found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
@@ -102,7 +109,8 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"the folders of the data cannot be made; found: {error}")
     lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
-    module.exit_json(diff={"before": "", "after": "".join(f"{line}\n" for line in lines)}, **found)
+    told = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
+    module.exit_json(diff=told, reasons=reasons, **found)
 
 
 def ids(owner: str, group: str) -> tuple[int, int]:
