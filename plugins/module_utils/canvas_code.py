@@ -33,7 +33,8 @@ def folder_state(path: str) -> str:
         return "checkout"
     if os.path.exists(code_copy.record_path(path)):
         return "copy"
-    return "foreign" if os.listdir(path) else "absent"
+    # The first note of a copy that was cut off lies aside as ".<name>.canvas-fleet".
+    return "foreign" if any(not name.endswith(".canvas-fleet") for name in os.listdir(path)) else "absent"
 
 
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:

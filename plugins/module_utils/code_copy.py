@@ -72,7 +72,7 @@ def record_path(folder: str) -> str:
 
 
 def record(folder: str) -> dict[str, Any]:
-    """{"digest", "files": {path: [sha256, size, mtime_ns]}, "pending": manifest or {}}; empty when unreadable."""
+    """{"digest", "files": {path: [sha256, size, mtime_ns]}, "pending": {path: [sha256, …]}}; empty when unreadable."""
     try:
         with open(record_path(folder), encoding="utf-8") as stream:
             found = json.load(stream)
@@ -106,7 +106,8 @@ def edits(folder: str, note: Mapping[str, Any], ours: Ours) -> list[str]:
     found = []
     for path, known in sorted(note["files"].items()):
         have = content_digest(folder, path, ours, known)
-        if have not in (known[0], note["pending"].get(path)) and not (not have and note["pending"]):
+        ours_by_now = [known[0], *note["pending"].get(path, [])]
+        if have not in ours_by_now and (have or not note["pending"]):
             found.append(path)
     return found
 

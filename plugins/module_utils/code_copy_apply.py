@@ -22,11 +22,12 @@ from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Our
 
 @dataclass(frozen=True)
 class Steps:
-    """What would be done: paths to write and to remove, and those among them that a person changed."""
+    """Paths to write and to remove, those among them that a person changed, and edits that stay as they are."""
 
     write: list[str]
     remove: list[str]
     blocked: list[str]
+    edited: list[str]
 
 
 def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: str, *, check: bool) -> dict[str, Any]:
@@ -60,15 +61,19 @@ def plan(folder: str, manifest: Mapping[str, str], note: Mapping[str, Any], ours
     write: list[str] = []
     remove: list[str] = []
     blocked: list[str] = []
+    edited: list[str] = []
     for path in sorted({*manifest, *note["files"], *note["pending"]}):
         known = note["files"].get(path)
         have, want = code_copy.content_digest(folder, path, ours, known), manifest.get(path, "")
-        if have == want or (known and want == known[0] and have):
-            continue  # right already, or a person's edit of a file that does not change: it stays
+        if have == want:
+            continue
+        if known and have and want == known[0] and have not in note["pending"].get(path, []):
+            edited.append(path)  # by a person, in a file that the new version leaves as it was
+            continue
         (write if want else remove).append(path)
-        if have and have not in ((known or [""])[0], note["pending"].get(path)):
+        if have and have not in [*(known or [])[:1], *note["pending"].get(path, [])]:
             blocked.append(path)
-    return Steps(write, remove, blocked)
+    return Steps(write, remove, blocked, edited)
 
 
 def _apply(settings: Mapping[str, Any], manifest: Mapping[str, str], steps: Steps, archive: str) -> list[str]:
@@ -76,7 +81,8 @@ def _apply(settings: Mapping[str, Any], manifest: Mapping[str, str], steps: Step
     owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     note = code_copy.record(folder)
     kept_files.make_folders(folder, owner, 0o755)
-    _write_note(folder, {**note, "pending": {**note["pending"], **manifest}}, owner)
+    coming = {path: sorted({*note["pending"].get(path, []), sha256}) for path, sha256 in manifest.items()}
+    _write_note(folder, {**note, "pending": {**note["pending"], **coming}}, owner)
     kept = [_keep(folder, path) for path in steps.blocked]
     files = dict(note["files"])
     with tarfile.open(archive) as packed:
@@ -85,10 +91,10 @@ def _apply(settings: Mapping[str, Any], manifest: Mapping[str, str], steps: Step
     for path in steps.remove:
         if os.path.lexists(os.path.join(folder, path)):
             os.unlink(os.path.join(folder, path))
-        files.pop(path, None)
+    files = {path: known for path, known in files.items() if path in manifest}
     os.sync()  # once for all files, before the note says that they are there
     for path, sha256 in manifest.items():
-        if path in steps.write or path not in files:
+        if path not in steps.edited:
             info = os.stat(os.path.join(folder, path))
             files[path] = [sha256, info.st_size, info.st_mtime_ns]
     _write_note(folder, {"digest": settings["canvas_code_controller_digest"], "files": files, "pending": {}}, owner)

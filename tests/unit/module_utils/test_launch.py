@@ -196,7 +196,7 @@ def test_refuses_what_the_trainer_cannot_be_told(changes: dict[str, Any], told: 
 
 
 def test_the_version_is_the_collections() -> None:
-    assert VERSION == yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
 
 
 def test_a_shape_survives_the_way_through_the_plan() -> None:
