@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
-import os
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,34 +11,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from demo import image
 from demo.depot import channel, hub, installer, python_tree, repositories, wheelhouse
-from demo.depot.parts import DepotError, Log, Result, made, place, sha256
+from demo.depot.parts import Log, Result, made, place, sha256, write
+from demo.podman import podman
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent
-IMAGE = "localhost/canvas-fleet-host"
 IN_CHANNEL = ("pip", "setuptools", "wheel")
 EARLIER_CONFIG = b'{"model_type": "minicanvas", "note": "an earlier revision"}\n'
 Job = tuple[Sequence[Path | str], Callable[[Path], Result]]
 
 
-def podman(*arguments: str) -> str:
-    env = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
-    done = subprocess.run(["podman", *arguments], env=env, check=False, capture_output=True, text=True)
-    if done.returncode:
-        complaint = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
-        raise DepotError(f"podman {' '.join(arguments)}: {complaint}")
-    return done.stdout.strip()
-
-
 @contextmanager
-def image_root(image: str) -> Iterator[Path]:
+def image_root(name: str) -> Iterator[Path]:
     """The image's root file system, to read from."""
-    root = Path(podman("image", "mount", image))
+    root = Path(podman("image", "mount", name).stdout.strip())
     try:
         yield root
     finally:
-        podman("image", "unmount", image)
+        podman("image", "unmount", name)
+
+
+@contextmanager
+def locked(cache: Path) -> Iterator[None]:
+    """One build at a time: a second one waits, and then finds everything made."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def make_model(folder: Path) -> Result:
@@ -52,8 +51,8 @@ def make_dataset(folder: Path) -> Result:
     return {f"{part}_sha256": sha256(folder / f"{part}_split.parquet") for part in ("train", "test")}
 
 
-def make_python(folder: Path, image: str) -> Result:
-    with image_root(image) as root:
+def make_python(folder: Path, picture: str) -> Result:
+    with image_root(picture) as root:
         return {"python_version": python_tree.extract(root, folder)}
 
 
@@ -78,31 +77,32 @@ def make_files(folder: Path, dataset: Path, python: Path, wheels: dict[str, Path
     return {f"installer_{key}": value for key, value in made_installer.items()}
 
 
-def build(cache: Path, out: Path, log: Log, image: str = IMAGE) -> dict[str, Any]:
+def build(cache: Path, out: Path, log: Log) -> dict[str, Any]:
     """Fill `out` (mounted at /srv/depot); returns what the demo's inventory needs, as JSON-able values.
 
     `cache` keeps what is costly (wheels, model, data set) and may outlive `out`; both should lie on one file system.
-    Safe to cut anywhere; quick when nothing changed. Raises DepotError, one line, for what a user can mend.
+    Safe to cut anywhere; quick when nothing changed. Raises DepotError or PodmanError, one line, for what a user can
+    mend.
     """
     begin = time.monotonic()
-    cache.mkdir(parents=True, exist_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-    facts = _materials(cache, log, image)
-    wheels = wheelhouse.fetch(cache, log)
-    facts |= _shelves(cache, out, log, wheels, facts)
-    shutil.copyfile(HERE / "server.py", out / ".server.py.new")
-    (out / ".server.py.new").replace(out / "server.py")
+    picture = image.ensure("host")
+    with locked(cache):
+        out.mkdir(parents=True, exist_ok=True)
+        facts = _materials(cache, log, picture)
+        wheels = wheelhouse.fetch(cache, log)
+        facts |= _shelves(cache, out, log, wheels, facts)
+        write(out / "server.py", (HERE / "server.py").read_text())
     log(f"depot: ready in {time.monotonic() - begin:.1f} s")
     return facts | _addresses(wheels)
 
 
-def _materials(cache: Path, log: Log, image: str) -> Result:
+def _materials(cache: Path, log: Log, picture: str) -> Result:
     """Model, data set and Python, each in its folder of the cache."""
-    image_id = podman("image", "inspect", "--format", "{{.Id}}", image)
+    image_id = podman("image", "inspect", "--format", "{{.Id}}", picture).stdout.strip()
     jobs: dict[str, Job] = {
         "dataset": ([DEMO / "puzzles"], make_dataset),
         "model": ([DEMO / "minicanvas", DEMO / "puzzles"], make_model),
-        "python": ([image_id, HERE / "python_tree.py"], lambda folder: make_python(folder, image)),
+        "python": ([image_id, HERE / "python_tree.py"], lambda folder: make_python(folder, picture)),
     }
     return _all_made(cache, jobs, log)
 
@@ -132,7 +132,8 @@ def _shelves(cache: Path, out: Path, log: Log, wheels: dict[str, Path], facts: R
 def _all_made(parent: Path, jobs: dict[str, Job], log: Log) -> Result:
     results: Result = {}
     for name, (inputs, make) in jobs.items():
-        results |= made(parent / name, inputs, _timed(log, name, make))
+        # this file decides what a folder's stamp remembers, so it belongs to the inputs of each
+        results |= made(parent / name, [HERE / "__init__.py", *inputs], _timed(log, name, make))
     return results
 
 

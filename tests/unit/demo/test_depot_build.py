@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from demo import depot
+from demo.depot import __main__ as command
 from demo.depot import parts, wheelhouse
 
 NAMES = ("torch", "pip", "setuptools", "wheel", "py-rattler")
@@ -41,7 +43,10 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def image_root(image: str) -> Iterator[Path]:
         yield tmp_path / "root"
 
-    monkeypatch.setattr(depot, "podman", lambda *arguments: f"id of {arguments[-1]}")
+    (tmp_path / "image_id").write_text("1")
+    (tmp_path / "podman").write_text(f"#!/bin/sh\ncat {tmp_path / 'image_id'}\n")
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(depot, "image_root", image_root)
     return tmp_path
 
@@ -64,9 +69,7 @@ def test_every_address_leads_to_a_file(small_world: Path) -> None:
     assert parts.sha256(out / facts["test_path"][1:]) == facts["test_sha256"]
     assert (out / facts["channel_path"][1:] / "linux-64/repodata.json").is_file()
     assert (out / "git" / facts["code_git"][1:] / "HEAD").is_file()
-    assert (
-        facts["weights_revision"] in json.loads((out / "hf" / facts["hub_repo"] / "repo.json").read_text())["commits"]
-    )
+    assert facts["weights_revision"] in (out / "hf" / facts["hub_repo"] / "repo.json").read_text()
     assert len(facts["weights_sha256"]) == 9
     assert (out / "server.py").read_text() == (depot.HERE / "server.py").read_text()
 
@@ -79,15 +82,21 @@ def test_the_same_revisions_whoever_builds_them(small_world: Path) -> None:
 
 def test_another_image_changes_what_is_made_of_it_alone(small_world: Path) -> None:
     depot.build(small_world / "cache", small_world / "out", lambda line: None)
+    (small_world / "image_id").write_text("2")
     lines: list[str] = []
-    depot.build(small_world / "cache", small_world / "out", lines.append, image="another")
+    depot.build(small_world / "cache", small_world / "out", lines.append)
     assert [line.split()[1] for line in lines if "made in" in line] == ["python", "channel", "files"]
 
 
-def test_a_missing_image_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "podman").write_text("#!/bin/sh\necho 'Error: first' >&2\necho 'Error: no such image' >&2\nexit 125\n")
-    (tmp_path / "podman").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(parts.DepotError, match="podman image inspect x: Error: no such image") as caught:
-        depot.podman("image", "inspect", "x")
-    assert "\n" not in str(caught.value)
+def test_the_command_prints_json_and_a_failure_is_one_line(
+    small_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(small_world / "cache"), str(small_world / "out")]
+    assert command.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["hub_path"] == "/hf"
+    (small_world / "root/usr/bin/python3.11").unlink()
+    (small_world / "image_id").write_text("2")
+    assert command.main(words) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("canvas-fleet: the host image has no Python 3.11")
+    assert told.count("\n") == 1
