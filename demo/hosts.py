@@ -186,14 +186,25 @@ def _key_texts(group: Group, name: str) -> tuple[str, ...]:
 
 
 def _address(group: Group, name: str) -> str:
-    """The address the host has had (its container's label), else the first free one of the checkout's network."""
+    """The address the host has had (its container's label), else the next free one of the checkout's network.
+
+    The next after the one given last, not the lowest: ssh keeps connections by address for a while (ControlPersist), so
+    an address that was just given up would lead to a dead one.
+    """
     subnet = ensure_network()
     taken = {known["Labels"]["canvas-fleet.address"]: known["Names"][0] for known in _known()}
     for address, owner in taken.items():
         if owner == group.container(name) and ipaddress.ip_address(address) in subnet:
             return address
-    hosts = (str(subnet[index]) for index in range(FIRST_ADDRESS, subnet.num_addresses - 1))
-    return next(address for address in hosts if address not in taken)
+    last = STATE / "last_address"
+    place = int(last.read_text()) if last.exists() else 0
+    room = subnet.num_addresses - 1 - FIRST_ADDRESS
+    turns = (FIRST_ADDRESS + (place + step) % room for step in range(1, room + 1))
+    free = next((index for index in turns if str(subnet[index]) not in taken), None)
+    if free is None:
+        raise PodmanError(f"all addresses of {subnet} are in use: python -m demo.hosts down-all")
+    last.write_text(str(free - FIRST_ADDRESS))
+    return str(subnet[free])
 
 
 def _container(group: Group, name: str, wish: Wish) -> None:
@@ -264,23 +275,11 @@ def _wait(group: Group, name: str, address: str) -> None:
     raise PodmanError(f"{name} ({address}) does not answer after {READY_SECONDS:.0f} s: {last}")
 
 
-def inventory(group: Group, children: Sequence[str]) -> dict[str, Any]:
-    """An inventory of the group's hosts, as a user with servers of any provider would write it."""
-    hosts = {name: {"ansible_host": host["address"]} for name, host in sorted(listing(group).items())}
-    variables = {
-        "ansible_user": USER,
-        "ansible_ssh_private_key_file": str(group.client_key),
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile={group.known_hosts} -o IdentitiesOnly=yes",
-    }
-    groups: dict[str, Any] = {child: {"hosts": dict.fromkeys(hosts)} for child in children}
-    return {"all": {"hosts": hosts, "vars": variables, "children": groups}}
-
-
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo.hosts", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("verb", choices=["up", "down", "down-all", "cut", "mend", "kill", "start", "list"])
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--state", type=Path, default=STATE / "demo")
+    parser.add_argument("--state", type=Path, default=STATE / "hosts")
     parser.add_argument("--prefix", default="demo")
     parser.add_argument("--image", choices=["host", "depot"], default="host")
     parser.add_argument("--volume", action="append", default=[])
