@@ -34,15 +34,14 @@ class ActionModule(RunFiles):
         self, folder: str, manifest: dict[str, str], prefix: str, args: dict[str, Any], task_vars: dict[str, Any]
     ) -> dict[str, Any]:
         base: Any = self  # ansible's own methods carry no types
-        place = base._connection._shell.join_path(base._make_tmp_path(), "code.tar.gz")
-        try:
-            with tempfile.NamedTemporaryFile(prefix="canvas-fleet-code-") as packed:
-                packed.write(code_copy.pack(folder, manifest, prefix))
-                packed.flush()
-                base._transfer_file(packed.name, place)
-            return self._module({**args, "archive": place}, task_vars)
-        finally:
-            base._remove_tmp_path(base._connection._shell.tmpdir)
+        shell = base._connection._shell
+        # The folder of the first call, if it needed one; cleanup() removes it at the end of the task.
+        place = shell.join_path(shell.tmpdir or base._make_tmp_path(), "code.tar.gz")
+        with tempfile.NamedTemporaryFile(prefix="canvas-fleet-code-") as packed:
+            packed.write(code_copy.pack(folder, manifest, prefix))
+            packed.flush()
+            base._transfer_file(packed.name, place)
+        return self._module({**args, "archive": place}, task_vars)
 
 
 def _prefix(folder: str, settings: dict[str, Any]) -> str:
