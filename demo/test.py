@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from demo.steps import CHECKOUT, REPORTS, Outcome, Step, duration, run
+from demo.surroundings import enter
 
 BIN = CHECKOUT / ".venv" / "bin"
 CORES = "ansible_collections.canvas.fleet.plugins.module_utils"
@@ -60,15 +60,8 @@ def counts(outcome: Outcome) -> tuple[int, int]:
     return passed, max(failed, 0 if outcome.passed else 1)
 
 
-def environment() -> None:
-    """What every tool below needs: our own bin folder first, the controller's settings of this checkout."""
-    os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    os.environ["ANSIBLE_CONFIG"] = str(CHECKOUT / "ansible.cfg")
-    os.environ["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
-
-
 def main(names: list[str]) -> int:
-    environment()
+    enter()
     REPORTS.mkdir(exist_ok=True)
     for stale in REPORTS.glob("*.xml"):
         stale.unlink()

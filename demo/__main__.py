@@ -1,0 +1,53 @@
+"""The steps of `make demo`.
+
+python -m demo up      until both trainings have ended whole; exit 0 only then
+python -m demo down    removes hosts, depot, network, keys and addresses
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from demo.steps import CHECKOUT, Step, duration, run
+from demo.surroundings import enter
+
+BIN = CHECKOUT / ".venv" / "bin"
+PYTHON = str(BIN / "python")
+PLAY = str(BIN / "ansible-playbook")
+
+UP = (
+    Step("Build the image of a bare host", [PYTHON, "-m", "demo.image"]),
+    Step("Start three bare hosts: atlas, bolt0, bolt1", [PYTHON, "-m", "demo.fleet", "hosts"]),
+    Step("Fill and start the depot: hub, git, packages", [PYTHON, "-m", "demo.fleet", "depot"]),
+    Step("Write addresses into the inventory", [PYTHON, "-m", "demo.fleet", "inventory"]),
+    Step("Bring the fleet up: ansible-playbook site.yml", [PLAY, "site.yml"], shown=True),
+    Step(
+        "Follow the trainings to their end",
+        [PLAY, "playbooks/status.yml", "-e", "training_follow=true"],
+        shown=True,
+    ),
+)
+DOWN = (Step("Remove hosts, depot, network and keys", [PYTHON, "-m", "demo.hosts", "down-all"]),)
+
+
+def main(words: list[str]) -> int:
+    if words not in (["up"], ["down"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    enter()
+    started = time.monotonic()
+    for step in UP if words == ["up"] else DOWN:
+        if not run(step).passed:
+            print(f"canvas-fleet: stopped at '{step.name}'; run the same again once that is mended", file=sys.stderr)
+            return 1
+    print(f"    all of it took {duration(time.monotonic() - started)}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\ncanvas-fleet: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
