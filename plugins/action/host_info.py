@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
-from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, options_of, resolve, unknown
+from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, across, options_of, resolve, unknown
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -25,6 +25,16 @@ def load_specs(loader: Any) -> tuple[dict[str, Option], dict[str, Any]]:
     return options_of(specs), defaults
 
 
+def texts() -> dict[str, str]:
+    """What each role says: its defaults, vars and tasks."""
+    return {
+        folder.name: "\n".join(
+            path.read_text() for part in ("defaults", "vars", "tasks") for path in folder.glob(f"{part}/*.yml")
+        )
+        for folder in ROLES.iterdir()
+    }
+
+
 class ActionModule(ActionBase):
     """The settings are resolved here, so that one spec types them for the plan and for the host alike."""
 
@@ -39,11 +49,13 @@ class ActionModule(ActionBase):
             result.update(self._execute_module("canvas.fleet.host_info", {"settings": settings}, task_vars=task_vars))
         result.pop("invocation", None)
         result["settings"] = settings
+        result["shared"] = {name: settings[name] for name in sorted(across(self._options, texts()) & set(settings))}
         result["findings"] = [found.as_dict() for found in findings]
         return result
 
     def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
         options, defaults = load_specs(self._loader)
+        self._options = options
         templar = self._templar.copy_with_new_env(available_variables={**defaults, **task_vars})
         raw = {**defaults, **{name: task_vars[name] for name in options if name in task_vars}}
         given = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,19 @@ def options_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Option]:
         for name, option in spec["argument_specs"]["main"].get("options", {}).items():
             found[name] = Option(name, role, option)
     return found
+
+
+def across(options: Mapping[str, Option], texts: Mapping[str, str]) -> set[str]:
+    """Names that another role's text (its defaults, vars, tasks) refers to.
+
+    A role sees its own defaults alone, so those are handed to it. Secrets are not.
+    """
+    words = {role: set(re.findall(r"\w+", text)) for role, text in texts.items()}
+    return {
+        name
+        for name, option in options.items()
+        if not option.secret and any(name in found for role, found in words.items() if role != option.role)
+    }
 
 
 def convert(option: Option, value: Any) -> Any:
