@@ -159,7 +159,7 @@ class Desk:
         if unit.runs:
             return {**seen, "phase": "running"}
         shutil.rmtree(self._private, ignore_errors=True)
-        if result and result.get("digest") == order["digest"] and result.get("ticket") == order["ticket"]:
+        if result.get("digest") == order["digest"]:
             return {**seen, "phase": "ended", "result": result, "log": self._log_tail()}
         return {**seen, "phase": "killed", "unit_result": unit.result, "log": self._log_tail()}
 

@@ -174,10 +174,12 @@ def test_a_link_laid_by_the_user_is_neither_read_nor_written(
     desk.started(order)
     record = tmp_path / "state" / "work" / "weights"
     units.kill()
-    for name in ("log", "result.json", "progress.json", "spec.json"):
+    for name in ("log", "result.json", "progress.json"):
         (record / name).unlink(missing_ok=True)
         (record / name).symlink_to(precious)
-    assert "root:secret" not in str(desk.polled(""))
+    seen = desk.polled("")
+    assert seen["phase"] == "killed"
+    assert "root:secret" not in str(seen)
     desk.started(order)
     assert precious.read_text() == '{"digest": "x"}\nroot:secret\n'
 
