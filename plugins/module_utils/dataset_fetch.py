@@ -1,10 +1,8 @@
-"""Brings one file onto this host: over HTTP, resumed where it was cut, or out of a git repository."""
+"""Brings one file onto this host over HTTP, resumed where it was cut. Standard library only."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +20,6 @@ BLOCK = 1 << 18
 TRIES = 5  # consecutive failures without a byte in between
 PAUSE = 1.0  # seconds before the first retry, doubled for each further one
 TIMEOUT = 30.0  # seconds without an answer
-LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def public(url: str) -> str:
@@ -111,83 +108,3 @@ def _resume_point(url: str, part: Path, note: Path) -> tuple[int, dict[str, str]
     if not size or known.get("url") != url or not known.get("mark") or str(known["mark"]).startswith("W/"):
         return 0, {}
     return size, {"Range": f"bytes={size}-", "If-Range": str(known["mark"])}
-
-
-def fetch_git(repo: str, commit: str, inside: str, part: Path, cache: Path, told: Told) -> None:
-    """Writes the file `inside` of that commit to `part`. Fetches the commit alone, and only this file, if it can."""
-    _prepare(repo, cache)
-    told(0, 0)
-    name = commit if _pinned(commit) and _has(cache, commit) else _fetch_commit(repo, commit, cache)
-    with open(part, "wb") as out:
-        got = _git(cache, "cat-file", "blob", f"{name}:{inside}", out=out)
-    if got.returncode:
-        raise FleetError(
-            "the file is not in the repository at this commit",
-            variable="dataset_train or dataset_test",
-            found=f"{inside} at {commit} of {public(repo)}: {got.stderr.strip()[-200:]}",
-            remedy="give the path inside the repository",
-        )
-    _refuse_pointer(part, inside)
-    told(part.stat().st_size, part.stat().st_size)
-
-
-def _fetch_commit(repo: str, commit: str, cache: Path) -> str:
-    """The name under which the cache has the commit now. A server that gives no single commits is asked for all."""
-    if _git(cache, "fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit).returncode == 0:
-        return "FETCH_HEAD"
-    tried = _git(cache, "fetch", "--quiet", "--tags", "--force", "origin", "+refs/heads/*:refs/heads/*")
-    if tried.returncode or not _has(cache, commit):
-        raise _no_commit(repo, commit, tried.stderr or "the repository has no such commit")
-    return commit
-
-
-def _pinned(commit: str) -> bool:
-    return len(commit) == 40 and not set(commit.lower()) - set("0123456789abcdef")
-
-
-def _prepare(repo: str, cache: Path) -> None:
-    if not (cache / "HEAD").exists():
-        made = subprocess.run(["git", "init", "--quiet", "--bare", str(cache)], capture_output=True, text=True)
-        if made.returncode:
-            raise FleetError("git does not run on this host", found=made.stderr.strip(), remedy="install git")
-    for key, value in (("url", repo), ("promisor", "true"), ("partialclonefilter", "blob:none")):
-        _git(cache, "config", f"remote.origin.{key}", value)
-
-
-def _no_commit(repo: str, commit: str, problem: str) -> FleetError:
-    return FleetError(
-        f"the commit cannot be fetched from {public(repo)}",
-        variable="dataset_commit",
-        found=f"{commit}: {' '.join(problem.split())[-300:]}",
-        expected="a commit of dataset_repo",
-        remedy="correct dataset_repo or dataset_commit, or give this host access",
-    )
-
-
-def _has(cache: Path, name: str) -> bool:
-    return _git(cache, "cat-file", "-e", f"{name}^{{commit}}", lazy=False).returncode == 0
-
-
-def _git(cache: Path, *argv: str, out: Any = None, lazy: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "0" if lazy else "1"}
-    return subprocess.run(
-        ["git", "--git-dir", str(cache), *argv],
-        stdin=subprocess.DEVNULL,
-        stdout=out or subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
-def _refuse_pointer(part: Path, inside: str) -> None:
-    with open(part, "rb") as content:
-        if content.read(len(LFS)) != LFS:
-            return
-    raise FleetError(
-        "the repository holds a Git LFS pointer instead of the file",
-        variable="dataset_source",
-        found=inside,
-        expected="the parquet itself",
-        remedy="use dataset_source: url with the file's address, or controller with a copy of it",
-    )

@@ -16,7 +16,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils import dataset_origin
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_record as record
 from ansible_collections.canvas.fleet.plugins.module_utils import parquet_rows
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset import copy_spec, origin, wanted_digest
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_fetch import fetch_git, fetch_url
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_fetch import fetch_url
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_git import fetch_git
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_inspect import inspect, refuse
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import Layout, layout
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
