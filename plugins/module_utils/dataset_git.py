@@ -32,7 +32,7 @@ def fetch_git(repo: str, commit: str, inside: str, part: Path, cache: Path, told
     """Writes the file `inside` of that commit to `part`. Fetches the commit alone, and only this file, if it can."""
     _prepare(repo, cache)
     told(0, 0)
-    name = commit if _pinned(commit) and _has(cache, commit) else _fetch_commit(repo, commit, cache, told)
+    name = commit if _fetched(commit, cache) else _fetch_commit(repo, commit, cache, told)
     with open(part, "wb") as out:
         got = _git(cache, "cat-file", "blob", f"{name}:{inside}", out=out, told=told)
     if got.returncode:
@@ -58,8 +58,12 @@ def _fetch_commit(repo: str, commit: str, cache: Path, told: Told) -> str:
     return commit
 
 
-def _pinned(commit: str) -> bool:
-    return len(commit) == 40 and not set(commit.lower()) - set("0123456789abcdef")
+def _fetched(commit: str, cache: Path) -> bool:
+    """True for a full commit id that was fetched alone before. Git itself would go and ask the server."""
+    try:
+        return commit in (cache / "shallow").read_text(encoding="ascii").split()
+    except OSError:
+        return False
 
 
 def _prepare(repo: str, cache: Path) -> None:
