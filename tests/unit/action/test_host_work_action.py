@@ -126,6 +126,13 @@ def test_a_connection_that_stays_away_makes_the_host_unreachable(clock: Clock) -
     assert 10 <= clock.now - 100 <= 15
 
 
+def test_a_changed_host_key_is_not_waited_for(clock: Clock) -> None:
+    changed = AnsibleConnectionFailure("Failed to connect via ssh: Host key verification failed.")
+    with pytest.raises(AnsibleConnectionFailure, match="Host key verification"):
+        run(action(iter([changed])))
+    assert clock.now == 100.0
+
+
 @pytest.mark.parametrize(
     ("last", "told"),
     [
