@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import shutil
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 from demo.depot.parts import Result, files_below
+from demo.depot.standin.conda_standin import VERSION
 
 NAME = "Miniforge3-demo-Linux-x86_64.sh"
 STANDIN = Path(__file__).with_name("standin")
@@ -25,6 +27,9 @@ def lay_out(tree: Path, wheel: Path, payload: Path) -> None:
     shutil.copyfile(STANDIN / "conda_standin.py", site / "conda_standin.py")
     shutil.copyfile(STANDIN / "conda.sh", payload / "bin/conda")
     (payload / "bin/conda").chmod(0o755)
+    record = {"name": "conda", "version": VERSION, "build": "standin_0", "build_number": 0, "channel": ""}
+    (payload / "conda-meta").mkdir(exist_ok=True)
+    (payload / f"conda-meta/conda-{VERSION}-standin_0.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def tar_gz(payload: Path) -> bytes:
