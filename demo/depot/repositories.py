@@ -15,7 +15,7 @@ AUTHOR = {"NAME": "canvas-fleet demo", "EMAIL": "demo@canvas-fleet.invalid"}
 def git(bare: Path, *arguments: str, tree: Path | None = None, day: int = 1) -> str:
     """One git command on the bare repository, deaf to the user's own git settings."""
     env = {"PATH": os.environ["PATH"], "HOME": str(bare), "LC_ALL": "C", "TZ": "UTC"}
-    env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_DIR": str(bare)}
+    env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_DIR": str(bare)}
     for who in ("AUTHOR", "COMMITTER"):
         env |= {f"GIT_{who}_{key}": value for key, value in AUTHOR.items()}
         env[f"GIT_{who}_DATE"] = f"2026-01-{day:02d}T12:00:00+00:00"

@@ -21,6 +21,7 @@ def source(tmp_path: Path) -> Path:
     (folder / "data" / "dataset_info.py").write_bytes(b"DATASET_INFO = {\t}  # no newline at the end")
     (folder / "run.sh").write_text("#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)
+    (folder / "crlf.txt").write_bytes(b"a\r\nb\r\n")  # which core.autocrlf would change
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "x.pyc").write_text("left behind")
     return folder
@@ -76,15 +77,14 @@ def daemon(source: Path, tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     process.wait()
 
 
-def test_a_commit_can_be_fetched_by_its_id(daemon: tuple[str, list[str]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["0", "2"])
+def test_a_commit_can_be_fetched_by_its_id(daemon: tuple[str, list[str]], tmp_path: Path, protocol: str) -> None:
     url, (old, new) = daemon
     for commit in (old, new):
-        folder = tmp_path / commit
-        subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
-        subprocess.run(["git", "-C", str(folder), "fetch", "--quiet", "--depth=1", url, commit], check=True)
-        got = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "FETCH_HEAD"], check=True, capture_output=True, text=True
-        )
+        git = ["git", "-c", f"protocol.version={protocol}", "-C", str(tmp_path / commit)]
+        subprocess.run(["git", "init", "--quiet", str(tmp_path / commit)], check=True)
+        subprocess.run([*git, "fetch", "--quiet", "--depth=1", url, commit], check=True)
+        got = subprocess.run([*git, "rev-parse", "FETCH_HEAD"], check=True, capture_output=True, text=True)
         assert got.stdout.strip() == commit
 
 
