@@ -1,0 +1,255 @@
+"""The whole chain through ansible-runner: three bare hosts become two finished trainings, losses on the way included.
+
+The tests build on each other, in this order, on one fleet of their own (state in .demo/chain).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+import pytest
+
+from demo import fleet, hosts
+from demo.podman import CHECKOUT, STATE
+from demo.surroundings import enter
+
+CHAIN = hosts.Group(STATE / "chain", "chain")
+RATE = fleet.CONTENT / "rate"
+ROOT = "/srv/blockmoving"
+REPORTS = CHECKOUT / "reports" / "chain"
+
+
+@dataclass
+class Play:
+    """What a playbook run told: its events, and what they add up to."""
+
+    code: int
+    seconds: float
+    stdout: str
+    stats: dict[str, dict[str, int]]
+    events: list[dict[str, Any]] = field(repr=False)
+
+    def changed(self) -> dict[str, int]:
+        return {host: number for host, number in self.stats.get("changed", {}).items() if number}
+
+    def failures(self, host: str) -> str:
+        told = ("runner_on_failed", "runner_on_unreachable")
+        return " ".join(
+            str(event["event_data"]["res"].get("msg"))
+            for event in self.events
+            if event["event"] in told and event["event_data"]["host"] == host
+        )
+
+    def tasks_on(self, host: str) -> list[str]:
+        """Tasks that opened a connection to the host or ran for it; skipped ones are not among them."""
+        return [
+            event["event_data"]["task"]
+            for event in self.events
+            if event["event"] == "runner_on_ok" and event["event_data"]["host"] == host
+        ]
+
+
+@dataclass
+class Fleet:
+    addresses: dict[str, str]
+    inventory: Path
+
+    def play(
+        self, playbook: str, *options: str, on_event: Callable[[dict[str, Any]], None] | None = None, **variables: Any
+    ) -> Play:
+        begin = time.monotonic()
+        told: list[dict[str, Any]] = []
+
+        def keep(event: dict[str, Any]) -> bool:
+            told.append(event)
+            if on_event:
+                on_event(event)
+            return False
+
+        runner = ansible_runner.run(
+            private_data_dir=str(REPORTS),
+            project_dir=str(CHECKOUT),
+            playbook=playbook,
+            inventory=str(self.inventory),
+            extravars=variables or None,
+            cmdline=" ".join(options) or None,
+            event_handler=keep,
+            quiet=True,
+            ident=f"{Path(playbook).stem}-{time.time():.0f}",
+        )
+        return Play(runner.rc, time.monotonic() - begin, runner.stdout.read(), runner.stats or {}, told)
+
+    def ask(self, host: str, command: str) -> str:
+        """What a command says on the host, through ssh and sudo as an admin would."""
+        done = subprocess.run(
+            CHAIN.ssh(self.addresses[host], "sudo", "sh", "-c", f"'{command}'"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Fleet]:
+    enter()
+    os.environ.setdefault("ANSIBLE_CONFIG", str(CHECKOUT / "ansible.cfg"))
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    REPORTS.mkdir(parents=True)
+    hosts.down(CHAIN)
+    RATE.unlink(missing_ok=True)
+    depot = fleet.ensure_depot()
+    addresses = hosts.up(CHAIN, fleet.NAMES)
+    inventory = CHAIN.state / "inventory"
+    shutil.copytree(fleet.INVENTORY, inventory, ignore=shutil.ignore_patterns("generated.yml"))
+    fleet.write_generated(inventory, CHAIN, depot)
+    yield Fleet(addresses, inventory)
+    RATE.unlink(missing_ok=True)
+    hosts.down(CHAIN)
+
+
+def test_a_dry_run_on_bare_hosts_works_and_leaves_them_bare(chain: Fleet) -> None:
+    play = chain.play("site.yml", "--check", "--diff")
+    assert play.code == 0, play.stdout[-3000:]
+    assert set(play.changed()) == set(fleet.NAMES), "it says that it would change every host"
+    assert {
+        chain.ask(host, f"ls -d {ROOT} /var/lib/canvas-fleet 2>/dev/null; getent passwd blockmoving")
+        for host in fleet.NAMES
+    } == {""}
+
+
+BAD = [
+    pytest.param({"run_config_total_step": 9}, "VARIABLE_UNKNOWN", "run_config_total_steps", id="a misspelt variable"),
+    pytest.param({"run_config_lr": "fast"}, "VARIABLE_INVALID", "run_config_lr", id="a word for a number"),
+    pytest.param({"run_config_resume_model_only": False}, "WEIGHTS_NOT_ASKED", "resume_from", id="no weights"),
+    pytest.param({"run_config_save_every": 100}, "NO_SAVE_AT_ALL", "save_every", id="no save before the end"),
+    pytest.param({"weights_parameters": 14_607_260_128}, "DISK_SHORT", "checkpoints", id="a small disk"),
+    pytest.param({"weights_dir": "/etc/hostname"}, "PATH_IS_A_FILE", "/etc/hostname", id="a folder that is a file"),
+    pytest.param({"nvidia_gpu_expected": True}, "NO_GPU", "nvidia_gpu_expected", id="GPUs expected where none are"),
+    pytest.param(
+        {"run_config_processes": "{{ 2 if inventory_hostname == 'bolt0' else 1 }}"}, "RUN_DISAGREES", "bolt0",
+        id="hosts of a run that disagree on processes",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("variables", "code", "word"), BAD)
+def test_bad_input_is_refused_before_anything_is_changed(
+    chain: Fleet, variables: dict[str, Any], code: str, word: str
+) -> None:
+    play = chain.play("site.yml", **variables)
+    assert play.code != 0
+    assert play.changed() == {}
+    assert code in play.stdout
+    assert word in play.stdout
+    assert "remedy" in play.stdout
+
+
+def test_a_changed_host_key_is_refused_and_the_other_run_is_not(chain: Fleet) -> None:
+    known = CHAIN.known_hosts.read_text()
+    lines = [line.split() for line in known.splitlines()]
+    atlas = next(line for line in lines if chain.addresses["atlas"] in line[0])
+    other = next(line for line in lines if chain.addresses["bolt0"] in line[0])
+    try:
+        CHAIN.known_hosts.write_text(known.replace(atlas[2], other[2]))
+        play = chain.play("playbooks/preflight.yml")
+    finally:
+        CHAIN.known_hosts.write_text(known)
+    assert "HOST_KEY_CHANGED" in play.stdout
+    assert "refused" in play.failures("atlas")
+    assert play.failures("bolt0") == play.failures("bolt1") == ""
+
+
+def test_a_host_that_is_lost_while_weights_load_stops_its_run_alone(chain: Fleet) -> None:
+    def cut(event: dict[str, Any]) -> None:
+        begins = event["event"] == "playbook_on_task_start" and "model" in event["event_data"]["task"]
+        if begins and event["event_data"].get("role", "").endswith("weights") and not RATE.exists():
+            RATE.write_text("30000")  # bytes per second and connection: the download takes half a minute
+            threading.Timer(4, hosts.cut, (CHAIN, "bolt1")).start()
+            threading.Timer(20, RATE.unlink).start()
+
+    try:
+        play = chain.play("site.yml", on_event=cut, fleet_patience=8)
+    finally:
+        hosts.mend(CHAIN, "bolt1")
+    assert play.code != 0
+    assert "no connection to the host for 8 s" in play.failures("bolt1"), play.stdout[-4000:]
+    assert "the next converge attaches" in play.failures("bolt1")
+    assert "HOST_MISSING on bolt1" in play.failures("bolt0"), "its run is not started with a smaller world"
+    assert play.failures("atlas") == ""
+    assert chain.ask("atlas", "systemctl is-active canvas-training-atlas") in ("active", "inactive")
+    assert chain.ask("bolt0", "systemctl is-active canvas-training-bolt") != "active"
+
+
+def test_a_second_run_mends_it(chain: Fleet) -> None:
+    play = chain.play("site.yml")
+    assert play.code == 0, play.stdout[-4000:]
+    assert "atlas" not in play.changed(), "the run that was whole is left alone"
+
+
+def test_both_trainings_end_whole(chain: Fleet) -> None:
+    play = chain.play("playbooks/status.yml", training_follow=True)
+    assert play.code == 0, play.stdout[-4000:]
+    (table,) = [
+        event for event in play.events if event["event"] == "runner_on_ok" and "rows" in event["event_data"]["res"]
+    ]
+    rows = {row["host"]: row for row in table["event_data"]["res"]["rows"]}
+    for host in ("atlas", "bolt0"):
+        losses = rows[host]["losses"]
+        assert (rows[host]["state"], rows[host]["step"], rows[host]["newest_whole"]) == ("finished", 60, 60)
+        assert rows[host]["weights"] == "loaded"
+        assert losses["ce"]["last"] < losses["ce"]["first"]
+    assert rows["bolt1"]["state"] == "finished"
+
+
+@pytest.mark.parametrize(("host", "run"), [("atlas", "atlas"), ("bolt0", "bolt")])
+def test_the_log_proves_that_the_weights_were_loaded(chain: Fleet, host: str, run: str) -> None:
+    log = chain.ask(host, f"cat {ROOT}/outputs/{run}/log.txt")
+    assert f"Loading checkpoint from {ROOT}/models/BAGEL-7B-MoT." in log
+    assert "Training from scratch." not in log
+    assert "Saving checkpoint at step 60" in log
+    assert "Reached total_steps (60), stopping training." in log
+
+
+def test_a_converged_fleet_is_left_alone_and_costs_one_call_per_host(chain: Fleet) -> None:
+    play = chain.play("site.yml")
+    assert play.code == 0, play.stdout[-4000:]
+    assert play.changed() == {}
+    assert "0 to change" in play.stdout
+    assert len([task for task in play.tasks_on("bolt1") if task in ("Observe", "Look at the training")]) == 2
+    (REPORTS / "converged_seconds.txt").write_text(f"{play.seconds:.1f}\n")
+
+
+def test_a_dry_run_on_a_converged_fleet_finds_nothing_to_do(chain: Fleet) -> None:
+    play = chain.play("site.yml", "--check", "--diff")
+    assert (play.code, play.changed()) == (0, {})
+
+
+def test_the_plan_as_json_is_for_programs(chain: Fleet) -> None:
+    play = chain.play("playbooks/plan.yml", fleet_plan_format="json")
+    text = play.stdout
+    made = json.loads(text[text.index('{\n  "runs"') : text.rindex("\n}") + 2])
+    assert made["runs"] == {"atlas": ["atlas"], "bolt": ["bolt0", "bolt1"]}
+    assert made["hosts"]["bolt1"]["shape"]["node_rank"] == 1
+    assert made["changes"] == {"atlas": [], "bolt0": [], "bolt1": []}
+
+
+def test_what_a_person_edited_is_found_and_kept(chain: Fleet) -> None:
+    script = f"{ROOT}/BlockMovingSFT/scripts/train_blockmoving.sh"
+    chain.ask("atlas", f'echo "# my own note" >> {script}')
+    chain.ask("atlas", f'echo "# mine too" >> {ROOT}/MathCanvas/BAGEL-Canvas/train/pretrain_unified_navit.py')
+    play = chain.play("site.yml", "--limit", "atlas,bolt0,bolt1")
+    assert play.code == 0, play.stdout[-4000:]
+    assert "CODE_LOCAL_EDITS" in play.stdout
+    assert "# my own note" in chain.ask("atlas", f"cat {script}.user-*")
+    assert "# mine too" in chain.ask("atlas", f"cat {ROOT}/MathCanvas/BAGEL-Canvas/train/pretrain_unified_navit.py")
