@@ -101,7 +101,8 @@ def main() -> None:
     try:
         paths = layout(settings)
         reasons = list(decide(observe(settings), settings, plain_shape(settings)).reasons)
-        wanted = {kind: wanted_digest(settings, kind) for kind in paths.originals}
+        copied = paths.originals if settings.get("dataset_source") == "controller" else ()  # the rest is fetched
+        wanted = {kind: wanted_digest(settings, kind) for kind in copied}
         owner = None if module.check_mode else ids(module.params["owner"], module.params["group"])
         found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
     except FleetError as error:
