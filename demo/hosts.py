@@ -99,9 +99,8 @@ def up(group: Group, names: Sequence[str], kind: str = "host", volumes: Sequence
 
 def down(group: Group) -> list[str]:
     """Removes the group's containers and its state folder; the network goes with the checkout's last container."""
-    gone = sorted(known["Names"][0] for known in _known() if known["Labels"].get("canvas-fleet.group") == group.prefix)
-    if gone:
-        podman("rm", "--force", "--volumes", "--time", "0", *gone)
+    gone = sorted(known["container"] for known in listing(group).values())
+    _remove(*gone)
     if group.state.exists():
         shutil.rmtree(group.state)
     if not _known():
@@ -112,8 +111,7 @@ def down(group: Group) -> list[str]:
 def down_all() -> list[str]:
     """Removes every container of this checkout, its network, and the whole state folder."""
     gone = sorted(known["Names"][0] for known in _known())
-    if gone:
-        podman("rm", "--force", "--volumes", "--time", "0", *gone)
+    _remove(*gone)
     podman("network", "rm", NETWORK, check=False)
     shutil.rmtree(STATE, ignore_errors=True)
     return gone
@@ -165,6 +163,11 @@ def _known() -> list[dict[str, Any]]:
     return query("ps", "--all", "--filter", f"label={OWNER}={MARK}", "--format", "json") or []
 
 
+def _remove(*containers: str) -> None:
+    if containers:
+        podman("rm", "--force", "--volumes", "--time", "0", *containers)
+
+
 def _keypair(path: Path, comment: str) -> None:
     """An ed25519 key at `path`, made aside: half of a pair never counts as one."""
     public = path.with_name(f"{path.name}.pub")
@@ -211,7 +214,7 @@ def _container(group: Group, name: str, wish: Wish) -> None:
     """The container of exactly this wish, running and on the network; one of another wish is replaced."""
     found = query("container", "inspect", group.container(name))
     if found and not _usable(found[0], wish):
-        podman("rm", "--force", "--volumes", "--time", "0", group.container(name))
+        _remove(group.container(name))
         found = None
     if not found:
         _create(group, name, wish)
@@ -239,11 +242,6 @@ def _create(group: Group, name: str, wish: Wish) -> None:
     options += [word for volume in wish.volumes for word in ("--volume", volume)]
     options += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     podman("create", *options, wish.image)
-    _fill(group, name, container)
-
-
-def _fill(group: Group, name: str, container: str) -> None:
-    """Host key and authorized key go in before the first start."""
     key = group.host_key(name)
     podman("cp", str(key), f"{container}:/etc/ssh/ssh_host_ed25519_key")
     podman("cp", f"{key}.pub", f"{container}:/etc/ssh/ssh_host_ed25519_key.pub")

@@ -1,6 +1,6 @@
 """`make test`: every check there is, and one closing line with counts.
 
-    python -m demo.test [PART...]      parts: lint unit molecule chain; none: all
+python -m demo.test [PART...]      parts: lint unit molecule chain; none: all
 """
 
 from __future__ import annotations
@@ -13,64 +13,70 @@ from pathlib import Path
 from demo.steps import CHECKOUT, REPORTS, Outcome, Step, duration, run
 from demo.surroundings import enter
 
-BIN = CHECKOUT / ".venv" / "bin"
+PYTHON = str(CHECKOUT / ".venv" / "bin" / "python")
 CORES = "ansible_collections.canvas.fleet.plugins.module_utils"
 LINTED = ("site.yml", "playbooks", "roles", "molecule", "inventory")  # never ".": it holds the link back to itself
-COLLECTION_LINK = CHECKOUT / "collections"
+TORCH = CHECKOUT / ".cache" / "torch" / "env" / "bin" / "python"
+DEPOT = Step("depot for the scenarios", [PYTHON, "-m", "demo.fleet", "depot"])
+TRAINER = Step("python with torch for the demo's trainer", [PYTHON, "-m", "demo.torch_python"])
+PREPARATIONS = (DEPOT, TRAINER)
 
 
 def lint() -> Iterator[Step]:
-    yield Step("lint: ruff", [str(BIN / "ruff"), "check", "."])
-    yield Step(
-        "lint: mypy strict on the cores",
-        [str(BIN / "mypy"), "--config-file", "pyproject.toml", "-p", CORES],
-        env={"MYPYPATH": str(COLLECTION_LINK)},
-    )
-    yield Step("lint: ansible-lint production", [str(BIN / "ansible-lint"), *LINTED])
+    yield Step("lint: ruff", ["ruff", "check", "."])
+    mypy = ["mypy", "--config-file", "pyproject.toml", "-p", CORES]
+    yield Step("lint: mypy strict on the cores", mypy, env={"MYPYPATH": str(CHECKOUT / "collections")})
+    yield Step("lint: ansible-lint production", ["ansible-lint", *LINTED])
 
 
 def unit() -> Iterator[Step]:
-    yield Step("unit tests", [str(BIN / "pytest"), "-n", "2", "--junitxml", str(REPORTS / "unit.xml")])
+    yield Step("unit tests", ["pytest", "-n", "2", "--junitxml", str(REPORTS / "unit.xml")])
 
 
 def molecule() -> Iterator[Step]:
+    yield DEPOT
     for config in sorted(CHECKOUT.glob("molecule/*/molecule.yml")):
         name = config.parent.name
-        yield Step(f"molecule: {name}", [str(BIN / "molecule"), "test", "--scenario-name", name])
+        yield Step(f"molecule: {name}", ["molecule", "test", "--scenario-name", name])
 
 
 def chain() -> Iterator[Step]:
+    yield from PREPARATIONS
     for test in sorted(CHECKOUT.glob("tests/integration/test_*.py")):
-        report = REPORTS / f"{test.stem}.xml"
-        yield Step(f"whole chain: {test.stem}", [str(BIN / "pytest"), str(test), "--junitxml", str(report)], shown=True)
+        command = ["pytest", "-v", str(test), "--junitxml", str(REPORTS / f"{test.stem}.xml")]
+        yield Step(f"whole chain: {test.stem}", command, env={"MINICANVAS_PYTHON": str(TORCH)})
 
 
 PARTS = {"lint": lint, "unit": unit, "molecule": molecule, "chain": chain}
 
 
 def counts(outcome: Outcome) -> tuple[int, int]:
-    """Passed and failed of a step: a pytest run counts its tests, everything else is one."""
+    """Passed and failed: a pytest run counts its tests, a preparation counts only when it fails, all else is one."""
     report = next((Path(word) for word in outcome.step.command if word.endswith(".xml")), None)
     if report is None or not report.exists():
-        return (1, 0) if outcome.passed else (0, 1)
-    found = re.findall(r'(tests|failures|errors|skipped)="(\d+)"', report.read_text())
+        return (int(outcome.passed and outcome.step not in PREPARATIONS), int(not outcome.passed))
+    found = re.findall(r' (tests|failures|errors|skipped)="(\d+)"', report.read_text())
     numbers = {key: int(value) for key, value in found}
     failed = numbers["failures"] + numbers["errors"]
     passed = numbers["tests"] - failed - numbers["skipped"]
-    return passed, max(failed, 0 if outcome.passed else 1)
+    return passed, max(failed, int(not outcome.passed))
 
 
 def main(names: list[str]) -> int:
+    if unknown := set(names) - set(PARTS):
+        print(f"no such part: {' '.join(sorted(unknown))}\n{__doc__}", file=sys.stderr)
+        return 2
     enter()
     REPORTS.mkdir(exist_ok=True)
     for stale in REPORTS.glob("*.xml"):
         stale.unlink()
     outcomes = [run(step) for name in names or PARTS for step in PARTS[name]()]
-    passed, failed = (sum(column) for column in zip(*map(counts, outcomes), strict=True)) if outcomes else (0, 0)
-    for outcome in outcomes:
-        print(f"{'ok  ' if outcome.passed else 'FAIL'} {duration(outcome.seconds):>12}  {outcome.step.name}")
-    print(f"{passed} passed, {failed} failed", flush=True)
-    return 1 if failed else 0
+    results = [counts(outcome) for outcome in outcomes]
+    for outcome, (passed, failed) in zip(outcomes, results, strict=True):
+        print(f"{duration(outcome.seconds):>12}  {passed:>5} passed {failed:>3} failed  {outcome.step.name}")
+    total_failed = sum(failed for _, failed in results)
+    print(f"{sum(passed for passed, _ in results)} passed, {total_failed} failed", flush=True)
+    return 1 if total_failed else 0
 
 
 if __name__ == "__main__":
