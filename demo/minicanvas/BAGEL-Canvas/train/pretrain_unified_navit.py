@@ -8,6 +8,7 @@ import math
 import os
 import random
 import sys
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from train.arguments import DataArguments, ModelArguments, TrainingArguments, pa
 from train.flat import FlatModel, Mesh, check_uniform
 from train.log import describe, make_logger
 from train.loop import Trainer
+
+NCCL_PATIENCE = timedelta(minutes=10)  # how long the real one's ranks wait for a rank that is lost or starves
 
 
 def _where_from(args: TrainingArguments) -> tuple[str | None, bool, bool]:
@@ -145,7 +148,7 @@ def _set_up(args: TrainingArguments) -> logging.Logger:
 
 def main() -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=NCCL_PATIENCE)
     model_args, data_args, args = parse(sys.argv[1:])
     wandb = _wandb(args)
     logger = _set_up(args)
