@@ -34,7 +34,8 @@ def main(folder, info, ranks, workers):
     shares = shares_of(folder, info, ranks, workers)
     tables = [pq.ParquetFile(path).read_row_group(group) for share in shares for path, group in share]
     rows = [row for table in tables for row in table.to_pylist()]
-    indexes = [table[f"{side}_interleave"].combine_chunks().flatten().field("index") for table in tables for side in SIDES]
+    items = [table[f"{side}_interleave"].combine_chunks().flatten() for table in tables for side in SIDES]
+    indexes = [item.field("index") for item in items]
     found = {
         "workers": len(shares),
         "groups": sorted({len(share) for share in shares}),
