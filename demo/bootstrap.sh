@@ -18,6 +18,9 @@ check_machine() {
     debian/12 | debian/13) ;;
     *) refuse "this is '${id:-unknown} ${version:-}', the demo runs on Debian 12 or 13: use such a machine" ;;
   esac
+  case "$PWD" in
+    *[:,%\"\'\\]*) refuse "the folder's name has one of : , % \" ' \\ in it, which ssh and podman read otherwise: clone it elsewhere" ;;
+  esac
   local free
   free=$(($(df --output=avail -k . | tail -n 1) / 1048576))
   [ -e .demo/ready ] || [ "$free" -ge "$NEEDED_GB" ] ||

@@ -58,7 +58,7 @@ class Group:
         return self.state / "host_keys" / name
 
     def ssh(self, address: str, *command: str) -> list[str]:
-        options = [f"UserKnownHostsFile={self.known_hosts}", "StrictHostKeyChecking=yes", "BatchMode=yes"]
+        options = [f'UserKnownHostsFile="{self.known_hosts}"', "StrictHostKeyChecking=yes", "BatchMode=yes"]
         options += ["ConnectTimeout=5", "IdentitiesOnly=yes"]
         words = [word for option in options for word in ("-o", option)]
         return ["ssh", "-F", "none", "-i", str(self.client_key), *words, f"{USER}@{address}", *command]
