@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -12,22 +15,56 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     canvas_code,
     conda_env,
     dataset,
+    dataset_controller,
     fleet_agent,
     nvidia,
     run_config,
     training,
     weights,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostSeen, Plan, make_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.report import finding_lines, plan_text, summary_line
+from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
+
+Resolve = Callable[[str], str]
+
+
+def decide_dataset(
+    seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape, resolve: Resolve = os.path.expanduser
+) -> RoomPlan:
+    """The room's own decision; a file that lies here is looked at before anything is copied."""
+    if settings["dataset_source"] != "controller":
+        return dataset.decide(seen, settings, shape)
+    try:
+        found = dataset_controller.facts(settings, resolve)
+    except FleetError as error:
+        missing = finding(
+            "DATASET_MISSING",
+            variable=error.variable,
+            found=error.found or error.message,
+            expected=error.expected or "a parquet file on the controller",
+            remedy=error.remedy,
+        )
+        return RoomPlan(reasons=("the data cannot be read on the controller",), findings=(missing,))
+    made = dataset.decide(seen, {**settings, "dataset_controller": found}, shape)
+    inspection = None if made.in_sync else dataset_controller.inspected(found)
+    if not inspection:
+        return made
+    known = {one.code for one in made.findings}
+    return replace(
+        made, findings=(*made.findings, *(one for one in judge(inspection, settings, shape) if one.code not in known))
+    )
+
 
 DECIDE = {
     "fleet_agent": fleet_agent.decide,
     "nvidia": nvidia.decide,
     "conda_env": conda_env.decide,
     "canvas_code": canvas_code.decide,
-    "dataset": dataset.decide,
+    "dataset": decide_dataset,
     "weights": weights.decide,
     "run_config": run_config.decide,
     "training": training.decide,
@@ -63,10 +100,11 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
-        plan = make_plan(
-            self._hosts(task_vars, args.get("group", "trainers"), args.get("seen", "__fleet_seen")), DECIDE
-        )
-        self._show(plan, args.get("show", "plan"), args.get("format", "table"))
+        hosts = self._hosts(task_vars, args.get("group", "trainers"), args.get("seen", "__fleet_seen"))
+        # A relative path means the same here as for the task that copies the file.
+        plan = make_plan(hosts, {**DECIDE, "dataset": partial(decide_dataset, resolve=self._loader.path_dwim)})
+        forms = [host.settings["fleet_plan_format"] for host in hosts if "fleet_plan_format" in host.settings]
+        self._show(plan, args.get("show", "plan"), forms[0] if forms else "table")
         return {**result, "changed": False, **plan.as_dict()}
 
     def _hosts(self, task_vars: dict[str, Any], group: str, seen: str) -> list[HostSeen]:

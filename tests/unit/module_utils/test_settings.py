@@ -72,6 +72,16 @@ def test_a_misspelt_variable_is_told_with_its_nearest_kin() -> None:
     assert "run_config_total_steps instead of run_config_total_step" in found[0].remedy
 
 
+def test_a_setting_is_handed_to_other_roles_when_their_text_names_it() -> None:
+    specs = {
+        "weights": {"argument_specs": {"main": {"options": {"weights_dir": {}, "weights_token": {"no_log": True}}}}},
+        "run_config": {"argument_specs": {"main": {"options": {"run_config_resume_from": {}, "run_config_key": {}}}}},
+    }
+    texts = {"run_config": "from: '{{ weights_dir }}', '{{ weights_token }}'", "weights": "{{ run_config_key }}"}
+    handed = core.across(core.options_of(specs), texts)
+    assert handed == {"weights_dir", "run_config_key"}, "secrets are never handed over"
+
+
 def test_what_the_plan_hands_over_is_no_setting() -> None:
     assert OPTIONS["run_config_world_size"].planned
     assert not OPTIONS["run_config_total_steps"].planned
