@@ -1,0 +1,88 @@
+"""The runner behind `make demo` and `make test`: a failure is never counted as passed, and it shows that it lives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo import bench, steps, test
+
+JUNIT = '<testsuites><testsuite name="pytest" errors="{}" failures="{}" skipped="{}" tests="{}" time="1"></testsuite>'
+
+
+@pytest.fixture
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(steps, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(steps, "REPORTS", tmp_path)
+    return tmp_path
+
+
+def python(code: str, name: str = "a step", **kind: bool) -> steps.Step:
+    return steps.Step(name, [sys.executable, "-c", code], **kind)
+
+
+@pytest.mark.parametrize("shown", [pytest.param(False, id="quietly"), pytest.param(True, id="shown")])
+def test_a_step_says_what_it_does_and_how_it_ended(
+    reports: Path, capfd: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    outcome = steps.run(python("print('the reason'); raise SystemExit(3)", shown=shown))
+    text = capfd.readouterr().out
+    assert (outcome.code, outcome.passed) == (3, False)
+    assert "==> a step" in text
+    assert "FAILED (exit 3)" in text
+    assert "the reason" in text
+    assert (reports / "a-step.log").read_text() == "the reason\n"
+
+
+def test_a_long_step_shows_that_it_lives(
+    reports: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "HEARTBEAT", 0.2)
+    steps.run(python("import time; print('\\x1b[32mfetching\\x1b[0m', flush=True); time.sleep(0.9)"))
+    beats = [line for line in capfd.readouterr().out.splitlines() if "…" in line]
+    assert len(beats) >= 2
+    assert beats[-1].endswith("fetching")
+
+
+@pytest.mark.parametrize(
+    ("junit", "code", "expected"),
+    [
+        pytest.param((0, 0, 0, 12), 0, (12, 0), id="each test of a report counts"),
+        pytest.param((0, 2, 0, 12), 1, (10, 2), id="failures are not passed"),
+        pytest.param((1, 2, 0, 12), 1, (9, 3), id="errors are failures"),
+        pytest.param((0, 0, 5, 12), 0, (7, 0), id="a skipped test has not passed"),
+        pytest.param((0, 0, 0, 12), 2, (12, 1), id="a run that ended badly fails, whatever its report says"),
+        pytest.param(None, 0, (1, 0), id="a step without a report is one"),
+        pytest.param(None, 1, (0, 1), id="and fails as one"),
+    ],
+)
+def test_counting(tmp_path: Path, junit: tuple[int, ...] | None, code: int, expected: tuple[int, int]) -> None:
+    report = tmp_path / "unit.xml"
+    if junit:
+        report.write_text(JUNIT.format(*junit))
+    assert test.counts(steps.Outcome(steps.Step("tests", ["pytest", str(report)]), code, 1.0)) == expected
+
+
+def test_a_preparation_counts_only_when_it_fails() -> None:
+    assert test.counts(steps.Outcome(test.DEPOT, 0, 1.0)) == (0, 0)
+    assert test.counts(steps.Outcome(test.DEPOT, 1, 1.0)) == (0, 1)
+
+
+@pytest.mark.parametrize(("names", "code"), [(["lint", "everything"], 2)])
+def test_an_unknown_part_is_refused(names: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert test.main(names) == code
+    assert "everything" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (60.0, "1 min 00 s"), (754.9, "12 min 34 s")]
+)
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    assert steps.duration(seconds) == text
+
+
+def test_the_cost_of_a_host_is_taken_over_the_whole_range() -> None:
+    assert bench.slope({1: 3.0, 4: 9.0, 8: 5.8}) == pytest.approx(0.4)
+    assert bench.slope({2: 3.0}) == 0.0
