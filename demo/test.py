@@ -27,6 +27,7 @@ def lint() -> Iterator[Step]:
     mypy = ["mypy", "--config-file", "pyproject.toml", "-p", CORES]
     yield Step("lint: mypy strict on the cores", mypy, env={"MYPYPATH": str(CHECKOUT / "collections")})
     yield Step("lint: ansible-lint production", ["ansible-lint", *LINTED])
+    yield Step("lint: generated pages are fresh", ["python", "docs/generate.py", "--check"])
 
 
 def unit() -> Iterator[Step]:
