@@ -43,10 +43,13 @@ _raw:
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:
-        self.set_options(var_options=variables, direct=kwargs)
-        return [self._digest(str(folder)) for folder in terms]
+        base: Any = self  # ansible's own methods carry no types
+        base.set_options(var_options=variables, direct=kwargs)
+        exclude = base.get_option("exclude")
+        return [_digest(str(folder), exclude) for folder in terms]
 
-    def _digest(self, folder: str) -> str:
-        if not folder or code_copy.inner(folder) is None:
-            return ""
-        return code_copy.digest(code_copy.scan(folder, self.get_option("exclude")))
+
+def _digest(folder: str, exclude: list[str]) -> str:
+    if not folder or code_copy.inner(folder) is None:
+        return ""
+    return code_copy.digest(code_copy.scan(folder, exclude))
