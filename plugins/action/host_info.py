@@ -14,7 +14,8 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 def load_specs(loader: Any) -> tuple[dict[str, Option], dict[str, Any]]:
     """Options of all roles and their raw defaults (templates), by variable name."""
-    specs, defaults = {}, {}
+    specs: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for folder in sorted(ROLES.iterdir()):
         spec = folder / "meta" / "argument_specs.yml"
         if spec.is_file():
