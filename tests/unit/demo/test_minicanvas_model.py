@@ -1,0 +1,89 @@
+"""The demo's model folder: nine files, a tokenizer, and what the weights know."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TRAINER = Path(__file__).parents[3] / "demo/minicanvas/BAGEL-Canvas"
+sys.path.insert(0, str(TRAINER))
+
+from modeling.tokenizer import Tokenizer  # noqa: E402
+
+from demo.minicanvas import tiny_model  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model.write_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(model: Path) -> Tokenizer:
+    return Tokenizer.from_folder(model)
+
+
+# tokenizer and model folder
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.text(max_size=40))
+def test_text_comes_back_from_its_tokens(text: str, tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert not set(ids) & set(tokenizer.special.values())
+
+
+def test_words_of_the_puzzles_are_one_token(tokenizer: Tokenizer) -> None:
+    assert len(tokenizer.encode(" the red cube moves forward")) == 5
+
+
+def tensors_of(path: Path) -> tuple[dict[str, Any], bytes]:
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header.pop("__metadata__")
+    return header, content[8 + size :]
+
+
+def test_the_model_folder_has_the_nine_files_and_the_counted_parameters(model: Path, tmp_path: Path) -> None:
+    count = tiny_model.write_model(tmp_path)
+    assert sorted(file.name for file in model.iterdir()) == sorted(tiny_model.FILES)
+    header, body = tensors_of(model / "ema.safetensors")
+    assert sum(int(np.prod(tensor["shape"])) for tensor in header.values()) == count == 377714
+    assert {tensor["dtype"] for tensor in header.values()} == {"BF16"}
+    assert max(tensor["data_offsets"][1] for tensor in header.values()) == len(body) == 2 * count
+    for file in model.iterdir():
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), "the same bytes each time"
+
+
+def test_safetensors_itself_reads_the_folder(model: Path) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(model / "ae.safetensors")
+    assert np.allclose(tensors["encoder.weight"] @ tensors["encoder.weight"].T, np.eye(18), atol=1e-5)
+
+
+def test_loading_the_model_is_worth_well_over_a_nat(tokenizer: Tokenizer) -> None:
+    known = tiny_model._log_frequencies(tokenizer)
+    assert np.isclose(np.exp(known).sum(), 1)
+    entropy = -(np.exp(known) * known).sum()
+    assert entropy < np.log(tiny_model.LLM_CONFIG["vocab_size"]) - 1.5
+
+
+@settings(deadline=None)
+@given(size=st.floats(2.0**-100, 2.0**100, width=32), sign=st.sampled_from([-1, 1]))
+def test_bfloat16_is_the_nearest(size: float, sign: int) -> None:
+    value = sign * size
+    bits = int.from_bytes(tiny_model._bf16(np.array([value])), "little")
+    below, near, above = (np.array([(bits + step) << 16], "<u4").view("<f4")[0] for step in (-1, 0, 1))
+    assert abs(near - value) <= min(abs(below - value), abs(above - value))
