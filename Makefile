@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 .PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge docs
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
 
 bootstrap:
 	@demo/bootstrap.sh
