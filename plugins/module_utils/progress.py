@@ -81,13 +81,16 @@ def thinned(samples: Sequence[tuple[float, int]], now: float) -> list[tuple[floa
 
 
 def rate(samples: Sequence[Sequence[float]], now: float) -> float | None:
-    """Things per second over the last 30 s up to `now`; 0.0 when nothing moved, None before a second is measured."""
+    """Things per second over the last 30 s up to `now`; 0.0 when nothing moved in them, None when it is too early to say."""
     if not samples:
         return None
     begin = max(samples[0][0], now - WINDOW)
     if now - begin < 1.0:
         return None
-    return max(0.0, (samples[-1][1] - done_at(samples, begin)) / (now - begin))
+    moved = samples[-1][1] - done_at(samples, begin)
+    if moved <= 0:
+        return 0.0 if now - begin >= WINDOW else None
+    return moved / (now - begin)
 
 
 def done_at(samples: Sequence[Sequence[float]], moment: float) -> float:

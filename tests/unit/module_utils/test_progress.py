@@ -22,6 +22,7 @@ from hypothesis import strategies as st
             [(0.0, 0), (100.0, 5000), (130.0, 8000)], 130.0, 100.0, id="what was before the window counts not"
         ),
         pytest.param([(0.0, 0), (10.0, 9000)], 20.0, 450.0, id="a pause of ten seconds lowers the rate"),
+        pytest.param([(100.0, 0)], 106.0, None, id="nothing for six seconds is no stall yet"),
         pytest.param([(0.0, 0), (10.0, 9000)], 45.0, 0.0, id="nothing for thirty seconds is a stall"),
     ],
 )
