@@ -81,7 +81,7 @@ def thinned(samples: Sequence[tuple[float, int]], now: float) -> list[tuple[floa
 
 
 def rate(samples: Sequence[Sequence[float]], now: float) -> float | None:
-    """Things per second over the last 30 s up to `now`; 0.0 when nothing moved in them, None when it is too early to say."""
+    """Things per second over the last 30 s up to `now`; 0.0 for a stall, None when it is too early to say."""
     if not samples:
         return None
     begin = max(samples[0][0], now - WINDOW)
