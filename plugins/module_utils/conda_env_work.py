@@ -27,6 +27,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """
     want = conda_env.wanted(spec)
     os.makedirs(os.path.join(want.state_dir, "claims"), exist_ok=True)
+    tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
     seen = conda_env.observe(spec)
     refused = conda_env.refusals(seen, want)
     if refused:
@@ -55,15 +56,18 @@ def adopt(want: EnvSpec, progress: Progress) -> dict[str, Any]:
 
 def converge(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     before = os.path.realpath(want.prefix)
-    tools.sweep(want.state_dir, keep=before)
     build, state = place(want)
-    if state == "free":
-        install_conda(want, spec, progress)
-        tools.claim(want.state_dir, build)
-        create(want, spec, build, progress)
-        install_packages(want, spec, build, progress)
-    if state != "whole":
-        tools.write_json(os.path.join(build, RECORD), prove(want, build, progress))
+    try:
+        if state == "free":
+            install_conda(want, spec, progress)
+            tools.claim(want.state_dir, build)
+            create(want, spec, build, progress)
+            install_packages(want, spec, build, progress)
+        if state != "whole":
+            tools.write_json(os.path.join(build, RECORD), prove(want, build, progress))
+    except FleetError:
+        tools.sweep(want.state_dir, keep=before)  # gigabytes that nobody could use; pip's cache keeps what came
+        raise
     tools.release(want.state_dir, build)
     tools.switch(build, want.prefix)
     tools.prune(want.state_dir, want.prefix, keep={build, before})

@@ -134,6 +134,8 @@ def main() -> None:
         result = nvidia_files.converge(settings, module.check_mode)
     except FleetError as error:
         module.fail_json(msg=str(error))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     module.exit_json(**result)
 
 

@@ -182,6 +182,7 @@ def test_a_failed_update_leaves_the_working_environment_in_place(spec, monkeypat
         run(spec)
     assert (caught.value.variable, words in caught.value.found) == (variable, True)
     assert os.readlink(spec["prefix"]) == before
+    assert environments(spec) == ["bagel-canvas", before]
     for name in trouble:
         monkeypatch.delenv(name)
     assert run(spec)["changed"]
