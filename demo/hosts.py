@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import image
+from demo.keys import keypair
 from demo.podman import MARK, NETWORK, STATE, PodmanError, ensure_network, podman, query
 
 USER = "deploy"
@@ -72,6 +73,7 @@ class Wish:
     address: str
     volumes: tuple[str, ...]
     keys: tuple[str, ...]
+    inodes: tuple[int, ...]  # of the mounted folders: one that is made again is not the one mounted
 
     @property
     def digest(self) -> str:
@@ -88,13 +90,13 @@ def up(
     picture = picture or image.ensure(kind)
     group.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     group.state.chmod(0o700)
-    _keypair(group.client_key, "canvas-fleet demo")
+    keypair(group.client_key, "canvas-fleet demo")
     addresses = {}
     for name in names:
-        _keypair(group.host_key(name), name)
+        keypair(group.host_key(name), name)
         with _locked():
             addresses[name] = _address(group, name)
-            wish = Wish(picture, addresses[name], tuple(volumes), _key_texts(group, name))
+            wish = Wish(picture, addresses[name], tuple(volumes), _key_texts(group, name), _inodes(volumes))
             _container(group, name, wish)
     _write_known_hosts(group)
     for name, address in addresses.items():
@@ -173,24 +175,13 @@ def _remove(*containers: str) -> None:
         podman("rm", "--force", "--volumes", "--time", "0", *containers)
 
 
-def _keypair(path: Path, comment: str) -> None:
-    """An ed25519 key at `path`, made aside: half of a pair never counts as one."""
-    public = path.with_name(f"{path.name}.pub")
-    if path.exists() and public.exists():
-        return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.new")
-    for stale in (fresh, fresh.with_name(f"{fresh.name}.pub")):
-        stale.unlink(missing_ok=True)
-    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(fresh)]
-    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-    fresh.rename(path)
-    fresh.with_name(f"{fresh.name}.pub").rename(public)
-
-
 def _key_texts(group: Group, name: str) -> tuple[str, ...]:
     files = (group.client_key, group.host_key(name))
     return tuple(file.with_name(f"{file.name}.pub").read_text() for file in files)
+
+
+def _inodes(volumes: Sequence[str]) -> tuple[int, ...]:
+    return tuple(Path(volume.partition(":")[0]).stat().st_ino for volume in volumes)
 
 
 def _address(group: Group, name: str) -> str:

@@ -175,6 +175,20 @@ def test_a_new_image_replaces_the_host_at_its_address(
     assert fake.containers[group.container("a")]["image"] == "another"
 
 
+def test_a_mounted_folder_that_was_made_again_is_mounted_again(
+    fake: FakePodman, group: hosts.Group, tmp_path: Path
+) -> None:
+    content, keeps_the_inode = tmp_path / "content", tmp_path / "old"
+    content.mkdir()
+    hosts.up(group, ["a"], volumes=[f"{content}:/srv/depot:ro"])
+    before = fake.containers[group.container("a")]
+    content.rename(keeps_the_inode)
+    content.mkdir()
+    hosts.up(group, ["a"], volumes=[f"{content}:/srv/depot:ro"])
+    assert fake.containers[group.container("a")] is not before
+    assert fake.whole(group.container("a"))
+
+
 def test_an_address_that_was_given_up_is_not_given_again_at_once(fake: FakePodman, group: hosts.Group) -> None:
     first = hosts.up(group, ["a"])
     hosts.down(group)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import bench, steps, test
+from demo import steps, test
 
 JUNIT = '<testsuites><testsuite name="pytest" errors="{}" failures="{}" skipped="{}" tests="{}" time="1"></testsuite>'
 
@@ -81,8 +81,3 @@ def test_an_unknown_part_is_refused(names: list[str], code: int, capsys: pytest.
 )
 def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
     assert steps.duration(seconds) == text
-
-
-def test_the_cost_of_a_host_is_taken_over_the_whole_range() -> None:
-    assert bench.slope({1: 3.0, 4: 9.0, 8: 5.8}) == pytest.approx(0.4)
-    assert bench.slope({2: 3.0}) == 0.0
