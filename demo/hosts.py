@@ -80,14 +80,9 @@ class Wish:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
-def up(
-    group: Group, names: Sequence[str], kind: str = "host", volumes: Sequence[str] = (), picture: str = ""
-) -> dict[str, str]:
-    """Makes or mends the hosts and waits until each answers over ssh; returns name → address.
-
-    `kind` is an image of demo/image.py; `picture` the name of any other, which is then used instead.
-    """
-    picture = picture or image.ensure(kind)
+def up(group: Group, names: Sequence[str], kind: str = "host", volumes: Sequence[str] = ()) -> dict[str, str]:
+    """Makes or mends the hosts and waits until each answers over ssh; returns name → address."""
+    picture = image.ensure(kind)
     group.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     group.state.chmod(0o700)
     keypair(group.client_key, "canvas-fleet demo")
