@@ -87,7 +87,8 @@ def _judge(lines: Sequence[str], number: int) -> Failure | None:
     if not _ERROR.match(line) and not re.search(r"Received \d+ death signal|: error: ", line):
         return None
     above = [_bare(one) for one in lines[max(0, number - CONTEXT) : number]]
-    around = tuple(one[-300:] for one in (*above[-4:], line))
+    begin = max((at for at, one in enumerate(above) if one.startswith("Traceback (")), default=0)
+    around = tuple(one[-300:] for one in (*above[begin:][-4:], line))
     for kind, pattern in FOLLOWS:
         if re.search(pattern, line) and not re.search(r"EADDRINUSE|already in use", line):
             return Failure(kind, line[-300:], around, int(rank[1]) if rank else None)

@@ -60,7 +60,7 @@ def verdict(report: Mapping[str, Any], rank: int = 0) -> list[str]:
 
 def _end(report: Mapping[str, Any], phase: str) -> str:
     failure = report.get("failure")
-    if failure:
+    if failure and not (phase == "stopped" and failure["kind"] == "TERMINATED"):
         return f"{failure['kind']}: {failure['line']}"
     return {"absent": "there is no unit", "stopped": "stopped before its end"}.get(phase, f"the unit is {phase}")
 

@@ -94,7 +94,8 @@ class TrainLog:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "step": self.last.step if self.last else None,
+            # A finished run that was started again says that it is at its end, and makes no step.
+            "step": self.last.step if self.last else self.reached,
             "total_steps": self.total,
             "start_step": self.start_step,
             "losses": self.losses(),

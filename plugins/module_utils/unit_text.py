@@ -110,10 +110,10 @@ def _service_section(want: Want) -> list[str]:
         f"User={want.user}",
         f"Group={want.group}",
         f"WorkingDirectory={_specifier(want.working_dir)}",
-        f"ExecStartPre=-+/bin/sh -c {_argument(_gpu_nodes())}",
-        f"ExecStartPre=-+/bin/sh -c {_argument(_record_start(want))}",
+        f"ExecStartPre=-+{_gpu_nodes()}",
+        f"ExecStartPre=-+{_record_start(want)}",
         f"ExecStart=/bin/bash {_argument(want.script)}",
-        f"ExecStopPost=-+/bin/sh -c {_argument(_record_end(want))}",
+        f"ExecStopPost=-+{_record_end(want)}",
         *credential,
         f"Restart={'on-failure' if want.restarts else 'no'}",
         "RestartSec=30",
@@ -158,27 +158,37 @@ def _install() -> list[str]:
 
 def _gpu_nodes() -> str:
     """After a boot the GPUs' nodes may be missing, and NoNewPrivileges forbids the trainer's own setuid helper."""
-    return (
-        "if command -v nvidia-smi; then nvidia-smi -L; fi; "
-        "if command -v nvidia-modprobe; then nvidia-modprobe -u -c 0; fi"
+    return _shell(
+        "if command -v nvidia-smi; then nvidia-smi -L; fi",
+        "if command -v nvidia-modprobe; then nvidia-modprobe -u -c 0; fi",
     )
 
 
 def _record_start(want: Want) -> str:
-    record, files = shlex.quote(want.record), " ".join(shlex.quote(path) for path in want.watched)
-    return (
-        f"rm -f {record}/ended; {{ echo invocation $INVOCATION_ID; "
-        f"stat -c 'log_bytes %s' {shlex.quote(want.log)}; stat -c 'errors_bytes %s' {record}/errors.log; "
-        f"sha256sum {files}; }} >{record}/started.new 2>/dev/null; mv -f {record}/started.new {record}/started"
+    record, log = shlex.quote(want.record), shlex.quote(want.log)
+    return _shell(
+        f"cd {record} && rm -f ended && exec >started.new 2>/dev/null || exit 1",
+        "echo invocation $INVOCATION_ID",
+        f"stat -c 'log_bytes %s' {log}",
+        "stat -c 'errors_bytes %s' errors.log",
+        *(f"sha256sum {shlex.quote(path)}" for path in want.watched),
+        "mv -f started.new started",
     )
 
 
 def _record_end(want: Want) -> str:
-    record = shlex.quote(want.record)
-    return (
-        f"set -- $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS; echo $* >{record}/ended; "
-        f'if [ "$*" = "success exited 0" ]; then : >{record}/finished; fi'
+    return _shell(
+        f"cd {shlex.quote(want.record)} || exit 1",
+        "set -- $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS",
+        "echo $* >ended",
+        """if [ "$*" = "success exited 0" ]; then : >finished; fi""",
     )
+
+
+def _shell(*commands: str) -> str:
+    """A small script as the arguments of a unit's command, a line each."""
+    inner = [_escaped(command).replace("$", "$$") for command in commands]
+    return '/bin/sh -c "' + "; \\\n    ".join(inner) + '"'
 
 
 def _specifier(value: str) -> str:
@@ -192,8 +202,12 @@ def _argument(value: str) -> str:
 
 
 def _word(value: str) -> str:
-    escaped = _specifier(value).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = _escaped(value)
     return escaped if re.fullmatch(r"[\w/.:@%+-]+", escaped) else f'"{escaped}"'
+
+
+def _escaped(value: str) -> str:
+    return _specifier(value).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _words(*values: str) -> str:

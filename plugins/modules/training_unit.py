@@ -212,7 +212,7 @@ def main() -> None:
             module.exit_json(changed=False, training=training.report(have, want), steps=[], findings=[])
         done = training.converge(host, want, state, module.check_mode, module.params["settle"])
     except FleetError as error:
-        module.fail_json(msg=str(error), training=training.report(host.read(want), want))
+        module.fail_json(msg=str(error), failure=training.report(host.read(want), want)["failure"])
     for found in done.warnings:
         module.warn(f"{found.code}: {found.found}; {found.because}; {found.remedy}")
     module.exit_json(
