@@ -74,7 +74,7 @@ class Fleet:
             told.append(event)
             if on_event:
                 on_event(event)
-            return False
+            return False  # kept here, so the runner need not write it to a file
 
         runner = ansible_runner.run(
             private_data_dir=str(REPORTS),
@@ -87,7 +87,8 @@ class Fleet:
             quiet=True,
             ident=f"{Path(playbook).stem}-{time.time():.0f}",
         )
-        return Play(runner.rc, time.monotonic() - begin, runner.stdout.read(), runner.stats or {}, told)
+        stats = [event["event_data"] for event in told if event["event"] == "playbook_on_stats"]
+        return Play(runner.rc, time.monotonic() - begin, runner.stdout.read(), stats[-1] if stats else {}, told)
 
     def ask(self, host: str, command: str) -> str:
         """What a command says on the host, through ssh and sudo as an admin would."""
