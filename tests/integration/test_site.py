@@ -76,6 +76,7 @@ class Fleet:
                 on_event(event)
             return False  # kept here, so the runner need not write it to a file
 
+        shutil.rmtree(REPORTS / "env", ignore_errors=True)  # the runner adds what the run before was given
         runner = ansible_runner.run(
             private_data_dir=str(REPORTS),
             project_dir=str(CHECKOUT),
