@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
+
+from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import open_plain
 
 MODEL_FILES = ("ema.safetensors", "model.safetensors")
 STATE_FILES = ("scheduler.pt", "data_status.pt")
@@ -132,16 +133,13 @@ def _size(path: str) -> int:
 def _flaw(folder: str, name: str, judge: Callable[[BinaryIO, int], str]) -> str:
     """What is wrong with one file, with its name in front; "" when nothing is."""
     try:
-        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        source, size = open_plain(os.path.join(folder, name))
     except FileNotFoundError:
         return f"{name} is missing"
     except OSError as error:
-        return f"{name} cannot be read: {error.strerror}"
-    with os.fdopen(descriptor, "rb") as source:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return f"{name} is not a file"
-        flaw = judge(source, status.st_size)
+        return f"{name}: {error.strerror}"
+    with source:
+        flaw = judge(source, size)
     return f"{name}: {flaw}" if flaw else ""
 
 

@@ -7,12 +7,12 @@ on each start, so only what follows the last start counts. Why a run died is tol
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import open_plain
 
 HEAD = 1 << 18  # bytes read from the beginning of the part that counts: total, weights
 TAIL = 1 << 20  # … and from its end: the recent steps, saves, the end
@@ -195,18 +195,15 @@ def read_part(path: str, offset: int = 0, head: int = HEAD, tail: int = TAIL) ->
     the middle leaves no half lines behind.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        source, size = open_plain(path, follow=False)
     except OSError:
         return ""
-    with os.fdopen(descriptor, "rb") as source:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return ""
-        begin = offset if 0 <= offset <= status.st_size else 0
+    with source:
+        begin = offset if 0 <= offset <= size else 0
         source.seek(begin)
-        if status.st_size - begin <= head + tail:
+        if size - begin <= head + tail:
             return source.read(head + tail).decode("utf-8", "replace")
         first = source.read(head)
-        source.seek(status.st_size - tail)
+        source.seek(size - tail)
         last = source.read(tail)
     return (first[: first.rfind(b"\n") + 1] + last[last.find(b"\n") + 1 :]).decode("utf-8", "replace")

@@ -8,7 +8,6 @@ import hashlib
 import os
 import pwd
 import shutil
-import stat
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import open_plain
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import (
     SHOWN,
     Have,
@@ -166,7 +166,7 @@ class Systemd:
 
 def _text(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as source:
+        with open(path, encoding="utf-8", errors="replace") as source:  # root's own folders, and the kernel's
             return source.read(SMALL)
     except OSError:
         return None
@@ -175,12 +175,10 @@ def _text(path: str) -> str | None:
 def _digest(path: str) -> str:
     """sha256 of a plain file's content; "" when it is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        source, _ = open_plain(path)
     except OSError:
         return ""
-    with os.fdopen(descriptor, "rb") as source:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return ""
+    with source:
         found = hashlib.sha256()
         while block := source.read(SMALL):
             found.update(block)
