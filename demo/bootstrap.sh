@@ -36,9 +36,11 @@ life() {
   mkdir -p reports
   log="reports/${title// /-}.log"
   echo "==> $title"
+  set -m # a process group of its own, so that an interrupt ends all of it
   "$@" >"$log" 2>&1 &
   job=$!
-  trap 'kill $job 2>/dev/null || true' EXIT
+  set +m
+  trap 'kill -- -$job 2>/dev/null || true' EXIT
   while kill -0 $job 2>/dev/null; do
     sleep 0.5
     if ((SECONDS - started >= next)); then
@@ -82,10 +84,13 @@ make_venv() {
 }
 
 check_machine
+# One at a time; whatever outlives a killed one still holds the lock.
+mkdir -p .cache
+exec 9>.cache/bootstrap.lock
+flock -n 9 || life "wait for another bootstrap of this checkout" flock 9
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} = 0 ] || life "install Debian packages" install_packages "${missing[@]}"
 [ -x /usr/bin/python3 ] || refuse "there is no /usr/bin/python3: run 'apt-get install python3'"
 
-mkdir -p .cache
 digest=$({ /usr/bin/python3 -V; pwd -P; cat requirements.txt requirements-dev.txt; } | sha256sum | cut -c1-12)
 [ "$(cat .venv/.made-from 2>/dev/null)" = "$digest" ] || life "make the virtual environment" make_venv "$digest"
