@@ -6,8 +6,11 @@ python -m demo down    removes hosts, depot, network, keys and addresses
 
 from __future__ import annotations
 
+import fcntl
 import sys
 import time
+from pathlib import Path
+from typing import TextIO
 
 from demo.steps import CHECKOUT, Step, duration, run
 from demo.surroundings import enter
@@ -36,8 +39,26 @@ def main(words: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     enter()
+    try:
+        alone = only_one(CHECKOUT / ".cache" / "demo.lock")
+    except BlockingIOError:
+        print("canvas-fleet: another make demo of this checkout is under way: wait for it, or end it", file=sys.stderr)
+        return 1
+    with alone:
+        return through(UP if words == ["up"] else DOWN)
+
+
+def only_one(path: Path) -> TextIO:
+    """Held until it is closed, or we are gone. Raises BlockingIOError when somebody else holds it."""
+    path.parent.mkdir(exist_ok=True)
+    lock = path.open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
+def through(steps: tuple[Step, ...]) -> int:
     started = time.monotonic()
-    for step in UP if words == ["up"] else DOWN:
+    for step in steps:
         if not run(step).passed:
             print(f"canvas-fleet: stopped at '{step.name}'; run the same again once that is mended", file=sys.stderr)
             return 1

@@ -96,17 +96,21 @@ def _run_quietly(step: Step, started: float) -> int:
 
 def _start(step: Step, stdout: int) -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONUNBUFFERED": "1", **(step.env or {})}
+    # The step ends with us, even when we are killed: nothing goes on that the next call would meet.
+    command = ["setpriv", "--pdeathsig", "TERM", *step.command]
     return subprocess.Popen(
-        step.command, cwd=CHECKOUT, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT
+        command, cwd=CHECKOUT, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT
     )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C reached the child too, as it shares the terminal; wait for its own way out, then insist."""
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
+    """On a terminal Ctrl-C reached the child too, so give it a moment for its own way out, then insist."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            process.wait(timeout=10)
+            return
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
 
 
 def _beat(step: Step, seconds: float, live: bool) -> None:

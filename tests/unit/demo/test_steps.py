@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from demo import steps, test
 
+T = TypeVar("T")
 JUNIT = '<testsuites><testsuite name="pytest" errors="{}" failures="{}" skipped="{}" tests="{}" time="1"></testsuite>'
 
 
@@ -81,3 +87,23 @@ def test_an_unknown_part_is_refused(names: list[str], code: int, capsys: pytest.
 )
 def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
     assert steps.duration(seconds) == text
+
+
+def test_a_step_ends_with_a_runner_that_was_killed(reports: Path) -> None:
+    step = f'steps.Step("sleep", ["sh", "-c", "echo $$ > {reports}/pid; exec sleep 60"])'
+    code = f"from demo import steps; steps.REPORTS = steps.CHECKOUT = __import__('pathlib').Path({str(reports)!r})\n"
+    root = Path(steps.__file__).parents[1]
+    with subprocess.Popen([sys.executable, "-c", f"{code}steps.run({step})"], cwd=root) as runner:
+        number = eventually(lambda: (reports / "pid").read_text().strip())
+        runner.kill()
+    eventually(lambda: not Path(f"/proc/{number}").exists() or "zombie" in Path(f"/proc/{number}/status").read_text())
+
+
+def eventually(ask: Callable[[], T]) -> T:
+    """The first answer that is true. Raises AssertionError after ten seconds without one."""
+    for _ in range(200):
+        with suppress(OSError):
+            if answer := ask():
+                return answer
+        time.sleep(0.05)
+    raise AssertionError("nothing for ten seconds")
