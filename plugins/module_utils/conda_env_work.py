@@ -49,7 +49,7 @@ def answer(want: EnvSpec, record: dict[str, Any], *, changed: bool) -> dict[str,
 
 def adopt(want: EnvSpec, progress: Progress) -> dict[str, Any]:
     """Prove a user's own environment as it is; the record lies with our things."""
-    record = prove(want, want.prefix, progress)
+    record = prove(want, want.prefix, progress, ours=False)
     tools.write_json(want.adoption_record, record)
     return record
 
@@ -154,10 +154,10 @@ def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: 
     tools.pip(python, [*options, "--no-deps", url], failed, progress, "conda_env_flash_attn")
 
 
-def prove(want: EnvSpec, prefix: str, progress: Progress) -> dict[str, Any]:
+def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) -> dict[str, Any]:
     """Import everything in one process of the environment; the record says what came of it."""
     progress(0, 0, "", f"importing {len(want.imports)} modules")
-    proof = tools.import_all(os.path.join(prefix, "bin", "python"), list(want.imports))
+    proof = tools.import_all(os.path.join(prefix, "bin", "python"), list(want.imports), ours=ours)
     if proof["failed"]:
         raise FleetError(
             f"{len(proof['failed'])} of {len(want.imports)} imports fail",

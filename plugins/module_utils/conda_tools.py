@@ -8,8 +8,11 @@ import os
 import re
 import shutil
 import subprocess
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +23,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progr
 RAW_PROGRESS = (24, 1)  # the first pip that tells its bytes to a program
 BYTES = re.compile(r"Progress (\d+) of (\d+)")
 DOWNLOADING = re.compile(r"\s*Downloading (\S+)")
+INSTALLING = "Installing collected packages: "
 # What a failed program says, and what mends it.
 REMEDIES = (
     ("CERTIFICATE_VERIFY_FAILED", "the host does not trust this server: set fleet_ca_bundle to your proxy's CA"),
@@ -89,8 +93,8 @@ def call(
 
 
 def pip(python: str, arguments: Sequence[str], failed: str, progress: Progress, variable: str) -> None:
-    """pip install, told by bytes while a file comes, else by the line that pip is at."""
-    current = ""
+    """pip install, told by bytes while a file comes, by seconds while pip unpacks, else by the line that pip is at."""
+    current, told = "", ExitStack()
 
     def read(line: str) -> None:
         nonlocal current
@@ -100,10 +104,34 @@ def pip(python: str, arguments: Sequence[str], failed: str, progress: Progress, 
             return
         name = DOWNLOADING.match(line)
         current = name[1].rsplit("/", 1)[-1] if name else current
-        if line.strip() and not name:
+        if line.startswith(INSTALLING):
+            number = line.count(",") + 1
+            told.enter_context(seconds_told(progress, f"installing {number} package{'s' if number > 1 else ''}"))
+        elif line.strip() and not name:
+            told.close()
             progress(0, 0, "", "pip: " + line.strip()[:100])
 
-    call([python, "-m", "pip", "install", *arguments], failed, progress, variable=variable, read=read)
+    with told:
+        call([python, "-m", "pip", "install", *arguments], failed, progress, variable=variable, read=read)
+
+
+@contextmanager
+def seconds_told(progress: Progress, what: str, every: float = 1.0) -> Iterator[None]:
+    """Tell how long this takes, where the program itself says nothing for minutes. `every`: seconds."""
+    begun, ended = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        progress(0, 0, "s", what)
+        while not ended.wait(every):
+            progress(int(time.monotonic() - begun), 0, "s", what)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[str]:
@@ -111,7 +139,9 @@ def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[s
     index, more = str(spec["pip_index_url"] or ""), [str(url) for url in spec["pip_extra_index_urls"]]
     links = str(spec["pip_find_links"] or "")
     hosts = {urlsplit(url).hostname or "" for url in (index, links, *more) if url.startswith("http://")}
-    options = ["--disable-pip-version-check", "--cache-dir", os.path.join(state_dir, "pip-cache")]
+    # pip would compile every file of every package, one after the other: 40 % of its processor time. The proof that
+    # follows imports what the trainer imports, and Python keeps what it compiled for that.
+    options = ["--disable-pip-version-check", "--no-compile", "--cache-dir", os.path.join(state_dir, "pip-cache")]
     options += ["--index-url", index] if index else []
     options += [word for url in more for word in ("--extra-index-url", url)]
     options += ["--find-links", links] if links else []
@@ -120,9 +150,12 @@ def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[s
     return options + (["--progress-bar", "raw"] if numbers >= RAW_PROGRESS else [])
 
 
-def import_all(python: str, modules: list[str]) -> dict[str, Any]:
-    """{"imports": {module: version}, "failed": {module: error}, "torch": {...}, "python"} from one new process."""
-    argv = [python, "-IB", "-c", IMPORTER, json.dumps(modules)]
+def import_all(python: str, modules: list[str], *, ours: bool = True) -> dict[str, Any]:
+    """{"imports": {module: version}, "failed": {module: error}, "torch": {...}, "python"} from one new process.
+
+    In an environment of the user's (not `ours`) not even bytecode is written.
+    """
+    argv = [python, "-I" if ours else "-IB", "-c", IMPORTER, json.dumps(modules)]
     done = subprocess.run(
         argv, capture_output=True, text=True, env=environment(), check=False, stdin=subprocess.DEVNULL
     )

@@ -93,7 +93,25 @@ def test_conda_and_pip_are_told_where_to_look_and_nowhere_else(spec):
     assert "--index-url http://index.test:8080/simple/ --extra-index-url https://download" in packages
     assert "--trusted-host index.test --progress-bar raw torch==2.7.1 einops==0.8.1" in packages
     assert "--no-deps https://mirror.test/fa/v2.8.2/flash_attn-2.8.2%2Bcu12torch2.7cxx11abiTRUE-cp310" in flash
-    assert proof.startswith("python -IB -c")
+    assert "--no-compile" in packages
+    assert "--no-compile" in flash
+    assert proof.startswith("python -I -c"), "what the proof imports stays compiled"
+
+
+def test_while_pip_unpacks_the_seconds_are_told_and_not_the_list_of_packages(tmp_path):
+    told = []
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\necho Collecting a\necho 'Installing collected packages: a, b, c'\nsleep 1.3\necho Successfully x\n"
+    )
+    python.chmod(0o755)
+    conda_tools.pip(str(python), ["a"], "failed", lambda *args: told.append(args), "x")
+    assert told == [
+        (0, 0, "", "pip: Collecting a"),
+        (0, 0, "s", "installing 3 packages"),
+        (1, 0, "s", "installing 3 packages"),
+        (0, 0, "", "pip: Successfully x"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +169,7 @@ def test_other_imports_are_proved_without_building(spec):
     run({**spec, "imports": ["torch"]})
     before = calls(spec)
     assert run(spec)["changed"]
-    assert [line[:13] for line in calls(spec)[len(before) :]] == ["python -IB -c"]
+    assert [line[:13] for line in calls(spec)[len(before) :]] == ["python -I -c "]
     assert in_sync(spec)
 
 
