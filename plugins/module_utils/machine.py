@@ -63,14 +63,7 @@ def _gpus(nvidia: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShap
         return []
     gpus = nvidia.get("gpus", [])
     if not gpus:
-        return [
-            finding(
-                "NO_GPU",
-                variable="nvidia_gpu_expected",
-                found=str(nvidia.get("detail") or "no GPU was seen"),
-                expected="at least one NVIDIA GPU with a working driver",
-            )
-        ]
+        return []  # the nvidia room judges: it may be its own work to bring the driver
     found = []
     if len(gpus) < shape.nproc_per_node:
         found.append(

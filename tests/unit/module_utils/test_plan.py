@@ -128,7 +128,7 @@ def test_rooms_out_of_sync_are_the_changes_in_the_order_of_the_house() -> None:
     ("seen", "settings", "code"),
     [
         pytest.param(observed(init="tini"), {}, "NO_SYSTEMD", id="a container without systemd"),
-        pytest.param(observed(0), {}, "NO_GPU", id="no GPU"),
+        pytest.param(observed(0), {}, None, id="no GPU yet is for the nvidia room to judge"),
         pytest.param(observed(0), {"nvidia_gpu_expected": False}, None, id="no GPU by the user's own word"),
         pytest.param(observed(4), {"run_config_processes": 8}, "GPU_COUNT_SHORT", id="more processes than GPUs"),
         pytest.param(observed(4), {}, "GPU_MEMORY_SHORT", id="4 x 80 GB die in the optimizer step (Bagel#215)"),
@@ -174,6 +174,8 @@ def test_placing_findings_keeps_a_host_that_is_named_already() -> None:
 
 
 def test_the_table_names_each_room_once_and_ends_with_the_count() -> None:
-    text = report.plan_text(plan.make_plan([host("a"), host("z", seen=observed(0))], {"weights": always("no files")}))
+    text = report.plan_text(
+        plan.make_plan([host("a"), host("z", seen=observed(init="tini"))], {"weights": always("no files")})
+    )
     assert "weights  will change  no files" in text
     assert text.endswith("1 error; refused: z (nothing is changed on their hosts)")
