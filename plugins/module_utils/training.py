@@ -94,14 +94,16 @@ def _number(have: Have, name: str) -> int:
 
 
 def _failure(have: Have, want: Want) -> Failure | None:
-    if have.phase not in ("failed", "restarting", "stopped") or have.ended.startswith("success"):
+    if have.phase not in ("failed", "restarting", "stopped"):
+        return None
+    if have.phase == "stopped" and have.ended.startswith("success"):
         return None
     if have.result == "exit-code" and have.status in unit_host.SETUP:
         return Failure("UNIT_SETUP", unit_host.SETUP[have.status])
-    # A start that got no further than systemd left no record: the one that is there tells of an earlier start.
+    # A start that got no further than systemd left no records: those that are there tell of an earlier start.
     known = not have.invocation or have.started.get("invocation") == have.invocation
     text = train_log.read_part(want.errors, _number(have, "errors_bytes")) if known else ""
-    found = failure_of(text, have.ended.split()[0] if have.ended else have.result)
+    found = failure_of(text, have.ended.split()[0] if have.ended and known else have.result)
     if found or have.phase == "stopped":
         return found
     last = tuple(train_log.plain(text)[-8:])

@@ -27,6 +27,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import Want
 
 SMALL = 1 << 20  # bytes; scripts and yaml are far below
 ERRORS_LIMIT = 64 << 20  # bytes of errors.log before a start sets it aside
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
 # systemd's own exit codes for a unit that it could not start (systemd.exec(5)).
 SETUP = {
@@ -93,11 +94,11 @@ class Systemd:
         }[step]()
 
     def settled(self, want: Want, seconds: float) -> Have:
-        """The state after `seconds`, or as soon as the training has ended."""
+        """The state after `seconds`, or once the training has stopped: only then is known how it ended."""
         until = time.monotonic() + seconds
         while True:
             have = self.read(want)
-            if have.phase != "running" or time.monotonic() >= until:
+            if have.phase not in ("running", "stopping") or (have.phase == "running" and time.monotonic() >= until):
                 return have
             self._sleep(min(0.25, seconds))
 
@@ -149,7 +150,7 @@ class Systemd:
             raise FleetError(f"systemctl {' '.join(words)} failed", found=" ".join(error.split()))
 
     def _systemctl(self, *words: str) -> tuple[int, str, str]:
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+        environment = {"PATH": PATH, "LC_ALL": "C"}
         try:
             done = subprocess.run(
                 ["systemctl", *words],

@@ -197,7 +197,7 @@ def test_what_a_start_read_is_compared_with_what_lies_there_now() -> None:
 
 
 def test_the_record_of_a_start_is_read() -> None:
-    text = f"invocation 1f\nlog_bytes 12\nerrors_bytes 0\n{'a' * 64}  /srv/b/train.sh\n\\{'b' * 64}  /srv/x\\ny\nrubbish\n"
+    text = f"invocation 1f\nlog_bytes 12\n{'a' * 64}  /srv/b/train.sh\n\\{'b' * 64}  /srv/x\\ny\nrubbish\n"
     seen = unit.parse_started(text)
     assert seen["invocation"] == "1f"
     assert seen["log_bytes"] == "12"
