@@ -122,7 +122,7 @@ def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable
     """A finding for each name that carries a role's prefix and that no spec knows."""
     prefixes = tuple(f"{role}_" for role in roles)
     findings = []
-    for name in sorted(set(names) - set(options)):
+    for name in sorted(set(names) - set(options) - set(PLAN_NAMES)):
         if not name.startswith(prefixes):
             continue
         near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
