@@ -65,9 +65,7 @@ class ActionModule(ActionBase):
         lost = 0.0
         while True:
             try:
-                answer: dict[str, Any] = self._execute_module(
-                    MODULE, module_args=self._arguments, task_vars=self._vars
-                )
+                answer: dict[str, Any] = self._execute_module(MODULE, module_args=self._arguments, task_vars=self._vars)
                 return answer
             except AnsibleConnectionFailure as failure:
                 if any(word in str(failure).lower() for word in HOPELESS):
