@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 import uuid
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.canvas.fleet.plugins.module_utils import progress
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.plugin_utils.patience import patiently
 
 display = Display()
 MODULE = "canvas.fleet.host_work"
@@ -24,7 +23,6 @@ FIRST_LINE = 5.0  # seconds; shorter work ends without a word
 LINE_EVERY = 3.0 if LIVE else 10.0
 PERIODS = (0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0)  # seconds between the first polls, then
 PERIOD = 5.0
-HOPELESS = ("host key verification failed", "identification has changed", "permission denied")
 DEFAULTS = {"fleet_state_dir": "/var/lib/canvas-fleet", "fleet_patience": 60, "fleet_ca_bundle": ""}
 
 
@@ -94,22 +92,14 @@ class ActionModule(ActionBase):
     def _patiently(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The module's answer; a connection that is lost is tried again for fleet_patience seconds."""
         patience = float(self._setting("fleet_patience"))
-        lost = 0.0
-        while True:
-            try:
-                return self._module(arguments)
-            except AnsibleConnectionFailure as failure:
-                if any(word in str(failure).lower() for word in HOPELESS):
-                    raise  # time does not mend a wrong key
-                now = time.monotonic()
-                if not lost:
-                    lost = now
-                    display.display(f"  {self._host}  {self._name}  no connection; tries for {patience:.0f} s")
-                if now - lost >= patience:
-                    raise AnsibleConnectionFailure(self._unreachable(patience)) from failure
-                time.sleep(min(2.0, patience / 5))
-                with contextlib.suppress(Exception):
-                    self._connection.reset()
+        return patiently(
+            lambda: self._module(arguments),
+            self._connection.reset,
+            seconds=patience,
+            clock=time,
+            show=lambda text: display.display(f"  {self._host}  {self._name}  {text}"),
+            given_up=self._unreachable(patience),
+        )
 
     def _unreachable(self, patience: float) -> str:
         return (

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.canvas.fleet.plugins.action.host_work import HOPELESS
 from ansible_collections.canvas.fleet.plugins.module_utils import report_status
+from ansible_collections.canvas.fleet.plugins.plugin_utils.patience import patiently
 
 display = Display()
 MODULE = "canvas.fleet.training_unit"
@@ -62,23 +60,18 @@ class ActionModule(ActionBase):
 
     def _ask(self) -> dict[str, Any]:
         """The module's answer; a connection that is lost is tried again for `patience` seconds."""
-        lost = 0.0
-        while True:
-            try:
-                answer: dict[str, Any] = self._execute_module(MODULE, module_args=self._arguments, task_vars=self._vars)
-                return answer
-            except AnsibleConnectionFailure as failure:
-                if any(word in str(failure).lower() for word in HOPELESS):
-                    raise  # time does not mend a wrong key
-                now = time.monotonic()
-                if not lost:
-                    lost = now
-                    display.display(f"  {self._host}  no connection; tries for {self._patience:.0f} s")
-                if now - lost >= self._patience:
-                    raise AnsibleConnectionFailure(self._unreachable()) from failure
-                time.sleep(min(2.0, self._patience / 5))
-                with contextlib.suppress(Exception):
-                    self._connection.reset()
+        return patiently(
+            self._query,
+            self._connection.reset,
+            seconds=self._patience,
+            clock=time,
+            show=lambda text: display.display(f"  {self._host}  {text}"),
+            given_up=self._unreachable(),
+        )
+
+    def _query(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(MODULE, module_args=self._arguments, task_vars=self._vars)
+        return answer
 
     def _unreachable(self) -> str:
         return f"no connection to the host for {self._patience:.0f} s; the training, if it runs, goes on there"

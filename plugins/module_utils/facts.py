@@ -65,7 +65,6 @@ def disk(path: str) -> dict[str, Any]:
         "device": os.stat(at).st_dev,
         "free": usage.free,
         "total": usage.total,
-        "is_file": os.path.exists(path) and not os.path.isdir(path),
     }
 
 

@@ -36,12 +36,12 @@ def gpus(number: int, memory: int = 80 * GB) -> list[dict[str, Any]]:
 
 
 def observed(
-    number: int = 8, *, memory: int = 2000 * GB, free: int = 5000 * GB, init: str = "systemd"
+    number: int = 8, *, memory: int = 2000 * GB, free: int = 5000 * GB, init: str = "systemd", python: str = "3.9.2"
 ) -> dict[str, Any]:
-    disk = {"at": "/srv", "device": 1, "free": free, "total": 9000 * GB, "is_file": False}
+    disk = {"at": "/srv", "device": 1, "free": free, "total": 9000 * GB}
     facts = {
         "init": {"name": init},
-        "python": "3.11.2",
+        "python": python,
         "memory_bytes": memory,
         "results_bytes": 0,
         "disks": {"weights_dir": disk, "training_results_dir": disk},
@@ -128,6 +128,7 @@ def test_rooms_out_of_sync_are_the_changes_in_the_order_of_the_house() -> None:
     ("seen", "settings", "code"),
     [
         pytest.param(observed(init="tini"), {}, "NO_SYSTEMD", id="a container without systemd"),
+        pytest.param(observed(python="3.8.10"), {}, "PYTHON_OLD", id="the system's Python is too old"),
         pytest.param(observed(0), {}, None, id="no GPU yet is for the nvidia room to judge"),
         pytest.param(observed(0), {"nvidia_gpu_expected": False}, None, id="no GPU by the user's own word"),
         pytest.param(observed(4), {"run_config_processes": 8}, "GPU_COUNT_SHORT", id="more processes than GPUs"),

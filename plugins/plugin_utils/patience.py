@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the controller's plugins share: asking a host again while its connection is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ansible.errors import AnsibleConnectionFailure
+
+# Time does not mend these.
+HOPELESS = ("host key verification failed", "permission denied", "identification has changed")
+
+
+class Clock(Protocol):
+    """The part of the module `time` that waiting needs."""
+
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float, /) -> None: ...
+
+
+def patiently(
+    ask: Callable[[], dict[str, Any]],
+    reset: Callable[[], Any],
+    *,
+    seconds: float,
+    clock: Clock,
+    show: Callable[[str], Any],
+    given_up: str,
+) -> dict[str, Any]:
+    """The answer of `ask`; a connection that is lost is tried again for so many seconds.
+
+    Raises AnsibleConnectionFailure with the words `given_up`, so that the host counts as unreachable; at once, with
+    ssh's own words, where waiting is in vain.
+    """
+    lost = 0.0
+    while True:
+        try:
+            return ask()
+        except AnsibleConnectionFailure as failure:
+            if any(word in str(failure).lower() for word in HOPELESS):
+                raise
+            now = clock.monotonic()
+            if not lost:
+                lost = now
+                show(f"no connection; tries for {seconds:.0f} s")
+            if now - lost >= seconds:
+                raise AnsibleConnectionFailure(given_up) from failure
+            clock.sleep(min(2.0, seconds / 5))
+            with contextlib.suppress(Exception):
+                reset()
