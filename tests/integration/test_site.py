@@ -85,6 +85,7 @@ class Fleet:
             extravars=variables or None,
             cmdline=" ".join(options) or None,
             event_handler=keep,
+            envvars={"ANSIBLE_HOST_KEY_CHECKING": "True"},  # the runner's own default is to check no key
             quiet=True,
             ident=f"{Path(playbook).stem}-{time.time():.0f}",
         )
@@ -159,6 +160,22 @@ def test_hosts_of_a_run_that_disagree_are_refused_and_the_other_run_is_not(chain
     assert "RUN_DISAGREES" in play.failures("bolt0")
     assert "RUN_DISAGREES" in play.failures("bolt1")
     assert play.failures("atlas") == ""
+
+
+def test_a_changed_host_key_is_refused_and_the_other_run_is_not(chain: Fleet) -> None:
+    known = CHAIN.known_hosts.read_text()
+    lines = [line.split() for line in known.splitlines()]
+    atlas = next(line for line in lines if chain.addresses["atlas"] in line[0])
+    other = next(line for line in lines if chain.addresses["bolt0"] in line[0])
+    try:
+        CHAIN.known_hosts.write_text(known.replace(atlas[2], other[2]))
+        # A connection that is still open from the play before would not ask for the key again.
+        play = chain.play("playbooks/preflight.yml", "--ssh-extra-args='-o ControlPath=none'")
+    finally:
+        CHAIN.known_hosts.write_text(known)
+    assert "HOST_KEY_CHANGED" in play.stdout
+    assert "refused" in play.failures("atlas")
+    assert play.failures("bolt0") == play.failures("bolt1") == ""
 
 
 def test_a_host_that_is_lost_while_weights_load_stops_its_run_alone(chain: Fleet) -> None:
