@@ -1,0 +1,122 @@
+"""Entries about the inventory, reaching hosts, the machine, its driver and its environment (see catalogue.py)."""
+
+from __future__ import annotations
+
+from ansible_collections.canvas.fleet.plugins.module_utils.catalogue_entry import Entry
+
+ENTRIES: dict[str, Entry] = {
+    # the inventory
+    "VARIABLE_UNKNOWN": Entry(
+        "error",
+        "a misspelt variable is silently the default",
+        "correct the name in the inventory, or remove it",
+    ),
+    "VARIABLE_INVALID": Entry("error", "the value cannot mean what was intended", "correct the value in the inventory"),
+    "RUN_DISAGREES": Entry(
+        "error",
+        "the ranks of one run must be told the same, or they hang or train different things",
+        "set the variable for the whole run (a group), not for one host",
+    ),
+    # reaching hosts
+    "HOST_UNREACHABLE": Entry(
+        "error",
+        "nothing can be checked or changed on a host that does not answer",
+        "check address, login and network of the host; `make demo` starts the embedded fleet",
+    ),
+    "HOST_KEY_CHANGED": Entry(
+        "error",
+        "another machine answers at this address, or the server was reinstalled",
+        "compare the fingerprint with the provider's console, then replace the key in known_hosts",
+    ),
+    "HOST_MISSING": Entry(
+        "error",
+        "a run needs all of its hosts; with fewer its world size would be another",
+        "run the play for all hosts of the run (no --limit that cuts it), or mend the host that was lost",
+    ),
+    # the machine
+    "NO_SYSTEMD": Entry(
+        "error",
+        "the training runs as a systemd unit, so that it survives the connection and the reboot",
+        "use a host whose PID 1 is systemd (most containers are not)",
+    ),
+    "NO_GPU": Entry(
+        "error",
+        "the trainer asserts a CUDA device and has no CPU mode",
+        "install or repair the driver (nvidia role), or say nvidia_gpu_expected: false if the host has none on purpose",
+    ),
+    "GPU_COUNT_SHORT": Entry(
+        "error", "each process of the run needs a GPU of its own", "lower run_config_processes, or use a larger host"
+    ),
+    "GPU_MEMORY_SHORT": Entry(
+        "error",
+        "full fine-tuning needs at least 24 bytes per parameter in the optimizer step, divided by the shards",
+        "more GPUs in one node (more shards), larger GPUs, or run_config_cpu_offload: true",
+    ),
+    "HOST_MEMORY_SHORT": Entry(
+        "error",
+        "while loading, each rank builds the model twice and reads the weights: 10 bytes per parameter per rank",
+        "a host with more memory, or fewer processes",
+    ),
+    "DISK_SHORT": Entry(
+        "error",
+        "a disk that fills while a checkpoint is written leaves a checkpoint that cannot be resumed",
+        "free space, or put the named folder on a larger disk",
+    ),
+    "PACKAGE_MANAGER_UNKNOWN": Entry(
+        "error",
+        "system packages are installed with apt-get or dnf",
+        "use a host with Debian, Ubuntu, or a relative of RHEL 9",
+    ),
+    "FOLDER_NOT_OURS": Entry(
+        "error",
+        "the roles never change the owner of a folder that somebody else made",
+        "set fleet_user to its owner, give the account write access, or choose another folder",
+    ),
+    "PYTHON_OLD": Entry("error", "the modules need Python 3.9 on the host", "set ansible_python_interpreter"),
+    # driver, toolkit and environment
+    "NVIDIA_DRIVER_BROKEN": Entry(
+        "error",
+        "a driver that is installed and does not answer is mended by a restart or by hand, never by training over it",
+        "restart the host (nvidia_reboot: when_needed does it), or follow what nvidia-smi says",
+    ),
+    "NVIDIA_REBOOT_NEEDED": Entry(
+        "error",
+        "the new driver is installed and the running kernel does not use it yet",
+        "restart the host, or set nvidia_reboot: when_needed; a running training is never interrupted for it",
+    ),
+    "NVIDIA_SYSTEM_UNKNOWN": Entry(
+        "error",
+        "packages are known for Debian 12 and 13, Ubuntu 22.04 and 24.04, and EL 9 on x86_64",
+        "install driver and toolkit by hand; the role leaves a working driver alone",
+    ),
+    "SECURE_BOOT_ON": Entry(
+        "warning",
+        "with Secure Boot the kernel loads only signed modules, and a driver built on this host is not signed",
+        "enrol the key of the driver's build (mokutil), or switch Secure Boot off in the firmware",
+    ),
+    "GPU_ECC_ERRORS": Entry(
+        "warning",
+        "uncorrected memory errors spoil numbers or end the process",
+        "reset the GPU or restart the host; if the count grows, have the card replaced",
+    ),
+    "GPU_MIG_ON": Entry(
+        "error",
+        "a GPU that is cut into instances gives a process one slice of it",
+        "switch MIG off on the named GPU (nvidia-smi -mig 0)",
+    ),
+    "GPU_BUSY": Entry(
+        "warning",
+        "another process holds memory of the GPU",
+        "end it, or wait; the training needs the whole GPU",
+    ),
+    "CONDA_ROOT_FOREIGN": Entry(
+        "error",
+        "conda is installed into an empty folder only; what lies there is not ours",
+        "choose another conda_env_root, or move the files away",
+    ),
+    "CONDA_ENV_FOREIGN": Entry(
+        "error",
+        "an environment that somebody else made is never changed or replaced",
+        "choose another conda_env_name, or set conda_env_adopt: true to use it as it is",
+    ),
+}

@@ -1,0 +1,115 @@
+"""Entries about the code, what the trainer is told, the weights, and a running training (see catalogue.py)."""
+
+from __future__ import annotations
+
+from ansible_collections.canvas.fleet.plugins.module_utils.catalogue_entry import Entry
+
+ENTRIES: dict[str, Entry] = {
+    # code
+    "CODE_LOCAL_EDITS": Entry(
+        "warning",
+        "somebody changed files of the checkout by hand; they are kept, and they are what will run",
+        "commit or revert them; canvas_code_local_edits says what a change of commit may do with them",
+    ),
+    "CODE_EDITS_IN_THE_WAY": Entry(
+        "error",
+        "another commit would overwrite changes that were made by hand",
+        "save them elsewhere, or set canvas_code_local_edits: stash",
+    ),
+    "CODE_FOLDER_FOREIGN": Entry(
+        "error", "the folder holds something else than the expected repository", "choose another canvas_code_checkout"
+    ),
+    "REVISION_NOT_PINNED": Entry("warning", "a branch name means another thing tomorrow", "give the full commit id"),
+    # configuration of the run
+    "YAML_DIALECT": Entry(
+        "error",
+        "the loader asserts dataset_names in each top-level key and exits after half a minute",
+        "let run_config write blockmoving_sft.yaml (the guide's form does not load)",
+    ),
+    "REGISTRATION_DIALECT": Entry(
+        "error",
+        "the loader reads data_dir, num_files, parquet_info_path and num_total_samples (KeyError otherwise)",
+        "remove the entry made by hand, and let run_config register the dataset",
+    ),
+    "REGISTRATION_BY_HAND": Entry(
+        "error",
+        "with an entry made by hand and one of ours under one name, Python takes the later of the two",
+        "remove the entry made by hand, or choose another dataset_name",
+    ),
+    "REGISTRATION_BROKEN": Entry(
+        "error",
+        "dataset_info.py is imported by the trainer, and a file that cannot be read cannot be patched safely",
+        "mend the file (git checkout of it in the code folder), then converge again",
+    ),
+    "GROUP_UNKNOWN": Entry(
+        "error",
+        "the loader looks the group up in DATASET_REGISTRY for the class that reads it (KeyError otherwise)",
+        "choose a dataset_group that the code knows",
+    ),
+    "WEIGHTS_NOT_ASKED": Entry(
+        "error",
+        "without resume_from, resume_model_only and finetune_from_ema together the trainer starts from random weights "
+        "and says so in one line only",
+        "set run_config_resume_from to the model folder, and the two companions to true",
+    ),
+    "SHARDS_MISMATCH": Entry(
+        "error", "num_replicate × num_shard must be the world size (device mesh)", "leave both to the plan"
+    ),
+    "TAIL_STEPS_UNSAVED": Entry(
+        "warning",
+        "the trainer saves at multiples of save_every only and nothing at the end",
+        "choose save_every so that it divides total_steps",
+    ),
+    "NO_SAVE_AT_ALL": Entry(
+        "error", "nothing of this run would ever be written", "choose save_every at most total_steps"
+    ),
+    "EMA_TOO_SLOW": Entry(
+        "warning",
+        "ema.safetensors stays mostly the base model, and whoever evaluates it sees almost nothing learned",
+        "set run_config_ema lower (upstream uses 0.995), or evaluate model.safetensors",
+    ),
+    "SAMPLES_TOO_LONG": Entry(
+        "error",
+        "a sample over max_num_tokens_per_sample is always skipped; if all are, the loader loops for ever",
+        "raise run_config_max_num_tokens_per_sample to the longest sample or more",
+    ),
+    "PACKING_DROPS_SAMPLES": Entry(
+        "warning",
+        "with these budgets the packer throws parsed samples away, in silence",
+        "raise run_config_max_num_tokens to twice the longest sample and to expected_num_tokens + longest sample",
+    ),
+    "DEBUG_BATCHES_PRINT": Entry(
+        "note",
+        "sample text is printed into the log, and rank 0 starts a second set of workers",
+        "set run_config_debug_batches: 0",
+    ),
+    "FLAG_UNKNOWN": Entry(
+        "error", "the trainer's argument parser refuses a flag it does not know", "correct run_config_extra_flags"
+    ),
+    # weights
+    "WEIGHTS_DIGEST_WRONG": Entry(
+        "error", "the file is not the one of this revision", "remove the named file; the next converge fetches it again"
+    ),
+    "PATH_IS_A_FILE": Entry("error", "a folder is needed here", "move the file away, or choose another folder"),
+    # a running training
+    "TRAINING_RUNS_OLDER": Entry(
+        "warning",
+        "a converge never restarts a running training",
+        "the new settings apply at the next start (training_state: restarted applies them now)",
+    ),
+    "CHECKPOINTS_FOREIGN_NAME": Entry(
+        "error",
+        "the trainer parses every name in the checkpoint folder as a number and dies on any other",
+        "move the named entry out of the checkpoint folder",
+    ),
+    "CHECKPOINT_INCOMPLETE": Entry(
+        "error",
+        "the trainer resumes from the highest number, whole or not, and dies on a part",
+        "move the folder out of the checkpoint folder; the one before it is whole",
+    ),
+    "CHECKPOINT_SHARDS_DIFFER": Entry(
+        "error",
+        "an optimizer state of another number of shards cannot be resumed",
+        "keep the number of processes per node, or start a new training_run",
+    ),
+}
