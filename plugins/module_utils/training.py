@@ -68,7 +68,12 @@ def told(have: Have, want: Want) -> dict[str, Any]:
 
 def report(have: Have, want: Want) -> dict[str, Any]:
     """What the module returns of a training, flat: unit, run, phase, step, losses, checkpoints, failure, and so on."""
-    found = told(have, want)
+    return report_of(told(have, want), want)
+
+
+def report_of(found: Mapping[str, Any], want: Want) -> dict[str, Any]:
+    """The same from what observe() found."""
+    have = Have(**found["unit"])
     survey = checkpoints.restore(found["survey"])
     shown = ("active", "sub", "enabled", "result", "restarts", "invocation")
     return {
@@ -125,7 +130,8 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     elif state == "started" and (found := runs_older(have, want)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
-    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings), summary=summary)
+    values = {"report": report_of(seen, want)}
+    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
 
 
 def _reason(step: str, have: Have, state: str) -> str:

@@ -51,6 +51,8 @@ def seen(
         "unit": unit.as_dict(have),
         "phase": have.phase,
         "log": {"step": step, "total_steps": 60},
+        "tail": [],
+        "failure": None,
         "survey": checkpoints.Survey(found, foreign).as_dict(),
     }
     return dict(json.loads(json.dumps(told)))
@@ -69,6 +71,7 @@ def test_a_running_and_a_finished_training_are_in_sync(have: Have, summary: str)
     assert plan.in_sync
     assert plan.summary == summary
     assert not plan.findings
+    assert plan.values["report"]["step"] == 35
 
 
 @pytest.mark.parametrize(
