@@ -84,7 +84,7 @@ def test_one_look_asks_once_and_never_fails(clock: Clock, shown: list[str]) -> N
 
 
 @pytest.mark.parametrize(("phase", "follow"), [("running", False), ("failed", False), ("finished", True)])
-def test_what_the_plan_has_just_seen_is_not_asked_again(clock: Clock, shown: list[str], phase: str, follow: bool) -> None:
+def test_what_the_plan_has_seen_is_not_asked_again(clock: Clock, shown: list[str], phase: str, follow: bool) -> None:
     result, asked = run(iter([]), follow=follow, seen=report(phase, 60)["training"])
     assert asked == []
     assert result["row"]["state"] == phase
