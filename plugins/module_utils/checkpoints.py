@@ -21,7 +21,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import ope
 MODEL_FILES = ("ema.safetensors", "model.safetensors")
 STATE_FILES = ("scheduler.pt", "data_status.pt")
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
-_OPTIMIZER = re.compile(r"optimizer\.(\d{5})-of-(\d{5})\.pt")
+OPTIMIZER = re.compile(r"optimizer\.(\d{5})-of-(\d{5})\.pt")
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ def examine(path: str, step: int) -> Checkpoint:
 
 
 def _optimizers(names: Sequence[str]) -> list[str]:
-    return [name for name in names if _OPTIMIZER.fullmatch(name)]
+    return [name for name in names if OPTIMIZER.fullmatch(name)]
 
 
 def _shards(names: Sequence[str]) -> tuple[int | None, list[str]]:
     """How many shards the optimizer was saved in, and what is missing of them."""
-    matches = [match for name in names if (match := _OPTIMIZER.fullmatch(name))]
+    matches = [match for name in names if (match := OPTIMIZER.fullmatch(name))]
     if not matches:
         return None, ["no optimizer file"]
     sizes = {int(match[2]) for match in matches}

@@ -1,0 +1,108 @@
+"""What the supervisor calls around a training: before it starts, after each save, while it runs, when it has ended.
+
+The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, shards, nnodes, node_rank, hosts,
+peer_port, auto_resume, save_every, keep_last, keep_every, share. after_save() may wait for minutes while a big save
+goes to the disk: call it in a thread of its own; close() ends the wait.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_guard,
+    checkpoint_rotation,
+    checkpoint_seal,
+    checkpoints,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+SAVE_PATIENCE = 900.0  # seconds until a save that was announced must be whole
+Spec = Mapping[str, Any]
+
+_ended = threading.Event()
+_busy = threading.Lock()
+
+
+def place_of(spec: Spec) -> Place:
+    """The run's folders: checkpoints, and what is kept of them."""
+    folder = os.path.normpath(str(spec["checkpoint_dir"]))
+    kept = str(spec.get("kept_dir") or "")
+    return Place(folder, checkpoint_seal.kept_dir_of(str(spec["results_dir"]), folder, kept))
+
+
+def before_start(spec: Spec, say: Say) -> None:
+    """Make the newest whole checkpoint the one that the trainer will resume from. Raises FleetError when it cannot."""
+    _ended.clear()
+    place = place_of(spec)
+    if not spec.get("auto_resume", True):
+        say("auto_resume is off: the checkpoints are left as they are")
+        return
+    try:
+        target = checkpoint_guard.prepare(place, _int(spec, "shards"), _int(spec, "save_every"), say)
+    except OSError as error:
+        raise FleetError(
+            "the checkpoints could not be made ready for a start",
+            found=f"{error.strerror}: {error.filename or place.checkpoints}",
+            expected="folders that the training may write to, and space on the disk",
+        ) from error
+    say(f"resumes from step {target.step}" if target else "no checkpoint: begins with the first step")
+
+
+def after_save(spec: Spec, step: int, say: Say) -> None:
+    """Seal the save of `step` once it is whole and rests, and let go of older links. Never raises."""
+    place = place_of(spec)
+    with _busy:
+        try:
+            if not _rests(place, step, float(spec.get("save_patience") or SAVE_PATIENCE)):
+                say(f"step {step} was not sealed: {_why(place, step)}")
+                return
+            if checkpoint_guard.keep(place, step, place.folder(step), say):
+                checkpoint_rotation.rotate(place, step, _int(spec, "keep_last"), _int(spec, "keep_every"), say)
+        except (OSError, FleetError) as error:
+            say(f"step {step} could not be kept: {error}")
+
+
+def low_disk(spec: Spec) -> str:
+    """A sentence when the next save would not fit on the disk; "" when it does."""
+    return checkpoint_rotation.low_disk(place_of(spec))
+
+
+def close() -> None:
+    """The training has ended: nothing is waited for any more."""
+    _ended.set()
+
+
+def _rests(place: Place, step: int, patience: float, now: Callable[[], float] = time.monotonic) -> bool:
+    """Is the save whole, and the same twice in a row? Waits up to `patience` seconds for it."""
+    until, before = now() + patience, None
+    while True:
+        seen = _stamps(place.folder(step)) if checkpoints.examine(place.folder(step), step).whole else None
+        if seen is not None and seen == before:
+            return True
+        if now() >= until or _ended.wait(0.5):
+            return False
+        before = seen
+
+
+def _stamps(folder: str) -> list[tuple[str, int, int]] | None:
+    try:
+        infos = [(name, os.stat(f"{folder}/{name}")) for name in checkpoint_seal.names_of(folder)]
+    except OSError:
+        return None
+    return [(name, info.st_size, info.st_mtime_ns) for name, info in infos]
+
+
+def _why(place: Place, step: int) -> str:
+    if _ended.is_set():
+        return "the training ended first"
+    return "; ".join(checkpoints.examine(place.folder(step), step).flaws[:3]) or "it was still being written"
+
+
+def _int(spec: Spec, name: str) -> int:
+    return int(spec.get(name) or 0)
