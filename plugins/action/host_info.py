@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
-from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, across, options_of, resolve, unknown
+from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, across, options_of, read
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -45,23 +46,25 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        settings, findings = self._settings(task_vars)
-        if not findings:
+        options, defaults = load_specs(self._loader)
+        settings, findings = self._settings(options, defaults, task_vars)
+        if not any(found.refuses for found in findings):
             result.update(self._execute_module("canvas.fleet.host_info", {"settings": settings}, task_vars=task_vars))
         result.pop("invocation", None)
         result["settings"] = settings
-        result["shared"] = {name: settings[name] for name in sorted(across(self._options, texts()) & set(settings))}
+        result["shared"] = {name: settings[name] for name in sorted(across(options, texts()) & set(settings))}
         result["findings"] = [found.as_dict() for found in findings]
         return result
 
-    def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-        options, defaults = load_specs(self._loader)
-        self._options = options
+    def _settings(
+        self, options: dict[str, Option], defaults: dict[str, Any], task_vars: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[Finding]]:
         templar = self._templar.copy_with_new_env(available_variables={**defaults, **task_vars})
-        raw = {**defaults, **{name: task_vars[name] for name in options if name in task_vars}}
-        given = {
-            name: templar.template(raw[name]) for name, option in options.items() if name in raw and not option.planned
-        }
-        settings, findings = resolve(options, given)
-        roles = {option.role for option in options.values()}
-        return settings, findings + unknown(options, task_vars, roles)
+
+        def template(raw: Any) -> Any:
+            try:
+                return templar.template(raw)
+            except AnsibleError as error:
+                raise ValueError(" ".join(str(error.message).split())) from error
+
+        return read(options, defaults, task_vars, template)

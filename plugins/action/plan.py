@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.canvas.fleet.plugins.module_utils import (
@@ -119,14 +120,22 @@ class ActionModule(ActionBase):
         settings = told.get("settings") or {}
         gone = lost(told, in_play)
         findings = [Finding(**found) for found in told.get("findings") or ()]
-        run = settings.get("training_run") or self._templar.template(variables.get("training_run", name))
+        unsound = any(found.refuses for found in findings)
+        run = settings.get("training_run") or self._run(variables, name)
         return HostSeen(
             name=name,
             run=str(run),
             settings=settings,
-            observation=None if gone or findings else told["observation"],
-            findings=(*findings, gone) if gone and not findings else tuple(findings),
+            observation=None if gone or unsound else told["observation"],
+            findings=(*findings, gone) if gone and not unsound else tuple(findings),
         )
+
+    def _run(self, variables: Mapping[str, Any], name: str) -> Any:
+        """The run of a host whose settings are not known."""
+        try:
+            return self._templar.template(variables.get("training_run", name))
+        except AnsibleError:
+            return name
 
     def _show(self, plan: Plan, what: str, form: str) -> None:
         if what == "nothing":

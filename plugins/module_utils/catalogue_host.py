@@ -12,6 +12,11 @@ ENTRIES: dict[str, Entry] = {
         "correct the name in the inventory, or remove it",
     ),
     "VARIABLE_INVALID": Entry("error", "the value cannot mean what was intended", "correct the value in the inventory"),
+    "SECRET_MISPLACED": Entry(
+        "error",
+        "the value would stand in a file that others can read",
+        "use run_config_wandb_api_key or weights_token (in ansible-vault), which are never shown or written openly",
+    ),
     "RUN_DISAGREES": Entry(
         "error",
         "the ranks of one run must be told the same, or they hang or train different things",

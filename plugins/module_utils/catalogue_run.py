@@ -63,6 +63,11 @@ ENTRIES: dict[str, Entry] = {
     "NO_SAVE_AT_ALL": Entry(
         "error", "nothing of this run would ever be written", "choose save_every at most total_steps"
     ),
+    "WARMUP_NEVER_ENDS": Entry(
+        "warning",
+        "the learning rate never reaches its full value",
+        "choose run_config_warmup_steps well below run_config_total_steps",
+    ),
     "EMA_TOO_SLOW": Entry(
         "warning",
         "ema.safetensors stays mostly the base model, and whoever evaluates it sees almost nothing learned",

@@ -40,6 +40,11 @@ class HostSeen:
     observation: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def judged(self) -> bool:
+        """True when enough is known of the host to plan it: it was observed, and its own variables are sound."""
+        return self.observation is not None and not any(found.refuses for found in self.findings)
+
 
 @dataclass(frozen=True)
 class HostPlan:
@@ -184,7 +189,7 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
     for host in members:
         rooms[host.name] = _rooms(host, place[host.name], decide)
         own = [*host.findings, *(found for found in at_odds if found.host == host.name)]
-        if host.observation is not None and not host.findings:
+        if host.observation is not None and host.judged:
             seen = host.observation
             own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name])
         for room in rooms[host.name].values():
@@ -199,7 +204,7 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
 
 
 def _rooms(host: HostSeen, shape: RunShape, decide: Mapping[str, Decide]) -> dict[str, RoomPlan]:
-    if host.observation is None or host.findings:
+    if host.observation is None or not host.judged:
         return {}
     seen = host.observation["rooms"]
     return {room: decide[room](seen[room], host.settings, shape) for room in ROOMS if room in decide}

@@ -45,11 +45,11 @@ def run_line(hosts: Sequence[HostPlan]) -> str:
 
 
 def finding_lines(found: Finding) -> list[str]:
-    """One finding: code and place, then found, expected, because, remedy."""
+    """One finding: code and place, then the variable where there is one, found, expected, because, remedy."""
     place = " ".join(part for part in (f"run {found.run}" if found.run else "", f"host {found.host}") if part.strip())
     label = "accepted" if found.accepted else found.severity
     lines = [f"{label:<8} {found.code:<24} {place}".rstrip()]
-    for name in ("found", "expected", "because", "remedy"):
+    for name in ("variable", "found", "expected", "because", "remedy"):
         text = getattr(found, name)
         lines += textwrap.wrap(
             text, WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12, break_long_words=False

@@ -19,6 +19,7 @@ def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape)
         *_weights(seen, settings),
         *_shards(settings, shape),
         *_saves(settings),
+        *_warmup(settings),
         *_ema(settings),
         *_tokens(settings),
         *_unknown_flags(settings),
@@ -77,6 +78,14 @@ def _saves(settings: Mapping[str, Any]) -> list[Finding]:
     near = [step for step in range(every, total + 1) if total % step == 0]
     expected = f"a divisor of {total}, such as {near[0]}"
     return [finding("TAIL_STEPS_UNSAVED", found=found, expected=expected, variable="run_config_save_every")]
+
+
+def _warmup(settings: Mapping[str, Any]) -> list[Finding]:
+    warmup, total = settings["run_config_warmup_steps"], settings["run_config_total_steps"]
+    if warmup < total:
+        return []
+    found, expected = f"warmup_steps {warmup}", f"less than total_steps ({total})"
+    return [finding("WARMUP_NEVER_ENDS", found=found, expected=expected, variable="run_config_warmup_steps")]
 
 
 def _ema(settings: Mapping[str, Any]) -> list[Finding]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils import value_rules
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding, placed
 
 # What only the plan knows enters the roles through defaults that name one of these; they are no settings of a user.
 PLAN_NAMES = ("fleet_plan", "__fleet_plan")
+PREFIX_ALIKE = 0.85  # of 1: one or two letters of a role's name
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def across(options: Mapping[str, Option], texts: Mapping[str, str]) -> set[str]:
 def convert(option: Option, value: Any) -> Any:
     """The value in the type that the spec states. Raises ValueError with Ansible's own words when it can't be."""
     spec = {key: option.spec[key] for key in ("type", "elements", "choices") if key in option.spec}
-    if spec.get("type") == "path":
-        spec["type"] = "str"  # a path of the host: expanding ~ on the controller would name another folder
+    for key in ("type", "elements"):
+        if spec.get(key) == "path":
+            spec[key] = "str"  # a path of the host: expanding ~ on the controller would name another folder
     result = ArgumentSpecValidator({option.name: spec}).validate({option.name: value})
     if result.error_messages:
         raise ValueError(result.error_messages[0])
@@ -83,49 +86,109 @@ def masked(value: Any) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
+def read(
+    options: Mapping[str, Option],
+    defaults: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    template: Callable[[Any], Any],
+) -> tuple[dict[str, Any], list[Finding]]:
+    """A host's settings from the roles' defaults and its variables, and all that is wrong with them.
+
+    `template` resolves a raw value and raises ValueError, in words, where it can't. Accepted findings are marked.
+    """
+    raw = {name: variables.get(name, defaults.get(name)) for name in options if name in variables or name in defaults}
+    given: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for name in raw:
+        if not options[name].planned:
+            try:
+                given[name] = template(raw[name])
+            except ValueError as error:
+                failed[name] = str(error)
+    settings, findings = resolve(options, given)
+    findings += [untemplated(options[name], why) for name, why in failed.items()]
+    # a default that stands on a broken variable is not broken itself
+    findings = [found for found in findings if found.variable in variables] or findings
+    findings += unknown(options, variables, {option.role for option in options.values()})
+    accept = settings.get("preflight_accept")
+    return settings, placed(findings, host="", run="", accept=map(str, accept) if isinstance(accept, list) else ())
+
+
+def untemplated(option: Option, why: str) -> Finding:
+    """The finding for a value whose Jinja text can't be resolved; the text itself is not shown."""
+    return finding(
+        "VARIABLE_INVALID",
+        variable=option.name,
+        found=f"{option.name}: {why[:200]}"
+        if not option.secret
+        else f"{option.name}: a secret that cannot be resolved",
+        expected=f"{option.kind}, from variables that are set",
+    )
+
+
 def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
     """Typed settings from templated values, and a finding for each value that can't be converted.
 
     `given` holds a value for each option that is no planned one. Secrets come out masked.
     """
     settings: dict[str, Any] = {}
-    findings = []
+    findings: list[Finding] = []
     for name, value in given.items():
         option = options[name]
-        if option.secret:
-            settings[name] = masked(value)
-            continue
         try:
-            settings[name] = convert(option, value)
+            settings[name], found = judged(option, value)
         except (ValueError, TypeError) as error:
-            settings[name] = value
-            findings.append(invalid(option, value, str(error)))
-    return settings, findings
+            settings[name], found = value, invalid(option, value, option.kind, str(error))
+        findings += [found] if found else []
+    return settings, findings or list(value_rules.together(settings))
 
 
-def invalid(option: Option, value: Any, why: str) -> Finding:
+def judged(option: Option, value: Any) -> tuple[Any, Finding | None]:
+    """The typed value, and what is wrong with it. Raises ValueError or TypeError when it can't be converted."""
+    if option.secret:
+        fits = isinstance(value, (str, int)) and not isinstance(value, bool) and len(str(value).split()) < 2
+        return masked(value), None if fits else invalid(option, value, "one word")
+    kind = value_rules.wrong_kind(option.kind, value)
+    if kind:
+        return value, invalid(option, value, kind)
+    typed = convert(option, value)
+    secret = value_rules.misplaced_secret(option.name, typed)
+    broken = "" if secret else value_rules.broken(option.name, option.kind, typed)
+    return typed, invalid(option, value, broken) if broken else secret
+
+
+def invalid(option: Option, value: Any, expected: str, why: str = "") -> Finding:
     """The finding for a value that does not fit its option; a secret's value is not shown."""
-    expected = option.kind
     if option.spec.get("choices"):
         expected += ", one of " + ", ".join(str(choice) for choice in option.spec["choices"])
+    remedy = f"correct {option.name} in the inventory" + (f" ({why})" if why else "")
     shown = "a secret" if option.secret else repr(value)
     return finding(
         "VARIABLE_INVALID",
         variable=option.name,
-        found=f"{option.name}: {shown} ({type(value).__name__.strip('_')})",
+        found=f"{option.name}: {shown} ({kind_of(value)})",
         expected=expected,
-        remedy=f"correct {option.name} in the inventory ({why})" if not option.secret else "",
+        remedy="" if option.secret else remedy,
     )
 
 
+def kind_of(value: Any) -> str:
+    """The plain type's name: Ansible marks the values that it read with types of its own."""
+    plain = (bool, int, float, str, list, dict)
+    return next((kind.__name__ for kind in plain if isinstance(value, kind)), "nothing" if value is None else "?")
+
+
 def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable[str]) -> list[Finding]:
-    """A finding for each name that carries a role's prefix and that no spec knows."""
+    """A finding for each name that carries a role's prefix, or nearly one, and that no spec knows."""
     prefixes = tuple(f"{role}_" for role in roles)
     findings = []
     for name in sorted(set(names) - set(options) - set(PLAN_NAMES)):
-        if not name.startswith(prefixes):
-            continue
-        near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+        if name.startswith(prefixes):
+            near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+        else:
+            near = misspelt_prefix(options, name)
+            if not near:
+                continue
         findings.append(
             finding(
                 "VARIABLE_UNKNOWN",
@@ -136,3 +199,15 @@ def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable
             )
         )
     return findings
+
+
+def misspelt_prefix(options: Mapping[str, Option], name: str) -> list[str]:
+    """The option that differs from `name` only by some letters of its role's name, as traning_run does."""
+    heads = [name[:place] for place, letter in enumerate(name) if letter == "_"]
+    return [
+        known
+        for known, option in options.items()
+        for head in heads
+        if known == option.role + name[len(head) :]
+        and difflib.SequenceMatcher(None, head, option.role).ratio() >= PREFIX_ALIKE
+    ][:1]

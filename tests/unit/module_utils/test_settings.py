@@ -35,7 +35,7 @@ OPTIONS = core.options_of(SPECS)
         pytest.param("run_config_total_steps", "60", 60, id="a number given with -e is a string and becomes an int"),
         pytest.param("run_config_lr", "1e-5", 1e-5, id="a learning rate in YAML without a dot is a string too"),
         pytest.param("run_config_use_flex", "True", True, id="a bool as the guide writes it"),
-        pytest.param("run_config_yaml", "~/x.yaml", "~/x.yaml", id="a path of the host is not expanded here"),
+        pytest.param("run_config_yaml", "/srv/$x.yaml", "/srv/$x.yaml", id="a path of the host is not expanded here"),
     ],
 )
 def test_a_value_gets_the_type_of_its_spec(name: str, value: object, typed: object) -> None:
