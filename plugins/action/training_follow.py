@@ -13,7 +13,7 @@ from ansible_collections.canvas.fleet.plugins.plugin_utils.patience import patie
 
 display = Display()
 MODULE = "canvas.fleet.training_unit"
-OWN = ("follow", "rank", "poll", "every", "patience", "seen")
+OWN = ("follow", "rank", "poll", "every", "patience")
 
 
 class ActionModule(ActionBase):
@@ -33,9 +33,6 @@ class ActionModule(ActionBase):
         self._poll, self._every = float(own.get("poll", 5)), float(own.get("every", 10))
         self._patience = float(own.get("patience", 60))
         follow = str(own.get("follow", False)).lower() in ("true", "yes", "1", "on")
-        seen = own.get("seen") or {}
-        if seen and (not follow or seen["phase"] in report_status.ENDED):
-            return self._result(seen, follow)
         answer = self._watch() if follow else self._ask()
         if "training" not in answer:
             return answer

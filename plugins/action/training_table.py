@@ -23,13 +23,19 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         seen = str(self._task.args.get("seen", "__training_status"))
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
-        rows = [self._row(name, task_vars["hostvars"][name], seen) for name in names]
+        plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
+        rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
         Display().display("\n" + report_status.fleet_table(rows) + "\n")
         return {**result, "changed": False, "rows": rows}
 
-    def _row(self, name: str, variables: Mapping[str, Any], seen: str) -> dict[str, Any]:
+    def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> dict[str, Any]:
         told = variables.get(seen) or {}
         if told.get("row"):
             return dict(told["row"])
-        why = " ".join(str(told.get("msg") or "not asked").split())
-        return report_status.lost_row(name, str(variables.get("training_run", name)), None, why)
+        report = planned.get("rooms", {}).get("training", {}).get("values", {}).get("report")
+        if report and not told:
+            return report_status.row(report, name, planned["shape"]["node_rank"])
+        why = told.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in planned.get("findings", ()))
+        return report_status.lost_row(
+            name, str(variables.get("training_run", name)), None, " ".join(str(why or "not asked").split())
+        )

@@ -130,7 +130,9 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     elif state == "started" and (found := runs_older(have, want)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
-    values = {"report": report_of(seen, want)}
+    # What can be told without asking again; not of a training that is going to be another, or to be followed.
+    told = not reasons and not settings.get("training_follow")
+    values = {"report": report_of(seen, want)} if told else {}
     return RoomPlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
 
 

@@ -45,12 +45,6 @@ options:
     description: Seconds that a lost connection is tolerated.
     type: float
     default: 60
-  seen:
-    description:
-      - What the plan told of this training a moment ago (C(fleet_plan.rooms.training.values.report)). The host is asked
-        only when there is none, or to follow a training that has not ended.
-    type: dict
-    default: {}
   unit:
     description: Name of the unit, without C(.service).
     type: str

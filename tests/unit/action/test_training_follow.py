@@ -83,19 +83,6 @@ def test_one_look_asks_once_and_never_fails(clock: Clock, shown: list[str]) -> N
     assert shown == []
 
 
-@pytest.mark.parametrize(("phase", "follow"), [("running", False), ("failed", False), ("finished", True)])
-def test_what_the_plan_has_seen_is_not_asked_again(clock: Clock, shown: list[str], phase: str, follow: bool) -> None:
-    result, asked = run(iter([]), follow=follow, seen=report(phase, 60)["training"])
-    assert asked == []
-    assert result["row"]["state"] == phase
-
-
-def test_a_training_that_still_runs_is_followed_whatever_was_seen(clock: Clock, shown: list[str]) -> None:
-    result, asked = run(iter([report("finished", 60)]), follow=True, seen=report("running", 5)["training"])
-    assert len(asked) == 1
-    assert result["row"]["state"] == "finished"
-
-
 def test_it_follows_until_the_end_with_a_line_every_ten_seconds(clock: Clock, shown: list[str]) -> None:
     answers = [report("running", step) for step in range(0, 40, 5)]
     result, asked = run(iter([*answers, report("finished", 60)]), follow=True)

@@ -72,6 +72,7 @@ def test_a_running_and_a_finished_training_are_in_sync(have: Have, summary: str)
     assert plan.summary == summary
     assert not plan.findings
     assert plan.values["report"]["step"] == 35
+    assert not decide(seen(have, step=35), training_follow=True).values
 
 
 @pytest.mark.parametrize(
