@@ -23,6 +23,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal impor
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 SAVE_PATIENCE = 900.0  # seconds until a save that was announced must be whole
+REST = 0.5  # seconds in which its files may not change
 Spec = Mapping[str, Any]
 
 _ended = threading.Event()
@@ -85,7 +86,7 @@ def _rests(place: Place, step: int, patience: float, now: Callable[[], float] = 
         seen = _stamps(place.folder(step)) if checkpoints.examine(place.folder(step), step).whole else None
         if seen is not None and seen == before:
             return True
-        if now() >= until or _ended.wait(0.5):
+        if now() >= until or _ended.wait(REST):
             return False
         before = seen
 
