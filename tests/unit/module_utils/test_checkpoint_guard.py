@@ -249,9 +249,8 @@ def test_the_guard_killed_before_each_of_its_calls_comes_to_the_same_end(tmp_pat
 def test_the_seal_killed_before_each_of_its_calls_loses_no_save(run: Run, call: int) -> None:
     run.saved(20, 40)
     save(run.folder, 60)
-    with killed_before(call):
-        with suppress(Killed):
-            guard_hooks.after_save(run.spec, 60, run.said.append)
+    with killed_before(call), suppress(Killed):
+        guard_hooks.after_save(run.spec, 60, run.said.append)
     assert run.whole()[-2:] == [40, 60]
     assert run.start() == 60
     assert checkpoint_seal.kept_steps(run.place)[-2:] == [40, 60]
