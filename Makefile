@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge docs
+.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos docs
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
@@ -24,6 +24,9 @@ lint unit molecule: bootstrap ## this part of the tests alone
 
 bench-converge: bootstrap ## how long a converged site.yml takes, at 1, 2, 4 and 8 hosts
 	@$(PYTHON) -m demo.bench
+
+chaos: bootstrap ## breaks what can break, and shows what held; takes hours
+	@$(PYTHON) -m tests.chaos
 
 docs: bootstrap ## docs/variables.md and docs/findings.md from their sources
 	@$(PYTHON) docs/generate.py

@@ -34,12 +34,12 @@ LIGHT = {
 }
 
 
-def write_inventory(names: list[str], addresses: dict[str, str], depot: dict[str, object]) -> Path:
-    folder = BENCH.state / f"inventory-{len(names)}"
+def inventory(group: hosts.Group, folder: Path, addresses: dict[str, str], depot: dict[str, object]) -> Path:
+    """An inventory folder of bare hosts with the light environment."""
     shutil.rmtree(folder, ignore_errors=True)
-    fleet.write_generated(folder, BENCH, depot)
+    fleet.write_generated(folder, group, depot)
     shutil.copy(fleet.INVENTORY / "group_vars" / "trainers.yml", folder / "group_vars" / "trainers.yml")
-    listed = {name: {"ansible_host": addresses[name], **LIGHT} for name in names}
+    listed = {name: {"ansible_host": address, **LIGHT} for name, address in addresses.items()}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"trainers": {"hosts": listed}}))
     return folder
 
@@ -55,6 +55,10 @@ def converge(inventory: Path) -> float:
     return time.monotonic() - begin
 
 
+def _inventory(addresses: dict[str, str], depot: dict[str, object]) -> Path:
+    return inventory(BENCH, BENCH.state / f"inventory-{len(addresses)}", addresses, depot)
+
+
 def main(words: list[str]) -> int:
     enter()
     counts = sorted(int(word) for word in words) or list(COUNTS)
@@ -63,11 +67,11 @@ def main(words: list[str]) -> int:
         depot = fleet.ensure_depot()
         addresses = hosts.up(BENCH, names)
         print(f"{len(names)} bare hosts; the first converge takes minutes", flush=True)
-        print(f"first converge  {converge(write_inventory(names, addresses, depot)):6.1f} s", flush=True)
+        print(f"first converge  {converge(_inventory(addresses, depot)):6.1f} s", flush=True)
         rows = []
         for count in counts:
-            inventory = write_inventory(names[:count], addresses, depot)
-            seconds = statistics.median(converge(inventory) for _ in range(RUNS))
+            folder = _inventory({name: addresses[name] for name in names[:count]}, depot)
+            seconds = statistics.median(converge(folder) for _ in range(RUNS))
             rows.append({"hosts": count, "seconds": round(seconds, 2)})
             print(f"{count} hosts converged  {seconds:6.1f} s", flush=True)
     except (DepotError, PodmanError, RuntimeError) as error:
