@@ -45,7 +45,8 @@ def _weights(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Findi
     else:
         return []
     expected = f"--resume_from {settings['weights_dir']} --resume_model_only True --finetune_from_ema True"
-    return [finding("WEIGHTS_NOT_ASKED", found=found, expected=expected, variable="run_config_resume_from")]
+    variable = f"run_config_{missing[0] if missing else 'resume_from'}"
+    return [finding("WEIGHTS_NOT_ASKED", found=found, expected=expected, variable=variable)]
 
 
 def _shards(settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -74,10 +76,15 @@ def convert(option: Option, value: Any) -> Any:
     for key in ("type", "elements"):
         if spec.get(key) == "path":
             spec[key] = "str"  # a path of the host: expanding ~ on the controller would name another folder
-    result = ArgumentSpecValidator({option.name: spec}).validate({option.name: value})
+    result = _validator(option.name, json.dumps(spec)).validate({option.name: value})
     if result.error_messages:
         raise ValueError(result.error_messages[0])
     return result.validated_parameters[option.name]
+
+
+@lru_cache(maxsize=1024)
+def _validator(name: str, spec: str) -> ArgumentSpecValidator:
+    return ArgumentSpecValidator({name: json.loads(spec)})
 
 
 def masked(value: Any) -> str:
@@ -110,8 +117,9 @@ def read(
     # a default that stands on a broken variable is not broken itself
     findings = [found for found in findings if found.variable in variables] or findings
     findings += unknown(options, variables, {option.role for option in options.values()})
-    accept = settings.get("preflight_accept")
-    return settings, placed(findings, host="", run="", accept=map(str, accept) if isinstance(accept, list) else ())
+    # a list of codes that is wrong itself accepts nothing
+    sound = all(found.variable != "preflight_accept" for found in findings)
+    return settings, placed(findings, host="", run="", accept=(settings.get("preflight_accept") or ()) if sound else ())
 
 
 def untemplated(option: Option, why: str) -> Finding:
@@ -181,14 +189,14 @@ def kind_of(value: Any) -> str:
 def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable[str]) -> list[Finding]:
     """A finding for each name that carries a role's prefix, or nearly one, and that no spec knows."""
     prefixes = tuple(f"{role}_" for role in roles)
+    squeezed = {squeeze(name): [name] for name in options}
     findings = []
     for name in sorted(set(names) - set(options) - set(PLAN_NAMES)):
+        near = squeezed.get(squeeze(name), [])
         if name.startswith(prefixes):
-            near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
-        else:
-            near = misspelt_prefix(options, name)
-            if not near:
-                continue
+            near = near or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+        elif not (near := near or misspelt_prefix(options, name)):
+            continue
         findings.append(
             finding(
                 "VARIABLE_UNKNOWN",
@@ -199,6 +207,11 @@ def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable
             )
         )
     return findings
+
+
+def squeeze(name: str) -> str:
+    """The letters alone, so that Weights-Dir and weightsdir are seen to mean weights_dir."""
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def misspelt_prefix(options: Mapping[str, Option], name: str) -> list[str]:

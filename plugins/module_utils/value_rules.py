@@ -25,7 +25,7 @@ class Rule:
 
 def span(low: float, high: float, *, above: bool = False) -> Rule:
     """A number from low to high; `above`: not low itself. Nothing else than a number fits, nan neither."""
-    text = f"more than {low:g}, at most {high:g}" if above else f"{low:g} to {high:g}"
+    text = f"more than {low:g}, at most {high:g}" if above else f"{low:g} to {high:,.0f}"
     return Rule(text, lambda value: low <= value <= high and not (above and value == low))
 
 
