@@ -46,8 +46,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        options, defaults = load_specs(self._loader)
-        settings, findings = self._settings(options, defaults, task_vars)
+        options, settings, findings = self._settings(task_vars)
         if not any(found.refuses for found in findings):
             result.update(self._execute_module("canvas.fleet.host_info", {"settings": settings}, task_vars=task_vars))
         result.pop("invocation", None)
@@ -56,9 +55,9 @@ class ActionModule(ActionBase):
         result["findings"] = [found.as_dict() for found in findings]
         return result
 
-    def _settings(
-        self, options: dict[str, Option], defaults: dict[str, Any], task_vars: dict[str, Any]
-    ) -> tuple[dict[str, Any], list[Finding]]:
+    def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Option], dict[str, Any], list[Finding]]:
+        """All roles' options, this host's typed settings, and what is wrong with them."""
+        options, defaults = load_specs(self._loader)
         templar = self._templar.copy_with_new_env(available_variables={**defaults, **task_vars})
 
         def template(raw: Any) -> Any:
@@ -67,4 +66,5 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 raise ValueError(" ".join(str(error.message).split())) from error
 
-        return read(options, defaults, task_vars, template)
+        settings, findings = read(options, defaults, task_vars, template)
+        return options, settings, findings
