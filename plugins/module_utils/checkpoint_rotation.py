@@ -40,6 +40,14 @@ def _drop_links(place: Place, step: int) -> None:
     _clear_old(place)
 
 
+def drop(place: Place, step: int) -> None:
+    """Links and folder of a step that this code brought here itself."""
+    if os.path.isdir(place.links(step)):
+        _drop_links(place, step)
+    if os.path.isdir(place.folder(step)):
+        _empty(place.folder(step))
+
+
 def _clear_old(place: Place) -> None:
     names = os.listdir(place.kept) if os.path.isdir(place.kept) else []
     for folder in (f"{place.kept}/{name}" for name in names if name.startswith(".old-")):
@@ -75,9 +83,9 @@ def low_disk(place: Place) -> str:
     if free >= size + (size >> 5):
         return ""
     old = _bytes_aside(place)
-    aside = f"; {_human(old)} lie in {place.aside}, which is never cleared by itself" if old else ""
-    needs = f"the next save needs {_human(size)} (as step {step} did)"
-    return f"{needs}, {place.checkpoints} has {_human(free)} free{aside}"
+    aside = f"; {human(old)} lie in {place.aside}, which is never cleared by itself" if old else ""
+    needs = f"the next save needs {human(size)} (as step {step} did)"
+    return f"{needs}, {place.checkpoints} has {human(free)} free{aside}"
 
 
 def _last_size(place: Place) -> tuple[int, int]:
@@ -100,7 +108,7 @@ def _bytes_aside(place: Place) -> int:
     return total
 
 
-def _human(count: float) -> str:
+def human(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -189,7 +189,7 @@ def seal(place: Place, step: int, path: str, say: Say) -> Manifest:
     if known and _same(known, files) and _linked(place.links(step), path, names, bool(known.get("links"))):
         return known
     for name in names:
-        _to_disk(f"{path}/{name}")
+        to_disk(f"{path}/{name}")
     sync_folder(path)
     os.makedirs(place.kept, exist_ok=True)
     links = _link_all(place, step, path, names, say)
@@ -222,7 +222,8 @@ def same_file(one: str, other: str) -> bool:
         return False
 
 
-def _to_disk(path: str) -> None:
+def to_disk(path: str) -> None:
+    """A file's content outlives a power cut from here on."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

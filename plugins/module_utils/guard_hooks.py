@@ -1,8 +1,8 @@
 """What the supervisor calls around a training: before it starts, after each save, while it runs, when it has ended.
 
 The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, shards, nnodes, node_rank, hosts,
-peer_port, auto_resume, save_every, keep_last, keep_every, share. after_save() may wait for minutes while a big save
-goes to the disk: call it in a thread of its own; close() ends the wait.
+master_addr, peer_port, peer_allow, auto_resume, save_every, keep_last, keep_every, share (copy or shared).
+after_save() may wait for minutes while a big save goes to the disk: call it in a thread; close() ends the wait.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     checkpoint_rotation,
     checkpoint_seal,
     checkpoints,
+    peers,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import Checkpoint
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.peers_server import Heart, Server
 
 SAVE_PATIENCE = 900.0  # seconds until a save that was announced must be whole
 REST = 0.5  # seconds in which its files may not change
@@ -28,6 +31,8 @@ Spec = Mapping[str, Any]
 
 _ended = threading.Event()
 _busy = threading.Lock()
+_heart = Heart()
+_server: Server | None = None
 
 
 def place_of(spec: Spec) -> Place:
@@ -38,14 +43,23 @@ def place_of(spec: Spec) -> Place:
 
 
 def before_start(spec: Spec, say: Say) -> None:
-    """Make the newest whole checkpoint the one that the trainer will resume from. Raises FleetError when it cannot."""
+    """Make the newest whole checkpoint the one that the trainer resumes from, the same on all nodes of the run.
+
+    Raises FleetError when that cannot be. While it waits for other nodes or copies a checkpoint, it says something at
+    least every half a minute; close() from another thread ends the wait.
+    """
     _ended.clear()
-    place = place_of(spec)
     if not spec.get("auto_resume", True):
         say("auto_resume is off: the checkpoints are left as they are")
         return
+    place, crew = place_of(spec), peers.crew_of(spec)
     try:
-        target = checkpoint_guard.prepare(place, _int(spec, "shards"), _int(spec, "save_every"), say)
+        if crew.rank:
+            target = peers.join(crew, place, say, _ended.wait)
+        else:
+            target = checkpoint_guard.prepare(place, crew.shards, _int(spec, "save_every"), say)
+            if crew.nnodes > 1:
+                _lead(spec, crew, place, target, say)
     except OSError as error:
         raise FleetError(
             "the checkpoints could not be made ready for a start",
@@ -53,6 +67,15 @@ def before_start(spec: Spec, say: Say) -> None:
             expected="folders that the training may write to, and space on the disk",
         ) from error
     say(f"resumes from step {target.step}" if target else "no checkpoint: begins with the first step")
+
+
+def _lead(spec: Spec, crew: peers.Crew, place: Place, target: Checkpoint | None, say: Say) -> None:
+    """The first node's part: offer its checkpoint, and wait for the others."""
+    global _server
+    if _server is None:
+        _heart.reads(os.path.join(str(spec["results_dir"]), "log.txt"))
+        _server = peers.serve(crew, spec.get("peer_allow") or (), _heart)
+    peers.gather(_server, peers.offer_of(crew, place, target), crew, say, _ended.wait)
 
 
 def after_save(spec: Spec, step: int, say: Say) -> None:
@@ -74,9 +97,34 @@ def low_disk(spec: Spec) -> str:
     return checkpoint_rotation.low_disk(place_of(spec))
 
 
+def note(phase: str, step: int | None) -> None:
+    """What the supervisor sees of the first node's trainer; peer_state() tells it to the other nodes."""
+    _heart.note(phase, step)
+
+
+def lost_peers() -> list[int]:
+    """On the first node: ranks whose part in the present attempt has ended. The step that waits for them never ends."""
+    offer = _server.offer if _server else None
+    return sorted(offer.lost) if offer else []
+
+
+def peer_state(spec: Spec) -> dict[str, Any] | None:
+    """On nodes of rank > 0: {"attempt", "same", "phase", "step", "age"} of the first node, None when it is not reached.
+
+    step: the last one that came there, `age` seconds ago. same: False when the first node has begun another attempt,
+    so that this node's trainer waits for processes that are gone. Returns within about 5 s.
+    """
+    crew = peers.crew_of(spec)
+    return peers.alive(crew, place_of(spec)) if crew.rank else None
+
+
 def close() -> None:
-    """The training has ended: nothing is waited for any more."""
+    """The training has ended, or is to end: nothing is waited for any more, and the other nodes are told no more."""
+    global _server
     _ended.set()
+    server, _server = _server, None
+    if server is not None:
+        server.close()
 
 
 def _rests(place: Place, step: int, patience: float, now: Callable[[], float] = time.monotonic) -> bool:

@@ -269,6 +269,41 @@ def test_a_users_own_entry_is_moved_loudly_and_with_all_that_is_in_it(run: Run) 
     assert any("best" in said and "a name that is no number" in said for said in run.said)
 
 
+def test_two_partial_saves_of_one_step_lie_side_by_side(run: Run) -> None:
+    run.saved(20)
+    for stop in (3, 5):
+        save(run.folder, 40, upto=stop)
+        (run.folder / "best").mkdir()
+        (run.folder / "best" / "n").write_text(str(stop))
+        assert run.start() == 20
+    assert sorted(path.name for path in (run.root / "kept/aside").iterdir()) == [
+        "0000040-1", "0000040-2", "best-1", "best-2",
+    ]  # fmt: skip
+
+
+def test_a_users_file_in_a_damaged_folder_is_kept_with_it(run: Run) -> None:
+    run.saved(20, 40)
+    (run.folder / "0000040" / "eval.json").write_text("0.7")
+    hurt(run.folder / "0000040" / "scheduler.pt", "a folder")
+    assert run.start() == 40
+    assert (run.root / "kept/aside/0000040-1/eval.json").read_text() == "0.7"
+
+
+def test_a_seal_that_was_cut_before_the_step_was_saved_anew_links_the_new_files(run: Run) -> None:
+    save(run.folder, 20)
+    with killed_before(10), suppress(Killed):  # some links are made
+        guard_hooks.after_save(run.spec, 20, run.said.append)
+    half = set((run.root / "kept/.new-0000020").iterdir())
+    assert 0 < len(half) < len(FILES)
+    for name in FILES:
+        (run.folder / "0000020" / name).unlink()
+        (run.folder / "0000020" / name).write_bytes(saves.content(name, 21))
+    guard_hooks.after_save(run.spec, 20, run.said.append)
+    links = run.root / "kept/0000020"
+    assert all((links / name).read_bytes() == saves.content(name, 21) for name in FILES)
+    assert len(list((run.root / "kept/aside").iterdir())) == len(half)
+
+
 def test_other_shards_are_refused_before_anything_is_moved(run: Run) -> None:
     run.saved(20)
     save(run.folder, 40, upto=5)

@@ -1,0 +1,498 @@
+"""All nodes of a run start together, from the first node's checkpoint, each attempt once."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_fetch,
+    checkpoint_guard,
+    checkpoint_seal,
+    peers,
+    peers_server,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.peers_client import Client, UnreachableError
+from ansible_collections.canvas.fleet.plugins.module_utils.peers_server import Heart, Offer, Server, allowed_by
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.module_utils import saves
+from tests.unit.module_utils.saves import FILES, SHARDS, everything, resumes_from, save
+
+
+def crew(rank: int, port: int, nnodes: int = 2, **changes: Any) -> peers.Crew:
+    hosts = ("127.0.0.1",) * nnodes
+    given = {"share": "copy", "shards": SHARDS, "patience": 20.0, **changes}
+    return peers.Crew("a", nnodes, rank, hosts, "127.0.0.1", port, **given)
+
+
+class Node:
+    """One node's folders and words."""
+
+    def __init__(self, root: Path, rank: int, port: int, **changes: Any) -> None:
+        self.place, self.folder = saves.place(root), root / "checkpoints"
+        self.root, self.crew = root, crew(rank, port, **changes)
+        self.said: list[str] = []
+        self.target: Any = None
+        self.error: Exception | None = None
+        self.end = threading.Event()
+
+    def join(self) -> threading.Thread:
+        def run() -> None:
+            try:
+                self.target = peers.join(self.crew, self.place, self.said.append, self.end.wait)
+            except FleetError as error:
+                self.error = error
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "PAUSE", 0.02)
+    monkeypatch.setattr(peers, "SETTLE", 0.3)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server(0, allowed_by(("127.0.0.1",)), Heart())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def master(tmp_path: Path, server: Server) -> Node:
+    """The first node, with the whole saves 20 and 40."""
+    node = Node(tmp_path / "master", 0, port(server))
+    for step in (20, 40):
+        save(node.folder, step)
+        checkpoint_guard.keep(node.place, step, node.place.folder(step), node.said.append)
+    return node
+
+
+def port(server: Server) -> int:
+    return int(server.server_address[1])
+
+
+def offered(node: Node, server: Server) -> Offer:
+    target = checkpoint_guard.prepare(node.place, SHARDS, 20, node.said.append)
+    offer = peers.offer_of(node.crew, node.place, target)
+    server.make(offer)
+    return offer
+
+
+def start(node: Node, server: Server, *others: Node) -> Offer:
+    """One start of the whole run."""
+    target = checkpoint_guard.prepare(node.place, SHARDS, 20, node.said.append)
+    offer = peers.offer_of(node.crew, node.place, target)
+    threads = [other.join() for other in others]
+    peers.gather(server, offer, node.crew, node.said.append, node.end.wait)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    return offer
+
+
+def test_a_bare_node_gets_the_checkpoint_and_starts_with_the_others(
+    tmp_path: Path, master: Node, server: Server
+) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    start(master, server, node)
+    assert node.error is None
+    assert node.target.step == 40
+    assert resumes_from(node.folder) == resumes_from(master.folder) == 40
+    assert checkpoint_fetch.fetched(node.place) == [40]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param([("whole", 60)], id="a newer save than the first node's"),
+        pytest.param([("empty", 40), ("empty", 60)], id="the empty folders of the trainer's other nodes"),
+        pytest.param([("cut", 40)], id="a cut copy"),
+        pytest.param([("whole", 20), ("cut", 60)], id="an older one and a cut one"),
+        pytest.param([("foreign", 0)], id="a name that kills the trainer"),
+    ],
+)
+def test_what_a_node_had_before_does_not_matter_and_is_not_deleted(
+    tmp_path: Path, master: Node, server: Server, before: list[tuple[str, int]]
+) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    for kind, step in before:
+        if kind == "whole":
+            save(node.folder, step, delete=False)
+        elif kind == "cut":
+            save(node.folder, step, upto=6)
+        else:
+            (node.folder / ("best" if kind == "foreign" else f"{step:07d}")).mkdir()
+    had = set(everything(node.root))
+    start(master, server, node)
+    assert node.error is None
+    assert resumes_from(node.folder) == 40
+    assert had <= set(everything(node.root))
+
+
+def test_a_node_that_has_it_fetches_nothing(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    start(master, server, node)
+    node.said.clear()
+    start(master, server, node)
+    assert not any("fetches" in said for said in node.said)
+
+
+def test_a_run_that_begins_anew_does_so_on_every_node(tmp_path: Path, server: Server) -> None:
+    first, node = Node(tmp_path / "m", 0, port(server)), Node(tmp_path / "n", 1, port(server))
+    save(node.folder, 20)
+    start(first, server, node)
+    assert (node.error, node.target) == (None, None)
+    assert resumes_from(node.folder) is None
+
+
+def test_three_nodes_wait_for_the_last(tmp_path: Path, master: Node, server: Server) -> None:
+    nodes = [Node(tmp_path / f"n{rank}", rank, port(server), nnodes=3) for rank in (1, 2)]
+    master.crew = crew(0, port(server), nnodes=3)
+    early = nodes[0].join()
+    offer = offered(master, server)
+    gathering = threading.Thread(
+        target=peers.gather, args=(server, offer, master.crew, master.said.append, master.end.wait), daemon=True
+    )
+    gathering.start()
+    early.join(0.6)
+    assert early.is_alive()
+    assert resumes_from(nodes[0].folder) == 40
+    late = nodes[1].join()
+    for thread in (early, late, gathering):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert [node.target.step for node in nodes] == [40, 40]
+
+
+def test_a_node_does_not_join_an_attempt_twice(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    offer = start(master, server, node)
+    assert peers.joined(node.place) == offer.attempt
+    again = node.join()  # its trainer died, the first node's has not noticed yet
+    again.join(0.5)
+    assert again.is_alive()
+    assert offer.lost == {1}
+    peers.gather(server, offered(master, server), master.crew, master.said.append, master.end.wait)
+    again.join(20)
+    assert not again.is_alive()
+    assert peers.joined(node.place) != offer.attempt
+
+
+def test_a_node_that_never_joined_may_come_late(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    offered(master, server).phase = "training"
+    node.join().join(20)
+    assert node.target.step == 40
+
+
+def test_a_node_that_was_ready_and_fell_silent_holds_the_start(master: Node, server: Server) -> None:
+    offer = offered(master, server)
+    offer.ready[1] = time.monotonic() - peers_server.SIGHT - 1
+    assert offer.missing(time.monotonic()) == [1]
+    offer.ready[1] = time.monotonic() - peers_server.SIGHT / 2
+    assert offer.missing(time.monotonic()) == []
+
+
+def test_a_node_follows_a_first_node_that_changes_its_mind(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    offered(master, server)
+    waiting = node.join()
+    waiting.join(0.5)
+    assert resumes_from(node.folder) == 40
+    seen = checkpoint_guard.look(master.place)
+    checkpoint_guard.apply(master.place, checkpoint_guard.back_to(seen, master.place, 20), master.said.append)
+    peers.gather(server, offered(master, server), master.crew, master.said.append, master.end.wait)
+    waiting.join(20)
+    assert node.target.step == 20
+    assert resumes_from(node.folder) == 20
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, "all but one"])
+def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, master: Node, server: Server, kept: Any) -> None:
+    node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
+    part = Path(node.place.part("fetch", 40))
+    part.mkdir(parents=True)
+    text = saves.content("model.safetensors", 40)
+    size = len(text) - 1 if kept == "all but one" else kept
+    (part / "model.safetensors.part").write_bytes(text[:size])
+    source = Counting("127.0.0.1", port(server))
+    checkpoint_fetch.fetch(node.place, offer.told(), source, node.said.append, node.end.wait)
+    assert resumes_from(node.folder) == 40
+    assert source.got["model.safetensors"] == len(text) - size
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_half_file_that_is_not_the_beginning_is_fetched_anew(
+    tmp_path: Path, master: Node, server: Server, name: str
+) -> None:
+    node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
+    part = Path(node.place.part("fetch", 40))
+    part.mkdir(parents=True)
+    (part / f"{name}.part").write_bytes(b"something else")
+    client = Client("127.0.0.1", port(server))
+    checkpoint_fetch.fetch(node.place, offer.told(), client, node.said.append, node.end.wait)
+    assert resumes_from(node.folder) == 40
+    assert any("once more" in said for said in node.said)
+
+
+class Counting(Client):
+    """Counts bytes, and may be cut after so many of them."""
+
+    def __init__(self, host: str, port: int, limit: int = 10**9) -> None:
+        super().__init__(host, port)
+        self.got: dict[str, int] = {}
+        self.limit = limit
+
+    def blocks(self, path: str, begin: int = 0) -> Iterator[bytes]:
+        for block in super().blocks(path, begin):
+            name = path.split("/")[-1]
+            keep = block[: self.limit] if path.startswith("/file") else block
+            if path.startswith("/file"):
+                self.got[name] = self.got.get(name, 0) + len(keep)
+                self.limit -= len(keep)
+            yield keep
+            if len(keep) < len(block):
+                raise UnreachableError("cut")
+
+
+@pytest.mark.parametrize("limit", range(1, 5000, 97))
+def test_a_connection_cut_after_any_byte_costs_no_byte_twice(
+    tmp_path: Path, master: Node, server: Server, limit: int
+) -> None:
+    node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
+    first, second = Counting("127.0.0.1", port(server), limit), Counting("127.0.0.1", port(server))
+    total = sum(len(saves.content(name, 40)) for name in FILES)
+    try:
+        checkpoint_fetch.fetch(node.place, offer.told(), first, node.said.append, node.end.wait)
+    except UnreachableError:
+        assert resumes_from(node.folder) is None
+        checkpoint_fetch.fetch(node.place, offer.told(), second, node.said.append, node.end.wait)
+    assert resumes_from(node.folder) == 40
+    assert sum((*first.got.values(), *second.got.values())) == total
+
+
+def test_a_first_node_whose_file_changes_is_found_out(tmp_path: Path, master: Node, server: Server) -> None:
+    node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
+    offer.digests["scheduler.pt"] = "0" * 64
+    with pytest.raises(FleetError, match=r"scheduler\.pt of checkpoint 40 does not come as it was sent"):
+        checkpoint_fetch.fetch(
+            node.place, offer.told(), Client("127.0.0.1", port(server)), node.said.append, node.end.wait
+        )
+    assert resumes_from(node.folder) is None
+
+
+def test_a_full_disk_is_told_before_the_copy(
+    tmp_path: Path, master: Node, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
+    big = {**offer.told(), "files": [{**one, "size": 10**18} for one in offer.files]}
+    with pytest.raises(FleetError, match="does not fit") as error:
+        checkpoint_fetch.fetch(node.place, big, Client("127.0.0.1", 1), node.said.append, node.end.wait)
+    assert error.value.expected == f"{6 * 10**18 / 1e12:.1f} TB"
+
+
+def test_older_copies_go_and_a_nodes_own_saves_stay(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    save(node.folder, 10, delete=False)
+    for step in (60, 80, 100):
+        start(master, server, node)
+        save(master.folder, step)
+        checkpoint_guard.keep(master.place, step, master.place.folder(step), master.said.append)
+    start(master, server, node)
+    assert sorted(path.name for path in node.folder.iterdir()) == ["0000010", "0000080", "0000100"]
+    assert resumes_from(node.folder) == 100
+
+
+def test_a_shared_folder_is_looked_at_and_left_alone(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "master", 1, port(server), share="shared")
+    master.crew = crew(0, port(server), share="shared")
+    before = set(everything(master.root))
+    start(master, server, node)
+    assert node.target.step == 40
+    assert set(everything(master.root)) - before == {f"{peers.joined(node.place)}\n".encode()}
+
+
+def test_a_folder_that_is_not_shared_is_told(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server), share="shared")
+    master.crew = crew(0, port(server), share="shared")
+    offered(master, server)
+    node.join().join(20)
+    assert node.error is not None
+    assert "training_share" in str(node.error)
+
+
+@pytest.mark.parametrize(
+    ("mine", "told"),
+    [({"nnodes": 3}, "nnodes 2"), ({"share": "shared"}, "share copy")],
+    ids=["another number of nodes", "another way to share"],
+)
+def test_nodes_that_were_converged_differently_do_not_start(
+    tmp_path: Path, master: Node, server: Server, mine: dict[str, Any], told: str
+) -> None:
+    node = Node(tmp_path / "node", 1, port(server), **mine)
+    offered(master, server)
+    node.join().join(20)
+    assert node.error is not None
+    assert told in str(node.error)
+
+
+def test_a_wait_has_an_end(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        node = Node(tmp_path, 1, free.getsockname()[1], patience=0.2)
+    node.join().join(20)
+    assert node.error is not None
+    assert "did not come together" in str(node.error)
+
+
+def test_the_first_node_names_those_it_waits_for(master: Node, server: Server) -> None:
+    master.crew = crew(0, port(server), patience=0.2)
+    with pytest.raises(FleetError) as error:
+        start(master, server)
+    assert error.value.found == "waited 0 s for nodes 1 (127.0.0.1)"
+
+
+def test_a_stop_ends_the_wait(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    offered(master, server)
+    thread = node.join()
+    thread.join(0.4)
+    node.end.set()
+    thread.join(5)
+    assert node.error is not None
+    assert "called off" in str(node.error)
+
+
+# who may ask, and for what
+
+
+def test_an_address_that_is_none_of_the_runs_is_refused() -> None:
+    made = Server(0, allowed_by(("10.1.2.3",)), Heart())
+    try:
+        with pytest.raises(FleetError) as error:
+            Client("127.0.0.1", port(made)).ask("/start")
+    finally:
+        made.close()
+    assert "127.0.0.1 is none of the run's addresses" in error.value.found
+    assert error.value.variable == "training_peer_allow"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "networks", "address", "expected"),
+    [
+        (("10.1.2.3",), (), "10.1.2.3", True),
+        (("10.1.2.3",), (), "10.1.2.4", False),
+        (("localhost",), (), "127.0.0.1", True),
+        (("10.1.2.3",), ("192.168.0.0/16",), "192.168.7.7", True),
+        (("10.1.2.3",), ("192.168.0.0/16",), "192.169.7.7", False),
+        (("no-such-host.invalid",), (), "10.1.2.3", False),
+    ],
+)
+def test_who_may_ask(hosts: tuple[str, ...], networks: tuple[str, ...], address: str, expected: bool) -> None:
+    assert allowed_by(hosts, networks)(address) is expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/file/40/../../secret", "/file/40/..%2f..%2fsecret", "/file/40/%2fetc%2fpasswd", "/file/20/scheduler.pt",
+        "/file/40/nothing", "/file//scheduler.pt", "/", "/file/40", "/sha256/40/x", "/start/40/scheduler.pt",
+    ],
+)  # fmt: skip
+def test_nothing_but_the_offered_files_is_served(master: Node, server: Server, path: str) -> None:
+    offered(master, server)
+    (master.root / "secret").write_text("no")
+    connection = http.client.HTTPConnection("127.0.0.1", port(server), timeout=5)
+    connection.request("GET", path)
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+@given(path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30))
+def test_no_path_of_a_request_reaches_the_disk(path: str) -> None:
+    handler = peers_server.Handler.__new__(peers_server.Handler)
+    said: list[int] = []
+    offer = Offer("a", 2, "copy", "x", 40, "/nowhere", ({"name": "scheduler.pt", "size": 1},))
+    handler.server = type("S", (), {"offer": offer, "allowed": staticmethod(lambda _: True)})()  # type: ignore[assignment]
+    handler.client_address, handler.path = ("127.0.0.1", 1), f"/file/40/{path}"
+    handler._say = lambda status, answer: said.append(status)  # type: ignore[method-assign]
+    handler._file = lambda *_: said.append(200)  # type: ignore[method-assign]
+    handler.do_GET()
+    assert said == [200 if path in ("scheduler.pt",) else 404] or "?" in path or "#" in path or "%" in path
+
+
+def test_before_a_decision_nothing_is_told(server: Server) -> None:
+    with pytest.raises(UnreachableError, match="503"):
+        Client("127.0.0.1", port(server)).ask("/start")
+
+
+def test_a_port_that_is_taken_is_told_by_its_variable(server: Server) -> None:
+    with pytest.raises(FleetError) as error:
+        Server(port(server), allowed_by(()), Heart())
+    assert error.value.variable == "training_peer_port"
+
+
+# who is alive
+
+
+def test_the_first_nodes_heart_beats_by_its_log(tmp_path: Path) -> None:
+    clock = [100.0]
+    heart = Heart(str(tmp_path / "log.txt"), lambda: clock[0])
+    assert heart.beat()["step"] is None
+    (tmp_path / "log.txt").write_text("x (step=0000007) Train Loss\n(step=0000008) Train Loss ce: 1\nSaving\n")
+    assert heart.beat() == {"doing": "", "step": 8, "age": 0.0}
+    clock[0] += 42
+    assert heart.beat()["age"] == 42.0
+
+
+def test_what_the_supervisor_notes_outweighs_the_log(tmp_path: Path) -> None:
+    clock = [0.0]
+    (tmp_path / "log.txt").write_text("(step=0000007)")
+    heart = Heart(str(tmp_path / "log.txt"), lambda: clock[0])
+    heart.note("saving", 20)
+    clock[0] += 5
+    heart.note("saving", 20)
+    assert heart.beat() == {"doing": "saving", "step": 20, "age": 5.0}
+
+
+def test_a_node_sees_whether_the_first_one_is_in_its_attempt(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "node", 1, port(server))
+    start(master, server, node)
+    server.heart.note("training", 41)
+    state = peers.alive(node.crew, node.place)
+    assert state is not None
+    assert (state["same"], state["step"], state["doing"]) == (True, 41, "training")
+    offered(master, server)
+    state = peers.alive(node.crew, node.place)
+    assert state is not None
+    assert state["same"] is False
+
+
+def test_a_first_node_that_is_gone_is_none(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        silent = free.getsockname()[1]
+    assert peers.alive(crew(1, silent), Place(str(tmp_path), str(tmp_path))) is None
+
+
+def test_known_digests_are_not_computed_again(master: Node, server: Server) -> None:
+    manifest = checkpoint_seal.read_manifest(master.place, 40)
+    assert manifest is not None
+    manifest["files"]["scheduler.pt"]["sha256"] = "f" * 64
+    checkpoint_seal.write_manifest(master.place, manifest)
+    assert offered(master, server).digests == {"scheduler.pt": "f" * 64}
+    assert Client("127.0.0.1", port(server)).ask("/sha256/40/scheduler.pt") == {"sha256": "f" * 64}
