@@ -54,13 +54,25 @@ ENTRIES: dict[str, Entry] = {
     ),
     "GPU_MEMORY_SHORT": Entry(
         "error",
-        "full fine-tuning needs at least 24 bytes per parameter in the optimizer step, divided by the shards",
-        "more GPUs in one node (more shards), larger GPUs, or run_config_cpu_offload: true",
+        "weights, gradients, Adam's moments and the EMA copy take 20 bytes per parameter at rest and 24 in the "
+        "optimizer step, divided by the shards; a save gathers the whole model on top",
+        "more GPUs as shards of one run, larger GPUs, or training_profile: frozen",
+    ),
+    "GPU_MEMORY_TIGHT": Entry(
+        "warning",
+        "the activations of a long batch may not fit; they are estimated, all else is counted",
+        "lower run_config_expected_num_tokens, or watch the first steps",
     ),
     "HOST_MEMORY_SHORT": Entry(
         "error",
         "while loading, each rank builds the model twice and reads the weights: 10 bytes per parameter per rank",
         "a host with more memory, or fewer processes",
+    ),
+    "HOST_MEMORY_TIGHT": Entry(
+        "warning",
+        "while the ranks load, the kernel has to drop pages of the weights file that they read: it is slow, and any "
+        "other process of the host may be what is too much",
+        "run nothing else beside it, or a host with more memory",
     ),
     "DISK_SHORT": Entry(
         "error",

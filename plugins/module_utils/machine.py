@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.fit import Change, Fit, Node, Verdict, assess, judge_host
+from ansible_collections.canvas.fleet.plugins.module_utils.memory import Run, gpu_phases, host_floor
+from ansible_collections.canvas.fleet.plugins.module_utils.model_size import model_of
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.storage import Saves, run_parts
 
-# Bytes per parameter, measured (contract.md, "Size of the thing").
-OPTIMIZER_STEP = 24.0  # fp32 shard 4, gradient 4, Adam 8, EMA 4, AdamW's temporaries 4; divided by num_shard
-OPTIMIZER_STEP_OFFLOADED = 14.9  # one GPU with --cpu_offload True
-LOADING_PER_RANK = 10.0  # host memory: fp32 model 4, its EMA copy 4, the bf16 file 2
-SAVED_MODEL = 4.0  # model and ema, bf16 each
-SAVED_OPTIMIZER = 8.0  # Adam's two moments in fp32
+TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
+NO_FLAGS: Mapping[str, Any] = {}
 
 
 def human(size: float) -> str:
@@ -25,27 +25,73 @@ def human(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def checkpoint_bytes(settings: Mapping[str, Any]) -> float:
-    """Disk that the checkpoints of a whole run take at their peak.
+def run_of(rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Run:
+    """What the settings come to for the arithmetic of memory, with the model and the longest sample as observed."""
 
-    Every save keeps model and EMA. Without del_previous_state each keeps its optimizer too; with it the newest does,
-    and the one before is only thinned after the new one was written, so two at the peak.
-    """
-    parameters = float(settings["weights_parameters"])
-    saves = max(0, int(settings["run_config_total_steps"]) // max(1, int(settings["run_config_save_every"])))
-    states = min(saves, 2) if settings["run_config_del_previous_state"] else saves
-    return parameters * (SAVED_MODEL * saves + SAVED_OPTIMIZER * states)
+    def flag(name: str, otherwise: Any) -> Any:
+        extra = settings.get("run_config_extra_flags") or NO_FLAGS
+        return settings.get(f"run_config_{name}", extra.get(name, otherwise))
+
+    frozen = settings.get("training_profile") == "frozen"
+    longest, text_share = sample(rooms.get("dataset") or NO_FLAGS)
+    return Run(
+        model=model_of(int(settings["weights_parameters"]), (rooms.get("weights") or NO_FLAGS).get("model")),
+        ranks=shape.nproc_per_node,
+        nodes=shape.nnodes,
+        shards=int(flag("num_shard", 0)) or shape.num_shard,
+        expected_tokens=int(flag("expected_num_tokens", 8192)),
+        most_tokens=int(flag("max_num_tokens", 32768)),
+        sample_tokens=longest or int(flag("max_num_tokens_per_sample", 16384)),
+        text_share=text_share,
+        freeze_llm=frozen or told(flag("freeze_llm", False)),
+        freeze_vit=frozen or told(flag("freeze_vit", False)),
+        patched=frozen,
+        ema_copy=not (frozen and float(flag("ema", 0.9999)) == 0.0),
+        offload=told(flag("cpu_offload", False)),
+        flex=told(flag("use_flex", True)),
+        gpu=bool(settings["nvidia_gpu_expected"]),
+    )
+
+
+def told(value: Any) -> bool:
+    """A flag's value as the trainer's parser reads it; extra flags may be words."""
+    return value is True or str(value).strip().lower() in ("true", "yes", "on", "1")
+
+
+def sample(dataset: Mapping[str, Any]) -> tuple[int, float]:
+    """Tokens of the longest sample as the room dataset counted them (0: not known), and the share that is text."""
+    record = dataset.get("record") or NO_FLAGS
+    longest = (record.get("inspection") or NO_FLAGS).get("longest") or NO_FLAGS
+    tokens = int(longest.get("tokens") or 0)
+    return (tokens, 1 - int(longest.get("image_tokens") or 0) / tokens) if tokens else (0, TEXT_SHARE)
+
+
+def fit_of(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Fit:
+    """Whether the run fits this host, itemised; pure."""
+    gpus = (rooms.get("nvidia") or NO_FLAGS).get("gpus", []) if settings["nvidia_gpu_expected"] else []
+    node = Node(
+        gpus=len(gpus),
+        gpu_bytes=float(min((gpu["memory_bytes"] for gpu in gpus), default=0)),
+        memory=float(facts["memory_bytes"]),
+        gpu_name=str(gpus[0]["name"]) if gpus else "GPU",
+    )
+    return assess(run_of(rooms, settings, shape), node)
 
 
 def check(
-    facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
+    facts: Mapping[str, Any],
+    rooms: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    shape: RunShape,
+    fit: Fit | None = None,
 ) -> list[Finding]:
-    """Findings about the machine itself; pure."""
+    """Findings about the machine itself; pure. `fit`: what fit_of() made, where it is at hand."""
+    fit = fit or fit_of(facts, rooms, settings, shape)
     return [
         *_system(facts),
-        *_gpus(rooms.get("nvidia", {}), settings, shape),
-        *_memory(facts, settings, shape),
-        *_disks(facts, rooms, settings, shape),
+        *_gpus(fit),
+        *_memory(fit),
+        *_disks(facts, rooms, settings, shape, fit.run),
     ]
 
 
@@ -58,58 +104,105 @@ def _system(facts: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _gpus(nvidia: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
-    if not settings["nvidia_gpu_expected"]:
+def _gpus(fit: Fit) -> list[Finding]:
+    """Nothing where no GPU was seen: the nvidia room judges that, it may be its own work to bring the driver."""
+    if not fit.gpu:
         return []
-    gpus = nvidia.get("gpus", [])
-    if not gpus:
-        return []  # the nvidia room judges: it may be its own work to bring the driver
     found = []
-    if len(gpus) < shape.nproc_per_node:
+    if fit.node.gpus < fit.run.ranks:
         found.append(
             finding(
                 "GPU_COUNT_SHORT",
                 variable="run_config_processes",
-                found=f"{len(gpus)} × {gpus[0]['name']}",
-                expected=f"{shape.nproc_per_node}, one for each process",
+                found=f"{fit.node.gpus} × {fit.node.gpu_name}",
+                expected=f"{fit.run.ranks}, one for each process",
             )
         )
-    smallest = min(gpu["memory_bytes"] for gpu in gpus)
-    offload = settings["run_config_cpu_offload"]
-    need = float(settings["weights_parameters"]) * (
-        OPTIMIZER_STEP_OFFLOADED if offload else OPTIMIZER_STEP / shape.num_shard
-    )
-    if smallest < need:
+    if fit.gpu.state != "fits":
         found.append(
             finding(
-                "GPU_MEMORY_SHORT",
-                found=f"{human(smallest)} per GPU ({gpus[0]['name']})",
-                expected=f"at least {human(need)} per GPU at {shape.num_shard} shards, before activations",
+                "GPU_MEMORY_SHORT" if fit.gpu.state == "short" else "GPU_MEMORY_TIGHT",
+                found=f"{human(fit.gpu.have)} per GPU ({fit.node.gpu_name}), too little in {_phase(fit.gpu)}",
+                expected=f"{human(fit.gpu.need)} per GPU at {_shards(fit.run)} ({_phases(fit.run)})",
+                remedy=remedy(fit),
             )
         )
     return found
 
 
-def _memory(facts: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
-    need = LOADING_PER_RANK * float(settings["weights_parameters"]) * shape.nproc_per_node
-    if facts["memory_bytes"] >= need:
+def _shards(run: Run) -> str:
+    return "1 shard" if run.split == 1 else f"{run.split} shards"
+
+
+def _phases(run: Run) -> str:
+    """`load 43.8 GB, …, optimizer.step 87.6 GB, …` in the order in which a run meets them."""
+    return ", ".join(f"{name} {human(sum(items.values()))}" for name, items in gpu_phases(run).items())
+
+
+def _phase(verdict: Verdict) -> str:
+    """`optimizer.step (87.6 GB: Adam's moments 29.2 GB, …)`, the three largest items."""
+    largest = sorted(verdict.items.items(), key=lambda item: -item[1])[:3]
+    parts = ", ".join(f"{name} {human(size)}" for name, size in largest)
+    return f"{verdict.phase} ({human(sum(verdict.items.values()))}: {parts}, …)"
+
+
+def _memory(fit: Fit) -> list[Finding]:
+    host = fit.host
+    if host.state == "fits":
         return []
+    what = "while " + ("1 rank loads" if fit.run.ranks == 1 else f"{fit.run.ranks} ranks load")
+    what = what if host.phase == "load" else "while a checkpoint is saved"
     return [
         finding(
-            "HOST_MEMORY_SHORT",
-            found=human(facts["memory_bytes"]),
-            expected=f"{human(need)} while {shape.nproc_per_node} ranks load",
+            "HOST_MEMORY_SHORT" if host.state == "short" else "HOST_MEMORY_TIGHT",
+            found=human(host.have),
+            expected=f"{human(host.need)} {what}, {human(host.floor)} at the very least",
+            remedy=remedy(fit),
         )
     ]
 
 
+def remedy(fit: Fit) -> str:
+    """The nearest that fits, in words; "" leaves the catalogue's own."""
+    parts = []
+    if fit.setting:
+        more = judge_host(fit.setting.run, fit.node)
+        parts.append(words(fit.setting) + (f", on a host with {human(more.need)}" if more.state == "short" else ""))
+    if fit.hardware:
+        parts.append(
+            f"{fit.hardware.gpus} × {fit.node.gpu_name} as the shards of one run"
+            f" (their hosts need {human(host_floor(fit.hardware.run))} of memory in all)"
+        )
+    if fit.host.state != "fits" and (not fit.gpu or fit.gpu.state == "fits"):
+        parts.append(f"a host with {human(fit.host.need)} of memory")
+    return "; or ".join(parts)
+
+
+def words(change: Change) -> str:
+    return ", ".join(f"{name}: {_yaml(value)}" for name, value in change.settings.items())
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def checkpoint_bytes(settings: Mapping[str, Any], run: Run, shape: RunShape) -> float:
+    """Disk that the checkpoints of a whole run take at their peak on this host."""
+    saves = Saves(
+        total_steps=int(settings["run_config_total_steps"]),
+        save_every=int(settings["run_config_save_every"]),
+        thinned=bool(settings["run_config_del_previous_state"]),
+        node=shape.node_rank,
+    )
+    return sum(run_parts(run, saves).values())
+
+
 def _disks(
-    facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
+    facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape, run: Run
 ) -> list[Finding]:
     """Free space against what is still to be written, summed where folders share a disk."""
     missing = max(0.0, float(settings["weights_bytes"]) - float(rooms.get("weights", {}).get("bytes", 0)))
-    # Only the first node keeps checkpoints: rank 0 writes the model, the ranks of its node the optimizer.
-    saves = checkpoint_bytes(settings) if shape.node_rank == 0 else 0.0
+    saves = checkpoint_bytes(settings, run, shape)
     wants = {
         "weights_dir": ("weights", missing),
         "training_results_dir": ("checkpoints", max(0.0, saves - float(facts["results_bytes"]))),

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import machine
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding, placed
+from ansible_collections.canvas.fleet.plugins.module_utils.fit import Fit
 from ansible_collections.canvas.fleet.plugins.module_utils.room import ROOMS, RoomPlan, RunShape
 
 Decide = Callable[[Mapping[str, Any], Mapping[str, Any], RunShape], RoomPlan]
@@ -53,6 +54,7 @@ class HostPlan:
     rooms: Mapping[str, RoomPlan]
     findings: tuple[Finding, ...]
     refusal: str  # the errors of its run, by code and host; "" when the run may go on
+    fit: Fit | None = None  # what the run needs of this host; None where it was not judged
 
     @property
     def refused(self) -> bool:
@@ -85,6 +87,7 @@ class HostPlan:
             "refused": self.refused,
             "refusal": self.refusal,
             "unready": self.unready,
+            "fit": self.fit.as_dict() if self.fit else None,
         }
 
 
@@ -186,19 +189,23 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
     at_odds = disagreements(members)
     rooms: dict[str, dict[str, RoomPlan]] = {}
     findings: dict[str, list[Finding]] = {}
+    fits: dict[str, Fit] = {}
     for host in members:
         rooms[host.name] = _rooms(host, place[host.name], decide)
         own = [*host.findings, *(found for found in at_odds if found.host == host.name)]
         if host.observation is not None and host.judged:
             seen = host.observation
-            own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name])
+            fit = fits[host.name] = machine.fit_of(seen["facts"], seen["rooms"], host.settings, place[host.name])
+            own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name], fit)
         for room in rooms[host.name].values():
             own += room.findings
         accept = host.settings.get("preflight_accept") or ()
         findings[host.name] = placed(own, host=host.name, run=host.run, accept=accept)
     refusal = ", ".join(f"{found.code} on {found.host}" for own in findings.values() for found in own if found.refuses)
     return {
-        host.name: HostPlan(host.name, place[host.name], rooms[host.name], tuple(findings[host.name]), refusal)
+        host.name: HostPlan(
+            host.name, place[host.name], rooms[host.name], tuple(findings[host.name]), refusal, fits.get(host.name)
+        )
         for host in members
     }
 

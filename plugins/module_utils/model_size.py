@@ -1,0 +1,128 @@
+"""How large a model is, part by part: counted in the headers of its folder, else BAGEL-7B-MoT's own figures. Pure.
+
+The parts are those that flags freeze and that FSDP wraps (MathCanvas cc48f16: modeling/bagel, train/fsdp_utils.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+PARTS = ("llm", "vit", "connectors", "positions")  # of what FSDP wraps; the VAE stands beside it, frozen
+POSITIONS = ("latent_pos_embed.", "vit_pos_embed.")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Parameters of each part, and what the arithmetic of activations asks of the two configs."""
+
+    llm: int
+    vit: int
+    connectors: int  # time_embedder, vae2llm, llm2vae, connector: what stays trained when llm and vit are frozen
+    positions: int  # sinusoids: parameters that are never trained
+    vae: int
+    layers: int  # of the llm
+    hidden: int
+    intermediate: int
+    vocabulary: int
+    vit_layers: int
+    vit_hidden: int
+    source: str = "BAGEL-7B-MoT"  # where the figures come from
+
+    @property
+    def parameters(self) -> int:
+        """All that is saved, loaded and sharded: without the VAE."""
+        return self.llm + self.vit + self.connectors + self.positions
+
+    @property
+    def embeddings(self) -> int:
+        """Word embedding and output layer: with the loose connectors FSDP's root unit, gathered during a whole step."""
+        return min(self.llm, 2 * self.vocabulary * self.hidden)
+
+    @property
+    def layer(self) -> int:
+        """One decoder layer, the unit that FSDP gathers."""
+        return (self.llm - self.embeddings) // max(1, self.layers)
+
+    def trained(self, *, freeze_llm: bool, freeze_vit: bool) -> int:
+        """Parameters with gradient and optimizer state."""
+        return self.connectors + (0 if freeze_llm else self.llm) + (0 if freeze_vit else self.vit)
+
+
+# Computed with upstream's classes: 14,607,260,128 parameters, of which 14,575,018,464 are trained (contract of the
+# code). The connectors: 256·h + h + h² + h, 2·(64·h) + h + 64, and 1152·h + h + h² + h, for h = 3584.
+BAGEL = Model(
+    llm=14_141_252_608,  # 28 layers of 466,116,096, twice 152,064 × 3,584, and a norm
+    vit=402_552_736,  # 26 layers of 15,239,504, patches, positions and a norm
+    connectors=31_213_120,
+    positions=32_241_664,
+    vae=83_819_683,
+    layers=28,
+    hidden=3584,
+    intermediate=18944,
+    vocabulary=152_064,
+    vit_layers=26,
+    vit_hidden=1152,
+)
+
+
+def part_of(tensor: str) -> str:
+    """The part that a tensor of ema.safetensors belongs to, by its name."""
+    if tensor.startswith("language_model."):
+        return "llm"
+    if tensor.startswith("vit_model."):
+        return "vit"
+    return "positions" if tensor.startswith(POSITIONS) else "connectors"
+
+
+def count(tensors: Mapping[str, Iterable[int]]) -> dict[str, int]:
+    """Parameters of each part, from name and shape of each tensor."""
+    found = dict.fromkeys(PARTS, 0)
+    for name, shape in tensors.items():
+        number = 1
+        for edge in shape:
+            number *= edge
+        found[part_of(name)] += number
+    return found
+
+
+def model_of(parameters: int, seen: Mapping[str, Any] | None) -> Model:
+    """The model that is trained. `seen` is what the room weights read from its folder: {"parts", "vae", "llm", "vit"}.
+
+    Without it: BAGEL-7B-MoT, its parts in proportion where the user gave another number of parameters.
+    """
+    if seen and sum(seen["parts"].values()) > 0:
+        return _counted(seen)
+    if parameters in (0, BAGEL.parameters):
+        return BAGEL
+    share = parameters / BAGEL.parameters
+    llm, vit, connectors = (round(getattr(BAGEL, part) * share) for part in PARTS[:3])
+    width = share ** (1 / 3)  # layers, width and inner width grow alike
+    return replace(
+        BAGEL,
+        llm=llm,
+        vit=vit,
+        connectors=connectors,
+        positions=parameters - llm - vit - connectors,
+        vae=round(BAGEL.vae * min(1.0, share)),
+        layers=max(1, round(BAGEL.layers * width)),
+        hidden=max(1, round(BAGEL.hidden * width)),
+        intermediate=max(1, round(BAGEL.intermediate * width)),
+        source=f"{parameters} parameters, in the proportions of BAGEL-7B-MoT",
+    )
+
+
+def _counted(seen: Mapping[str, Any]) -> Model:
+    llm, vit = seen.get("llm") or {}, seen.get("vit") or {}
+    return Model(
+        **{part: int(seen["parts"].get(part, 0)) for part in PARTS},
+        vae=int(seen.get("vae") or 0),
+        layers=int(llm.get("num_hidden_layers") or BAGEL.layers),
+        hidden=int(llm.get("hidden_size") or BAGEL.hidden),
+        intermediate=int(llm.get("intermediate_size") or BAGEL.intermediate),
+        vocabulary=int(llm.get("vocab_size") or BAGEL.vocabulary),
+        vit_layers=int(vit.get("num_hidden_layers") or BAGEL.vit_layers),
+        vit_hidden=int(vit.get("hidden_size") or BAGEL.vit_hidden),
+        source="the header of its safetensors file",
+    )

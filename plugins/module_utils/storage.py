@@ -1,0 +1,66 @@
+"""What a run writes on the disks of its hosts, and how long a download and a save take. Bytes and seconds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible_collections.canvas.fleet.plugins.module_utils.memory import BF16, MOMENTS, Run
+
+# B/s, where neither a measured nor a given rate is known: a line of 1 Gbit/s, and a disk of a rented server.
+DOWNLOAD_RATE, DISK_RATE = 110e6, 1e9
+
+
+@dataclass(frozen=True)
+class Saves:
+    """How often a run saves, and whether older optimizer states go. `node`: this host's rank among the hosts."""
+
+    total_steps: int
+    save_every: int
+    thinned: bool  # --del_previous_state True
+    node: int = 0
+
+    @property
+    def number(self) -> int:
+        """Saves happen at multiples of save_every from 1 on; the steps are 0 … total_steps."""
+        return self.total_steps // self.save_every if self.save_every > 0 else 0
+
+
+def save_parts(run: Run, node: int = 0) -> dict[str, float]:
+    """Bytes that one save writes on this host.
+
+    Rank 0 writes model and EMA, each rank below num_shard its part of the optimizer's moments. Without an EMA copy the
+    patched code gives model.safetensors a second name, which takes no space.
+    """
+    parts: dict[str, float] = {}
+    if node == 0:
+        parts["model.safetensors"] = float(BF16 * run.model.parameters)
+        if run.ema_copy:
+            parts["ema.safetensors"] = float(BF16 * run.model.parameters)
+    writing = min(max(0, run.split - node * run.ranks), run.ranks)
+    if writing:
+        parts["optimizer"] = MOMENTS * run.trained * writing / run.split
+    return parts
+
+
+def run_parts(run: Run, saves: Saves) -> dict[str, float]:
+    """Bytes of all checkpoints at the fullest moment: while the last one is written.
+
+    A save deletes the older optimizer states only when it is complete, so two of them lie there for a while.
+    """
+    one = save_parts(run, saves.node)
+    states = min(saves.number, 2) if saves.thinned else saves.number
+    return {name: size * (states if name == "optimizer" else saves.number) for name, size in one.items()}
+
+
+def seconds(size: float, rate: float) -> float:
+    """Time for that many bytes; 0 where there is nothing to move or no rate."""
+    return size / rate if size > 0 and rate > 0 else 0.0
+
+
+def times(missing: float, run: Run, node: int, rates: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of the download of what is missing and of one save; `rates`: B/s by "download" and "disk", if known."""
+    return {
+        "download": seconds(missing, rates.get("download") or DOWNLOAD_RATE),
+        "save": seconds(sum(save_parts(run, node).values()), rates.get("disk") or DISK_RATE),
+    }

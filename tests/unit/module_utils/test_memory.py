@@ -1,0 +1,130 @@
+"""What a run needs of GPUs and hosts: measured figures, reported cases, a table with its arithmetic, and laws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.fit import Node, judge_gpu, judge_host
+from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
+    Run,
+    gpu_need,
+    gpu_phases,
+    host_need,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.model_size import BAGEL
+from ansible_collections.canvas.fleet.plugins.module_utils.storage import Saves, run_parts, save_parts
+
+GB, TB = 1e9, 1e12
+MIB = 2**20
+P, T = 14.607260128, 14.575018464  # 10^9 parameters: all, and those that are trained
+CARDS = {  # MiB as nvidia-smi says
+    "4090": 24564,
+    "5090": 32607,
+    "A100-40": 40960,
+    "L40S": 46068,
+    "A100-80": 81920,
+    "H100": 81559,
+    "H200": 143771,
+    "B200": 183359,
+}
+FROZEN: dict[str, Any] = {"freeze_llm": True, "freeze_vit": True, "patched": True}
+PROFILES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "full offload": {"offload": True},
+    "frozen": {**FROZEN, "ema_copy": False},
+    "frozen EMA": FROZEN,
+    "frozen offload": {**FROZEN, "ema_copy": False, "offload": True},
+}
+
+
+def node(card: str, gpus: int, memory: float = 4 * TB) -> Node:
+    return Node(gpus, CARDS[card] * MIB, memory, card)
+
+
+def total(run: Run, phase: str) -> float:
+    return sum(gpu_phases(run)[phase].values())
+
+
+# Measured ------------------------------------------------------------------------------------------------------------
+
+ONE = Run(BAGEL, 1, expected_tokens=64, sample_tokens=64)  # the measured model was small, and so was its batch
+
+
+@pytest.mark.parametrize(
+    ("figure", "measured"),
+    [
+        pytest.param(BAGEL.parameters, 14_607_260_128, id="parameters of BAGEL-7B-MoT"),
+        pytest.param(BAGEL.trained(freeze_llm=False, freeze_vit=False), 14_575_018_464, id="trained ones"),
+        pytest.param(
+            sum(size for item, size in gpu_phases(ONE)["save"].items() if "state" not in item and "bf16" not in item),
+            19.9 * P * GB,
+            id="19.9 B per parameter at rest on a GPU",
+        ),
+        pytest.param(gpu_need(ONE), 26.65 * P * GB, id="26.65 B per parameter at most on one GPU"),
+        pytest.param(gpu_need(Run(BAGEL, 1, offload=True)), 14.9 * P * GB, id="14.9 B with --cpu_offload on one GPU"),
+        pytest.param(host_need(ONE), 10.0 * P * GB, id="10.0 B per parameter of host memory while one rank loads"),
+        pytest.param(host_need(Run(BAGEL, 1, offload=True)), 30 * P * GB, id="three times that with --cpu_offload"),
+    ],
+)
+def test_within_a_tenth_of_what_was_measured(figure: float, measured: float) -> None:
+    assert figure == pytest.approx(measured, rel=0.10)
+
+
+@pytest.mark.parametrize(("shards", "least"), [(8, 44), (4, 88)])
+def test_the_optimizer_step_takes_24_bytes_per_parameter_shared_by_the_shards(shards: int, least: float) -> None:
+    step = total(Run(BAGEL, shards), "optimizer.step") / GB
+    assert step == pytest.approx(24 * P / shards, rel=0.05)
+    assert step == pytest.approx(least, rel=0.05)
+
+
+# Reported ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tokens", "offload", "phase"),
+    [
+        pytest.param(4, 11520, False, "optimizer.step", id="4 × 80 GB die in optimizer.step (#215)"),
+        pytest.param(8, 11520, False, "save", id="8 × 80 GB die while saving (#71, #139)"),
+        pytest.param(12, 11520, False, "", id="12 × 80 GB do (#71)"),
+        pytest.param(11, 11520, False, "save", id="11 are not enough"),
+        pytest.param(1, 5120, True, "training", id="1 × 80 GB with --cpu_offload dies (#157)"),
+    ],
+)
+def test_gpus_die_where_users_report_it(gpus: int, tokens: int, offload: bool, phase: str) -> None:
+    run = Run(BAGEL, gpus, expected_tokens=10240, most_tokens=tokens, offload=offload)
+    verdict = judge_gpu(run, node("A100-80", gpus))
+    assert (verdict.phase if verdict.state != "fits" else "") == phase
+
+
+@pytest.mark.parametrize(
+    ("ranks", "memory", "loads"),
+    [
+        pytest.param(2, 256 * GB, True, id="2 ranks load in 256 GB (#180)"),
+        pytest.param(4, 256 * GB, False, id="4 ranks die in 256 GB (#180)"),
+        pytest.param(4, 256 * 2**30, False, id="… in 256 GiB too"),
+        pytest.param(4, 200 * GB, False, id="4 ranks die in 200 GB (#172)"),
+        pytest.param(8, 800 * GB, False, id="8 ranks die in 800 GB, in deepcopy (#172)"),
+        pytest.param(8, 900 * 2**30, False, id="8 ranks die in 900 GiB, due to the EMA copy (#215)"),
+        pytest.param(8, 1000 * GB, False, id="8 ranks need over 1 TB (#180)"),
+        pytest.param(1, 128 * GB, True, id="1 rank in 128 GB, the guide's server"),
+        pytest.param(2, 128 * GB, False, id="2 ranks in 128 GB, the guide's least"),
+    ],
+)
+def test_hosts_die_while_loading_where_users_report_it(ranks: int, memory: float, loads: bool) -> None:
+    verdict = judge_host(Run(BAGEL, ranks), Node(ranks, 0, memory))
+    assert (verdict.state != "short") is loads
+    assert verdict.phase == "load"
+
+
+def test_offloading_two_ranks_dies_in_433_gb_while_saving_as_reported() -> None:
+    verdict = judge_host(Run(BAGEL, 2, offload=True), Node(2, 0, 433 * GB))  # Bagel#204
+    assert (verdict.state, verdict.phase) == ("short", "save")
+
+
+def test_a_save_is_as_large_as_contract_says() -> None:
+    one = save_parts(Run(BAGEL, 8))
+    assert one["model.safetensors"] == one["ema.safetensors"] == pytest.approx(29.2 * GB, rel=0.01)
+    assert one["optimizer"] == pytest.approx(117 * GB, rel=0.01)
+    two = sum(run_parts(Run(BAGEL, 8), Saves(1000, 500, True)).values())
+    assert two + 29.56 * GB == pytest.approx(400 * GB, rel=0.10)
