@@ -22,6 +22,11 @@ ENTRIES: dict[str, Entry] = {
         "the ranks of one run must be told the same, or they hang or train different things",
         "set the variable for the whole run (a group), not for one host",
     ),
+    "ADDRESS_TWICE": Entry(
+        "error",
+        "two hosts of one run with one address are one machine, or the second cannot find the first",
+        "give each host of the run its own fleet_address, the one at which the others reach it",
+    ),
     # reaching hosts
     "HOST_UNREACHABLE": Entry(
         "error",
@@ -109,7 +114,33 @@ ENTRIES: dict[str, Entry] = {
     "SECURE_BOOT_ON": Entry(
         "warning",
         "with Secure Boot the kernel loads only signed modules, and a driver built on this host is not signed",
-        "enrol the key of the driver's build (mokutil), or switch Secure Boot off in the firmware",
+        "on the host's console: mokutil --import /var/lib/dkms/mok.pub, restart, Enroll MOK (it asks before the system "
+        "starts, so not over SSH); or switch Secure Boot off in the firmware or the provider's settings",
+    ),
+    "NVIDIA_KEY_CHANGED": Entry(
+        "note",
+        "NVIDIA rotates the key of its repository now and then, and with the old one apt takes nothing from it",
+        "nothing to do: the role fetches the key anew and takes the one of nvidia_repository_fingerprint alone",
+    ),
+    "NVIDIA_SOURCE_FOREIGN": Entry(
+        "note",
+        "two sources with one address and different keys stop apt altogether",
+        "nothing to do: the source that is there is used, with its key; remove it to let the role write its own",
+    ),
+    "NVIDIA_DRIVER_NOT_HELD": Entry(
+        "note",
+        "an unattended update of the driver ends CUDA until the next restart (Driver/library version mismatch)",
+        "hold the named packages: apt-mark hold; what the role installs it holds itself (nvidia_hold)",
+    ),
+    "NVSWITCH_FABRIC_DOWN": Entry(
+        "error",
+        "without the fabric of its NVSwitches every CUDA program ends with error 802 (system not yet initialized)",
+        "look at journalctl -u nvidia-fabricmanager; on a rented slice the fabric is the provider's to start",
+    ),
+    "GPU_TOO_OLD": Entry(
+        "error",
+        "flash-attn 2 and bf16 need compute capability 8.0 (Ampere) or newer",
+        "use a host with newer GPUs; the trainer has no other attention for its images",
     ),
     "GPU_ECC_ERRORS": Entry(
         "warning",

@@ -173,6 +173,25 @@ def disagreements(members: Sequence[HostSeen]) -> list[Finding]:
     return found
 
 
+def same_address(members: Sequence[HostSeen]) -> list[Finding]:
+    """Hosts of one run that cannot be told apart by the others."""
+    first: dict[str, str] = {}
+    found = []
+    for host in members:
+        address = str(host.settings.get("fleet_address") or host.name)
+        if first.setdefault(address, host.name) != host.name:
+            found.append(
+                finding(
+                    "ADDRESS_TWICE",
+                    host=host.name,
+                    variable="fleet_address",
+                    found=f"{address}, as {first[address]} of the same run",
+                    expected="an address of its own",
+                )
+            )
+    return found
+
+
 def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
     """Plan all runs. `hosts` in inventory order, all members of each run among them, whether seen or not."""
     runs: dict[str, list[HostSeen]] = {}
@@ -186,7 +205,7 @@ def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
 
 def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:
     place = shapes(members)
-    at_odds = disagreements(members)
+    at_odds = disagreements(members) + same_address(members)
     rooms: dict[str, dict[str, RoomPlan]] = {}
     findings: dict[str, list[Finding]] = {}
     fits: dict[str, Fit] = {}
@@ -199,7 +218,7 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
             own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name], fit)
         for room in rooms[host.name].values():
             own += room.findings
-        accept = host.settings.get("preflight_accept") or ()
+        accept = host.settings.get("preflight_accept") or () if host.judged else ()
         findings[host.name] = placed(own, host=host.name, run=host.run, accept=accept)
     refusal = ", ".join(f"{found.code} on {found.host}" for own in findings.values() for found in own if found.refuses)
     return {
