@@ -16,6 +16,7 @@ from urllib.parse import quote
 from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_guard, checkpoint_rotation, checkpoint_seal
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.guard_errors import PeersError
 
 BLOCK = 1 << 22
 WORDS = 15.0  # seconds between two words of a download
@@ -99,7 +100,7 @@ def _file(part: str, step: int, entry: Entry, source: Source, say: Say, ended: C
             return
         os.unlink(path)
         say(f"{name} did not come as it was sent: once more")
-    raise FleetError(f"{name} of checkpoint {step} does not come as it was sent", found=f"{TRIES} tries")
+    raise PeersError(f"{name} of checkpoint {step} does not come as it was sent", found=f"{TRIES} tries")
 
 
 def _gain(path: str, size: int, address: str, source: Source, say: Say) -> None:

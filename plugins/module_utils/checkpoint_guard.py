@@ -19,6 +19,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_sea
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import Checkpoint, Survey
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.guard_errors import ChangedError
 
 BACK = re.compile(r"\.back-(\d{7,})")
 
@@ -219,7 +220,7 @@ def settle(place: Place, decision: Decision, say: Say) -> Checkpoint | None:
     now, target = checkpoints.survey(place.checkpoints), decision.target
     newest = now.newest
     if now.foreign or (newest and newest.step) != (target and target.step) or (newest and not newest.whole):
-        raise FleetError(
+        raise ChangedError(
             "the checkpoints changed while they were looked at",
             found=f"newest: {newest.path if newest else 'none'}",
             expected=f"newest: {target.path if target else 'none'}",

@@ -1,7 +1,8 @@
 """What the supervisor calls around a training: before it starts, after each save, while it runs, when it has ended.
 
 The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, shards, nnodes, node_rank, hosts,
-master_addr, peer_port, peer_allow, auto_resume, save_every, keep_last, keep_every, share (copy or shared).
+master_addr, peer_port, peer_allow, auto_resume, save_every, keep_last, keep_every, share (all see one folder),
+addresses (in rank order; else hosts).
 after_save() may wait for minutes while a big save goes to the disk: call it in a thread; close() ends the wait.
 """
 
@@ -54,11 +55,11 @@ def before_start(spec: Spec, say: Say) -> None:
         return
     place, crew = place_of(spec), peers.crew_of(spec)
     try:
-        if crew.rank:
+        if crew.rank and crew.port:
             target = peers.join(crew, place, say, _ended.wait)
         else:
             target = checkpoint_guard.prepare(place, crew.shards, _int(spec, "save_every"), say)
-            if crew.nnodes > 1:
+            if crew.nnodes > 1 and crew.port:
                 _lead(spec, crew, place, target, say)
     except OSError as error:
         raise FleetError(
@@ -115,7 +116,7 @@ def peer_state(spec: Spec) -> dict[str, Any] | None:
     so that this node's trainer waits for processes that are gone. Returns within about 5 s.
     """
     crew = peers.crew_of(spec)
-    return peers.alive(crew, place_of(spec)) if crew.rank else None
+    return peers.alive(crew, place_of(spec)) if crew.rank and crew.port else None
 
 
 def close() -> None:

@@ -25,6 +25,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import Checkpoint
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.guard_errors import PeersError
 from ansible_collections.canvas.fleet.plugins.module_utils.peers_client import Client, UnreachableError
 from ansible_collections.canvas.fleet.plugins.module_utils.peers_server import Heart, Offer, Server, allowed_by
 
@@ -70,7 +71,7 @@ class Wait:
         if self._ended(PAUSE):
             raise FleetError("the start was called off", found=f"waited for {what}")
         if now - self._alive > self._patience:
-            raise FleetError(
+            raise PeersError(
                 "the nodes of the run did not come together",
                 variable=variable,
                 found=f"waited {self._patience:.0f} s for {what}",
@@ -80,15 +81,15 @@ class Wait:
 
 def crew_of(spec: Mapping[str, Any]) -> Crew:
     """From the unit's spec."""
-    hosts = tuple(str(host) for host in spec.get("hosts") or ())
+    hosts = tuple(str(host) for host in spec.get("addresses") or spec.get("hosts") or ())
     return Crew(
         run=str(spec.get("run") or ""),
         nnodes=int(spec.get("nnodes") or 1),
         rank=int(spec.get("node_rank") or 0),
         hosts=hosts,
         master=str(spec.get("master_addr") or (hosts[0] if hosts else "")),
-        port=int(spec.get("peer_port") or PORT),
-        share=str(spec.get("share") or "copy"),
+        port=int(spec.get("peer_port", PORT)),
+        share="shared" if spec.get("share") in (True, "shared") else "copy",
         shards=int(spec.get("shards") or 0),
         patience=float(spec.get("peer_patience") or PATIENCE),
     )
@@ -224,7 +225,7 @@ def _sees(place: Place, answer: Answer, ended: Callable[[float], bool]) -> Check
         if alike and (newest.step if newest else None) == answer.get("step"):
             return newest
         if time.monotonic() > until or ended(PAUSE):
-            raise FleetError(
+            raise PeersError(
                 "this node does not see the first node's checkpoint",
                 variable="training_share",
                 found=f"{place.checkpoints}: newest {newest.path if newest else 'none'}",
