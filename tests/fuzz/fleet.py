@@ -1,0 +1,141 @@
+"""Whole inventories through the real settings and the real plan, in this process, on hosts that do not exist.
+
+A host's observation is what the rooms' own observe() says of an empty machine, with the hardware of a described one:
+recorded nvidia-smi, memory, disks, systemd. Nothing is contacted and nothing is written outside of one folder.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
+from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE, lost
+from ansible_collections.canvas.fleet.plugins.module_utils import facts, nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostSeen, Plan, make_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, read
+from ansible_collections.canvas.fleet.plugins.modules.host_info import OBSERVERS
+
+GB = 10**9
+SMI = Path(__file__).resolve().parents[1] / "fixtures/nvidia-smi/described"
+Seen = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One line of an inventory: its variables, what is wrong with the machine, and why it did not answer.
+
+    `gone` is what Ansible reported instead of an observation; empty for a host that is not in the play at all.
+    """
+
+    name: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    spoil: Callable[[Seen], None] | None = None
+    gone: Mapping[str, Any] | None = None
+
+
+@cache
+def specs() -> tuple[dict[str, Option], dict[str, Any]]:
+    return load_specs(DataLoader())
+
+
+def trusted(value: Any) -> Any:
+    """Texts of an inventory are templates."""
+    if isinstance(value, str):
+        return trust_as_template(value)
+    if isinstance(value, dict):
+        return {name: trusted(inner) for name, inner in value.items()}
+    return [trusted(inner) for inner in value] if isinstance(value, list) else value
+
+
+def settings(host: Host) -> tuple[dict[str, Any], list[Any]]:
+    """As the action plugin host_info does."""
+    options, defaults = specs()
+    variables = {"inventory_hostname": host.name, **{name: trusted(value) for name, value in host.variables.items()}}
+    templar = Templar(DataLoader(), variables={**defaults, **variables})
+
+    def template(raw: Any) -> Any:
+        try:
+            return templar.template(raw)
+        except AnsibleError as error:
+            raise ValueError(" ".join(str(error.message).split())) from error
+
+    return read(options, defaults, variables, template)
+
+
+@cache
+def gpus(fixture: str = "8xh100-nvswitch.xml") -> Seen:
+    """What the room nvidia would see of a recorded nvidia-smi."""
+    found = nvidia_smi.parse((SMI / fixture).read_text())
+    return {
+        "state": found.state,
+        "detail": found.detail,
+        "trouble": found.trouble,
+        "gpus": [vars(gpu) for gpu in found.gpus],
+        "fabric": found.fabric,
+        "devices": [0x2330] * len(found.gpus),
+        "nvswitches": 4,
+    }
+
+
+LIVE = ("dataset", "weights", "run_config", "canvas_code", "conda_env")  # cheap, and they repeat the settings' paths
+
+
+@cache
+def _recorded(room: str) -> Seen:
+    seen: Seen = OBSERVERS[room](settings(Host("recorded"))[0])
+    return seen
+
+
+@cache
+def _facts() -> Seen:
+    return facts.observe(settings(Host("recorded"))[0])
+
+
+def observe(told: Mapping[str, Any]) -> Seen:
+    """A bare server with eight GPUs that lacks nothing it can be bought with."""
+    rooms = {room: OBSERVERS[room](told) if room in LIVE else copy.deepcopy(_recorded(room)) for room in OBSERVERS}
+    rooms["nvidia"].update(copy.deepcopy(gpus()), loaded="NVRM version", toolkit=True)
+    for gpu in rooms["nvidia"]["gpus"]:
+        gpu.update(name="NVIDIA H200", memory_bytes=141 * GB)
+    rooms["fleet_agent"]["manager"] = "apt"
+    seen = copy.deepcopy(_facts())
+    disk = {"at": "/srv", "device": 1, "free": 20_000 * GB, "total": 30_000 * GB}
+    seen.update(
+        init={"name": "systemd", "version": "252"},
+        memory_bytes=2200 * GB,
+        memory_available_bytes=2100 * GB,
+        disks={name: dict(disk) for name in seen["disks"]},
+        cpus=128,
+        results_bytes=0,
+    )
+    return {"facts": seen, "rooms": rooms}
+
+
+def host_seen(host: Host) -> HostSeen:
+    """As the two action plugins do together: a host whose variables are unsound is not contacted."""
+    told, findings = settings(host)
+    run = str(told.get("training_run") or host.name)
+    unsound = any(found.refuses for found in findings)
+    gone = None if host.gone is None else lost(host.gone, in_play=bool(host.gone))
+    observation = None if unsound or gone else observe(told)
+    if observation is not None and host.spoil:
+        host.spoil(observation)
+    return HostSeen(host.name, run, told, observation, (*findings, gone) if gone and not unsound else tuple(findings))
+
+
+def plan(hosts: Sequence[Host]) -> Plan:
+    return make_plan([host_seen(host) for host in hosts], DECIDE)
+
+
+def use_cache(folder: Path) -> None:
+    """What was read of the controller's files is remembered there, not in the user's own cache."""
+    os.environ["XDG_CACHE_HOME"] = str(folder)

@@ -1,0 +1,230 @@
+"""Fleets that are wrong in what is observed, in how the hosts of a run agree, or in the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.fleet import GB, Host, Seen, gpus
+from tests.unit.module_utils import dataset_files as files
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A fleet with one thing wrong: the code that must be told, at the host `at`."""
+
+    name: str
+    hosts: tuple[Host, ...]
+    code: str
+    at: str
+
+
+def alone(name: str, code: str, variables: Mapping[str, Any], spoil: Callable[[Seen], None] | None = None) -> Trap:
+    return Trap(name, (Host("a", variables, spoil),), code, "a")
+
+
+def fact(**changes: Any) -> Callable[[Seen], None]:
+    return lambda seen: seen["facts"].update(changes)
+
+
+def room(name: str, **changes: Any) -> Callable[[Seen], None]:
+    return lambda seen: seen["rooms"][name].update(changes)
+
+
+def only(number: int, **changes: Any) -> Callable[[Seen], None]:
+    """So many GPUs, each with these changes."""
+
+    def spoil(seen: Seen) -> None:
+        seen["rooms"]["nvidia"]["gpus"] = [{**gpu, **changes} for gpu in seen["rooms"]["nvidia"]["gpus"][:number]]
+
+    return spoil
+
+
+def of(fixture: str) -> Callable[[Seen], None]:
+    return room("nvidia", **gpus(fixture))
+
+
+def small_disk(free: int) -> Callable[[Seen], None]:
+    def spoil(seen: Seen) -> None:
+        for disk in seen["facts"]["disks"].values():
+            disk["free"] = free
+
+    return spoil
+
+
+def checkpoint(**changes: Any) -> Callable[[Seen], None]:
+    """One checkpoint in the run's folder."""
+    found = {"step": 510, "path": "/c/0000510", "kind": "whole", "flaws": [], "shards": 8, "size": 1, **changes}
+    return room("training", survey={"checkpoints": [{**found, "whole": found["kind"] == "whole"}], "foreign": []})
+
+
+def foreign(name: str) -> Callable[[Seen], None]:
+    return room("training", survey={"checkpoints": [], "foreign": [name]})
+
+
+def registered(**changes: Any) -> Callable[[Seen], None]:
+    found = {"path": "/c/data/dataset_info.py", "state": "absent", "line": 7, "entry": None, "blocks": False}
+    return room("run_config", registration={**found, "groups": ["interleave_reasoning"], **changes})
+
+
+def machines(base: Mapping[str, Any]) -> Iterator[Trap]:
+    for init in ("bash", "tini", "init", "sh", "runit"):
+        yield alone(f"PID 1 is {init}", "NO_SYSTEMD", base, fact(init={"name": init, "version": ""}))
+    for version in ("3.8.10", "3.6.8"):
+        yield alone(f"Python {version}", "PYTHON_OLD", base, fact(python=version))
+    for memory in (64, 128, 256, 512, 1000):
+        yield alone(f"8 ranks in {memory} GB of RAM", "HOST_MEMORY_SHORT", base, fact(memory_bytes=memory * GB))
+    for free in (1, 20, 100, 200, 300):
+        yield alone(f"{free} GB of free disk", "DISK_SHORT", base, small_disk(free * GB))
+    for number, memory in [(1, 24), (2, 24), (4, 24), (2, 40), (4, 40), (2, 80), (4, 80), (8, 24), (8, 32), (8, 40)]:
+        spoil = only(number, memory_bytes=memory * GB)
+        yield alone(f"full fine-tuning on {number} × {memory} GB", "GPU_MEMORY_SHORT", base, spoil)
+    for number in (1, 2, 4, 7):
+        wanted = {**base, "run_config_processes": 8}
+        yield alone(f"8 processes on {number} GPUs", "GPU_COUNT_SHORT", wanted, only(number))
+    yield alone("MIG is on", "GPU_MIG_ON", base, only(8, mig=True))
+    yield alone("MIG is on, as recorded", "GPU_MIG_ON", base, of("4xa100-80gb-mig-ecc.xml"))
+    for text in ("gpu-lost", "no-permission"):
+        spoil = room("nvidia", **{**gpus(f"{text}.txt"), "devices": [0x2330]})
+        yield alone(f"nvidia-smi says {text}", "NVIDIA_DRIVER_BROKEN", base, spoil)
+    spoil = room("nvidia", **{**gpus("driver-not-loaded.txt"), "devices": []})
+    yield alone("no GPU at all", "NO_GPU", base, spoil)
+    spoil = room("nvidia", **{**gpus("library-mismatch.txt"), "devices": [0x2330], "module_installed": True})
+    yield alone("a driver that wants a restart", "NVIDIA_REBOOT_NEEDED", base, spoil)
+    yield alone("neither apt nor dnf", "PACKAGE_MANAGER_UNKNOWN", base, room("fleet_agent", manager=""))
+    for kind, code in (("other", "PATH_IS_A_FILE"), ("folder", "FOLDER_NOT_OURS")):
+        root = {"kind": kind, "owner": "root", "writable": False}
+        yield alone(f"fleet_root is {kind}, and root's", code, base, room("fleet_agent", root=root))
+
+
+def folders(base: Mapping[str, Any]) -> Iterator[Trap]:
+    yield alone("a file instead of the model folder", "PATH_IS_A_FILE", base, room("weights", kind="other"))
+    yield alone("a file instead of the code", "PATH_IS_A_FILE", base, room("canvas_code", state="file"))
+    yield alone("other files in the code's place", "CODE_FOLDER_FOREIGN", base, room("canvas_code", state="foreign"))
+    for name in ("test_split.parquet", "old.parquet"):
+        yield alone(f"{name} in the training folder", "DATASET_FOLDER_FOREIGN", base, room("dataset", others=[name]))
+    blocked = room("dataset", blocked=["dataset_train_dir", "/srv/x"])
+    yield alone("a file in the way of the data", "PATH_IS_A_FILE", base, blocked)
+    for name in ("latest", "backup-1500", ".ipynb_checkpoints", "lost+found"):
+        yield alone(f"{name} among the checkpoints", "CHECKPOINTS_FOREIGN_NAME", base, foreign(name))
+    for number in (1, 2, 4):
+        yield alone(f"optimizer of {number} shards", "CHECKPOINT_SHARDS_DIFFER", base, checkpoint(shards=number))
+    guide = {"path": "/x", "parquet": "train_split.parquet"}
+    yield alone("registered as in the guide", "REGISTRATION_DIALECT", base, registered(state="dialect", entry=guide))
+    hand = {"data_dir": "/home/ubuntu", "num_files": 1, "parquet_info_path": "/x", "num_total_samples": 3}
+    yield alone("registered by hand", "REGISTRATION_BY_HAND", base, registered(state="hand", entry=hand))
+    yield alone("a registry without the group", "GROUP_UNKNOWN", base, registered(groups=["edit"]))
+    broken = registered(state="broken", error="line 3: unexpected indent")
+    yield alone("a registry that is no Python", "REGISTRATION_BROKEN", base, broken)
+
+
+def lost_hosts(base: Mapping[str, Any]) -> Iterator[Trap]:
+    answers: dict[str, list[dict[str, Any]]] = {
+        "HOST_UNREACHABLE": [
+            {"unreachable": True, "msg": "ssh: connect to host b port 22: No route to host"},
+            {"failed": True, "msg": "sudo: a password is required"},
+        ],
+        "HOST_KEY_CHANGED": [{"unreachable": True, "msg": "REMOTE HOST IDENTIFICATION HAS CHANGED!"}],
+        "HOST_MISSING": [{}],
+    }
+    for code, said in answers.items():
+        for answer in said:
+            for number in (2, 3, 5):
+                names = [f"n{place}" for place in range(number)]
+                for gone in names:
+                    told = {**base, "training_run": "pair"}
+                    hosts = tuple(Host(name, told, gone=answer if name == gone else None) for name in names)
+                    yield Trap(f"{gone} of {number}: {code}", hosts, code, gone)
+
+
+# Told for one host of a run and not for the other.
+AT_ODDS: dict[str, Any] = {
+    "run_config_total_steps": 3060,
+    "run_config_save_every": 765,
+    "run_config_lr": 2e-5,
+    "run_config_min_lr": 0,
+    "run_config_ema": 0.99,
+    "run_config_num_workers": 2,
+    "run_config_master_port": 29600,
+    "run_config_use_flex": False,
+    "run_config_cpu_offload": True,
+    "run_config_lr_scheduler": "constant",
+    "run_config_warmup_steps": 50,
+    "run_config_max_num_tokens": 40960,
+    "run_config_expected_num_tokens": 10240,
+    "run_config_max_num_tokens_per_sample": 20480,
+    "run_config_log_every": 5,
+    "run_config_auto_resume": False,
+    "run_config_del_previous_state": False,
+    "run_config_mse_weight": 2.0,
+    "run_config_ce_weight": 1.0,
+    "run_config_timestep_shift": 1.0,
+    "run_config_extra_flags": {"freeze_vit": True},
+    "run_config_wandb_name": "other",
+    "run_config_enable_wandb": True,
+    "run_config_processes": 4,
+    "weights_repo": "me/BAGEL",
+    "weights_revision": "b" * 40,
+    "canvas_code_commit": "c" * 40,
+}
+
+
+def disagreeing(base: Mapping[str, Any]) -> Iterator[Trap]:
+    run = {**base, "training_run": "pair"}
+    for number in (2, 3):
+        for odd in range(1, number):
+            for variable, value in AT_ODDS.items():
+                told = [
+                    Host(f"n{place}", {**run, **({variable: value} if place == odd else {})}) for place in range(number)
+                ]
+                yield Trap(f"{variable} differs on n{odd} of {number}", tuple(told), "RUN_DISAGREES", f"n{odd}")
+    seven = Host("n1", run, only(7))
+    yield Trap("a GPU fewer on the second host", (Host("n0", run), seven), "RUN_DISAGREES", "n1")
+    same = {**run, "fleet_address": "10.0.0.7"}
+    yield Trap("one address for two hosts", (Host("n0", same), Host("n1", same)), "ADDRESS_TWICE", "n1")
+
+
+def bad_rows() -> dict[str, dict[str, Any]]:
+    """What training drops, by reason."""
+    return {
+        "no answer": {"answer": ""},
+        "no question": {"question_interleave": []},
+        "no solution": {"solution_interleave": []},
+        "an image out of range": {"solution_interleave": [files.text("x"), files.image(7)]},
+        "an image that cannot be decoded": {"question_images": [{"bytes": b"no picture"}]},
+        "an image without bytes": {"question_images": [{"bytes": b""}]},
+        "a solution without an image": {"solution_interleave": [files.text("A")]},
+        "an item of another kind": {"question_interleave": [{"type": "video", "content": "x"}]},
+    }
+
+
+def data(folder: Path, base: Mapping[str, Any]) -> Iterator[Trap]:
+    good = [files.row(number) for number in range(64)]
+    for name, change in bad_rows().items():
+        path = files.write(folder / name.replace(" ", "-") / "train.parquet", [*good, files.row(99, **change)])
+        yield alone(f"a row with {name}", "DATASET_ROWS_BAD", {**base, "dataset_train": str(path)})
+    few = files.write(folder / "few/train.parquet", good[:31])
+    yield alone("fewer rows than workers", "ROWS_TOO_FEW", {**base, "dataset_train": str(few)})
+    yield alone("its own row groups", "ROW_GROUPS_STARVE", {**base, "dataset_reshard": False})
+    for column in ("answer", "question_interleave", "solution_interleave", "question_images", "solution_images"):
+        rows = [{name: value for name, value in row.items() if name != column} for row in good]
+        path = files.write(folder / f"without-{column}/train.parquet", rows)
+        yield alone(f"no column {column}", "DATASET_COLUMN_MISSING", {**base, "dataset_train": str(path)})
+    for name, content in {"empty": b"", "text": b"PAR1 not really", "html": b"<html>404</html>"}.items():
+        (folder / f"{name}.parquet").write_bytes(content)
+        yield alone(
+            f"{name} as parquet", "DATASET_UNREADABLE", {**base, "dataset_train": str(folder / f"{name}.parquet")}
+        )
+    for limit in (2000, 4096, 8192):
+        told = {**base, "run_config_max_num_tokens_per_sample": limit}
+        yield alone(f"samples longer than {limit} tokens", "SAMPLES_TOO_LONG", told)
+
+
+def traps(folder: Path, base: Mapping[str, Any]) -> Iterator[Trap]:
+    yield from machines(base)
+    yield from folders(base)
+    yield from lost_hosts(base)
+    yield from disagreeing(base)
+    yield from data(folder, base)

@@ -1,0 +1,37 @@
+"""A part of `python -m tests.fuzz`, the same each time, so that a hole is seen on the day that it opens."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz import judge
+
+SEED = 4  # any
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> judge.Ground:
+    return judge.Ground(tmp_path_factory.mktemp("fuzz"))
+
+
+def test_wrong_inventories_are_all_refused_with_their_reason(ground: judge.Ground) -> None:
+    cases = judge.wrong(ground, 150, SEED)
+    assert [text for case in cases if (text := judge.missed(case))] == []
+
+
+def test_right_inventories_have_no_errors(ground: judge.Ground) -> None:
+    assert [text for number in range(15) for text in judge.false_errors(ground, SEED + number)] == []
+
+
+def test_there_are_at_least_two_thousand_wrong_ones(ground: judge.Ground) -> None:
+    cases = list(judge.every_wrong(ground, SEED))
+    assert len({case.name for case in cases}) >= 2000
+
+
+def test_fifty_hosts_are_planned_in_time(ground: judge.Ground) -> None:
+    assert judge.fifty_hosts(ground) < judge.LIMIT
+
+
+def test_a_fleet_that_is_right_is_no_missed_case(ground: judge.Ground) -> None:
+    right = judge.Case("right", (judge.Host("a", ground.base),), "a")
+    assert judge.missed(right).startswith("right: not told")
