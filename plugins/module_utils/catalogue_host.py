@@ -15,7 +15,8 @@ ENTRIES: dict[str, Entry] = {
     "SECRET_MISPLACED": Entry(
         "error",
         "the value would stand in a file that others can read",
-        "use run_config_wandb_api_key or weights_token (in ansible-vault), which are never shown or written openly",
+        "use run_config_wandb_api_key or weights_token (in ansible-vault), which are never shown or written openly; a "
+        "password of a URL belongs into ~/.netrc of the host, which git and pip read",
     ),
     "RUN_DISAGREES": Entry(
         "error",

@@ -154,7 +154,7 @@ NEVER_ACCEPTED = ("VARIABLE_INVALID", "HOST_UNREACHABLE", "HOST_KEY_CHANGED", "H
 MAY_BE_EMPTY = ("run_config_resume_from",)  # from random weights; the room run_config judges that
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bwandb_v\d_\w{20,}")
+_SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bwandb_v\d_\w{20,}|://[^\s/@]*:[^\s/@]+@")
 _SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
 
 

@@ -84,6 +84,7 @@ def test_a_value_that_is_right_stands(name: str, value: Any) -> None:
         pytest.param("run_config_env", {"HF_TOKEN": "canary-4711"}, id="named as one"),
         pytest.param("run_config_extra_flags", {"api_key": "canary-4711"}, id="a flag"),
         pytest.param("weights_endpoint", "https://x/hf_canary4711canary4711canary", id="looks like one"),
+        pytest.param("canvas_code_repo", "https://me:canary-4711@git.test/x.git", id="a password in a URL"),
     ],
 )
 def test_a_secret_in_the_wrong_place_is_told_without_its_text(name: str, value: Any) -> None:
