@@ -1,6 +1,7 @@
 """Room canvas_code: BAGEL-Canvas at a pinned commit, from git or as a copy of a folder on the controller.
 
-`git_folder` knows checkouts, `code_copy` knows copies, `code_apply` changes either; here both are looked at and judged.
+`git_folder` knows checkouts, `code_copy` knows copies, `code_apply` changes either, `code_patches` knows what
+training_profile puts into them; here all of it is looked at and judged.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import code_copy, git_folder
+from ansible_collections.canvas.fleet.plugins.module_utils import code_copy, code_patches, git_folder
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Git, Ours
@@ -49,6 +50,8 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         seen.update(_checkout(path, settings, seen["git"]))
     elif state == "copy":
         seen.update(code_copy.observe(path, Ours.of(settings)))
+    if seen["state"] in ("checkout", "copy"):
+        seen["code"] = code_patches.observe(settings)
     return seen
 
 
@@ -80,14 +83,20 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     if state == "file":
         bad = finding("PATH_IS_A_FILE", found=path, expected="a folder", variable="canvas_code_checkout")
         return RoomPlan((f"{path} is a file",), (bad,))
-    if settings["canvas_code_source"] == "controller":
-        reasons, findings = _decide_copy(seen, settings)
-        version = str(settings["canvas_code_controller_digest"])
-        return RoomPlan(tuple(reasons), tuple(findings), {"version": version}, f"copy {version[:8]}{_edited(seen)}")
-    reasons, findings = _decide_git(seen, settings)
-    version = str(seen.get("commit") or "")
-    values = {"version": version if not reasons else str(settings["canvas_code_commit"])}
-    return RoomPlan(tuple(reasons), tuple(findings), values, f"commit {version[:8]}{_edited(seen)}")
+    copied = settings["canvas_code_source"] == "controller"
+    moving, findings = (_decide_copy if copied else _decide_git)(seen, settings)
+    reasons = list(moving)
+    if moving or "code" not in seen:
+        findings += [*code_patches.in_the_way(seen, settings), *code_patches.of_bagel(settings)]
+    else:
+        commit = "" if copied else str(seen.get("commit") or "")
+        reasons += code_patches.reasons(seen["code"], settings)
+        findings += code_patches.findings(seen["code"], settings, commit)
+    version = str(settings["canvas_code_controller_digest"] if copied else seen.get("commit") or "")
+    told = str(settings["canvas_code_commit"]) if moving and not copied else version
+    values = {"version": told, "moving": bool(moving)}
+    summary = f"{'copy' if copied else 'commit'} {version[:8]}{_patched(seen)}{_edited(seen)}"
+    return RoomPlan(tuple(reasons), tuple(findings), values, summary)
 
 
 def _decide_git(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[list[str], list[Finding]]:
@@ -171,6 +180,11 @@ def _edit_findings(seen: Mapping[str, Any], settings: Mapping[str, Any], *, chan
 def named(paths: list[str]) -> str:
     more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
     return ", ".join(paths[:NAMED]) + more
+
+
+def _patched(seen: Mapping[str, Any]) -> str:
+    count = len((seen.get("code") or {}).get("patched", []))
+    return f", {count} files patched" if count > 1 else ", 1 file patched" if count else ""
 
 
 def _edited(seen: Mapping[str, Any]) -> str:

@@ -20,6 +20,26 @@ ENTRIES: dict[str, Entry] = {
         "error", "the folder holds something else than the expected repository", "choose another canvas_code_checkout"
     ),
     "REVISION_NOT_PINNED": Entry("warning", "a branch name means another thing tomorrow", "give the full commit id"),
+    "UPSTREAM_UNKNOWN": Entry(
+        "warning",
+        "what the findings say of the trainer was read in the known files; on others some of it may be wrong",
+        "set canvas_code_commit to a known commit, or accept this (preflight_accept) once you have read what changed",
+    ),
+    "UPSTREAM_FILE_UNKNOWN": Entry(
+        "error",
+        "a patch is applied to known files only, never over a person's edit or another version",
+        "revert edits made by hand in the file, set canvas_code_commit to a known commit, or training_profile: full",
+    ),
+    "UPSTREAM_NOT_SUPPORTED": Entry(
+        "error",
+        "ByteDance-Seed/Bagel is another code base: it knows no group interleave_reasoning, and its flags differ",
+        "set canvas_code_repo to MathCanvas, whose BAGEL-Canvas reads the same weights",
+    ),
+    "DEBUG_BATCHES_BROKEN": Entry(
+        "error",
+        "at this commit the trainer calls a function that it does not import (NameError after loading the model)",
+        "set run_config_debug_batches: 0, or canvas_code_commit to a newer commit",
+    ),
     # configuration of the run
     "YAML_DIALECT": Entry(
         "error",
@@ -52,6 +72,27 @@ ENTRIES: dict[str, Entry] = {
         "and says so in one line only",
         "set run_config_resume_from to the model folder, and the two companions to true",
     ),
+    "RESUME_FROM_MISSING": Entry(
+        "error",
+        "with a resume_from that does not exist the trainer starts from random weights and says so in one line only",
+        "put the folder there, or set run_config_resume_from to the model folder (its default)",
+    ),
+    "AUTO_RESUME_OFF": Entry(
+        "warning",
+        "without auto_resume every start, also that after a failure, begins at step 0 beside the checkpoints it has",
+        "set run_config_auto_resume: true",
+    ),
+    "FREEZE_NEEDS_PROFILE": Entry(
+        "error",
+        "the unpatched trainer cannot hold frozen and trained parameters in one FSDP unit (ValueError: Must flatten "
+        "tensors with uniform requires_grad)",
+        "set training_profile: frozen, which patches the deployed code",
+    ),
+    "EMA_COPY_KEPT": Entry(
+        "note",
+        "the unpatched trainer makes the EMA copy whatever ema says, so 0 saves no memory",
+        "nothing to do; training_profile: frozen leaves the copy out",
+    ),
     "SHARDS_MISMATCH": Entry(
         "error", "num_replicate × num_shard must be the world size (device mesh)", "leave both to the plan"
     ),
@@ -77,6 +118,12 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "a sample over max_num_tokens_per_sample is always skipped; if all are, the loader loops for ever",
         "raise run_config_max_num_tokens_per_sample to the longest sample or more",
+    ),
+    "BATCH_OVERFLOWS": Entry(
+        "error",
+        "the first sample of a batch is packed whatever the limit, and flex attention cannot pad it to a smaller one "
+        "(negative dimension)",
+        "raise run_config_max_num_tokens, or skip such samples with run_config_max_num_tokens_per_sample",
     ),
     "PACKING_DROPS_SAMPLES": Entry(
         "warning",
@@ -116,5 +163,37 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "an optimizer state of another number of shards cannot be resumed",
         "keep the number of processes per node, or start a new training_run",
+    ),
+    "CHECKPOINT_OTHER_PROFILE": Entry(
+        "error",
+        "an optimizer state of another training_profile knows other parameters, and loading it fails",
+        "set training_profile back, or start a new training_run",
+    ),
+    "CHECKPOINT_OTHER_MODEL": Entry(
+        "error",
+        "with auto_resume the newest checkpoint wins over resume_from, whatever model it is of",
+        "move the named folder out of the checkpoint folder, or start a new training_run",
+    ),
+    "WORKERS_GROWN": Entry(
+        "error",
+        "on resume each loader worker looks up its place in data_status.pt; one without a place dies after some steps "
+        "(KeyError)",
+        "set run_config_num_workers to at most the number that the checkpoint knows, or start a new training_run",
+    ),
+    "SAVED_BEFORE_ALL_WORKERS": Entry(
+        "warning",
+        "a checkpoint that is written before every loader worker has given a batch cannot be resumed (KeyError)",
+        "raise run_config_save_every, or lower run_config_num_workers",
+    ),
+    "RUN_ALREADY_DONE": Entry(
+        "warning",
+        "with auto_resume the trainer loads the finished checkpoint, sees that all steps are done, and ends: what was "
+        "changed is never trained",
+        "start a new training_run, or raise run_config_total_steps",
+    ),
+    "WANDB_KEY_IN_SCRIPT": Entry(
+        "warning",
+        "a key in a script is read by everybody who can read the script, and stays in its copies",
+        "remove it from the file, renew it at W&B, and set run_config_wandb_api_key",
     ),
 }

@@ -14,18 +14,18 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import git_folder, kept_files, registration
+from ansible_collections.canvas.fleet.plugins.module_utils import code_patches, git_folder, kept_files, registration
 from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code import decide, named, observe, pinned
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Git, Ours
 from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner
-from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
 
 _NOBODY = RunShape("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this room looks at no shape
 
 
-def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """The reasons to change something. Raises FleetError for what may not be touched."""
+def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> RoomPlan:
+    """What is to be changed, and why. Raises FleetError for what may not be touched."""
     plan = decide(seen, settings, _NOBODY)
     for found in plan.findings:
         if found.refuses:
@@ -36,30 +36,39 @@ def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
                 expected=found.expected,
                 remedy=found.remedy,
             )
-    return list(plan.reasons)
+    return plan
 
 
 def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
-    """Returns {"changed", "commit", "before", "edits", "stashed"}; in check mode what is known without the network."""
+    """Returns {"changed", "commit", "before", "edits", "stashed", "patches"}; checking, what is known offline."""
     seen = observe(settings)
-    reasons = refuse(seen, settings)
-    path, before = str(settings["canvas_code_checkout"]), str(seen.get("commit") or "")
-    report = {"changed": bool(reasons), "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
-    if not reasons:
-        return report
+    plan = refuse(seen, settings)
+    before = str(seen.get("commit") or "")
+    report = {"changed": not plan.in_sync, "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
+    if plan.in_sync:
+        return {**report, "patches": []}
     if check:
-        return {**report, "commit": str(settings["canvas_code_commit"])}
-    if not git_folder.find_git():
-        raise FleetError("git is not installed", variable="fleet_agent_system_packages", found="no git on the host")
-    if seen["state"] in ("absent", "unfinished"):
-        _clone(path, settings, unfinished=seen["state"] == "unfinished")
-    else:
-        report["stashed"] = _change(path, settings, seen["edits"])
+        patches = [] if plan.values["moving"] else code_patches.converge(settings, check=True)
+        return {**report, "commit": plan.values["version"], "patches": patches}
+    if plan.values["moving"]:
+        report["stashed"] = _move(seen, settings)
+    patches = code_patches.converge(settings, check=False)
     after = observe(settings)
     left = refuse(after, settings)
-    if left:
-        raise FleetError("the checkout did not become what was asked", found="; ".join(left))
-    return {**report, "commit": after["commit"], "edits": after["edits"]}
+    if not left.in_sync:
+        raise FleetError("the checkout did not become what was asked", found="; ".join(left.reasons))
+    return {**report, "commit": after["commit"], "edits": after["edits"], "patches": patches}
+
+
+def _move(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Bring the checkout to its commit. Returns the patch file that edits were saved to, or ""."""
+    if not git_folder.find_git():
+        raise FleetError("git is not installed", variable="fleet_agent_system_packages", found="no git on the host")
+    path = str(settings["canvas_code_checkout"])
+    if seen["state"] in ("absent", "unfinished"):
+        _clone(path, settings, unfinished=seen["state"] == "unfinished")
+        return ""
+    return _change(path, settings, seen["edits"])
 
 
 def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
@@ -102,6 +111,7 @@ def _change(path: str, settings: Mapping[str, Any], edited: list[str]) -> str:
             stashed = _stash(git, blocked, settings, lock)
         entry = _own_entry(git, settings, ours)
         _note(path, settings, str(note.get("commit") or ""), pending=commit)
+        code_patches.take_back(settings)
         if entry and ours.registration in touched:
             git("checkout", "--quiet", "HEAD", "--", ours.registration, lock=lock)
         git("checkout", "--quiet", "--no-overwrite-ignore", "--detach", commit, lock=lock)
@@ -177,7 +187,7 @@ def _own_entry(git: Git, settings: Mapping[str, Any], ours: Ours) -> Mapping[str
     have = git.read(ours.registration)
     if have is None or not registration.block(have):
         return None
-    if not git_folder.only_our_block(have, git.blob("HEAD", ours.registration)):
+    if not ours.alone(ours.registration, have, git.blob("HEAD", ours.registration)):
         return None
     found = registration.lookup(have, str(settings["dataset_group"]), str(settings["dataset_name"]))
     return found.entry if found.state == "ours" else None

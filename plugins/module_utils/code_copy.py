@@ -16,7 +16,6 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import registration
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Ours
 
@@ -82,7 +81,7 @@ def record(folder: str) -> dict[str, Any]:
 
 
 def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str:
-    """SHA-256 of a file of the copy, our registration taken out; "" when it is not there.
+    """SHA-256 of a file of the copy, our own part taken out; "" when it is not there.
 
     known: [sha256, size, mtime_ns] of the record; the file is not read when size and mtime are the same.
     """
@@ -95,9 +94,8 @@ def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str
             data = stream.read()
     except OSError:
         return ""
-    if path == ours.registration:
-        with contextlib.suppress(FleetError):  # a broken marker is an edit; run_config tells it
-            data = registration.unregister(data)
+    with contextlib.suppress(FleetError):  # a broken marker is an edit; run_config tells it
+        data = ours.stripped(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import code_copy, kept_files, registration
+from ansible_collections.canvas.fleet.plugins.module_utils import code_copy, code_patches, kept_files, registration
 from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code import named, observe
 from ansible_collections.canvas.fleet.plugins.module_utils.code_apply import refuse
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -31,15 +31,20 @@ class Steps:
 
 
 def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: str, *, check: bool) -> dict[str, Any]:
-    """Returns {"changed", "needs_archive", "before", "commit", "edits", "stashed"}; without an archive only looks."""
+    """Returns {"changed", "needs_archive", "before", "commit", "edits", "stashed", "patches"}; without an archive only
+    looks, unless patches are all that is to be done.
+    """
     folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
     seen = observe(settings)
-    reasons = refuse(seen, settings)
+    wanting = refuse(seen, settings)
     note = code_copy.record(folder)
     before, wanted = str(note["digest"]), str(settings["canvas_code_controller_digest"])
-    report = {"changed": bool(reasons), "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
-    if not reasons:
-        return {**report, "needs_archive": False}
+    report = {"changed": not wanting.in_sync, "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
+    report |= {"needs_archive": False, "patches": []}
+    if wanting.in_sync:
+        return report
+    if not wanting.values["moving"]:
+        return {**report, "patches": code_patches.converge(settings, check=check)}
     steps = plan(folder, manifest, note, ours)
     if steps.blocked and settings["canvas_code_local_edits"] != "stash":
         raise FleetError(
@@ -52,8 +57,9 @@ def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: 
     if check or not archive:
         return {**report, "commit": wanted, "needs_archive": not check}
     kept = _apply(settings, manifest, steps, archive)
-    after = observe(settings)
-    return {**report, "commit": wanted, "needs_archive": False, "edits": after["edits"], "stashed": ", ".join(kept)}
+    patches = code_patches.converge(settings, check=False)
+    edits = observe(settings)["edits"]
+    return {**report, "commit": wanted, "edits": edits, "stashed": ", ".join(kept), "patches": patches}
 
 
 def plan(folder: str, manifest: Mapping[str, str], note: Mapping[str, Any], ours: Ours) -> Steps:

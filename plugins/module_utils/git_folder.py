@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import registration
+from ansible_collections.canvas.fleet.plugins.module_utils import patch_table, patches, registration
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,19 +35,39 @@ def without_secrets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Ours:
-    """Paths inside the checkout that run_config writes: no edits of a person. Relative to the checkout."""
+    """What we write inside the checkout, which is no edit of a person. Paths are relative to the checkout."""
 
     registration: str
     yaml: str
+    patched: Mapping[str, str]  # to the path below canvas_code_dir that the patch table names
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Ours:
-        top = str(settings["canvas_code_checkout"])
-        info = os.path.join(str(settings["canvas_code_dir"]), "data", "dataset_info.py")
-        return cls(os.path.relpath(info, top), os.path.relpath(str(settings["run_config_yaml"]), top))
+        top, code = str(settings["canvas_code_checkout"]), str(settings["canvas_code_dir"])
+        info = os.path.join(code, "data", "dataset_info.py")
+        return cls(
+            registration=os.path.relpath(info, top),
+            yaml=os.path.relpath(str(settings["run_config_yaml"]), top),
+            patched={os.path.relpath(os.path.join(code, one.path), top): one.path for one in patch_table.known()},
+        )
 
     def hides(self, path: str) -> bool:
         return path == self.yaml or bool(_OWN_NAMES.search(path))
+
+    def stripped(self, path: str, data: bytes) -> bytes:
+        """The file without our part. Raises FleetError when a marker of ours in it is broken."""
+        if path == self.registration:
+            return registration.unregister(data)
+        return patches.stripped(patch_table.known(), self.patched[path], data) if path in self.patched else data
+
+    def alone(self, path: str, have: bytes | None, original: bytes | None) -> bool:
+        """True when the file differs from the original by our part and nothing else."""
+        if have is None or original is None or have == original:
+            return False
+        try:
+            return self.stripped(path, have) == original
+        except FleetError:
+            return False
 
 
 class Git:
@@ -163,20 +183,10 @@ def edits(git: Git, ours: Ours) -> list[str]:
     for letters, path in git.status():
         if ours.hides(path) or (letters == "??" and not path.endswith(".py")):
             continue
-        if path == ours.registration and only_our_block(git.read(path), git.blob("HEAD", path)):
+        if ours.alone(path, git.read(path), git.blob("HEAD", path)):
             continue
         found.append(path)
     return found
-
-
-def only_our_block(have: bytes | None, original: bytes | None) -> bool:
-    """True when the file differs from the commit's by our registration alone."""
-    if have is None or original is None:
-        return False
-    try:
-        return registration.unregister(have) == original
-    except FleetError:
-        return False
 
 
 def record_path(folder: str) -> str:

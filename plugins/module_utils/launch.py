@@ -87,9 +87,14 @@ def flags(settings: Mapping[str, Any], shape: RunShape) -> dict[str, str]:
     raw["num_shard"] = raw["num_shard"] or shape.num_shard
     raw["num_replicate"] = raw["num_replicate"] or shape.num_replicate
     told = {name: text(typed(name, value)) for name, value in raw.items() if name != "resume_from" or value}
-    for name, value in sorted(extra_flags(settings).items()):
+    for name, value in sorted({**profile_flags(settings), **extra_flags(settings)}.items()):
         told[name] = text(typed(name, value, "run_config_extra_flags"))
     return told
+
+
+def profile_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What training_profile adds; --ema follows it through the default of run_config_ema."""
+    return {"freeze_llm": True, "freeze_vit": True} if settings.get("training_profile") == "frozen" else {}
 
 
 def extra_flags(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ description:
     for an edit.
   - Local edits in files that the new commit leaves alone stay. Edits in the way are an error, or with
     C(canvas_code_local_edits=stash) are saved as a patch file and in git's stash.
+  - Puts in the patches that C(training_profile) needs, and takes them out again. They are applied to files of known
+    digests only, and C(git diff) on the host shows them.
   - The first clone is made aside and renamed; a cut at any time is mended by the next run.
   - The action plugin of the same name fills in O(settings), and sends O(archive) only when files differ.
 extends_documentation_fragment: [canvas.fleet.attributes]
@@ -60,6 +62,11 @@ edits:
   returned: success
   type: list
   elements: str
+patched:
+  description: Files that were patched, or whose patch was taken back, for O(settings)'s training_profile.
+  returned: success
+  type: list
+  elements: str
 stashed:
   description: Where edits that were in the way were saved; empty when there were none.
   returned: success
@@ -91,7 +98,9 @@ def main() -> None:
     if report["stashed"]:
         module.warn(f"changes made by hand were in the way; they are saved in {report['stashed']}")
     before, after = (f"{report[key]}\n" if report[key] else "" for key in ("before", "commit"))
-    module.exit_json(diff={"before": before, "after": after}, **report)
+    patches = report.pop("patches")
+    diff = [{"before": before, "after": after}] if before != after else []
+    module.exit_json(diff=[*diff, *patches], patched=[one["after_header"] for one in patches], **report)
 
 
 if __name__ == "__main__":

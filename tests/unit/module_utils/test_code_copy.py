@@ -14,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     code_copy_apply,
     kept_files,
     registration,
+    upstream,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner
@@ -38,6 +39,7 @@ VERSIONS: list[dict[str, str]] = [
 @pytest.fixture(autouse=True)
 def owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_files, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
+    monkeypatch.setattr(upstream, "FILES", {})  # what is known of the real code is test_code_patches' subject
 
 
 def source(root: Path, version: int) -> Path:
