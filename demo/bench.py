@@ -34,12 +34,14 @@ LIGHT = {
 }
 
 
-def inventory(group: hosts.Group, folder: Path, addresses: dict[str, str], depot: dict[str, object]) -> Path:
-    """An inventory folder of bare hosts with the light environment."""
+def inventory(
+    group: hosts.Group, folder: Path, addresses: dict[str, str], depot: dict[str, object], light: bool = True
+) -> Path:
+    """An inventory folder of bare hosts, with the light environment or the demo's own."""
     shutil.rmtree(folder, ignore_errors=True)
     fleet.write_generated(folder, group, depot)
     shutil.copy(fleet.INVENTORY / "group_vars" / "trainers.yml", folder / "group_vars" / "trainers.yml")
-    listed = {name: {"ansible_host": address, **LIGHT} for name, address in addresses.items()}
+    listed = {name: {"ansible_host": address, **(LIGHT if light else {})} for name, address in addresses.items()}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"trainers": {"hosts": listed}}))
     return folder
 
