@@ -248,4 +248,5 @@ def run(points: int, say: Say) -> list[Row]:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    return f"{len(rows)} faults under real trainings: {sum(bool(row['held']) for row in rows)} ended whole within their limits"
+    whole = sum(bool(row["held"]) for row in rows)
+    return f"{len(rows)} faults under real trainings: {whole} ended whole within their limits"
