@@ -1,0 +1,100 @@
+"""An older checkpoint becomes what the next start resumes from; newer ones are moved aside, none is deleted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_guard, checkpoints
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_guard import Decision, Seen
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+RUNS = ("active", "activating", "deactivating", "reloading")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done, or in check mode would be. The listings are the steps in the folder, a line each."""
+
+    moves: tuple[str, ...]
+    before: str
+    after: str
+
+
+def restore(place: Place, step: int, check: bool) -> Restored:
+    """Raises FleetError when the step is not whole, with those that are."""
+    seen = checkpoint_guard.look(place)
+    decision = checkpoint_guard.back_to(seen, place, step)
+    moves = tuple(f"{move.do} {move.path}" for move in decision.moves)
+    if check:
+        return Restored(moves, listing(seen), expected(seen, decision))
+    said: list[str] = []
+    if moves:
+        checkpoint_guard.settle(place, decision, said.append)
+    return Restored(moves, listing(seen), listing(checkpoint_guard.look(place)))
+
+
+def listing(seen: Seen) -> str:
+    return "".join(f"{one.step} {one.kind}\n" for one in seen.found.checkpoints)
+
+
+def expected(seen: Seen, decision: Decision) -> str:
+    """The listing after the moves."""
+    target = decision.target
+    gone = {move.path for move in decision.moves if move.do == "aside"}
+    kinds = {one.step: one.kind for one in seen.found.checkpoints if one.path not in gone}
+    if target is not None:
+        kinds[target.step] = "whole"
+    return "".join(f"{step} {kind}\n" for step, kind in sorted(kinds.items()))
+
+
+def refuse_while_running(unit: str) -> None:
+    """Raises FleetError while the unit runs, starts or stops: the trainer would go on beside what was put back."""
+    command = ["systemctl", "show", "--property=ActiveState", "--value", f"{unit}.service"]
+    try:
+        state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return
+    if state in RUNS:
+        raise FleetError(
+            "the training runs",
+            variable="training_unit",
+            found=f"{unit}: {state}",
+            expected="a training that is stopped",
+            remedy="stop it first: ansible-playbook playbooks/stop.yml",
+        )
+
+
+@contextmanager
+def as_owner(folder: str) -> Iterator[None]:
+    """As the user whom the checkpoints belong to: nothing of root's can be reached through a link that lies there.
+
+    Raises FleetError when there is no such folder.
+    """
+    try:
+        info = os.stat(folder)
+    except OSError as error:
+        found = f"{folder}: {error.strerror}"
+        raise FleetError("there are no checkpoints", variable="training_checkpoint_dir", found=found) from error
+    user, group, groups = os.geteuid(), os.getegid(), os.getgroups()
+    if user == 0:
+        os.setgroups([info.st_gid])
+        os.setegid(info.st_gid)
+        os.seteuid(info.st_uid)
+    try:
+        yield
+    finally:
+        if user == 0:
+            os.seteuid(user)
+            os.setegid(group)
+            os.setgroups(groups)
+
+
+def resumes_from(place: Place) -> int | None:
+    """The step that a start would resume from as things are; None for none."""
+    newest = checkpoints.survey(place.checkpoints).newest
+    return newest.step if newest and newest.whole else None

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Thin shell over module_utils/checkpoint_restore.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: checkpoint_restore
+short_description: Let a training resume from an older checkpoint
+version_added: 0.2.0
+author: canvas-fleet contributors (@canvas-fleet)
+description:
+  - Makes a checkpoint the newest one of its folder, so that the next start resumes from it. The trainer always resumes
+    from the highest number.
+  - Newer checkpoints are moved to C(aside) in the kept folder, with their links. Nothing is deleted.
+  - A checkpoint whose C(.pt) files the trainer deleted is put back from the hard links that were kept of it.
+  - Works as the owner of O(checkpoint_dir), also when started as root.
+  - Refused while the unit runs.
+extends_documentation_fragment: [canvas.fleet.attributes]
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    platforms: posix
+options:
+  step:
+    description: Step of the checkpoint to resume from.
+    type: int
+    required: true
+  unit:
+    description: The training's unit, without C(.service).
+    type: str
+    required: true
+  results_dir:
+    description: The run's results.
+    type: str
+    required: true
+  checkpoint_dir:
+    description: The run's checkpoints.
+    type: str
+    required: true
+  kept_dir:
+    description: Where links and manifests are kept; empty for the usual place.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Go back to step 40
+  canvas.fleet.checkpoint_restore:
+    step: 40
+    unit: canvas-training-atlas
+    results_dir: /srv/blockmoving/outputs/atlas
+    checkpoint_dir: /srv/blockmoving/outputs/atlas/checkpoints
+"""
+
+RETURN = r"""
+moves:
+  description: What was moved aside or put back, or would be, in order.
+  returned: success
+  type: list
+  elements: str
+resumes_from:
+  description: The step that the next start resumes from; in check mode as it is now, null for none.
+  returned: success
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_restore
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, kept_dir_of
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+TEXT = {"type": "str", "required": True}
+
+
+def main() -> None:
+    spec = {
+        "step": {"type": "int", "required": True},
+        "unit": TEXT,
+        "results_dir": TEXT,
+        "checkpoint_dir": TEXT,
+        "kept_dir": {"type": "str", "default": ""},
+    }
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    given = module.params
+    place = Place(
+        given["checkpoint_dir"].rstrip("/"),
+        kept_dir_of(given["results_dir"], given["checkpoint_dir"], given["kept_dir"]),
+    )
+    try:
+        checkpoint_restore.refuse_while_running(given["unit"])
+        with checkpoint_restore.as_owner(place.checkpoints):
+            done = checkpoint_restore.restore(place, given["step"], module.check_mode)
+            now = checkpoint_restore.resumes_from(place)
+    except FleetError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"the checkpoints could not be moved: {error}")
+    header = f"{place.checkpoints} (step and kind)"
+    module.exit_json(
+        changed=bool(done.moves),
+        moves=list(done.moves),
+        resumes_from=now,
+        diff={"before": done.before, "after": done.after, "before_header": header, "after_header": header},
+    )
+
+
+if __name__ == "__main__":
+    main()
