@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
@@ -13,6 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
     host_floor,
     host_phases,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.storage import Disk
 
 ESTIMATE = 0.3  # of the activations may be estimated too high: between, a run is called tight and not refused
 TOKEN_STEP = 1024
@@ -190,6 +191,8 @@ class Fit:
     profiles: Mapping[str, tuple[Verdict | None, Verdict]]
     setting: Change | None = None
     hardware: Change | None = None
+    disks: tuple[Disk, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)  # of the download and of one save
 
     @property
     def state(self) -> str:
@@ -217,6 +220,8 @@ class Fit:
                 }
                 for name, pair in self.profiles.items()
             },
+            "disks": [disk.as_dict() for disk in self.disks],
+            "seconds": dict(self.seconds),
             "nearest_setting": self.setting.as_dict() if self.setting else None,
             "nearest_hardware": self.hardware.as_dict() if self.hardware else None,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
@@ -10,7 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.fit import Change, Fi
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import Run, gpu_phases, host_floor
 from ansible_collections.canvas.fleet.plugins.module_utils.model_size import model_of
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
-from ansible_collections.canvas.fleet.plugins.module_utils.storage import Saves, run_parts
+from ansible_collections.canvas.fleet.plugins.module_utils.storage import Saves, disks, run_parts, times
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
 NO_FLAGS: Mapping[str, Any] = {}
@@ -75,7 +76,18 @@ def fit_of(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping
         memory=float(facts["memory_bytes"]),
         gpu_name=str(gpus[0]["name"]) if gpus else "GPU",
     )
-    return assess(run_of(rooms, settings, shape), node)
+    run = run_of(rooms, settings, shape)
+    weights = rooms.get("weights") or NO_FLAGS
+    missing = max(0.0, float(settings["weights_bytes"]) - float(weights.get("bytes", 0)))
+    saves = checkpoint_bytes(settings, run, shape)
+    wants = {
+        "weights_dir": ("weights", missing),
+        "training_results_dir": ("checkpoints", max(0.0, saves - float(facts["results_bytes"]))),
+    }
+    rates = {"download": float(weights.get("rate") or 0)}
+    return replace(
+        assess(run, node), disks=disks(facts["disks"], wants), seconds=times(missing, run, shape.node_rank, rates)
+    )
 
 
 def check(
@@ -91,7 +103,7 @@ def check(
         *_system(facts),
         *_gpus(fit),
         *_memory(fit),
-        *_disks(facts, rooms, settings, shape, fit.run),
+        *_disks(fit),
     ]
 
 
@@ -170,8 +182,8 @@ def remedy(fit: Fit) -> str:
         parts.append(words(fit.setting) + (f", on a host with {human(more.need)}" if more.state == "short" else ""))
     if fit.hardware:
         parts.append(
-            f"{fit.hardware.gpus} × {fit.node.gpu_name} as the shards of one run"
-            f" (their hosts need {human(host_floor(fit.hardware.run))} of memory in all)"
+            f"{fit.hardware.gpus} × {fit.node.gpu_name} in one run"
+            f" ({human(host_floor(fit.hardware.run))} of host memory in all)"
         )
     if fit.host.state != "fits" and (not fit.gpu or fit.gpu.state == "fits"):
         parts.append(f"a host with {human(fit.host.need)} of memory")
@@ -197,32 +209,17 @@ def checkpoint_bytes(settings: Mapping[str, Any], run: Run, shape: RunShape) -> 
     return sum(run_parts(run, saves).values())
 
 
-def _disks(
-    facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape, run: Run
-) -> list[Finding]:
+def _disks(fit: Fit) -> list[Finding]:
     """Free space against what is still to be written, summed where folders share a disk."""
-    missing = max(0.0, float(settings["weights_bytes"]) - float(rooms.get("weights", {}).get("bytes", 0)))
-    saves = checkpoint_bytes(settings, run, shape)
-    wants = {
-        "weights_dir": ("weights", missing),
-        "training_results_dir": ("checkpoints", max(0.0, saves - float(facts["results_bytes"]))),
-    }
-    by_device: dict[int, list[tuple[str, str, float]]] = {}
-    for name, (what, need) in wants.items():
-        if need > 0 and name in facts["disks"]:
-            by_device.setdefault(facts["disks"][name]["device"], []).append((name, what, need))
-    found = []
-    for needs in by_device.values():
-        disk = facts["disks"][needs[0][0]]
-        total = sum(need for _, _, need in needs)
-        if disk["free"] < total:
-            parts = " + ".join(f"{what} {human(need)}" for _, what, need in needs)
-            found.append(
-                finding(
-                    "DISK_SHORT",
-                    variable=", ".join(name for name, _, _ in needs),
-                    found=f"{human(disk['free'])} free at {disk['at']}",
-                    expected=f"{human(total)} ({parts})",
-                )
-            )
-    return found
+    return [
+        finding(
+            "DISK_SHORT",
+            variable=", ".join(disk.variables),
+            found=f"{human(disk.have)} free at {disk.at}",
+            expected=f"{human(disk.need)} ("
+            + " + ".join(f"{what} {human(size)}" for what, size in disk.parts.items())
+            + ")",
+        )
+        for disk in fit.disks
+        if disk.short
+    ]

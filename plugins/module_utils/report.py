@@ -6,9 +6,13 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import SEVERITIES, Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.fit import Verdict
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import human, remedy
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostPlan, Plan
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import duration
 
 WIDTH = 110
+NONE = "–"
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
@@ -32,6 +36,42 @@ def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
         why = room.summary if room.in_sync else "; ".join(room.reasons)
         rows.append((host.name if number == 0 else "", name, state, textwrap.shorten(why, WIDTH, placeholder=" …")))
     return rows
+
+
+FIT_HEAD = ("fit", "GPU memory", "host memory", "disk", "full", "frozen", "download", "save", "nearest that fits")
+
+
+def fit_row(host: HostPlan) -> tuple[str, ...]:
+    """What the run needs of a host, of what it has; the profiles that fit; and the nearest setting that does."""
+    fit = host.fit
+    if not fit:
+        return (host.name, *[NONE] * (len(FIT_HEAD) - 2), "not judged")
+    gpu = "none seen" if fit.run.gpu else "none expected"
+    times = [duration(fit.seconds[what]) if fit.seconds.get(what) else NONE for what in ("download", "save")]
+    return (
+        host.name,
+        _of(fit.gpu.need, fit.gpu.have) if fit.gpu else gpu,
+        _of(fit.host.need, fit.host.have),
+        "; ".join(_of(one.need, one.have) for one in fit.disks) or "nothing to write",
+        *(_mark(fit.profiles[profile]) for profile in ("full", "frozen")),
+        *times,
+        "as it is" if fit.state == "fits" else remedy(fit) or "nothing on this host or with its GPUs",
+    )
+
+
+def _of(need: float, have: float) -> str:
+    """`96.7 of 150.8 GB`, with both units where they differ."""
+    needed, had = human(need).split(), human(have).split()
+    return f"{needed[0]} of {' '.join(had)}" if needed[1] == had[1] else f"{' '.join(needed)} of {' '.join(had)}"
+
+
+def _mark(pair: tuple[Verdict | None, Verdict]) -> str:
+    """`✓`, `tight`, or by how much it does not fit: `✗ 10.8 GB GPU, 240.6 GB host`."""
+    states = [(name, one) for name, one in zip(("GPU", "host"), pair) if one]
+    short = [f"{human(one.missing)} {name}" for name, one in states if one.state == "short"]
+    if short:
+        return "✗ " + ", ".join(short)
+    return "✓" if all(one.state == "fits" for _, one in states) else "tight"
 
 
 def run_line(hosts: Sequence[HostPlan]) -> str:
@@ -94,6 +134,8 @@ def plan_text(plan: Plan) -> str:
     for members in plan.runs.values():
         hosts = [plan.hosts[name] for name in members]
         lines += [run_line(hosts), *table([row for host in hosts for row in host_rows(host)]), ""]
+    if plan.hosts:
+        lines += [*table([FIT_HEAD, *(fit_row(host) for host in plan.hosts.values())]), ""]
     for severity in reversed(SEVERITIES):
         for found in plan.findings:
             if found.severity == severity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import BF16, MOMENTS, Run
 
@@ -51,6 +52,41 @@ def run_parts(run: Run, saves: Saves) -> dict[str, float]:
     one = save_parts(run, saves.node)
     states = min(saves.number, 2) if saves.thinned else saves.number
     return {name: size * (states if name == "optimizer" else saves.number) for name, size in one.items()}
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One file system of a host: what is still to be written there, against what is free."""
+
+    at: str
+    have: float
+    parts: Mapping[str, float]  # what is written, and its bytes
+    variables: tuple[str, ...]  # the settings whose folders lie there
+
+    @property
+    def need(self) -> float:
+        return sum(self.parts.values())
+
+    @property
+    def short(self) -> bool:
+        return self.have < self.need
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "parts": dict(self.parts), "need": self.need, "short": self.short}
+
+
+def disks(seen: Mapping[str, Mapping[str, Any]], wants: Mapping[str, tuple[str, float]]) -> tuple[Disk, ...]:
+    """The disks that something is written to. `seen`: folders' settings to the file system as observed; `wants`: the
+    same to what is written and its bytes. Folders on one file system share its space.
+    """
+    by_device: dict[int, list[str]] = {}
+    for name, (_, size) in wants.items():
+        if size > 0 and name in seen:
+            by_device.setdefault(seen[name]["device"], []).append(name)
+    return tuple(
+        Disk(seen[names[0]]["at"], float(seen[names[0]]["free"]), dict(wants[name] for name in names), tuple(names))
+        for names in by_device.values()
+    )
 
 
 def seconds(size: float, rate: float) -> float:

@@ -98,7 +98,7 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
             {"gpus": 4, "card": A100},
             "too little in optimizer.step (89.3 GB: Adam's moments 29.2 GB,",
             "133.2 GB per GPU at 4 shards",
-            "training_profile: frozen; or 12 × GPU as the shards of one run (their hosts need 1.5 TB of memory in all)",
+            "training_profile: frozen; or 12 × GPU in one run (1.5 TB of host memory in all)",
             id="4 × 80 GB: fewer trained parameters, or 12 of them",
         ),
         pytest.param(
