@@ -51,7 +51,8 @@ def decide_dataset(
         )
         return RoomPlan(reasons=("the data cannot be read on the controller",), findings=(missing,))
     made = dataset.decide(seen, {**settings, "dataset_controller": found}, shape)
-    inspection = None if made.in_sync else dataset_controller.inspected(found)
+    tokenizer = str(settings.get("dataset_tokenizer") or "")
+    inspection = None if made.in_sync else dataset_controller.inspected(found, tokenizer and resolve(tokenizer))
     if not inspection:
         return made
     known = {one.code for one in made.findings}

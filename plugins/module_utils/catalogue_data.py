@@ -16,6 +16,19 @@ ENTRIES: dict[str, Entry] = {
         "the trainer drops such rows without stopping",
         "mend the rows, or set dataset_drop_bad_rows: true to leave them out on purpose",
     ),
+    "SOLUTION_WITHOUT_IMAGE": Entry(
+        "error",
+        "such a row ends the training with an IndexError as soon as it is alone in its batch",
+        "mend the rows, or set dataset_drop_bad_rows: true to leave them out on purpose",
+    ),
+    "IMAGE_CUT_SHORT": Entry(
+        "error",
+        "the trainer loads what is there of a cut image and learns a grey rest as if it were the picture",
+        "mend the rows, or set dataset_drop_bad_rows: true to leave them out on purpose",
+    ),
+    "DUPLICATE_ROWS": Entry(
+        "warning", "a row that is there twice weighs twice", "remove the copies, if they are not meant"
+    ),
     "DATASET_ROWS_DROPPED": Entry(
         "warning",
         "dataset_drop_bad_rows leaves these rows out of the training copy; the original keeps them",
@@ -59,5 +72,9 @@ ENTRIES: dict[str, Entry] = {
         "there are fewer rows than workers, so some worker has nothing and waits for ever",
         "fewer run_config_num_workers or processes, or more data",
     ),
-    "TEST_ROWS_IN_TRAIN": Entry("warning", "the test set no longer measures anything", "split the data again"),
+    "TEST_ROWS_IN_TRAIN": Entry(
+        "warning",
+        "what was trained on measures nothing; questions are compared by their text and by the pixels of their images",
+        "take the named rows out of one of the two files, or split the data again by question",
+    ),
 }

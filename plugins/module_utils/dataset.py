@@ -13,6 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import 
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import Layout, layout
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.parquet_rows import RULES
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
 
 __all__ = ["copy_spec", "decide", "judge", "observe", "origin"]
@@ -99,6 +100,8 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     known = seen["record"]
     reasons = [*_originals(seen, settings), *_copy(seen, settings, shape)]
     inspection = known.get("inspection") or {}
+    if inspection and inspection.get("rules") != RULES:
+        inspection, reasons = {}, [*reasons, "the rows were looked at by older rules"]
     if inspection and _same_source(seen, settings):
         found = judge({**inspection, "path": known["originals"]["train"]["path"]}, settings, shape)
         # notes tell of what the role mends; once it is mended they are old news

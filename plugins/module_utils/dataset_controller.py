@@ -20,6 +20,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import dataset_record
 from ansible_collections.canvas.fleet.plugins.module_utils import parquet_rows
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_inspect import inspect
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_originals import check_digest
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import counter
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 Resolve = Callable[[str], str]  # a path as the user wrote it to one that can be opened
@@ -53,16 +54,17 @@ def facts(settings: Mapping[str, Any], resolve: Resolve = os.path.expanduser) ->
     return found
 
 
-def inspected(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What dataset_work.inspect() says of these files; None without pyarrow and Pillow here (then the host looks)."""
+def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> dict[str, Any] | None:
+    """What inspect() says of these files; None without pyarrow and Pillow here (then the host looks)."""
     if "train" not in found or not all(find_spec(name) for name in ("pyarrow", "PIL")):
         return None
     train, test = found["train"], found.get("test", {})
-    key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), parquet_rows.RULES]
+    tokenizer = tokenizer if counter(tokenizer) else ""
+    key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), parquet_rows.RULES, tokenizer]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
     def look() -> dict[str, Any]:
-        return inspect(str(train["path"]), str(test.get("path") or ""))
+        return inspect(str(train["path"]), str(test.get("path") or ""), tokenizer=tokenizer)
 
     return _remembered(f"inspection-{name}", look)
 

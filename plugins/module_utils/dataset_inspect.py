@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import parquet_rows
+from ansible_collections.canvas.fleet.plugins.module_utils import dataset_digests, parquet_rows
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_digests import RowDigests
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge, plain_shape
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import Transforms
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import Transforms, counter, text_bounds
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.parquet_rows import Count
 
 Progress = Callable[[int, int, str, str], None]
 
@@ -19,23 +21,26 @@ def quiet(done: int, total: int, unit: str, what: str) -> None:
     """A progress that says nothing."""
 
 
-def inspect(path: str, test: str = "", progress: Progress = quiet) -> dict[str, Any]:
+def inspect(path: str, test: str = "", progress: Progress = quiet, tokenizer: str = "") -> dict[str, Any]:
     """What the training file holds, and how the test file relates to it; input of judge().
 
     Never raises for a bad file: `problem` or `missing` say what is wrong, `bad` lists [row, why] (rows from 0).
+    `tokenizer` is a folder with the model's vocab.json and merges.txt; without it texts are estimated.
     """
-    found, questions = _inspect(path, progress, decode=True)
+    count = counter(tokenizer)
+    found, trained = _inspect(path, progress, count or text_bounds)
+    found["text"] = "counted" if count else "estimated"
+    found["duplicates"] = dataset_digests.duplicates(trained)
     if test:
-        found["test"], asked = _inspect(test, progress, decode=False)
-        trained = set(questions)
-        found["test"]["rows_in_train"] = [row for row, question in enumerate(asked) if question in trained]
+        found["test"], asked = _inspect(test, progress, count or text_bounds)
+        found["test"]["rows_in_train"] = dataset_digests.leaks(trained, asked)
     return found
 
 
-def _inspect(path: str, progress: Progress, *, decode: bool) -> tuple[dict[str, Any], list[bytes]]:
+def _inspect(path: str, progress: Progress, count: Count) -> tuple[dict[str, Any], list[RowDigests]]:
     found: dict[str, Any] = {
         "path": path, "folder": str(Path(path).parent), "rules": parquet_rows.RULES, "problem": "", "missing": [],
-        "rows": 0, "row_groups": [], "bad": [], "index_nulls": 0, "lengths": [], "longest": {},
+        "rows": 0, "row_groups": [], "bad": [], "index_nulls": 0, "lengths": [], "at_least": [], "longest": {},
     }  # fmt: skip
     try:
         file = parquet_rows.open_parquet(path)
@@ -49,14 +54,15 @@ def _inspect(path: str, progress: Progress, *, decode: bool) -> tuple[dict[str, 
         def told(done: int) -> None:
             progress(done, meta.num_rows, "rows", f"checking {Path(path).name}")
 
-        seen = parquet_rows.read_rows(file, path, Transforms(), told, decode=decode)
+        seen = parquet_rows.read_rows(file, path, Transforms(), told, count)
     except Exception as error:  # pyarrow raises OSError, ArrowInvalid and more for what is no whole parquet file
         found["problem"] = " ".join(str(error).split())[:300] or type(error).__name__
         return found, []
     found.update(bad=[list(one) for one in seen.bad], index_nulls=seen.index_nulls, longest=seen.longest)
-    found["lengths"] = [list(one) for one in sorted(seen.lengths.items())]
+    for name, counted in {"lengths": seen.lengths, "at_least": seen.at_least}.items():
+        found[name] = [list(one) for one in sorted(counted.items())]
     found.update(_info_beside(Path(path)))
-    return found, seen.questions
+    return found, seen.digests
 
 
 def _info_beside(path: Path) -> dict[str, Any]:

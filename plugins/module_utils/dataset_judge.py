@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils import packing
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.parquet_rows import CUT_IMAGE, NO_SOLUTION_IMAGE
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
-from ansible_collections.canvas.fleet.plugins.module_utils.row_groups import starving, unseen
+from ansible_collections.canvas.fleet.plugins.module_utils.row_groups import most_workers, starving, unseen
 
 SHOWN = 3  # rows named in a message
+# Reasons that are no plain drop.
+CODES = {NO_SOLUTION_IMAGE: "SOLUTION_WITHOUT_IMAGE", CUT_IMAGE: "IMAGE_CUT_SHORT"}
 
 
 def plain_shape(settings: Mapping[str, Any]) -> RunShape:
@@ -29,7 +34,7 @@ def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: Run
     found += _rows(inspection, settings)
     found += _groups(inspection, settings, shape)
     found += _tokens(inspection, settings)
-    found += _test(inspection)
+    found += _alike(inspection)
     found += _mended(inspection, settings)
     return found
 
@@ -53,18 +58,35 @@ def _file(inspection: Mapping[str, Any], variable: str) -> Iterator[Finding]:
 
 
 def _rows(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
-    bad = inspection["bad"]
-    if not bad:
-        return
-    first = "; ".join(f"row {row}: {why}" for row, why in bad[:SHOWN])
-    more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-    dropped = bool(settings.get("dataset_drop_bad_rows"))
-    yield finding(
-        "DATASET_ROWS_DROPPED" if dropped else "DATASET_ROWS_BAD",
-        variable="dataset_drop_bad_rows" if dropped else "dataset_train",
-        found=f"{inspection['path']}: {len(bad)} of {inspection['rows']} rows; {first}{more}",
-        expected="rows that the trainer can learn from",
-    )
+    """Rows that training drops or dies of, by reason; with dataset_drop_bad_rows they are told as left out."""
+    by_code: dict[str, dict[str, list[tuple[int, str]]]] = {}
+    for row, why in inspection["bad"]:
+        reason, _, place = str(why).partition(": ")
+        code = (
+            "DATASET_ROWS_DROPPED" if settings.get("dataset_drop_bad_rows") else CODES.get(reason, "DATASET_ROWS_BAD")
+        )
+        by_code.setdefault(code, {}).setdefault(reason, []).append((row, place))
+    for code, reasons in by_code.items():
+        count = sum(len(rows) for rows in reasons.values())
+        yield finding(
+            code,
+            variable="dataset_drop_bad_rows" if code == "DATASET_ROWS_DROPPED" else "dataset_train",
+            found=f"{inspection['path']}: {count} of {inspection['rows']} rows (counted from 0); "
+            + "; ".join(_reason(reason, rows) for reason, rows in reasons.items()),
+            expected="rows that the trainer can learn from",
+        )
+
+
+def _reason(reason: str, rows: Sequence[tuple[int, str]]) -> str:
+    """ "3 × answer is empty (rows 3, 17, 41)"."""
+    place = f"; {rows[0][1]}" if rows[0][1] else ""
+    return f"{len(rows)} × {reason} (row{'s' if len(rows) > 1 else ''} {first(row for row, _ in rows)}{place})"
+
+
+def first(rows: Iterable[int]) -> str:
+    """The first few numbers."""
+    told = list(rows)
+    return ", ".join(map(str, told[:SHOWN])) + (", …" if len(told) > SHOWN else "")
 
 
 def good_rows(inspection: Mapping[str, Any]) -> int:
@@ -80,6 +102,7 @@ def _groups(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: R
             variable="run_config_num_workers",
             found=f"{inspection['path']}: {good_rows(inspection)} rows",
             expected=f"at least {shape.row_groups} ({wanted})",
+            remedy=_fewer(good_rows(inspection), shape),
         )
         return
     if settings.get("dataset_reshard", True):
@@ -97,47 +120,93 @@ def _groups(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: R
         )
 
 
+def _fewer(rows: int, shape: RunShape) -> str:
+    workers = most_workers(rows, shape.world_size)
+    if workers:
+        return f"run_config_num_workers: {workers} is the most that works with {shape.world_size} ranks, or more data"
+    return f"at most {rows} processes in all (run_config_processes), each with one worker, or more data"
+
+
 def _tokens(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
-    lengths = [(int(tokens), int(rows)) for tokens, rows in inspection.get("lengths", ())]
-    limit = settings.get("run_config_max_num_tokens_per_sample")
-    if not lengths or not limit:
+    budgets = _budgets(settings)
+    lengths = {int(tokens): int(rows) for tokens, rows in inspection.get("lengths", ())}
+    if not lengths or not budgets:
         return
-    skipped = sum(rows for tokens, rows in lengths if tokens > limit)
-    if skipped:
-        longest = inspection["longest"]
+    yield from _too_long(inspection, lengths, budgets)
+    fitting = {tokens: rows for tokens, rows in lengths.items() if tokens < budgets.per_sample}
+    if not fitting:
+        return
+    longest, about = max(fitting), "" if inspection.get("text") == "counted" else "about "
+    if longest > budgets.most and settings.get("run_config_use_flex"):
         yield finding(
-            "SAMPLES_TOO_LONG",
-            variable="run_config_max_num_tokens_per_sample",
-            found=f"{skipped} of {good_rows(inspection)} samples over {limit} tokens; the longest "
-            f"(row {longest['row']}) has about {longest['tokens']}, {longest['image_tokens']} of them for its images",
-            expected=f"at least {longest['tokens']}",
+            "BATCH_OVERFLOWS",
+            variable="run_config_max_num_tokens",
+            found=f"{budgets.most} tokens, and samples of up to {about}{longest} that are not skipped",
+            expected=f"at least {packing.enough(longest, budgets.expected)}",
         )
-    packed = max((tokens for tokens, _ in lengths if tokens <= limit), default=0)
-    most, wanted = settings.get("run_config_max_num_tokens"), settings.get("run_config_expected_num_tokens")
-    if not packed or not most or not wanted:
-        return
-    enough = max(2 * packed, int(wanted) + packed)
-    if most < enough:
+    elif budgets.most < packing.enough(longest, budgets.expected):
+        share = packing.share_lost(fitting, budgets)
         yield finding(
             "PACKING_DROPS_SAMPLES",
             variable="run_config_max_num_tokens",
-            found=f"{most} tokens, for an expected {wanted} and samples of up to about {packed}",
-            expected=f"at least {enough}",
+            found=f"{budgets.most} tokens, for an expected {budgets.expected} and samples of up to {about}{longest}: "
+            f"about {share:.0%} of the samples are thrown away (simulated)",
+            expected=f"at least {packing.enough(longest, budgets.expected)}, which keeps them all",
         )
 
 
-def _test(inspection: Mapping[str, Any]) -> Iterator[Finding]:
+def _budgets(settings: Mapping[str, Any]) -> packing.Budgets | None:
+    """None where the run's limits are not known, as on a host that only prepares the data."""
+    names = ("expected_num_tokens", "max_num_tokens", "max_num_tokens_per_sample", "prefer_buffer_before")
+    values = [settings[f"run_config_{name}"] for name in names if f"run_config_{name}" in settings]
+    return packing.Budgets(*map(int, values)) if len(values) == len(names) else None
+
+
+def _too_long(inspection: Mapping[str, Any], lengths: Mapping[int, int], budgets: packing.Budgets) -> Iterator[Finding]:
+    """Certain where even the fewest tokens that a sample can have are too many; else only likely."""
+    skipped = sum(rows for tokens, rows in lengths.items() if tokens >= budgets.per_sample)
+    if not skipped:
+        return
+    longest, counted = inspection["longest"], inspection.get("text") == "counted"
+    certain = sum(rows for tokens, rows in inspection["at_least"] if tokens >= budgets.per_sample)
+    number = f"{skipped}" if certain == skipped else f"{certain} to {skipped}"
+    told = finding(
+        "SAMPLES_TOO_LONG",
+        variable="run_config_max_num_tokens_per_sample",
+        found=f"{number} of {good_rows(inspection)} samples reach {budgets.per_sample} tokens; the longest "
+        f"(row {longest['row']}) has {'' if counted else 'about '}{longest['tokens']}, "
+        f"{longest['image_tokens']} of them for its images" + ("" if counted else "; its text is estimated"),
+        expected=f"at least {longest['tokens'] + 1}",
+    )
+    yield told if certain else replace(told, severity="warning")
+
+
+def _alike(inspection: Mapping[str, Any]) -> Iterator[Finding]:
+    """Rows that are there twice, and rows of the test set that are trained on."""
+    twice = inspection.get("duplicates")
+    if twice:
+        pairs = "; ".join(f"row {row} = row {earlier}" for row, earlier in twice[:SHOWN])
+        yield finding(
+            "DUPLICATE_ROWS",
+            variable="dataset_train",
+            found=f"{inspection['path']}: {len(twice)} of {inspection['rows']} rows ({pairs}"
+            + ("; …)" if len(twice) > SHOWN else ")"),
+            expected="each row once",
+        )
     test = inspection.get("test")
     if not test:
         return
     shared = test.get("rows_in_train", [])
     if shared:
+        others = sum(1 for _, _, same in shared if not same)
+        pairs = "; ".join(f"test row {row} = training row {trained}" for row, trained, _ in shared[:SHOWN])
         yield finding(
             "TEST_ROWS_IN_TRAIN",
             variable="dataset_test",
-            found=f"{len(shared)} of {test['rows']} test rows have question and answer of a training row "
-            f"(test rows {', '.join(map(str, shared[:SHOWN]))}{', …' if len(shared) > SHOWN else ''})",
-            expected="no row in both",
+            found=f"{len(shared)} of {test['rows']} test rows ask what a training row asks ({pairs}"
+            + ("; …)" if len(shared) > SHOWN else ")")
+            + (f", {others} of them with another answer" if others else ""),
+            expected="no question in both",
         )
     if test.get("folder") == inspection.get("folder"):
         yield finding(

@@ -20,6 +20,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.dataset_fetch import 
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_git import fetch_git
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_inspect import inspect, refuse
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import Layout, layout
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import counter
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.parquet_copy import group_sizes, write_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.row_groups import row_groups
@@ -142,10 +143,12 @@ class _Work:
     def _inspected(self, originals: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         digests = {kind: entry["sha256"] for kind, entry in originals.items()}
         known = self.known.get("inspection") or {}
-        if known.get("of") == digests and known.get("rules") == parquet_rows.RULES:
+        model = str(self.spec.get("weights_dir") or "")
+        as_good = known.get("text") == "counted" or not counter(model)
+        if known.get("of") == digests and known.get("rules") == parquet_rows.RULES and as_good:
             return dict(known)
         test = self.paths.originals.get("test")
-        found = inspect(str(self.paths.originals["train"]), str(test or ""), self.progress)
+        found = inspect(str(self.paths.originals["train"]), str(test or ""), self.progress, model)
         return {**found, "of": digests}
 
     def _acceptable(self, inspection: Mapping[str, Any]) -> list[int]:

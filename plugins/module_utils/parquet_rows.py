@@ -5,28 +5,35 @@ Needs pyarrow and Pillow (imported where used); reads a few rows at a time, so m
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import Transforms, text_tokens
+from ansible_collections.canvas.fleet.plugins.module_utils import dataset_digests
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import Bounds, Transforms, text_bounds
 
-RULES = 1  # raised when a file would be judged differently, so that an old record is not trusted
+RULES = 2  # raised when a file would be judged differently, so that an old record is not trusted
 SIDES = ("question", "solution")
 COLUMNS = ("answer", *(f"{side}_interleave" for side in SIDES), *(f"{side}_images" for side in SIDES))
 PIXELS_MOST = 200_000_000  # the trainer's own limit against decompression bombs
 BATCH_BYTES = 8 << 20
 
 Told = Callable[[int], None]  # rows done
+Count = Callable[[str], Bounds]
+
+
+# Reasons, each followed by ": " and its place where there is one: rows are counted by them.
+NO_SOLUTION_IMAGE = "the solution has no image"
+CUT_IMAGE = "an image is cut short (the trainer would learn its grey rest)"
 
 
 class BadRowError(Exception):
-    """Why the trainer would drop this row, or die of it."""
+    """Why the trainer would drop this row, or die of it: a reason, then ": " and where."""
 
 
 @dataclass
@@ -35,13 +42,15 @@ class Seen:
 
     bad: list[tuple[int, str]] = field(default_factory=list)
     index_nulls: int = 0
-    lengths: dict[int, int] = field(default_factory=dict)  # tokens of a sample: rows that have so many
+    lengths: dict[int, int] = field(default_factory=dict)  # tokens of a sample, at most: rows that have so many
+    at_least: dict[int, int] = field(default_factory=dict)  # the same with the lower bound of its text
     longest: dict[str, int] = field(default_factory=lambda: {"row": -1, "tokens": 0, "image_tokens": 0})
-    questions: list[bytes] = field(default_factory=list)
+    digests: list[dataset_digests.RowDigests] = field(default_factory=list)
 
-    def sample(self, row: int, texts: int, images: int) -> None:
-        tokens = texts + images
+    def sample(self, row: int, texts: Bounds, images: int) -> None:
+        least, tokens = texts[0] + images, texts[1] + images
         self.lengths[tokens] = self.lengths.get(tokens, 0) + 1
+        self.at_least[least] = self.at_least.get(least, 0) + 1
         if tokens > self.longest["tokens"]:
             self.longest = {"row": row, "tokens": tokens, "image_tokens": images}
 
@@ -97,34 +106,37 @@ def _holds_bytes(kind: Any) -> bool:
     return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
 
 
-def read_rows(file: Any, path: str, transforms: Transforms, told: Told, *, decode: bool = True) -> Seen:
-    """Looks at every row; with decode, each image is decoded as the trainer would."""
+def read_rows(file: Any, path: str, transforms: Transforms, told: Told, count: Count = text_bounds) -> Seen:
+    """Looks at every row; each image is decoded as the trainer would."""
     seen, row = Seen(), 0
     for batch in batches(file, path, COLUMNS):
         for values in batch.to_pylist():
-            seen.questions.append(question_digest(values))
-            if decode:
-                _look(seen, row, values, transforms)
+            _look(seen, row, values, transforms, count)
             row += 1
         told(row)
     return seen
 
 
-def _look(seen: Seen, row: int, values: dict[str, Any], transforms: Transforms) -> None:
+def _look(seen: Seen, row: int, values: dict[str, Any], transforms: Transforms, count: Count) -> None:
     for side in SIDES:
         items = values[f"{side}_interleave"] or ()
         seen.index_nulls += sum(1 for item in items if item and _is_null(item.get("index")))
+    album = Album()
     try:
-        seen.sample(row, *sample_tokens(values, transforms))
+        seen.sample(row, *sample_tokens(values, transforms, album, count))
     except BadRowError as why:
         seen.bad.append((row, str(why)))
+    seen.digests.append(dataset_digests.of_row(values, [album.digest(one) for one in values["question_images"] or ()]))
 
 
-def sample_tokens(values: dict[str, Any], transforms: Transforms) -> tuple[int, int]:
-    """Tokens of a row's texts (estimated) and images (exact). Raises BadRowError for what is never learned."""
+def sample_tokens(
+    values: dict[str, Any], transforms: Transforms, album: Album, count: Count = text_bounds
+) -> tuple[Bounds, int]:
+    """Tokens of a row's texts and of its images (exact). Raises BadRowError for what is never learned."""
     if not values["answer"]:
         raise BadRowError("answer is empty")
-    texts = images = 0
+    texts: list[Bounds] = []
+    images = 0
     for side in SIDES:
         items = values[f"{side}_interleave"]
         if not items:
@@ -132,59 +144,80 @@ def sample_tokens(values: dict[str, Any], transforms: Transforms) -> tuple[int, 
         pictures = values[f"{side}_images"] or []
         kinds = [(item or {}).get("type") for item in items]
         if side == "solution" and "image" not in kinds:
-            raise BadRowError("the solution has no image, which breaks the step when the row is alone in its batch")
+            raise BadRowError(NO_SOLUTION_IMAGE)
         for place, item in enumerate(items):
+            where = f"{side}_interleave[{place}]"
             if kinds[place] == "text":
-                texts += text_tokens(item.get("content") or "")
+                texts.append(count(_text(item, where)))
             elif kinds[place] == "image":
-                width, height = image_size(_picture(item, pictures, f"{side}_interleave[{place}]"), f"{side} image")
+                width, height = album.size(_picture(item, pictures, where), f"{side} image")
                 images += transforms.image_tokens(width, height, learned=side == "solution")
             else:
-                raise BadRowError(f"{side}_interleave[{place}] has type {kinds[place]!r} instead of text or image")
-    return texts, images
+                raise BadRowError(f"an item is neither text nor image: {where} has type {kinds[place]!r}")
+    return (sum(least for least, _ in texts), sum(most for _, most in texts)), images
+
+
+def _text(item: dict[str, Any], where: str) -> str:
+    if "content" not in item:
+        raise BadRowError(f"a text has no content: {where}")
+    return str(item["content"] or "")
 
 
 def _is_null(index: Any) -> bool:
     return index is None or (isinstance(index, float) and math.isnan(index))
 
 
+def _content(picture: Any) -> bytes:
+    return bytes((picture.get("bytes") if isinstance(picture, dict) else picture) or b"")
+
+
 def _picture(item: dict[str, Any], pictures: list[Any], where: str) -> bytes:
     index = item.get("index")
     if _is_null(index):
-        raise BadRowError(f"{where} is an image without index")
+        raise BadRowError(f"an image without index: {where}")
     if not isinstance(index, (int, float)) or index != int(index):
-        raise BadRowError(f"{where} has index {index!r} instead of an integer")
+        raise BadRowError(f"an index is no whole number: {where} has {index!r}")
     if not 0 <= index < len(pictures):
-        raise BadRowError(f"{where} has index {int(index)}, but there are {len(pictures)} images")
-    picture = pictures[int(index)]
-    content = picture.get("bytes") if isinstance(picture, dict) else picture
+        raise BadRowError(f"an index is out of range: {where} has index {int(index)}, there are {len(pictures)} images")
+    content = _content(pictures[int(index)])
     if not content:
-        raise BadRowError(f"{where} points to an image without bytes")
-    return bytes(content)
+        raise BadRowError(f"an image has no bytes: {where}")
+    return content
 
 
-def image_size(content: bytes, what: str) -> tuple[int, int]:
-    """Width and height in pixels, after a real decode."""
+class Album:
+    """The images of one row, each decoded once."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[bytes, tuple[int, int]] = {}
+        self.pixels: dict[bytes, bytes] = {}  # digest of what is seen, by what is stored
+
+    def size(self, content: bytes, what: str) -> tuple[int, int]:
+        """Width and height in pixels, after a real decode."""
+        if content not in self.sizes:
+            self.sizes[content], self.pixels[content] = decoded(content, what)
+        return self.sizes[content]
+
+    def digest(self, picture: Any) -> bytes:
+        """Of what is seen, or of what is stored where nothing can be seen."""
+        content = _content(picture)
+        with suppress(BadRowError):
+            self.size(content, "")
+        return self.pixels.get(content) or dataset_digests.of_bytes([content])[0]
+
+
+def decoded(content: bytes, what: str) -> tuple[tuple[int, int], bytes]:
+    """Size in pixels, and a digest of the pixels. Raises BadRowError for what cannot be decoded whole."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = PIXELS_MOST
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-            return int(image.width), int(image.height)
+            size = (int(image.width), int(image.height))
+            seen = dataset_digests.joined([repr(size).encode(), image.convert("RGBA").tobytes()])
     except Exception as error:  # Pillow's decoders raise whatever they like, struct.error and SyntaxError among them
         reason = " ".join(str(error).split()).split(" <_io")[0]
-        raise BadRowError(f"{what} cannot be decoded ({type(error).__name__}: {reason})") from error
-
-
-def question_digest(values: dict[str, Any]) -> bytes:
-    """What makes two rows the same puzzle: the question's texts, its images, and the answer."""
-    digest = hashlib.sha256()
-    texts = [str(item.get("content") or "").strip() for item in values["question_interleave"] or () if item]
-    for part in (str(values["answer"]), *texts):
-        content = part.encode("utf-8", "replace")
-        digest.update(len(content).to_bytes(8, "big") + content)
-    for picture in values["question_images"] or ():
-        content = (picture.get("bytes") if isinstance(picture, dict) else picture) or b""
-        digest.update(hashlib.sha256(content).digest())
-    return digest.digest()[:16]
+        kind = CUT_IMAGE if "truncated" in reason else "an image cannot be decoded"
+        raise BadRowError(f"{kind}: {what} ({type(error).__name__}: {reason})") from error
+    return size, seen

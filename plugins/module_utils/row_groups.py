@@ -38,6 +38,11 @@ def row_groups(rows: int, world_size: int, num_workers: int) -> tuple[int, ...]:
     return (small + 1,) * larger + (small,) * (count - larger)
 
 
+def most_workers(rows: int, world_size: int) -> int:
+    """The largest number of workers with which no worker of any rank is without a row; 0 when there is none."""
+    return rows // world_size
+
+
 def starving(groups: int, world_size: int, num_workers: int) -> bool:
     """True when each worker of each rank would get no row group at all (the loader gives all equally many)."""
     return groups // world_size // max(1, num_workers) == 0

@@ -186,28 +186,35 @@ def disagreeing(base: Mapping[str, Any]) -> Iterator[Trap]:
     yield Trap("one address for two hosts", (Host("n0", same), Host("n1", same)), "ADDRESS_TWICE", "n1")
 
 
-def bad_rows() -> dict[str, dict[str, Any]]:
-    """What training drops, by reason."""
+def bad_rows() -> dict[str, tuple[str, dict[str, Any]]]:
+    """What training drops, or dies of, by reason."""
+    cut = files.picture(5, (200, 200))[:150]
     return {
-        "no answer": {"answer": ""},
-        "no question": {"question_interleave": []},
-        "no solution": {"solution_interleave": []},
-        "an image out of range": {"solution_interleave": [files.text("x"), files.image(7)]},
-        "an image that cannot be decoded": {"question_images": [{"bytes": b"no picture"}]},
-        "an image without bytes": {"question_images": [{"bytes": b""}]},
-        "a solution without an image": {"solution_interleave": [files.text("A")]},
-        "an item of another kind": {"question_interleave": [{"type": "video", "content": "x"}]},
+        "no answer": ("DATASET_ROWS_BAD", {"answer": ""}),
+        "no question": ("DATASET_ROWS_BAD", {"question_interleave": []}),
+        "no solution": ("DATASET_ROWS_BAD", {"solution_interleave": []}),
+        "an image out of range": (
+            "DATASET_ROWS_BAD",
+            {"solution_interleave": [files.text("x"), files.image(7)]},
+        ),
+        "an image that cannot be decoded": ("DATASET_ROWS_BAD", {"question_images": [{"bytes": b"no picture"}]}),
+        "an image without bytes": ("DATASET_ROWS_BAD", {"question_images": [{"bytes": b""}]}),
+        "an item of another kind": ("DATASET_ROWS_BAD", {"question_interleave": [{"type": "video", "content": "x"}]}),
+        "a solution without an image": ("SOLUTION_WITHOUT_IMAGE", {"solution_interleave": [files.text("A")]}),
+        "an image that is cut short": ("IMAGE_CUT_SHORT", {"question_images": [{"bytes": cut}]}),
     }
 
 
 def data(folder: Path, base: Mapping[str, Any]) -> Iterator[Trap]:
     good = [files.row(number) for number in range(64)]
-    for name, change in bad_rows().items():
+    for name, (code, change) in bad_rows().items():
         path = files.write(folder / name.replace(" ", "-") / "train.parquet", [*good, files.row(99, **change)])
-        yield alone(f"a row with {name}", "DATASET_ROWS_BAD", {**base, "dataset_train": str(path)})
+        yield alone(f"a row with {name}", code, {**base, "dataset_train": str(path)})
     few = files.write(folder / "few/train.parquet", good[:31])
     yield alone("fewer rows than workers", "ROWS_TOO_FEW", {**base, "dataset_train": str(few)})
     yield alone("its own row groups", "ROW_GROUPS_STARVE", {**base, "dataset_reshard": False})
+    for most in (4096, 8192):
+        yield alone(f"batches of {most} tokens", "BATCH_OVERFLOWS", {**base, "run_config_max_num_tokens": most})
     for column in ("answer", "question_interleave", "solution_interleave", "question_images", "solution_images"):
         rows = [{name: value for name, value in row.items() if name != column} for row in good]
         path = files.write(folder / f"without-{column}/train.parquet", rows)

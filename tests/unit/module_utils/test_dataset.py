@@ -2,13 +2,16 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE
+from ansible_collections.canvas.fleet.plugins.module_utils.parquet_rows import CUT_IMAGE, NO_SOLUTION_IMAGE
 
 from tests.unit.module_utils.dataset_files import settings, shape
 
 LIMITS = {
-    "run_config_max_num_tokens_per_sample": 9868,
+    "run_config_max_num_tokens_per_sample": 9869,
     "run_config_max_num_tokens": 32768,
     "run_config_expected_num_tokens": 8192,
+    "run_config_prefer_buffer_before": 8192,
+    "run_config_use_flex": True,
 }
 
 
@@ -24,6 +27,9 @@ def inspection(**other):
         "bad": [],
         "index_nulls": 0,
         "lengths": [[6000, 600], [9868, 13]],
+        "at_least": [[6000, 600], [9868, 13]],
+        "text": "counted",
+        "duplicates": [],
         "longest": {"row": 41, "tokens": 9868, "image_tokens": 9542},
         **other,
     }
@@ -34,6 +40,7 @@ def test_file(**other):
 
 
 test_file.__test__ = False
+TOO_LONG = ("SAMPLES_TOO_LONG", "error")
 OWN_GROUPS = {"dataset_reshard": False}
 
 # code: what raises it, and a near miss that does not
@@ -44,6 +51,15 @@ CASES = {
         ({"bad": [[3, "answer is empty"]]}, {}),
         ({"bad": [[3, "answer is empty"]]}, {"dataset_drop_bad_rows": True}),
     ],
+    "SOLUTION_WITHOUT_IMAGE": [
+        ({"bad": [[3, NO_SOLUTION_IMAGE]]}, {}),
+        ({"bad": [[3, NO_SOLUTION_IMAGE]]}, {"dataset_drop_bad_rows": True}),
+    ],
+    "IMAGE_CUT_SHORT": [
+        ({"bad": [[3, f"{CUT_IMAGE}: question image"]]}, {}),
+        ({"bad": [[3, "an image cannot be decoded: question image"]]}, {}),
+    ],
+    "DUPLICATE_ROWS": [({"duplicates": [[9, 3]]}, {}), ({"duplicates": []}, {})],
     "DATASET_ROWS_DROPPED": [
         ({"bad": [[3, "answer is empty"]]}, {"dataset_drop_bad_rows": True}),
         ({"bad": []}, {"dataset_drop_bad_rows": True}),
@@ -51,12 +67,16 @@ CASES = {
     "ROWS_TOO_FEW": [({"rows": 15}, {}), ({"rows": 16}, {})],
     "ROW_GROUPS_STARVE": [({"row_groups": [41] * 15}, OWN_GROUPS), ({"row_groups": [39] * 16}, OWN_GROUPS)],
     "ROW_GROUPS_UNSEEN": [({"row_groups": [37] * 17}, OWN_GROUPS), ({"row_groups": [20] * 32}, OWN_GROUPS)],
-    "SAMPLES_TOO_LONG": [({}, {"run_config_max_num_tokens_per_sample": 9867}), ({}, LIMITS)],
+    "SAMPLES_TOO_LONG": [({}, {"run_config_max_num_tokens_per_sample": 9868}), ({}, LIMITS)],
+    "BATCH_OVERFLOWS": [
+        ({}, {"run_config_max_num_tokens": 9867}),
+        ({}, {"run_config_max_num_tokens": 9867, "run_config_use_flex": False}),
+    ],
     "PACKING_DROPS_SAMPLES": [
         ({}, {"run_config_max_num_tokens": 19735}),
         ({}, {"run_config_max_num_tokens": 19736}),
     ],
-    "TEST_ROWS_IN_TRAIN": [({"test": test_file(rows_in_train=[7])}, {}), ({"test": test_file()}, {})],
+    "TEST_ROWS_IN_TRAIN": [({"test": test_file(rows_in_train=[[7, 3, 1]])}, {}), ({"test": test_file()}, {})],
     "TRAIN_TEST_TOGETHER": [({"test": test_file(folder="/c")}, {}), ({"test": test_file()}, {})],
     "INDEX_HAS_NULLS": [({"index_nulls": 2782}, {}), ({"index_nulls": 0}, {})],
     "INFO_PATHS_FOREIGN": [
@@ -115,9 +135,57 @@ def test_a_test_file_that_cannot_be_read_is_told_by_its_variable():
 def test_only_the_first_rows_are_named():
     bad = [[number, "answer is empty"] for number in range(9)]
     (found,) = judge(inspection(bad=bad), LIMITS, shape())
-    assert found.found.count("answer is empty") == 3
-    assert "9 of 613 rows" in found.found
-    assert found.found.endswith("and 6 more")
+    assert found.found.endswith("9 of 613 rows (counted from 0); 9 × answer is empty (rows 0, 1, 2, …)")
+
+
+def test_bad_rows_are_counted_by_reason_and_the_first_place_is_named():
+    bad = [[4, "answer is empty"], [7, "an image has no bytes: question_interleave[1]"], [9, "answer is empty"]]
+    (found,) = judge(inspection(bad=bad), LIMITS, shape())
+    assert "2 × answer is empty (rows 4, 9); 1 × an image has no bytes (row 7; question_interleave[1])" in found.found
+
+
+def test_a_sample_that_may_be_too_long_is_a_warning_and_one_that_must_be_an_error():
+    limit = {**LIMITS, "run_config_max_num_tokens_per_sample": 9000}
+    least = {"text": "estimated", "at_least": [[5900, 600], [8990, 13]]}
+    (maybe,) = judge(inspection(**least), limit, shape())
+    (sure,) = judge(inspection(**{**least, "at_least": [[5900, 600], [9001, 13]]}), limit, shape())
+    assert (maybe.code, maybe.severity, sure.code, sure.severity) == ("SAMPLES_TOO_LONG", "warning", *TOO_LONG)
+    assert "0 to 13 of 613 samples" in maybe.found
+    assert "its text is estimated" in maybe.found
+
+
+def test_leaks_name_the_pairs_and_how_many_have_another_answer():
+    test = test_file(rows_in_train=[[7, 3, 1], [8, 30, 0]])
+    (found,) = judge(inspection(test=test), LIMITS, shape())
+    assert "2 of 69 test rows" in found.found
+    assert "test row 7 = training row 3; test row 8 = training row 30" in found.found
+    assert found.found.endswith("1 of them with another answer")
+
+
+@pytest.mark.parametrize(
+    ("rows", "ranks", "words"),
+    [
+        pytest.param(31, 8, "run_config_num_workers: 3 is the most that works with 8 ranks", id="fewer workers do"),
+        pytest.param(7, 8, "at most 7 processes", id="even one worker each is too many"),
+    ],
+)
+def test_too_few_rows_name_what_would_work(rows, ranks, words):
+    (found,) = judge(inspection(rows=rows), LIMITS, shape(ranks, 4))
+    assert (found.code, words in found.remedy) == ("ROWS_TOO_FEW", True)
+
+
+def test_what_packing_loses_is_told_with_the_budget_that_keeps_all():
+    told = {**LIMITS, "run_config_max_num_tokens": 9869}
+    (found,) = judge(inspection(lengths=[[6000, 613]]), told, shape())
+    assert "about 50% of the samples are thrown away" in found.found
+    assert found.expected.startswith(f"at least {8192 + 6000}")
+
+
+def test_rows_that_older_rules_looked_at_are_looked_at_again(host):
+    told = settings(host, "/c/train_split.parquet")
+    seen = dataset.observe(told)
+    seen["record"]["inspection"] = {"rules": 0, "bad": "of another form"}
+    assert "the rows were looked at by older rules" in dataset.decide(seen, told, shape()).reasons
 
 
 def test_every_code_is_in_the_catalogue():

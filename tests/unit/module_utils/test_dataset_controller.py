@@ -44,7 +44,7 @@ def test_refuses(told, change, variable, message):
 def test_many_hosts_look_at_the_rows_once(told, monkeypatch):
     looked = []
     real = dataset_controller.inspect
-    monkeypatch.setattr(dataset_controller, "inspect", lambda *paths: looked.append(paths) or real(*paths))
+    monkeypatch.setattr(dataset_controller, "inspect", lambda *paths, **told: looked.append(paths) or real(*paths, **told))
     found = dataset_controller.facts(told)
     with ThreadPoolExecutor(8) as hosts:
         answers = list(hosts.map(lambda _: dataset_controller.inspected(found), range(8)))

@@ -1,10 +1,21 @@
+import io
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_inspect import inspect
+from PIL import Image
 
 from tests.unit.module_utils.dataset_files import image, picture, row, text, write, write_grouped
+
+
+def encoded(number: int, form: str) -> bytes:
+    """The picture of this number in another format."""
+    out = io.BytesIO()
+    Image.open(io.BytesIO(picture(number))).save(out, form)
+    return out.getvalue()
+
 
 GOOD = picture()
 HALF = picture(5, (200, 200))[:150]
@@ -18,15 +29,15 @@ HALF = picture(5, (200, 200))[:150]
         pytest.param({"question_interleave": []}, "question_interleave is empty", id="an empty question"),
         pytest.param({"solution_interleave": None}, "solution_interleave is empty", id="no solution"),
         pytest.param({"solution_interleave": [text("only text")]}, "no image", id="a solution without image"),
-        pytest.param({"question_interleave": [image(1)]}, "index 1, but there are 1", id="an index out of range"),
-        pytest.param({"question_interleave": [image(-1)]}, "index -1, but there are 1", id="a negative index"),
+        pytest.param({"question_interleave": [image(1)]}, "index 1, there are 1", id="an index out of range"),
+        pytest.param({"question_interleave": [image(-1)]}, "index -1, there are 1", id="a negative index"),
         pytest.param({"question_interleave": [image(None)]}, "image without index", id="an image item without index"),
-        pytest.param({"question_interleave": [image(0.5)]}, "0.5 instead of an integer", id="half an index"),
+        pytest.param({"question_interleave": [image(0.5)]}, "no whole number", id="half an index"),
         pytest.param({"question_interleave": [{"type": "video"}]}, "type 'video'", id="an unknown type"),
         pytest.param({"question_images": []}, "there are 0 images", id="no images"),
         pytest.param({"question_images": [{"bytes": b"no picture"}]}, "cannot be decoded", id="no picture"),
-        pytest.param({"question_images": [{"bytes": HALF}]}, "cannot be decoded", id="half a picture"),
-        pytest.param({"question_images": [{"bytes": None}]}, "without bytes", id="an image without bytes"),
+        pytest.param({"question_images": [{"bytes": HALF}]}, "cut short", id="half a picture"),
+        pytest.param({"question_images": [{"bytes": None}]}, "has no bytes", id="an image without bytes"),
     ],
 )
 def test_a_bad_row_is_named_with_its_reason(tmp_path, change, why):
@@ -133,13 +144,35 @@ def test_test_rows_in_train_are_found_by_content(tmp_path):
     train = write(tmp_path / "a.parquet", [row(n) for n in range(6)])
     again = row(3, task_id=99, solution_interleave=[image(0)])  # the same puzzle, told otherwise
     test = write(tmp_path / "b" / "t.parquet", [row(100), again, row(101)])
-    assert inspect(str(train), str(test))["test"]["rows_in_train"] == [1]
+    assert inspect(str(train), str(test))["test"]["rows_in_train"] == [[1, 3, 1]]
 
 
-def test_another_answer_is_another_puzzle(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "pairs"),
+    [
+        pytest.param({"answer": "A"}, [[0, 0, 0]], id="with another answer it is told as such"),
+        pytest.param({"answer": " d\n"}, [[0, 0, 1]], id="an answer in another case and with blanks is the same"),
+        pytest.param({"question_images": [{"bytes": encoded(3, "bmp")}]}, [[0, 0, 1]], id="an image in another format"),
+        pytest.param({"question_interleave": [text("Which  moves? 3\n"), image(0)]}, [[0, 0, 1]], id="other blanks"),
+        pytest.param({"question_images": [{"bytes": picture(4)}]}, [], id="another image is another question"),
+        pytest.param({"question_interleave": [text("Which moves? 4"), image(0)]}, [], id="another text is, too"),
+    ],
+)
+def test_a_question_is_known_again(tmp_path, change, pairs):
     train = write(tmp_path / "a.parquet", [row(3)])
-    test = write(tmp_path / "t.parquet", [row(3, answer="A")])
-    assert inspect(str(train), str(test))["test"]["rows_in_train"] == []
+    test = write(tmp_path / "t.parquet", [row(3, **change)])
+    assert inspect(str(train), str(test))["test"]["rows_in_train"] == pairs
+
+
+def test_rows_that_are_there_twice_are_found(tmp_path):
+    rows = [row(0), row(1), row(0, task_id=7), row(1, answer="another"), row(0)]
+    assert inspect(str(write(tmp_path / "a.parquet", rows)))["duplicates"] == [[2, 0], [4, 0]]
+
+
+def test_texts_are_bounded_without_a_tokenizer(tmp_path):
+    found = inspect(str(write(tmp_path / "a.parquet", [row(0)])))
+    assert found["text"] == "estimated"
+    assert found["at_least"][0][0] < found["lengths"][0][0]
 
 
 def test_rows_are_counted_on_over_row_groups(tmp_path):
