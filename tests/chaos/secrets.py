@@ -142,6 +142,7 @@ def _runner(folder: Path) -> str:
     """All that ansible-runner writes of a converge."""
     place = GROUP.state / "runner"
     shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
     ansible_runner.run(
         private_data_dir=str(place), project_dir=str(CHECKOUT), playbook="site.yml", inventory=str(folder), quiet=True,
         envvars={"ANSIBLE_HOST_KEY_CHECKING": "True"},
