@@ -15,7 +15,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import kept_files, launch, registration
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    kept_files,
+    launch,
+    registration,
+    resume_findings,
+    resume_state,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import finding
 from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Record, digest, state_of
@@ -60,6 +66,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         "key": {**state_of(str(settings["run_config_wandb_key_file"]))},
         "rows": info_rows(str(settings["dataset_info_path"])),
         "registration": _registration(settings),
+        "resume": resume_state.observe(settings),
         "resume_from_present": os.path.isdir(str(settings.get("run_config_resume_from") or "")),
     }
     seen["yaml"]["dialect"] = dialect(seen["yaml"]["text"]) if seen["yaml"]["present"] else ""
@@ -100,7 +107,7 @@ def _registration(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
     """Compares the files with what launch.render() makes of the settings."""
-    findings = judge(seen, settings, shape)
+    findings = [*judge(seen, settings, shape), *resume_findings.judge(seen, settings, shape)]
     try:
         wanted = launch.render(settings, shape)
     except FleetError as error:

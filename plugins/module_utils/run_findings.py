@@ -38,15 +38,17 @@ def _weights(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Findi
     # A checkpoint folder has a model.safetensors too; the model folder has the EMA alone.
     if (from_model_folder or not source) and not settings["run_config_finetune_from_ema"]:
         missing.append("finetune_from_ema")
-    if missing:
-        found = "not given: " + ", ".join(missing)
-    elif not from_model_folder and not seen["resume_from_present"]:
-        found = f"no folder {source}"
-    else:
-        return []
     expected = f"--resume_from {settings['weights_dir']} --resume_model_only True --finetune_from_ema True"
-    variable = f"run_config_{missing[0] if missing else 'resume_from'}"
-    return [finding("WEIGHTS_NOT_ASKED", found=found, expected=expected, variable=variable)]
+    found = [
+        finding("WEIGHTS_NOT_ASKED", found=f"not given: {name}", expected=expected, variable=f"run_config_{name}")
+        for name in missing
+    ]
+    if source and not from_model_folder and not seen["resume_from_present"]:
+        variable = "run_config_resume_from"
+        found.append(
+            finding("RESUME_FROM_MISSING", found=f"no folder {source}", expected="a folder", variable=variable)
+        )
+    return found
 
 
 def _shards(settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:

@@ -66,6 +66,14 @@ def _boolean(value: Any) -> bool:
     return word in _TRUE
 
 
+def truth(value: Any) -> bool:
+    """A boolean flag's value, False where it is none: for a look at flags that are judged elsewhere."""
+    try:
+        return _boolean(value)
+    except ValueError:
+        return False
+
+
 def text(value: Value) -> str:
     """As it stands on the command line: True and False as in the guide, 1e-05 as 1e-5."""
     return re.sub(r"e([+-])0+(?=\d)", r"e\1", repr(value)) if isinstance(value, float) else str(value)

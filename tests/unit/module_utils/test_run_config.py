@@ -32,6 +32,7 @@ def seen(**changes: Any) -> dict[str, Any]:
             "groups": ["interleave_reasoning"],
         },
         "resume_from_present": True,
+        "resume": {"step": None, "path": "", "workers": None, "model": "", "weights": "", "keys": []},
     }
     for kind, (path, (text, mode)) in zip(("script", "yaml"), launch.render(told, shape()).items(), strict=True):
         found[kind] = {"path": path, "present": True, "sha256": digest(text.encode()), "mode": f"{mode:04o}"}
@@ -101,6 +102,15 @@ FINDINGS = {
     "no weights are asked for": ({}, {"run_config_resume_from": ""}, ["WEIGHTS_NOT_ASKED"]),
     "resume_model_only is missing": ({}, {"run_config_resume_model_only": False}, ["WEIGHTS_NOT_ASKED"]),
     "finetune_from_ema is missing": ({}, {"run_config_finetune_from_ema": False}, ["WEIGHTS_NOT_ASKED"]),
+    "all three are missing": (
+        {},
+        {
+            "run_config_resume_from": "",
+            "run_config_resume_model_only": False,
+            "run_config_finetune_from_ema": False,
+        },
+        ["WEIGHTS_NOT_ASKED"] * 3,
+    ),
     "a checkpoint has a model of its own": (
         {},
         {"run_config_resume_from": "/c", "run_config_finetune_from_ema": False},
@@ -109,7 +119,7 @@ FINDINGS = {
     "the folder to resume from is missing": (
         {"resume_from_present": False},
         {"run_config_resume_from": "/c"},
-        ["WEIGHTS_NOT_ASKED"],
+        ["RESUME_FROM_MISSING"],
     ),
     "the model folder comes with its own room": ({"resume_from_present": False}, {}, []),
     "three shards on four ranks": ({}, {"run_config_num_shard": 3}, ["SHARDS_MISMATCH"]),
