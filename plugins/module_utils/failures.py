@@ -37,6 +37,11 @@ class Failure:
 # (class, pattern of the error line, pattern of the traceback above it or ""); the first that fits is the class.
 KINDS: tuple[tuple[str, str, str], ...] = (
     ("GPU_OUT_OF_MEMORY", r"CUDA out of memory|OutOfMemoryError", ""),
+    ("GPU_LOST", r"GPU is lost|GPU has fallen off the bus|\bXid\b.*\b79\b", ""),
+    ("GPU_FAULT", r"CUDA error: |uncorrectable ECC|CUBLAS_STATUS_(?:EXECUTION_FAILED|INTERNAL_ERROR)", ""),
+    ("TIMEOUT", r"Watchdog caught collective operation timeout|RendezvousTimeoutError", ""),
+    ("TIMEOUT", r"Timed out waiting|[Ww]ait timeout after|timed out after", ""),
+    ("WORKER_KILLED", r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal|exited unexpectedly)", ""),
     ("PORT_TAKEN", r"EADDRINUSE|[Aa]ddress already in use", ""),
     ("DISK_FULL", r"No space left on device|Disk quota exceeded|Errno 28\b", ""),
     ("YAML_DIALECT", r"^AssertionError", r"dataset_names"),
@@ -63,6 +68,40 @@ FOLLOWS = (
     ("TERMINATED", r"SignalException|Received \d+ death signal"),
     ("CHILD_FAILED", r"ChildFailedError"),
 )
+
+
+# A start that would end in the same way again: a person has to change something first. All others are tried again.
+FINAL = frozenset(
+    {
+        "GPU_OUT_OF_MEMORY",
+        "GPU_LOST",
+        "DISK_FULL",
+        "WEIGHTS_NOT_LOADED",
+        "FIRST_LOSS_HIGH",
+        "YAML_DIALECT",
+        "NO_GPU",
+        "REGISTRATION_DIALECT",
+        "INFO_PATHS_FOREIGN",
+        "IMAGES_MISSING",
+        "CHECKPOINTS_FOREIGN_NAME",
+        "CHECKPOINT_SHARDS_DIFFER",
+        "CHECKPOINT_INCOMPLETE",
+        "CHECKPOINT_GUARD",
+        "SHARDS_MISMATCH",
+        "WORKERS_GREW",
+        "FLAG_UNKNOWN",
+        "IMPORT_MISSING",
+        "COMPILER_MISSING",
+        "SCRIPT_MISSING",
+        "ENDED_EARLY",
+        "UNIT_SETUP",
+    }
+)
+
+
+def retried(kind: str) -> bool:
+    """True for a class that another start may get past: a killed process, a lost node, a timeout, an unknown one."""
+    return kind not in FINAL
 
 
 def failure_of(text: str, result: str = "") -> Failure | None:

@@ -111,6 +111,20 @@ def progress_line(host: str, report: Mapping[str, Any]) -> str:
     return "  ".join([*parts, *notes(report)] if report.get("phase") == "restarting" else parts)
 
 
+def waiting_line(host: str, report: Mapping[str, Any]) -> str:
+    """What a start or a stop that takes time is at, in the supervisor's words: `atlas  stops after the save of …`."""
+    told = report.get("supervisor") or {}
+    return f"{host}  {told.get('status') or report.get('phase')}"
+
+
+def failed_start(report: Mapping[str, Any]) -> str:
+    """The error of a start that failed, with the trainer's own lines."""
+    failure = report.get("failure") or {"kind": "UNKNOWN", "line": f"the unit is {report.get('phase')}", "lines": []}
+    again = "; it is tried again" if report.get("phase") in ("running", "restarting") else ""
+    lines = "".join(f"\n  {line}" for line in failure.get("lines") or ())
+    return f"{report.get('unit')} failed to start ({failure['kind']}){again}; {failure['line']}{lines}"
+
+
 def fleet_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The fleet, a line per host; the first line names the columns."""
     cells = [list(COLUMNS), *[_cells(one) for one in rows]]

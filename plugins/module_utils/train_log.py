@@ -8,7 +8,7 @@ on each start, so only what follows the last start counts. Why a run died is tol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,27 +123,78 @@ def since_last_start(lines: Sequence[str]) -> Sequence[str]:
     return lines
 
 
+class Reader:
+    """Reads a start of the trainer line by line. `keep` bounds how many steps are held beside the first; 0: all."""
+
+    def __init__(self, keep: int = 0) -> None:
+        self._keep = keep
+        self._steps: list[Step] = []
+        self._saves: list[int] = []
+        self.total: int | None = None
+        self.start: int | None = None
+        self.reached: int | None = None
+        self.done = False
+        self.weights, self.source, self.flaw = "", "", ""
+
+    def feed(self, line: str) -> Step | None:
+        """One plain line; the step that it tells of, if it does."""
+        if (step := _step(line)) is not None:
+            self._steps.append(step)
+            if self._keep and len(self._steps) > self._keep + 1:
+                del self._steps[1]
+        elif match := _TRAINING.search(line):
+            self.total, self.start = int(match[1]), int(match[2])
+        elif match := _SAVE.search(line):
+            self._saves.append(int(match[1]))
+        elif match := _REACHED.search(line):
+            self.reached = int(match[1])
+        elif _DONE.search(line):
+            self.done = True
+        else:
+            self._weigh(line)
+        return step
+
+    def _weigh(self, line: str) -> None:
+        """Loaded means: each reading lacked the two position tables and nothing else."""
+        if self.weights == "scratch":
+            return
+        if "Training from scratch." in line:
+            self.weights, self.source, self.flaw = "scratch", "", "the trainer began with random weights"
+        elif match := _LOADING.search(line):
+            self.weights, self.source, self.flaw = "loading", match[1], ""
+        elif match := _KEYS.search(line):
+            self.flaw = self.flaw or _keys_flaw(_NAME.findall(match[1]), _NAME.findall(match[2]))
+            self.weights = "partial" if self.flaw else "loaded"
+        elif "<All keys matched successfully>" in line and self.weights == "loading":
+            self.weights = "loaded"
+
+    @property
+    def saving(self) -> int | None:
+        """The step of the newest save that was begun."""
+        return self._saves[-1] if self._saves else None
+
+    def log(self, tail: tuple[str, ...] = ()) -> TrainLog:
+        return TrainLog(
+            self.total,
+            self.start,
+            tuple(self._steps),
+            self.weights,
+            self.source,
+            self.flaw,
+            tuple(self._saves),
+            self.reached,
+            self.done,
+            tail,
+        )
+
+
 def parse(text: str) -> TrainLog:
     """The summary of the last start in `text`."""
     lines = since_last_start(plain(text))
-    total = start = reached = None
-    steps: list[Step] = []
-    saves: list[int] = []
-    done = False
+    reader = Reader()
     for line in lines:
-        if (step := _step(line)) is not None:
-            steps.append(step)
-        elif match := _TRAINING.search(line):
-            total, start = int(match[1]), int(match[2])
-        elif match := _SAVE.search(line):
-            saves.append(int(match[1]))
-        elif match := _REACHED.search(line):
-            reached = int(match[1])
-        elif _DONE.search(line):
-            done = True
-    weights, source, flaw = _weights(lines)
-    tail = tuple(line[-300:] for line in lines[-8:])
-    return TrainLog(total, start, tuple(steps), weights, source, flaw, tuple(saves), reached, done, tail)
+        reader.feed(line)
+    return reader.log(tuple(line[-300:] for line in lines[-8:]))
 
 
 def _step(line: str) -> Step | None:
@@ -158,22 +209,6 @@ def _step(line: str) -> Step | None:
             continue  # a line that another process wrote into
     rate = _RATE.search(match[2])
     return Step(int(match[1]), losses, float(rate[1]) if rate else None) if losses else None
-
-
-def _weights(lines: Iterable[str]) -> tuple[str, str, str]:
-    """(state, folder, what is wrong). Loaded means: each reading lacked the two position tables and nothing else."""
-    state, folder, flaw = "", "", ""
-    for line in lines:
-        if "Training from scratch." in line:
-            return "scratch", "", "the trainer began with random weights"
-        if match := _LOADING.search(line):
-            state, folder, flaw = "loading", match[1], ""
-        elif match := _KEYS.search(line):
-            flaw = flaw or _keys_flaw(_NAME.findall(match[1]), _NAME.findall(match[2]))
-            state = "partial" if flaw else "loaded"
-        elif "<All keys matched successfully>" in line and state == "loading":
-            state = "loaded"
-    return state, folder, flaw
 
 
 def _keys_flaw(missing: Sequence[str], unexpected: Sequence[str]) -> str:

@@ -6,16 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoints, train_log, unit, unit_host, unit_text
+from ansible_collections.canvas.fleet.plugins.module_utils import checkpoints, unit, unit_host, unit_text, unit_want
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure, failure_of
+from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.training_report import failure_told as _failure
+from ansible_collections.canvas.fleet.plugins.module_utils.training_report import report, report_of, told
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import Want
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
+
+__all__ = ["Outcome", "converge", "decide", "died", "difference", "observe", "report", "report_of", "told", "want_of"]
 
 REASONS = {
     "folders": "results, checkpoint or record folder to be made",
+    "payload": "another version of the supervisor",
+    "spec": "what the supervisor is told differs",
     "write": "the unit's text differs",
     "enable": "the unit would not come back after a reboot",
     "disable": "the unit would come back after a reboot",
@@ -26,24 +32,24 @@ REASONS = {
 }
 
 
-def want_of(settings: Mapping[str, Any]) -> Want:
-    """The unit that the settings ask for."""
-    key = settings.get("training_wandb_key_file") or ""
-    return Want(
-        unit=str(settings["training_unit"]),
-        run=str(settings["training_run"]),
-        user=str(settings["fleet_user"]),
-        group=str(settings["fleet_group"]),
-        script=str(settings["training_script"]),
-        working_dir=str(settings["training_working_dir"]),
-        results_dir=str(settings["training_results_dir"]),
-        checkpoint_dir=str(settings["training_checkpoint_dir"]),
-        state_dir=str(settings["fleet_state_dir"]),
-        inputs=tuple(str(path) for path in settings.get("training_inputs") or ()),
-        wandb_key_file=str(key),
-        restarts=int(settings.get("training_restarts", Want.restarts)),
-        stop_seconds=int(settings.get("training_stop_seconds", Want.stop_seconds)),
-    )
+# Want's field to the setting that gives it, where the name is not training_<field>.
+NAMED = {"user": "fleet_user", "group": "fleet_group", "state_dir": "fleet_state_dir"}
+# Settings of other rooms come to the role through defaults of its own, which are settings too.
+FIELDS = (
+    "unit", "run", "user", "group", "script", "working_dir", "results_dir", "checkpoint_dir", "state_dir", "inputs",
+    "wandb_key_file", "restarts", "stop", "stop_seconds", "apply", "kept_dir", "peer_port", "peer_allow", "share",
+    "save_every", "total_steps", "auto_resume", "weights_expected", "load_seconds", "first_step_seconds",
+    "save_seconds", "step_seconds", "first_ce_warn", "first_ce_stop", "keep_last", "keep_every",
+)  # fmt: skip
+
+
+def want_of(settings: Mapping[str, Any], shape: RunShape | None = None) -> Want:
+    """The unit that the settings ask for; `shape` is the run's, which only the plan knows."""
+    given = {name: settings.get(NAMED.get(name, f"training_{name}")) for name in FIELDS}
+    told = {name: value for name, value in given.items() if value is not None}
+    told.update({name: tuple(map(str, told.get(name, ()))) for name in ("inputs", "peer_allow")})
+    shared = shape.as_dict() if shape else {}
+    return Want(**told, **unit_want.of_shape(shared, int(settings.get("training_num_shard") or 0)))
 
 
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,72 +58,9 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
     return told(unit_host.Systemd().read(want), want)
 
 
-def told(have: Have, want: Want) -> dict[str, Any]:
-    """The whole report of a unit whose state was just read: its log, its checkpoints, and why it failed if it did."""
-    log = train_log.parse(train_log.read_part(want.log, _number(have, "log_bytes")))
-    failure = _failure(have, want)
-    return {
-        "unit": unit.as_dict(have),
-        "phase": have.phase,
-        "log": log.as_dict(),
-        "tail": list(log.tail),
-        "survey": checkpoints.survey(want.checkpoint_dir).as_dict(),
-        "failure": failure.as_dict() if failure else None,
-    }
-
-
-def report(have: Have, want: Want) -> dict[str, Any]:
-    """What the module returns of a training, flat: unit, run, phase, step, losses, checkpoints, failure, and so on."""
-    return report_of(told(have, want), want)
-
-
-def report_of(found: Mapping[str, Any], want: Want) -> dict[str, Any]:
-    """The same from what observe() found."""
-    have = Have(**found["unit"])
-    survey = checkpoints.restore(found["survey"])
-    shown = ("active", "sub", "enabled", "result", "restarts", "invocation")
-    return {
-        "unit": want.unit,
-        "run": want.run,
-        "phase": have.phase,
-        "finished": have.finished,
-        "unit_state": {name: getattr(have, name) for name in shown},
-        **found["log"],
-        "checkpoints": found["survey"]["checkpoints"],
-        "foreign": found["survey"]["foreign"],
-        "newest_step": survey.newest.step if survey.newest else None,
-        "newest_whole": survey.newest_whole.step if survey.newest_whole else None,
-        "failure": found["failure"],
-        "older": have.older() if have.running else [],
-        "tail": found["tail"],
-    }
-
-
-def _number(have: Have, name: str) -> int:
-    text = have.started.get(name, "0")
-    return int(text) if text.isdigit() else 0
-
-
-def _failure(have: Have, want: Want) -> Failure | None:
-    if have.phase not in ("failed", "restarting", "stopped"):
-        return None
-    if have.phase == "stopped" and have.ended.startswith("success"):
-        return None
-    if have.result == "exit-code" and have.status in unit_host.SETUP:
-        return Failure("UNIT_SETUP", unit_host.SETUP[have.status])
-    # A start that got no further than systemd left no records: those that are there tell of an earlier start.
-    known = not have.invocation or have.started.get("invocation") == have.invocation
-    text = train_log.read_part(want.errors, _number(have, "errors_bytes")) if known else ""
-    found = failure_of(text, have.ended.split()[0] if have.ended and known else have.result)
-    if found or have.phase == "stopped":
-        return found
-    last = tuple(train_log.plain(text)[-8:])
-    return Failure("UNKNOWN", last[-1] if last else f"{have.result}, exit status {have.status}", last)
-
-
 def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
     """What the role would do, and what stands in the way of a start."""
-    want, have, state = want_of(settings), Have(**seen["unit"]), str(settings["training_state"])
+    want, have, state = want_of(settings, shape), Have(**seen["unit"]), str(settings["training_state"])
     try:
         steps = unit.decide(have, want, state)
     except FleetError as error:
@@ -138,7 +81,8 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
 
 def _reason(step: str, have: Have, state: str) -> str:
     if step == "start":
-        return "a restart was asked for" if state == "restarted" else f"the training is {have.phase}"
+        asked = "a restart was asked for" if state == "restarted" else "a restart after the save was asked for"
+        return asked if have.running else f"the training is {have.phase}"
     if step == "write" and have.text is None:
         return "no unit yet"
     if step == "reload":
@@ -213,39 +157,56 @@ def summary_of(seen: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What converge() did, or in check mode would do."""
+    """What converge() did, or in check mode would do. `waiting`: start or stop, which goes on; "" when all is done."""
 
     steps: tuple[str, ...]
     before: Have
     after: Have
     warnings: tuple[Finding, ...] = field(default=())
+    waiting: str = ""
 
 
 def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, settle: float) -> Outcome:
-    """Bring the unit to `state` and look again. FleetError when a start does not live through `settle` s."""
+    """Bring the unit to `state` and look again, waiting `settle` s for what takes time: a stop waits for a save, a
+    start for its first step. What still goes on then is told as `waiting`: come again when it is over.
+
+    Raises FleetError when a start failed, or when the host did not follow.
+    """
     before = host.read(want)
     steps = tuple(unit.decide(before, want, state))
-    after = before
-    if not check:
-        for step in steps:
-            host.do(step, want)
-        after = host.settled(want, settle) if "start" in steps else host.read(want)
-        if "start" in steps and after.phase not in ("running", "finished"):
-            raise died(after, want)
-        again = unit.decide(after, want, "started" if state == "restarted" else state)
-        if again:
-            raise FleetError(f"{want.unit} did not come to {state}", found=f"still to do: {', '.join(again)}")
-    older = runs_older(after, want) if state in ("started", "present") else None
-    return Outcome(steps, before, after, (older,) if older else ())
+    if check:
+        return Outcome(steps, before, before, _warnings(before, want, state))
+    for number, step in enumerate(steps):
+        host.do(step, want)
+        if step == "stop":
+            after = host.settled(want, settle)
+            if after.phase == "stopping":
+                return Outcome(steps[: number + 1], before, after, waiting="stop")
+            host.stopped(want)
+    if state == "stopped" and "stop" not in steps:
+        host.stopped(want)
+    after = host.settled(want, settle) if "start" in steps else host.read(want)
+    if "start" in steps and after.phase not in ("running", "finished"):
+        raise died(after, want)
+    again = unit.decide(after, want, "started" if state == "restarted" else state)
+    if again:
+        raise FleetError(f"{want.unit} did not come to {state}", found=f"still to do: {', '.join(again)}")
+    waiting = "start" if after.starting and state in ("started", "restarted") else ""
+    return Outcome(steps, before, after, _warnings(after, want, state), waiting)
+
+
+def _warnings(have: Have, want: Want, state: str) -> tuple[Finding, ...]:
+    older = runs_older(have, want) if state in ("started", "present") else None
+    return (older,) if older else ()
 
 
 def died(have: Have, want: Want) -> FleetError:
-    """The error of a training that ended right after its start, in the trainer's own words."""
+    """The error of a training whose start failed, in the trainer's own words."""
     failure = _failure(have, want) or Failure("UNKNOWN", have.ended or have.result)
     lines = "".join(f"\n  {line}" for line in failure.lines)
-    again = f"; systemd tries again, {want.restarts} times an hour" if have.phase == "restarting" else ""
+    again = f"; systemd tries again, {want.restarts} times in a row" if have.running else ""
     return FleetError(
-        f"{want.unit} ended right after its start ({failure.kind}){again}",
+        f"{want.unit} failed to start ({failure.kind}){again}",
         found=failure.line,
         remedy=f"mend it and converge again; all of its words are in {want.errors}{lines}",
     )

@@ -6,11 +6,12 @@ The text is made by unit_text.py, the steps are done by unit_host.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import Want, render
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import render, render_gpu
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 
 STATES = ("started", "stopped", "restarted", "present", "absent")
 SHOWN = (
@@ -23,6 +24,7 @@ SHOWN = (
     "NRestarts",
     "NeedDaemonReload",
     "InvocationID",
+    "Job",
 )
 
 
@@ -31,6 +33,9 @@ class Have:
     """A training's unit as it is found."""
 
     text: str | None = None  # None: no such file
+    gpu: str | None = None  # the same of the unit that makes the GPUs' nodes
+    spec: str | None = None  # what the supervisor is told
+    payloads: Sequence[str] = ()  # files with the supervisor's code
     load: str = "not-found"
     active: str = "inactive"
     sub: str = "dead"
@@ -50,6 +55,11 @@ class Have:
     @property
     def running(self) -> bool:
         return self.active in ("active", "activating", "reloading")
+
+    @property
+    def starting(self) -> bool:
+        """No step was made yet since the start."""
+        return self.active == "activating" and self.sub != "auto-restart"
 
     @property
     def phase(self) -> str:
@@ -91,13 +101,8 @@ def decide(have: Have, want: Want, state: str) -> list[str]:
     """The steps from `have` to `state`, in an order in which a cut anywhere leaves something that can go on."""
     if state == "absent":
         return _removal(have)
-    steps = []
-    if not have.folders:
-        steps.append("folders")
-    if have.text != render(want):
-        steps.append("write")
-    if steps[-1:] == ["write"] or have.reload or have.load == "not-found":
-        steps.append("reload")
+    steps = _files(have, want)
+    outdated = bool(have.older() or {"payload", "spec", "write"} & set(steps))
     if state in ("started", "restarted") and not have.enabled:
         steps.append("enable")
     if state == "stopped":
@@ -106,12 +111,30 @@ def decide(have: Have, want: Want, state: str) -> list[str]:
         steps += ["stop"] * (have.running or have.active == "deactivating") + ["unfinish"] * have.finished + ["start"]
     if state == "started" and not have.running and not have.finished:
         steps.append("start")
+    if state == "started" and have.running and outdated and want.apply == "restart_after_save":
+        steps += ["stop", "start"]
+    return steps
+
+
+def _files(have: Have, want: Want) -> list[str]:
+    """What the next start reads. What runs goes on with what it was started from."""
+    steps = []
+    if not have.folders:
+        steps.append("folders")
+    if want.payload.rpartition("/")[2] not in have.payloads:
+        steps.append("payload")
+    if have.spec != want.spec():
+        steps.append("spec")
+    if have.text != render(want) or have.gpu != render_gpu(want):
+        steps.append("write")
+    if "write" in steps or have.reload or have.load == "not-found":
+        steps.append("reload")
     return steps
 
 
 def _removal(have: Have) -> list[str]:
     steps = ["stop"] * (have.running or have.active == "deactivating") + ["disable"] * have.enabled
-    if have.text is not None:
+    if have.text is not None or have.gpu is not None:
         steps.append("remove")
     if have.text is not None or have.load != "not-found":
         steps.append("reload")
@@ -120,4 +143,5 @@ def _removal(have: Have) -> list[str]:
 
 def as_dict(have: Have) -> dict[str, Any]:
     """Have as it crosses from the host to the controller; Have(**it) is the way back."""
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(have).items()}
+    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(have).items()}
+    return {**plain, "payloads": list(have.payloads)}

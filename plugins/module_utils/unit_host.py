@@ -9,12 +9,12 @@ import os
 import pwd
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from ansible_collections.canvas.fleet.plugins.module_utils import unit_files
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import open_plain
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import (
@@ -23,16 +23,16 @@ from ansible_collections.canvas.fleet.plugins.module_utils.unit import (
     parse_show,
     parse_started,
 )
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import Want, render
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import render, render_gpu
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 
 SMALL = 1 << 20  # bytes; scripts and yaml are far below
-ERRORS_LIMIT = 64 << 20  # bytes of errors.log before a start sets it aside
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
 # systemd's own exit codes for a unit that it could not start (systemd.exec(5)).
 SETUP = {
     200: "its working directory is not there, or the user may not enter it",
-    203: "/bin/bash could not be executed",
+    203: "/usr/bin/python3 could not be executed",
     216: "its group does not exist",
     217: "its user does not exist",
     209: "its standard output could not be set up",
@@ -47,6 +47,7 @@ class UnitHost(Protocol):
 
     def read(self, want: Want) -> Have: ...
     def do(self, step: str, want: Want) -> None: ...
+    def stopped(self, want: Want) -> None: ...
     def settled(self, want: Want, seconds: float) -> Have: ...
 
 
@@ -58,12 +59,17 @@ class Systemd:
 
     def read(self, want: Want) -> Have:
         shown = parse_show(self._systemctl("show", *(f"-p{name}" for name in SHOWN), f"{want.unit}.service")[1])
-        folders = (want.results_dir, want.checkpoint_dir)
+        folders = (want.results_dir, want.checkpoint_dir, want.kept, want.own)
+        # Between the call and the start other units may have to run first: the job waits in systemd's queue.
+        queued = shown.get("Job", "0") not in ("", "0") and shown.get("ActiveState") in ("inactive", "failed")
         return Have(
             text=_text(want.path),
+            gpu=_text(want.gpu_path),
+            spec=_text(want.spec_path),
+            payloads=tuple(_names(want.payloads)),
             load=shown.get("LoadState", "not-found"),
-            active=shown.get("ActiveState", "inactive"),
-            sub=shown.get("SubState", "dead"),
+            active="activating" if queued else shown.get("ActiveState", "inactive"),
+            sub="queued" if queued else shown.get("SubState", "dead"),
             enabled=shown.get("UnitFileState") == "enabled",
             result=shown.get("Result", "success"),
             status=int(shown.get("ExecMainStatus") or 0),
@@ -82,8 +88,10 @@ class Systemd:
         """One step of unit.decide(). Raises FleetError when the host did not follow."""
         {
             "folders": lambda: self._folders(want),
-            "write": lambda: _write(Path(want.path), render(want)),
-            "remove": lambda: os.unlink(want.path),
+            "payload": lambda: unit_files.place_payload(want),
+            "spec": lambda: unit_files.write(Path(want.spec_path), want.spec().encode()),
+            "write": lambda: self._write(want),
+            "remove": lambda: _remove(want.path, want.gpu_path),
             "unfinish": lambda: os.unlink(f"{want.record}/finished"),
             "forget": lambda: shutil.rmtree(want.record),
             "reload": lambda: self._must("daemon-reload"),
@@ -94,28 +102,34 @@ class Systemd:
         }[step]()
 
     def settled(self, want: Want, seconds: float) -> Have:
-        """The state after `seconds`, or once the training has stopped: only then is known how it ended."""
+        """The state once a start is proved or over, or a stop is done; as it is after `seconds` at the latest."""
         until = time.monotonic() + seconds
         while True:
             have = self.read(want)
-            if have.phase not in ("running", "stopping") or (have.phase == "running" and time.monotonic() >= until):
+            if not (have.starting or have.phase == "stopping") or time.monotonic() >= until:
                 return have
             self._sleep(min(0.25, seconds))
 
+    def _write(self, want: Want) -> None:
+        unit_files.write(Path(want.gpu_path), render_gpu(want).encode())
+        unit_files.write(Path(want.path), render(want).encode())
+
     def _start(self, want: Want) -> None:
-        with contextlib.suppress(OSError):
-            if os.stat(want.errors).st_size > ERRORS_LIMIT:
-                os.replace(want.errors, f"{want.errors}.1")
-        # A person's start is not one of the restarts that the limit counts.
+        # A person's start is not one of the tries in a row, and may follow a repair.
+        _remove(f"{want.own}/tries.json", f"{want.record}/kernel")
         self._systemctl("reset-failed", f"{want.unit}.service")
-        status, _, error = self._systemctl("start", f"{want.unit}.service")
-        # A training that failed is told of in its own words, by whoever looks at the state next.
-        if status and self.read(want).phase not in ("failed", "restarting"):
+        status, _, error = self._systemctl("start", "--no-block", f"{want.unit}.service")
+        if status:
             raise FleetError(f"systemd could not start {want.unit}", found=" ".join(error.split()))
 
     def _stop(self, want: Want) -> None:
-        """SIGTERM to every process of the unit, SIGKILL after its stop timeout; returns when none is left."""
-        self._must("stop", f"{want.unit}.service")
+        """Asks for the end: after the next save, or at once when the settings say so. Does not wait for it."""
+        if want.stop == "now":
+            self._systemctl("kill", "--kill-who=main", "--signal=INT", f"{want.unit}.service")
+        self._must("stop", "--no-block", f"{want.unit}.service")
+
+    def stopped(self, want: Want) -> None:
+        """A stop is done: none of its processes may be left. Raises FleetError when one is."""
         left = _processes(want.unit)
         if left:
             raise FleetError(
@@ -123,7 +137,7 @@ class Systemd:
                 found="process " + ", ".join(left),
                 remedy="a process in the kernel's hands (state D in ps) ends with the GPU's or disk's driver",
             )
-        # A stopped trainer exits with 1: without this a wanted stop would be listed as a failure for ever.
+        # A trainer that had to be killed would be listed as a failure for ever, although its stop was wanted.
         self._systemctl("reset-failed", f"{want.unit}.service")
 
     def _folders(self, want: Want) -> None:
@@ -136,7 +150,7 @@ class Systemd:
                 found=str(error.args[0]),
             ) from None
         os.makedirs(want.record, mode=0o755, exist_ok=True)
-        for path in (want.results_dir, want.checkpoint_dir):
+        for path in (want.results_dir, want.checkpoint_dir, want.kept, want.own):
             if os.path.lexists(path) and not os.path.isdir(path):
                 raise FleetError(
                     "a folder is needed here", found=f"{path} is no folder", variable="training_results_dir"
@@ -202,11 +216,14 @@ def _processes(unit: str) -> list[str]:
     return []
 
 
-def _write(path: Path, text: str) -> None:
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        os.fchmod(descriptor, 0o644)
-        out.write(text)
-        out.flush()
-        os.fsync(descriptor)
-    os.replace(aside, path)
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -138,8 +138,15 @@ RULES: dict[str, Rule] = {
     "training_run": FILE_WORD,
     "training_unit": form(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,200}", "the name of a unit, without .service"),
     "training_restarts": span(0, 1000),
-    "training_stop_seconds": span(1, 3600),
-    "training_settle": span(0, 3600),
+    "training_stop_seconds": span(1, 86400),
+    "training_load_seconds": span(1, 86400),
+    "training_first_step_seconds": span(1, 86400),
+    "training_save_seconds": span(1, 86400),
+    "training_step_seconds": span(1, 86400),
+    "training_first_ce_warn": span(0, 1000),
+    "training_first_ce_stop": span(0, 1000),
+    "training_keep_last": span(0, 1_000_000),
+    "training_keep_every": span(0, 1_000_000_000),
 }
 NOT_CHECKPOINTS = (
     "training_results_dir",

@@ -80,24 +80,29 @@ def read_own(path: Path, limit: int = 1 << 20) -> bytes:
 
 def payload() -> bytes:
     """The code that this module runs from, as a zip that Python executes: our packed files and an entry point."""
+    return packed(sources())
+
+
+def sources() -> dict[str, bytes]:
+    """Our files that this module was packed with, by their place in the zip; all of them when run from source."""
     for entry in sys.path:
         if entry.endswith(".zip") and zipfile.is_zipfile(entry):
             with zipfile.ZipFile(entry) as source:
                 names = [name for name in source.namelist() if name.startswith("ansible_collections/")]
-                if f"{PACKAGE}work_main.py" in names:
-                    return packed({name: source.read(name) for name in names})
+                if any(name.startswith(PACKAGE) for name in names):
+                    return {name: source.read(name) for name in names}
     files = Path(__file__).resolve().parent.glob("*.py")  # run from source, as tests do
-    return packed({f"{PACKAGE}{file.name}": file.read_bytes() for file in files})
+    return {f"{PACKAGE}{file.name}": file.read_bytes() for file in files}
 
 
-def packed(files: Mapping[str, bytes]) -> bytes:
-    """A zip with these files, the packages above them, and __main__.py."""
-    every = {**files, "__main__.py": ENTRY.encode()}
+def packed(files: Mapping[str, bytes], entry: str = ENTRY) -> bytes:
+    """A zip with these files, the packages above them, and __main__.py. Equal files give equal bytes."""
+    every = {**files, "__main__.py": entry.encode()}
     for name in files:
         for parent in list(Path(name).parents)[:-1]:
             every.setdefault(f"{parent}/__init__.py", b"")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
         for name in sorted(every):
-            target.writestr(name, every[name])
+            target.writestr(zipfile.ZipInfo(name), every[name], zipfile.ZIP_DEFLATED)
     return out.getvalue()

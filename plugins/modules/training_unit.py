@@ -12,9 +12,14 @@ author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Brings the unit that runs a BAGEL training to a state, and reports step, losses, speed, checkpoints and failures
     from the trainer's own log.
-  - A training that runs is never restarted or stopped unless O(state=restarted), O(state=stopped) or O(state=absent)
-    says so. When the unit's text or the script changed meanwhile, the file is updated and the result says that the
-    training runs with older settings.
+  - The unit runs a small supervisor of this collection, which the module brings along, and that runs the script. It is
+    ready at the first step, gives systemd's watchdog a sign of life only while steps advance, and tells systemd by its
+    exit code whether another start makes sense. C(systemctl status) shows step, losses, speed and time left.
+  - A training that runs is never restarted or stopped unless O(state=restarted), O(state=stopped), O(state=absent) or
+    O(apply=restart_after_save) says so. When the unit's text or the script changed meanwhile, the file is updated and
+    the result says that the training runs with older settings.
+  - A start is done when the first step is proved, and a stop when no process is left. Both may take long; the action
+    plugin polls the host meanwhile and shows what goes on.
   - A finished run stays finished, after a reboot too; only O(state=restarted) takes the mark away.
   - A checkpoint counts as whole when both safetensors files have the length that they declare, and all optimizer files,
     C(scheduler.pt) and C(data_status.pt) are complete archives. The trainer itself would resume from the newest one,
@@ -30,9 +35,10 @@ attributes:
 options:
   state:
     description:
-      - V(started) - the unit is there, comes back after a reboot, and runs, unless the run is finished.
+      - V(started) - the unit is there, comes back after a reboot, and has made a step, unless the run is finished.
+        Fails with the class of the failure and the telling lines when the start did.
       - V(restarted) - the same, and the training is started anew now; finished runs too.
-      - V(stopped) - the unit is there, and no process of it is left.
+      - V(stopped) - the unit is there, and no process of it is left. How a running one ends is O(stop)'s word.
       - V(present) - the unit is there; whether it runs is left as it is.
       - V(absent) - unit and record are gone. Results and checkpoints are never touched.
       - V(queried) - nothing is changed; the result tells of the training as it is.
@@ -85,15 +91,111 @@ options:
     type: str
     default: ""
   restarts:
-    description: How many times an hour a training that failed is started again.
+    description:
+      - How many failed starts in a row, without a save between them, are tried again, with growing pauses.
+      - Failures that another start would repeat are not tried again (docs/training.md lists the classes).
     type: int
     default: 3
+  stop:
+    description:
+      - With V(after_save) a stop waits for the next save, unless none can come within O(stop_seconds).
+      - With V(now) it does not wait, and the steps since the last save are lost.
+    type: str
+    choices: [after_save, now]
+    default: after_save
   stop_seconds:
-    description: How long the processes may take to end before they are killed.
+    description: How long a stop, or a shutdown of the host, waits for a save.
     type: int
-    default: 60
+    default: 1800
+  apply:
+    description:
+      - What is done with O(state=started) when a running training is older than what lies on the disk. With
+        V(next_start) nothing, and the result says so; with V(restart_after_save) it is stopped after its next save and
+        started anew.
+    type: str
+    choices: [next_start, restart_after_save]
+    default: next_start
+  shape:
+    description: The run's shape, as C(fleet_plan.shape) has it (hosts, node_rank, nnodes, num_shard, master_addr).
+    type: dict
+    default: {}
+  num_shard:
+    description: Shards of a checkpoint; 0 for those of O(shape).
+    type: int
+    default: 0
+  peer_port:
+    description:
+      - Port of the run's first host at which the others ask for its checkpoint; V(0) when each host starts from what it
+        has itself.
+    type: int
+    default: 29601
+  peer_allow:
+    description: Networks that may ask there beside the run's own addresses, for hosts with several.
+    type: list
+    elements: str
+    default: []
+  share:
+    description: Whether the hosts of a run see one O(checkpoint_dir), on a shared file system.
+    type: bool
+    default: false
+  kept_dir:
+    description: Folder for what is kept of checkpoints; empty for one beside them. Outside O(checkpoint_dir).
+    type: str
+    default: ""
+  keep_last:
+    description:
+      - With V(0) the two newest whole checkpoints stay able to resume, and no folder of a checkpoint is removed.
+      - A larger number asks for rotation - so many of the newest whole checkpoints stay able to resume (two at least),
+        and older ones are removed whole.
+    type: int
+    default: 0
+  keep_every:
+    description: Checkpoints whose step is a multiple of this are kept, too; 0 for none.
+    type: int
+    default: 0
+  save_every:
+    description: Steps between two saves, as the trainer is told.
+    type: int
+    default: 0
+  total_steps:
+    description: The step that ends the run, as the trainer is told.
+    type: int
+    default: 0
+  auto_resume:
+    description: Whether the trainer resumes from its newest checkpoint.
+    type: bool
+    default: true
+  weights_expected:
+    description: Stop a training at once that says that it did not read its weights whole.
+    type: bool
+    default: true
+  first_ce_warn:
+    description: Warn when the first CE of a start is not below this; 0 for never.
+    type: float
+    default: 0
+  first_ce_stop:
+    description: Stop when the first CE of a start is not below this; 0 for never.
+    type: float
+    default: 0
+  load_seconds:
+    description: How long the trainer may take from its start to the line that says how many steps it will make.
+    type: float
+    default: 3600
+  first_step_seconds:
+    description: How long the first steps may take each, while the compiler works.
+    type: float
+    default: 1800
+  save_seconds:
+    description: How long a save may take.
+    type: float
+    default: 3600
+  step_seconds:
+    description: The least that may pass without a step before the training counts as hanging; twice the 99th percentile
+      of what steps took when that is more.
+    type: float
+    default: 30
   settle:
-    description: Seconds that a training must live after its start; a proof that it began, not that it trains.
+    description: Seconds that the module itself waits for what takes time, before the action plugin polls.
     type: float
     default: 3.0
 """
@@ -148,6 +250,9 @@ training:
     newest_whole:
       description: Step of the newest checkpoint that a start can resume from.
       type: int
+    supervisor:
+      description: Stage, status line and age in seconds of what the supervisor told last; empty without one.
+      type: dict
     failure:
       description: Class, line and surrounding lines of what ended the training; null when nothing did.
       type: dict
@@ -164,6 +269,10 @@ steps:
   returned: success
   type: list
   elements: str
+waiting:
+  description: C(start) or C(stop) while that goes on; the action plugin waits until it is over.
+  returned: success
+  type: str
 findings:
   description: What a person should know, for instance that an older training goes on.
   returned: success
@@ -171,14 +280,16 @@ findings:
   elements: dict
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import training
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_host import Systemd
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import Want
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want, of_shape
 
 TEXT = {"type": "str", "required": True}
-WANT = {
+WANT: dict[str, dict[str, Any]] = {
     "unit": TEXT,
     "run": TEXT,
     "user": TEXT,
@@ -191,7 +302,25 @@ WANT = {
     "inputs": {"type": "list", "elements": "str", "default": []},
     "wandb_key_file": {"type": "str", "default": "", "no_log": False},  # a path, not the key
     "restarts": {"type": "int", "default": 3},
-    "stop_seconds": {"type": "int", "default": 60},
+    "stop": {"type": "str", "choices": ["after_save", "now"], "default": "after_save"},
+    "stop_seconds": {"type": "int", "default": 1800},
+    "apply": {"type": "str", "choices": ["next_start", "restart_after_save"], "default": "next_start"},
+    "peer_port": {"type": "int", "default": 29601},
+    "peer_allow": {"type": "list", "elements": "str", "default": []},
+    "share": {"type": "bool", "default": False},
+    "kept_dir": {"type": "str", "default": ""},
+    "keep_last": {"type": "int", "default": 0},
+    "keep_every": {"type": "int", "default": 0},
+    "save_every": {"type": "int", "default": 0},
+    "total_steps": {"type": "int", "default": 0},
+    "auto_resume": {"type": "bool", "default": True},
+    "weights_expected": {"type": "bool", "default": True},
+    "first_ce_warn": {"type": "float", "default": 0},
+    "first_ce_stop": {"type": "float", "default": 0},
+    "load_seconds": {"type": "float", "default": 3600},
+    "first_step_seconds": {"type": "float", "default": 1800},
+    "save_seconds": {"type": "float", "default": 3600},
+    "step_seconds": {"type": "float", "default": 30},
 }
 STATES = ["started", "stopped", "restarted", "present", "absent", "queried"]
 
@@ -199,20 +328,23 @@ STATES = ["started", "stopped", "restarted", "present", "absent", "queried"]
 def main() -> None:
     spec = {
         **WANT,
+        "shape": {"type": "dict", "default": {}},
+        "num_shard": {"type": "int", "default": 0},
         "state": {"type": "str", "choices": STATES, "default": "started"},
         "settle": {"type": "float", "default": 3.0},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     given = {name: module.params[name] for name in WANT}
-    want = Want(**{**given, "inputs": tuple(given["inputs"])})
+    place = of_shape(module.params["shape"], module.params["num_shard"])
+    want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "peer_allow")}, **place})
     host, state = Systemd(), module.params["state"]
     try:
         if state == "queried":
             have = host.read(want)
-            module.exit_json(changed=False, training=training.report(have, want), steps=[], findings=[])
+            module.exit_json(changed=False, training=training.report(have, want), steps=[], findings=[], waiting="")
         done = training.converge(host, want, state, module.check_mode, module.params["settle"])
     except FleetError as error:
-        module.fail_json(msg=str(error), failure=training.report(host.read(want), want)["failure"])
+        module.fail_json(msg=str(error), training=training.report(host.read(want), want))
     for found in done.warnings:
         module.warn(f"{found.code}: {found.found}; {found.because}; {found.remedy}")
     module.exit_json(
@@ -220,6 +352,7 @@ def main() -> None:
         training=training.report(done.after, want),
         steps=list(done.steps),
         findings=[found.as_dict() for found in done.warnings],
+        waiting=done.waiting,
         diff=training.difference(done, want, state),
     )
 

@@ -12,7 +12,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils import checkpoints, t
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import Want, render
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import render, render_gpu
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "trainer"
 SHAPE = RunShape("atlas", ("atlas",), 0, 2, 2, "localhost", 29501)
@@ -34,8 +35,17 @@ SETTINGS: dict[str, Any] = {
     "run_config_auto_resume": True,
     "run_config_num_shard": 0,
 }
-WANT = training.want_of(SETTINGS)
-READY = Have(text=render(WANT), load="loaded", enabled=True, record=True, folders=True)
+WANT = training.want_of(SETTINGS, SHAPE)
+READY = Have(
+    text=render(WANT),
+    gpu=render_gpu(WANT),
+    spec=WANT.spec(),
+    payloads=(WANT.payload.rpartition("/")[2],),
+    load="loaded",
+    enabled=True,
+    record=True,
+    folders=True,
+)
 RUNS = replace(READY, active="active", sub="running")
 
 
@@ -83,6 +93,8 @@ def test_a_running_and_a_finished_training_are_in_sync(have: Have, summary: str)
             Have(),
             (
                 "results, checkpoint or record folder to be made",
+                "another version of the supervisor",
+                "what the supervisor is told differs",
                 "no unit yet",
                 "the unit would not come back after a reboot",
                 "the training is absent",
@@ -166,7 +178,7 @@ def at(folder: Path, **change: Any) -> Want:
 
 def write(want: Want, log: str = "", errors: str = "") -> None:
     Path(want.results_dir).mkdir(parents=True, exist_ok=True)
-    Path(want.record).mkdir(parents=True, exist_ok=True)
+    Path(want.own).mkdir(parents=True, exist_ok=True)
     Path(want.log).write_text(log)
     Path(want.errors).write_text(errors)
 
@@ -232,15 +244,19 @@ class Dies:
         return self.have
 
     def do(self, step: str, want: Want) -> None:
-        self.have = replace(FAILED, text=render(want))
+        assert step == "start"
+        self.have = replace(self.have, active="failed", result="exit-code", status=1, ended="exit-code exited 1")
 
     def settled(self, want: Want, seconds: float) -> Have:
         return self.have
 
+    def stopped(self, want: Want) -> None:
+        raise AssertionError
+
 
 def test_a_start_that_does_not_live_is_an_error_with_the_trainers_words(tmp_path: Path) -> None:
     want, host = at(tmp_path), Dies()
-    host.have = replace(READY, text=render(want))
+    host.have = replace(READY, text=render(want), gpu=render_gpu(want), spec=want.spec())
     write(want, "", (FIXTURES / "torchrun-2.13.0/oom.err").read_text())
     with pytest.raises(FleetError) as caught:
         training.converge(host, want, "started", check=False, settle=0)
@@ -293,10 +309,12 @@ def test_the_host_is_read_from_systemd_and_its_records(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("active", "phases"),
     [
-        (["active"] * 9, ["running"]),
-        (["active", "deactivating", "deactivating", "inactive"], ["stopped"]),
-        (["active", "active", "failed"], ["failed"]),
-        (["deactivating"] * 6 + ["inactive"], ["stopped"]),
+        (["activating"] * 9, ["running"]),
+        (["activating", "active", "failed"], ["running"]),
+        (["activating", "deactivating", "deactivating", "inactive"], ["stopped"]),
+        (["activating", "activating", "failed"], ["failed"]),
+        (["deactivating"] * 3 + ["inactive"], ["stopped"]),
+        (["deactivating"] * 9, ["stopping"]),
     ],
 )
 def test_a_start_is_watched_until_it_settles_or_has_stopped(

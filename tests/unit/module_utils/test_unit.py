@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +11,8 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import training, unit
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have, decide
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import Want, render
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import render, render_gpu
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,10 +29,15 @@ WANT = Want(
     inputs=("/srv/b/data.yaml",),
 )
 TEXT = render(WANT)
+CODE = WANT.payload.rpartition("/")[2]
+READY = Have(text=TEXT, gpu=render_gpu(WANT), spec=WANT.spec(), payloads=(CODE,), record=True, folders=True)
 STATES = st.sampled_from(unit.STATES)
 HAVES = st.builds(
     Have,
     text=st.sampled_from([None, TEXT, "old"]),
+    gpu=st.sampled_from([None, render_gpu(WANT)]),
+    spec=st.sampled_from([None, WANT.spec(), "{}"]),
+    payloads=st.sampled_from([(), (CODE,), ("0.pyz",)]),
     load=st.sampled_from(["loaded", "not-found"]),
     active=st.sampled_from(["active", "activating", "inactive", "failed", "deactivating"]),
     sub=st.sampled_from(["running", "auto-restart"]),
@@ -65,6 +72,9 @@ class Host:
     def settled(self, want: Want, seconds: float) -> Have:
         return self.have
 
+    def stopped(self, want: Want) -> None:
+        assert self.have.active not in ("active", "deactivating")
+
     def do(self, step: str, want: Want) -> None:
         if self.left == 0:
             raise ConnectionError
@@ -73,21 +83,25 @@ class Host:
         have = self.have
         self.have = {
             "folders": lambda: replace(have, folders=True, record=True),
-            "write": lambda: replace(have, text=render(want), reload=True),
+            "payload": lambda: replace(have, payloads=(want.payload.rpartition("/")[2],)),
+            "spec": lambda: replace(have, spec=want.spec()),
+            "write": lambda: replace(have, text=render(want), gpu=render_gpu(want), reload=True),
             "reload": lambda: replace(have, reload=False, load="loaded" if have.text else "not-found"),
             "enable": lambda: replace(have, enabled=True),
             "disable": lambda: replace(have, enabled=False),
             "stop": lambda: replace(have, active="inactive"),
             "unfinish": lambda: replace(have, finished=False),
             "start": self.started,
-            "remove": lambda: replace(have, text=None, enabled=False),
-            "forget": lambda: replace(have, record=False, folders=False, finished=False),
+            "remove": lambda: replace(have, text=None, gpu=None, enabled=False),
+            "forget": lambda: replace(have, record=False, folders=False, finished=False, spec=None),
         }[step]()
 
     def started(self) -> Have:
         assert self.have.load == "loaded"
         assert not self.have.reload
         assert self.have.folders
+        assert self.have.spec == WANT.spec()
+        assert CODE in self.have.payloads
         if self.have.finished:  # the unit's own condition
             return self.have
         if self.ends:
@@ -134,18 +148,18 @@ def test_a_dry_run_says_what_a_run_does_and_does_nothing(have: Have, state: str)
 @pytest.mark.parametrize(
     ("state", "have", "steps"),
     [
-        ("started", Have(), ["folders", "write", "reload", "enable", "start"]),
-        ("stopped", Have(), ["folders", "write", "reload"]),
-        ("present", Have(), ["folders", "write", "reload"]),
+        ("started", Have(), ["folders", "payload", "spec", "write", "reload", "enable", "start"]),
+        ("stopped", Have(), ["folders", "payload", "spec", "write", "reload"]),
+        ("present", Have(), ["folders", "payload", "spec", "write", "reload"]),
         ("absent", Have(), []),
-        ("restarted", Have(), ["folders", "write", "reload", "enable", "start"]),
+        ("restarted", Have(), ["folders", "payload", "spec", "write", "reload", "enable", "start"]),
     ],
 )
 def test_a_bare_host(state: str, have: Have, steps: list[str]) -> None:
     assert decide(have, WANT, state) == steps
 
 
-RUNS = Have(text=TEXT, load="loaded", active="active", sub="running", enabled=True, record=True, folders=True)
+RUNS = replace(READY, load="loaded", active="active", sub="running", enabled=True)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +230,6 @@ def test_the_key_is_named_only_when_it_is_used() -> None:
 def test_no_restarts_is_no() -> None:
     assert "Restart=no\n" in render(replace(WANT, restarts=0))
     assert "Restart=on-failure\n" in TEXT
-    assert "StartLimitBurst=4\n" in TEXT
 
 
 def test_the_same_settings_give_the_same_bytes() -> None:
@@ -225,7 +238,7 @@ def test_the_same_settings_give_the_same_bytes() -> None:
 
 def test_each_setting_is_named_once() -> None:
     names = [line.split("=", 1)[0] for line in TEXT.splitlines() if "=" in line and not line.startswith((" ", "#"))]
-    assert {name for name in names if names.count(name) > 1} == {"ExecStartPre"}
+    assert {name for name in names if names.count(name) > 1} == {"DeviceAllow", "SystemCallFilter"}
 
 
 @pytest.mark.parametrize(
@@ -251,9 +264,13 @@ PATHS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl
 @given(tail=PATHS)
 def test_any_path_reaches_the_program_as_it_is(tail: str) -> None:
     """Read back by systemd's rules: quotes, backslashes, %% and $$ (systemd.service(5), systemd.syntax(7))."""
-    text = render(replace(WANT, script=f"/srv/{tail}"))
-    line = next(line for line in text.splitlines() if line.startswith("ExecStart=/bin/bash "))
-    assert unquoted(line.partition(" ")[2]) == f"/srv/{tail}"
+    text = render(replace(WANT, state_dir=f"/var/lib/{tail}"))
+    (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    program, option, rest = line.partition("=")[2].split(" ", 2)
+    code, spec = re.fullmatch(r"""(".*?[^\\]"|\S+) (".*"|\S+)""", rest).groups()  # type: ignore[union-attr]
+    assert (program, option) == ("/usr/bin/python3", "-I")
+    assert unquoted(code).endswith(".pyz")
+    assert unquoted(spec) == f"/var/lib/{tail}/training/canvas-training-atlas/spec.json"
 
 
 @given(tail=PATHS)
