@@ -139,6 +139,7 @@ def shapes(members: Sequence[HostSeen]) -> dict[str, RunShape]:
             num_workers=_number(first.settings.get("run_config_num_workers")),
             master_addr="localhost" if alone else address,
             master_port=_number(first.settings.get("run_config_master_port")),
+            addresses=tuple(str(member.settings.get("fleet_address") or member.name) for member in members),
         )
         for rank, host in enumerate(members)
     }

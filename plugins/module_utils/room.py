@@ -33,6 +33,7 @@ class RunShape:
     num_workers: int  # DataLoader workers per rank
     master_addr: str
     master_port: int
+    addresses: tuple[str, ...] = ()  # where the hosts reach each other, in the same order
 
     @property
     def nnodes(self) -> int:
@@ -70,6 +71,7 @@ class RunShape:
             "row_groups": self.row_groups,
             "master_addr": self.master_addr,
             "master_port": self.master_port,
+            "addresses": list(self.addresses),
         }
 
 
