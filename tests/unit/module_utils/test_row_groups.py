@@ -1,10 +1,19 @@
+import itertools
+
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.row_groups import needed, row_groups, starving, unseen
+from ansible_collections.canvas.fleet.plugins.module_utils.row_groups import (
+    most_workers,
+    needed,
+    row_groups,
+    starving,
+    unseen,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.module_utils.dataset_files import loaded
+from tests.unit.module_utils.dataset_files import loaded, shape
 
 runs = st.tuples(st.integers(1, 32), st.integers(0, 8))
 
@@ -54,3 +63,36 @@ def test_refuses(rows, ranks, workers, variable):
 
 def test_as_many_rows_as_workers_is_enough():
     assert row_groups(16, 4, 4) == (1,) * 16
+
+
+def test_no_row_count_up_to_700_on_16_ranks_of_8_workers_loses_a_row_or_starves_a_worker():
+    told = 0
+    for ranks, workers in itertools.product(range(1, 17), range(1, 9)):
+        groups = ranks * workers
+        assert [len(share) for share in loaded(groups, ranks, workers)] == [1] * groups
+        assert not starving(groups, ranks, workers)
+        assert unseen(groups, ranks, workers) == 0
+        for rows in range(groups, 701):
+            sizes = row_groups(rows, ranks, workers)
+            assert (len(sizes), sum(sizes)) == (groups, rows)
+            assert 1 <= sizes[-1] == min(sizes) >= max(sizes) - 1
+            told += 1
+    assert told == sum(701 - ranks * workers for ranks in range(1, 17) for workers in range(1, 9))
+
+
+def test_where_rows_are_too_few_the_largest_worker_count_works_and_one_more_does_not():
+    for rows, ranks in itertools.product(range(1, 701), range(1, 17)):
+        most = most_workers(rows, ranks)
+        if most:
+            assert len(row_groups(rows, ranks, most)) == ranks * most
+        with pytest.raises(FleetError):
+            row_groups(rows, ranks, most + 1)
+
+
+def test_a_finding_names_the_largest_worker_count_exactly_where_rows_are_too_few():
+    for rows, ranks, workers in itertools.product(range(1, 131), (1, 2, 3, 5, 8, 16), range(1, 9)):
+        seen = {"path": "/c/a.parquet", "rows": rows, "bad": [], "row_groups": [rows]}
+        codes = {one.code: one.remedy for one in judge(seen, {}, shape(ranks, workers))}
+        assert ("ROWS_TOO_FEW" in codes) == (rows < ranks * workers)
+        if 0 < rows // ranks < workers:
+            assert f"run_config_num_workers: {rows // ranks} is the most" in codes["ROWS_TOO_FEW"]
