@@ -160,9 +160,10 @@ def judged(option: Option, value: Any) -> tuple[Any, Finding | None]:
     if kind:
         return value, invalid(option, value, kind)
     typed = convert(option, value)
-    secret = value_rules.misplaced_secret(option.name, typed)
-    broken = "" if secret else value_rules.broken(option.name, option.kind, typed)
-    return typed, invalid(option, value, broken) if broken else secret
+    if secret := value_rules.misplaced_secret(option.name, typed):
+        return "a secret, not shown", secret  # the settings are part of verbose output
+    broken = value_rules.broken(option.name, option.kind, typed)
+    return typed, invalid(option, value, broken) if broken else None
 
 
 def invalid(option: Option, value: Any, expected: str, why: str = "") -> Finding:

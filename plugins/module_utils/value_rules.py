@@ -156,8 +156,8 @@ NOT_CHECKPOINTS = (
     "dataset_output_dir",
     "canvas_code_checkout",
 )
-# Without these nothing is known of a host, so there is nothing that could go on.
-NEVER_ACCEPTED = ("VARIABLE_INVALID", "HOST_UNREACHABLE", "HOST_KEY_CHANGED", "HOST_MISSING")
+# With these nothing is known of a host, or of what was meant, so there is nothing that could go on.
+NEVER_ACCEPTED = ("VARIABLE_INVALID", "SECRET_MISPLACED", "HOST_UNREACHABLE", "HOST_KEY_CHANGED", "HOST_MISSING")
 MAY_BE_EMPTY = ("run_config_resume_from",)  # from random weights; the room run_config judges that
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -50,6 +50,7 @@ class Watch(threading.Thread):
 
 def run(points: int, say: Callable[[str], None]) -> list[dict[str, object]]:
     depot = fleet.ensure_depot()
+    hosts.down(GROUP)
     address = hosts.up(GROUP, [HOST])[HOST]
     folder = bench.inventory(GROUP, GROUP.state / "inventory", {HOST: address}, depot)
     token = str(depot["hub_token"])
@@ -100,8 +101,8 @@ def _accepted(
 
 
 ON_HOST = {
-    "the unit's text": "systemctl cat 'canvas-*'",
-    "what systemd tells of the unit": "systemctl show 'canvas-*'",
+    "the unit's text": "cat /etc/systemd/system/canvas-*",
+    "what systemd tells of the unit": f"systemctl show canvas-training-{HOST}",
     "the journal": "journalctl --no-pager -o export",
     "environments that another user can read": "runuser -u nobody -- sh -c 'cat /proc/[0-9]*/environ' 2>&1",
 }
