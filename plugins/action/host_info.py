@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,25 @@ def texts() -> dict[str, str]:
     }
 
 
+def master(settings: dict[str, Any], task_vars: dict[str, Any], group: str = "trainers") -> dict[str, Any]:
+    """Address and port of the first host of this host's run; empty for that host itself."""
+    me = task_vars["inventory_hostname"]
+    if "training_run" not in task_vars:
+        return {}  # by its default each host is a run of its own
+    for name in task_vars.get("groups", {}).get(group, ()):
+        if name == me:
+            return {}
+        theirs = task_vars["hostvars"][name]
+        try:
+            if str(theirs.get("training_run", name)) == settings["training_run"]:
+                places = (theirs.get(key) for key in ("run_config_master_addr", "fleet_address", "ansible_host"))
+                address = next((str(place) for place in places if place), name)
+                return {"address": address, "port": settings["run_config_master_port"]}
+        except AnsibleError:
+            continue  # that host's own plan tells what is wrong with its variables
+    return {}
+
+
 class ActionModule(ActionBase):
     """The settings are resolved here, so that one spec types them for the plan and for the host alike."""
 
@@ -48,12 +68,21 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         options, settings, findings = self._settings(task_vars)
         if not any(found.refuses for found in findings):
-            result.update(self._execute_module("canvas.fleet.host_info", {"settings": settings}, task_vars=task_vars))
+            result.update(self._observed(settings, task_vars))
         result.pop("invocation", None)
         result["settings"] = settings
         result["shared"] = {name: settings[name] for name in sorted(across(options, texts()) & set(settings))}
         result["findings"] = [found.as_dict() for found in findings]
         return result
+
+    def _observed(self, settings: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The module's answer, with the controller's clock before and after it."""
+        told = {"settings": settings, "master": master(settings, task_vars)}
+        begin = time.time()
+        found: dict[str, Any] = self._execute_module("canvas.fleet.host_info", told, task_vars=task_vars)
+        if found.get("observation"):
+            found["observation"]["asked"] = [begin, time.time()]
+        return found
 
     def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Option], dict[str, Any], list[Finding]]:
         """All roles' options, this host's typed settings, and what is wrong with them."""

@@ -85,6 +85,35 @@ ENTRIES: dict[str, Entry] = {
         "a disk that fills while a checkpoint is written leaves a checkpoint that cannot be resumed",
         "free space, or put the named folder on a larger disk",
     ),
+    "MOUNT_READ_ONLY": Entry(
+        "error", "nothing can be written there", "mount the file system rw, or choose another folder"
+    ),
+    "MOUNT_NOEXEC": Entry(
+        "error",
+        "neither a program nor a compiled kernel can be loaded from a noexec file system",
+        "mount the file system without noexec, or choose another folder",
+    ),
+    "SHM_SMALL": Entry(
+        "error",
+        "loader workers hand their batches over in /dev/shm; where it is full they are killed (bus error)",
+        "a larger /dev/shm (mount -o remount,size=…; --shm-size of a container), or fewer run_config_num_workers",
+    ),
+    "PORT_TAKEN": Entry(
+        "error",
+        "the first process of the run must listen on that port, and dies when it cannot (EADDRINUSE)",
+        "end what listens there, or choose another run_config_master_port",
+    ),
+    "PEER_UNREACHABLE": Entry(
+        "error",
+        "each host of a run connects to the first one, and waits in vain",
+        "open the network between the hosts (all ports, NCCL chooses its own), or set fleet_address to the address "
+        "at which they reach each other",
+    ),
+    "CLOCK_SKEW": Entry(
+        "warning",
+        "logs of the hosts do not fit together; off by a day, certificates and package lists are refused too",
+        "let chrony or systemd-timesyncd set the clock",
+    ),
     "PACKAGE_MANAGER_UNKNOWN": Entry(
         "error",
         "system packages are installed with apt-get or dnf",
@@ -153,6 +182,16 @@ ENTRIES: dict[str, Entry] = {
         "a GPU that is cut into instances gives a process one slice of it",
         "switch MIG off on the named GPU (nvidia-smi -mig 0)",
     ),
+    "GPU_MIXED": Entry(
+        "warning",
+        "all wait for the slowest, and the memory of the smallest is the limit",
+        "use GPUs of one kind in one run",
+    ),
+    "COMPILER_MISSING": Entry(
+        "error",
+        "flex attention is compiled when the training starts, with a C compiler and Python's headers",
+        "add gcc to fleet_agent_apt_packages (gcc to fleet_agent_dnf_packages), or run_config_use_flex: false",
+    ),
     "GPU_BUSY": Entry(
         "warning",
         "another process holds memory of the GPU",
@@ -162,6 +201,11 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "conda is installed into an empty folder only; what lies there is not ours",
         "choose another conda_env_root, or move the files away",
+    ),
+    "CONDA_LOCK_STALE": Entry(
+        "error",
+        "the environment is made from its lock alone, so another list of packages would change nothing",
+        'renew the lock (make lock), name another one, or set conda_env_lock: "" to let pip choose each time',
     ),
     "CONDA_ENV_FOREIGN": Entry(
         "error",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import machine
+from ansible_collections.canvas.fleet.plugins.module_utils import host_findings, machine
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding, placed
 from ansible_collections.canvas.fleet.plugins.module_utils.fit import Fit
 from ansible_collections.canvas.fleet.plugins.module_utils.room import ROOMS, RoomPlan, RunShape
@@ -193,6 +193,13 @@ def same_address(members: Sequence[HostSeen]) -> list[Finding]:
     return found
 
 
+def unlike(members: Sequence[HostSeen]) -> list[Finding]:
+    """What the machines of one run do not have in common: clocks, kinds of GPU."""
+    judged = [host for host in members if host.judged]
+    seen = [host.observation for host in judged if host.observation is not None]
+    return host_findings.between([host.name for host in judged], seen, judged[0].settings) if judged else []
+
+
 def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
     """Plan all runs. `hosts` in inventory order, all members of each run among them, whether seen or not."""
     runs: dict[str, list[HostSeen]] = {}
@@ -206,7 +213,7 @@ def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
 
 def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:
     place = shapes(members)
-    at_odds = disagreements(members) + same_address(members)
+    at_odds = disagreements(members) + same_address(members) + unlike(members)
     rooms: dict[str, dict[str, RoomPlan]] = {}
     findings: dict[str, list[Finding]] = {}
     fits: dict[str, Fit] = {}
@@ -217,6 +224,7 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
             seen = host.observation
             fit = fits[host.name] = machine.fit_of(seen["facts"], seen["rooms"], host.settings, place[host.name])
             own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name], fit)
+            own += host_findings.check(seen, host.settings, place[host.name])
         for room in rooms[host.name].values():
             own += room.findings
         accept = host.settings.get("preflight_accept") or () if host.judged else ()

@@ -27,6 +27,12 @@ options:
     description: All variables of all roles for this host; normally filled in by the action plugin.
     type: dict
     default: {}
+  master:
+    description:
+      - C(address) and C(port) of the first host of this host's run, to see whether it can be reached.
+      - Empty on the first host itself, and in a run of one host. Not asked while the training runs.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -64,9 +70,11 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     fleet_agent,
     nvidia,
     run_config,
+    surroundings,
     training,
     weights,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.host_findings import running
 
 OBSERVERS = {
     "fleet_agent": fleet_agent.observe,
@@ -81,10 +89,15 @@ OBSERVERS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"settings": {"type": "dict", "default": {}}}, supports_check_mode=True)
-    settings = module.params["settings"]
+    spec = {name: {"type": "dict", "default": {}} for name in ("settings", "master")}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    settings, master = module.params["settings"], module.params["master"]
     rooms = {room: observe(settings) for room, observe in OBSERVERS.items()}
-    module.exit_json(changed=False, observation={"facts": facts.observe(settings), "rooms": rooms})
+    around = surroundings.observe(settings)
+    if master and not running({"rooms": rooms}):
+        around["master"] = surroundings.reach(str(master["address"]), int(master["port"]))
+    found = {**facts.observe(settings), "around": around}
+    module.exit_json(changed=False, observation={"facts": found, "rooms": rooms})
 
 
 if __name__ == "__main__":
