@@ -22,19 +22,22 @@ def check(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape)
     around = seen["facts"].get("around")
     if not around:
         return []
-    starts = settings["training_state"] in ("started", "restarted") and not running(seen)
+    starts = will_start(seen["rooms"], settings)
     return [
         *_mounts(around["mounts"], settings),
         *(_compiler(around, settings) if compiles(seen, settings) else ()),
         *(_shared_memory(around["shm"], settings, shape) if settings["nvidia_gpu_expected"] else ()),
-        *(_port(around["listening"], settings, shape) if starts else ()),
+        *(_port(around.get("listening", ()), settings, shape) if starts else ()),
         *(_master(seen, shape) if starts else ()),
         *_mixed(_names(seen)[: shape.nproc_per_node], "", settings),
     ]
 
 
-def running(seen: Mapping[str, Any]) -> bool:
-    return seen["rooms"].get("training", {}).get("phase") in ("running", "restarting", "stopping")
+def will_start(rooms: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a converge would start the training: it does not run, and has not come to its end."""
+    phase, state = rooms.get("training", {}).get("phase"), settings.get("training_state")
+    over = phase == "finished" and state != "restarted"
+    return state in ("started", "restarted") and not over and phase not in ("running", "restarting", "stopping")
 
 
 def compiles(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:

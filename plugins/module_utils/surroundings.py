@@ -1,6 +1,7 @@
 """What a training meets on a host besides memory and disks: shared memory, ports, a compiler, mounts, its master.
 
-Reads /proc and asks the kernel for a handful of folders; a few milliseconds. Standard library only.
+Asks the kernel for a handful of folders: a few milliseconds. What is asked only before a start (ports, the master) can
+take longer. Standard library only.
 """
 
 from __future__ import annotations
@@ -23,17 +24,23 @@ MOUNTED = ("training_results_dir", "conda_env_root", "weights_dir", "dataset_tra
 
 
 def observe(settings: Mapping[str, Any], root: str = "/") -> dict[str, Any]:
-    """{"shm": {"free", "total"} in bytes or None, "listening": ports, "compiler": path, "headers", "mounts"}.
+    """{"shm": {"free", "total"} in bytes or None, "compiler": path, "headers", "mounts"}.
 
     `headers` is None while the environment does not exist. `root` is / but for tests.
     """
     return {
         "shm": space(os.path.join(root, "dev/shm")),
-        "listening": listening(root),
         "compiler": compiler(str(settings.get("conda_env_prefix") or ""), root),
         "headers": headers(str(settings.get("conda_env_prefix") or "")),
         "mounts": {name: mount(str(settings[name])) for name in MOUNTED if settings.get(name)},
     }
+
+
+def before_start(master: Mapping[str, Any]) -> dict[str, Any]:
+    """{"listening": ports} on the first host of a run, {"master": why it cannot be reached} on the others."""
+    if not master:
+        return {"listening": listening()}
+    return {"master": reach(str(master["address"]), int(master["port"]))}
 
 
 def space(path: str) -> dict[str, int] | None:

@@ -30,7 +30,7 @@ options:
   master:
     description:
       - C(address) and C(port) of the first host of this host's run, to see whether it can be reached.
-      - Empty on the first host itself, and in a run of one host. Not asked while the training runs.
+      - Empty on the first host itself, and in a run of one host. Asked only where the training is yet to be started.
     type: dict
     default: {}
 """
@@ -74,7 +74,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     training,
     weights,
 )
-from ansible_collections.canvas.fleet.plugins.module_utils.host_findings import running
+from ansible_collections.canvas.fleet.plugins.module_utils.host_findings import will_start
 
 OBSERVERS = {
     "fleet_agent": fleet_agent.observe,
@@ -94,8 +94,8 @@ def main() -> None:
     settings, master = module.params["settings"], module.params["master"]
     rooms = {room: observe(settings) for room, observe in OBSERVERS.items()}
     around = surroundings.observe(settings)
-    if master and not running({"rooms": rooms}):
-        around["master"] = surroundings.reach(str(master["address"]), int(master["port"]))
+    if will_start(rooms, settings):
+        around.update(surroundings.before_start(master))
     found = {**facts.observe(settings), "around": around}
     module.exit_json(changed=False, observation={"facts": found, "rooms": rooms})
 

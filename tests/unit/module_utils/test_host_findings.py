@@ -119,6 +119,7 @@ def test_a_driver_that_is_yet_to_be_built_brings_the_compiler() -> None:
         pytest.param(1, "stopped", ["PEER_UNREACHABLE"], id="a further host needs the first"),
         pytest.param(0, "stopped", [], id="the first asks nobody"),
         pytest.param(1, "running", [], id="a run that runs has its answer"),
+        pytest.param(1, "finished", [], id="a run that is over starts no more"),
     ],
 )
 def test_who_must_reach_the_master(rank: int, phase: str, told: list[str]) -> None:

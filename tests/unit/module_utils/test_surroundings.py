@@ -31,7 +31,8 @@ def test_ports_that_are_listened_on_are_read_of_both_families_and_others_not(tmp
 
 def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
     found = surroundings.observe({"conda_env_prefix": str(tmp_path / "no")}, str(tmp_path))
-    assert found == {"shm": None, "listening": [], "compiler": "", "headers": None, "mounts": {}}
+    assert found == {"shm": None, "compiler": "", "headers": None, "mounts": {}}
+    assert surroundings.listening(str(tmp_path)) == []
 
 
 def program(path: Path) -> str:
@@ -79,6 +80,15 @@ def test_a_listener_and_a_refusal_are_both_answers() -> None:
         assert surroundings.reach("127.0.0.1", port) == "", "bound and not listening: refused"
         server.listen()
         assert surroundings.reach("127.0.0.1", port) == ""
+
+
+def test_the_first_host_looks_at_its_ports_and_the_others_for_the_first() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert port in surroundings.before_start({})["listening"]
+        assert surroundings.before_start({"address": "127.0.0.1", "port": port}) == {"master": ""}
 
 
 @pytest.mark.parametrize(
