@@ -37,6 +37,7 @@ FINISHED, AGAIN, FINAL, STOPPED = 0, 75, 78, 79
 PAUSES = (10.0, 30.0, 90.0, 300.0, 600.0)  # seconds before the 2nd, 3rd … start in a row
 PERIOD = 0.25  # seconds between two looks
 MARGIN = 2.0  # seconds that systemd waits longer than the supervisor, so that the class is written first
+GRACE = 5.0  # seconds until the supervisor does itself what systemd's watchdog should have done
 END_PATIENCE = 15.0  # seconds that the trainer's processes have to end after SIGTERM
 PREPARE = 7200.0  # seconds without a word that making the checkpoints ready may take
 
@@ -141,12 +142,13 @@ class Supervisor:
         self._first = process.pid
         self._follower = follower = Follower(self.spec, process, self.record, self._say)
         announced, ready = 0.0, False
-        while (code := follower.look(PERIOD if not self._stop else PERIOD / 3)) is None:
+        while (code := follower.look(PERIOD if not self._stop else PERIOD / 3, self.hooks.answers())) is None:
             now = time.monotonic()
             watch = follower.watch
             self.stage = watch.stage
+            self._peers(follower)
             if follower.flaw is not None:
-                raise EndError(FINAL, "", follower.flaw)
+                raise EndError(AGAIN, "", follower.flaw)
             if watch.ready and not ready:
                 ready = True
                 self.notifier.ready()
@@ -160,11 +162,22 @@ class Supervisor:
             self._tell(f"{watch.status()}{self.hooks.note()}")
         self._ended_by_itself(follower, code)
 
+    def _peers(self, follower: Follower) -> None:
+        """The first node tells the others where it stands, and ends when one of them has ended its part."""
+        if int(self.spec.get("nnodes") or 1) < 2 or self.spec.get("node_rank"):
+            return
+        self.hooks.tell(self.stage, follower.step)
+        lost = self.hooks.lost_peers() if self.stage != "end" and not self._stop else []
+        if lost:
+            hosts = [str(host) for host in self.spec.get("hosts") or ()]
+            names = [hosts[rank] if rank < len(hosts) else f"node {rank}" for rank in lost]
+            follower.flaw = Failure("PEER_LOST", f"{', '.join(names)} has ended its part in this attempt")
+
     def _stops(self, follower: Follower, now: float) -> None:
         if self._stop is None:
             return
         word = follower.judge(self._stop, now)
-        if word.end and not self.hooks.busy():
+        if word.end:
             raise EndError(STOPPED, word.text)
         self._tell(f"{word.text}; {follower.watch.status()}")
 
@@ -174,7 +187,7 @@ class Supervisor:
         self.record.failed(failure, retried(failure.kind), self.stage)
         self._say(f"{failure.kind}: {failure.line}")
         self.notifier.status(f"{failure.kind}: {failure.line}")
-        until = now + MARGIN + 5
+        until = now + MARGIN + float(self.spec.get("grace", GRACE))
         while not self._abort and not self._stop and time.monotonic() < until:
             follower.look(PERIOD)
         raise EndError(AGAIN, "", failure)

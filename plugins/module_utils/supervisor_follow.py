@@ -7,7 +7,7 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import (
@@ -18,8 +18,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     supervisor_weights,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure, failure_of
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_hooks import asks
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_output import Stderr, Stdout, Valve
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_peer import PeerWatch
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_peer import EVERY, PeerWatch
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_record import Record
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_watch import Limits, Watch
 
@@ -43,7 +44,8 @@ class Follower:
         self._folder = str(spec["checkpoint_dir"])
         self._rank = int(spec.get("node_rank") or 0)
         limits = Limits.of(spec)
-        self._peer = PeerWatch(limits, self._folder, str((spec.get("hosts") or ["the first host"])[0]), now)
+        self._first = str((spec.get("hosts") or ["the first host"])[0])
+        self._peer = PeerWatch(limits, self._first, asks(spec), now)
         self._steps = Watch(limits, int(spec.get("save_every") or 0), now)
         self._valve = Valve(say)
         self._stdout = Stdout(self._valve)
@@ -63,19 +65,27 @@ class Follower:
         return self._peer if self._rank else self._steps
 
     @property
+    def step(self) -> int | None:
+        return self._steps.last.step if self._steps.last else None
+
+    @property
     def whole(self) -> bool:
         """The trainer said that it is at its end; a node without lines is believed its exit code."""
         return bool(self._rank) or self._steps.reader.reached is not None
 
-    def look(self, seconds: float) -> int | None:
-        """Reads for at most so long; the script's exit code once it has ended."""
+    def look(self, seconds: float, answers: Sequence[Mapping[str, Any] | None] = ()) -> int | None:
+        """Reads for at most so long; the script's exit code once it has ended. `answers`: of the run's first node."""
         for key, _ in self._selector.select(seconds):
             self._read(key.fileobj)  # type: ignore[arg-type]
         now = time.monotonic()
         self._valve.tick(now)
-        if self._rank and now - self._looked >= 1.0:
-            self._looked = now
-            self._peer.look(supervisor_tree.mine(), now)
+        if self._rank:
+            if now - self._looked >= EVERY:
+                self._looked = now
+                self._peer.look(supervisor_tree.mine(), now)
+            for answer in answers:
+                self._peer.told(answer, now)
+            self.flaw = self._peer.lost
         codes = supervisor_tree.reap()
         return codes.get(self._process.pid)
 
@@ -117,14 +127,16 @@ class Follower:
 
     def judge(self, stop: supervisor_stop.Stop, now: float) -> supervisor_stop.Word:
         if self._rank:
-            return supervisor_stop.judge_peer(stop, str((self._spec.get("hosts") or ["the first host"])[0]), now)
+            return supervisor_stop.judge_peer(stop, self._peer, self._first, now)
         return supervisor_stop.judge(stop, self._steps, now)
 
     def diagnose(self) -> Failure:
         """Why it does not move."""
         watch = self.watch
         tail = list(self._stderr.lines)[-8:]
-        return supervisor_hang.diagnose(watch.stage, watch.limit, supervisor_tree.mine(), self._stdout.repeats, tail)
+        silent = [self._first] if self._rank and asks(self._spec) else []
+        tree, repeats = supervisor_tree.mine(), self._stdout.repeats
+        return supervisor_hang.diagnose(watch.stage, watch.limit, tree, repeats, tail, silent)
 
     def why(self, code: int) -> Failure:
         """Why the script ended with this code."""

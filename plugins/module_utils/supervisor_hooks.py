@@ -14,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetEr
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure
 
 DISK_EVERY = 30.0  # seconds between two looks at the disk
+PEER_EVERY = 3.0  # seconds between two questions to the first node of the run
 CLOSE = 30.0  # seconds that a save which was begun to be sealed may take at the end
 Say = Callable[[str], None]
 
@@ -24,6 +25,9 @@ class Guard(Protocol):
     def before_start(self, spec: Mapping[str, Any], say: Say) -> None: ...
     def after_save(self, spec: Mapping[str, Any], step: int, say: Say) -> None: ...
     def low_disk(self, spec: Mapping[str, Any]) -> str: ...
+    def note(self, phase: str, step: int | None) -> None: ...
+    def lost_peers(self) -> list[int]: ...
+    def peer_state(self, spec: Mapping[str, Any]) -> dict[str, Any] | None: ...
     def close(self) -> None: ...
 
 
@@ -32,6 +36,11 @@ def real_guard() -> Guard:
 
     guard: Guard = guard_hooks
     return guard
+
+
+def asks(spec: Mapping[str, Any]) -> bool:
+    """Is this a node that can ask the first one of its run how it fares?"""
+    return bool(spec.get("node_rank")) and bool(spec.get("peer_port")) and bool(spec.get("auto_resume", True))
 
 
 class Hooks:
@@ -49,6 +58,7 @@ class Hooks:
         self._working = False
         self._closed = False
         self._note, self._looked = "", float("-inf")
+        self._answers: deque[dict[str, Any] | None] = deque(maxlen=8)
 
     def begin(self, spec: Mapping[str, Any], say: Say) -> None:
         self._spec, self._say = spec, say
@@ -69,6 +79,30 @@ class Hooks:
             self.failure, self.retry = Failure("CHECKPOINT_GUARD", f"{type(error).__name__}: {error}", lines), False
         if self.failure is None:
             threading.Thread(target=self._work, daemon=True).start()
+            if asks(self._spec):
+                threading.Thread(target=self._ask, daemon=True).start()
+
+    def _ask(self) -> None:
+        """On a node of rank above 0: how the first one fares."""
+        while not self._closed:
+            with contextlib.suppress(Exception):
+                self._answers.append(self._guard.peer_state(self._spec))
+            time.sleep(PEER_EVERY)
+
+    def answers(self) -> list[dict[str, Any] | None]:
+        """What the first node has answered since the last call."""
+        return [self._answers.popleft() for _ in range(len(self._answers))]
+
+    def tell(self, stage: str, step: int | None) -> None:
+        """For the other nodes: where this one stands."""
+        with contextlib.suppress(Exception):
+            self._guard.note(stage, step)
+
+    def lost_peers(self) -> list[int]:
+        """Ranks of nodes whose part in this attempt has ended."""
+        with contextlib.suppress(Exception):
+            return self._guard.lost_peers()
+        return []
 
     def saves(self, steps: Sequence[int]) -> None:
         """Checkpoints that were seen to be whole."""
@@ -76,10 +110,6 @@ class Hooks:
             with self._wake:
                 self._todo.extend(steps)
                 self._wake.notify_all()
-
-    def busy(self) -> bool:
-        with self._wake:
-            return bool(self._todo) or self._working
 
     def _work(self) -> None:
         while (step := self._next()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import duration
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_peer import PeerWatch
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_watch import Watch
 
 
@@ -29,10 +30,10 @@ def judge(stop: Stop, watch: Watch, now: float) -> Word:
     """After the next save, unless nothing would be lost, or the save cannot come in time."""
     if stop.at_once:
         return Word(True, "stopped at once, as asked")
-    if not watch.unsaved(now) and watch.saving is None:
-        return Word(True, "stopped: no step is lost")
     if watch.saved is not None and watch.saving is None and watch.saved_at > stop.since:
         return Word(True, f"stopped after the save of step {watch.saved}")
+    if not watch.unsaved(now) and watch.saving is None:
+        return Word(True, "stopped: no step is lost")
     left = stop.until - now
     if left <= 0:
         return Word(True, f"stopped without a save: none came within {duration(stop.until - stop.since)}")
@@ -48,10 +49,16 @@ def judge(stop: Stop, watch: Watch, now: float) -> Word:
     return Word(False, f"stops after the {what}")
 
 
-def judge_peer(stop: Stop, first_host: str, now: float) -> Word:
-    """A node without step lines: its ranks end when the first host has saved and ends its own."""
+def judge_peer(stop: Stop, watch: PeerWatch, first_host: str, now: float) -> Word:
+    """A node without step lines: its ranks end when the first host has saved, and most likely ends its own."""
     if stop.at_once:
         return Word(True, "stopped at once, as asked")
+    if not watch.ready and watch.saving is None:
+        return Word(True, "stopped: no step is lost")
+    if watch.saved_at > stop.since:
+        return Word(True, f"stopped after the save of step {watch.saved} on {first_host}")
+    if now > watch.deadline:
+        return Word(True, f"stopped: {first_host} does not answer")
     left = stop.until - now
     if left <= 0:
         return Word(True, f"stopped: {first_host} did not end within {duration(stop.until - stop.since)}")
