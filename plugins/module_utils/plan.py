@@ -128,6 +128,7 @@ def processes(host: HostSeen) -> int:
 def shapes(members: Sequence[HostSeen]) -> dict[str, RunShape]:
     """The place of each host in its run. Ranks follow the inventory; the first host is the master."""
     first = members[0]
+    counted = next((host for host in members if host.observation is not None), first)  # GPUs of a lost host: unknown
     alone = len(members) == 1
     address = str(first.settings.get("run_config_master_addr") or first.settings.get("fleet_address") or first.name)
     return {
@@ -135,7 +136,7 @@ def shapes(members: Sequence[HostSeen]) -> dict[str, RunShape]:
             run=host.run,
             hosts=tuple(member.name for member in members),
             node_rank=rank,
-            nproc_per_node=processes(first),
+            nproc_per_node=processes(counted),
             num_workers=_number(first.settings.get("run_config_num_workers")),
             master_addr="localhost" if alone else address,
             master_port=_number(first.settings.get("run_config_master_port")),

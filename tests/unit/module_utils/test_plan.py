@@ -159,3 +159,10 @@ def test_the_table_names_each_room_once_and_ends_with_the_count() -> None:
     )
     assert "weights  will change  no files" in text
     assert text.endswith("1 error; refused: z (nothing is changed on their hosts)")
+
+
+def test_a_lost_first_host_does_not_make_the_others_look_too_small() -> None:
+    lost = plan.HostSeen("b0", "bolt", SETTINGS, None, (finding("HOST_UNREACHABLE", found="x", expected="y"),))
+    made = plan.make_plan([lost, host("b1", "bolt", observed(8, memory=4000 * GB), fleet_address="10.0.0.2")], DECIDE)
+    assert made.hosts["b1"].shape.nproc_per_node == 8
+    assert [found.code for found in made.findings if found.host == "b1"] == []
