@@ -99,6 +99,37 @@ def machines(base: Mapping[str, Any]) -> Iterator[Trap]:
         yield alone(f"fleet_root is {kind}, and root's", code, base, room("fleet_agent", root=root))
 
 
+def around(**changes: Any) -> Callable[[Seen], None]:
+    return lambda seen: seen["facts"]["around"].update(changes)
+
+
+def surroundings(base: Mapping[str, Any]) -> Iterator[Trap]:
+    for megabytes in (0, 64, 512, 1024):
+        shm = {"free": megabytes * 10**6, "total": megabytes * 10**6}
+        yield alone(f"{megabytes} MB of /dev/shm", "SHM_SMALL", base, around(shm=shm))
+    for port in (29501, 30000):
+        told = {**base, "run_config_master_port": port}
+        yield alone(f"port {port} is taken", "PORT_TAKEN", told, around(listening=[22, port]))
+    yield alone("no compiler", "COMPILER_MISSING", base, around(compiler=""))
+    yield alone("no headers", "COMPILER_MISSING", base, around(headers=False))
+    for name in ("training_results_dir", "conda_env_root", "weights_dir", "dataset_train_dir", "fleet_state_dir"):
+        mounts = {name: {"noexec": False, "read_only": True}}
+        yield alone(f"{name} is read-only", "MOUNT_READ_ONLY", base, around(mounts=mounts))
+    for name in ("training_results_dir", "conda_env_root"):
+        mounts = {name: {"noexec": True, "read_only": False}}
+        yield alone(f"{name} is noexec", "MOUNT_NOEXEC", base, around(mounts=mounts))
+    for hours in (-48, 48, 24 * 365):
+        yield alone(f"a clock {hours} h ahead", "CLOCK_SKEW", base, lambda seen, hours=hours: later(seen, hours))
+    run = {**base, "training_run": "pair"}
+    for why in ("no answer within 1 s", "No route to host", "the name cannot be resolved"):
+        hosts = (Host("n0", run), Host("n1", run, around(master=why)))
+        yield Trap(f"the first host: {why}", hosts, "PEER_UNREACHABLE", "n1")
+
+
+def later(seen: Seen, hours: int) -> None:
+    seen["facts"]["time"] += hours * 3600
+
+
 def folders(base: Mapping[str, Any]) -> Iterator[Trap]:
     yield alone("a file instead of the model folder", "PATH_IS_A_FILE", base, room("weights", kind="other"))
     yield alone("a file instead of the code", "PATH_IS_A_FILE", base, room("canvas_code", state="file"))
@@ -231,6 +262,7 @@ def data(folder: Path, base: Mapping[str, Any]) -> Iterator[Trap]:
 
 def traps(folder: Path, base: Mapping[str, Any]) -> Iterator[Trap]:
     yield from machines(base)
+    yield from surroundings(base)
     yield from folders(base)
     yield from lost_hosts(base)
     yield from disagreeing(base)

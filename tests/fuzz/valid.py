@@ -83,7 +83,6 @@ OF_A_HOST: dict[str, Draw] = {
     "dataset_drop_bad_rows": one(True, False),
     "training_restarts": number(0, 10),
     "training_stop_seconds": number(5, 300),
-    "training_settle": real(0, 20),
     "training_state": one("started", "present", "stopped"),
     "training_follow": one(True, False),
     "preflight_accept": one([], ["GPU_BUSY"], "DISK_SHORT"),
