@@ -67,6 +67,8 @@ RULES: dict[str, Rule] = {
     "fleet_pip_find_links": PLACE,
     "nvidia_driver_branch": form(r"[4-9]\d\d", "a driver branch, such as 580"),
     "nvidia_cuda_version": form(r"1[1-9]\.\d", "a CUDA version, such as 12.8"),
+    "nvidia_cuda_home": FULL_PATH,
+    "nvidia_own_programs": optional(FULL_PATH),
     "nvidia_reboot_timeout": span(1, 86_400),
     "nvidia_repository_url": URL,
     "nvidia_repository_key_url": optional(URL),
@@ -85,6 +87,7 @@ RULES: dict[str, Rule] = {
     "conda_env_pip_find_links": PLACE,
     "conda_env_flash_attn": optional(form(r"\d+(\.\w+)+", "a version, such as 2.8.2")),
     "conda_env_flash_attn_releases": URL,
+    "conda_env_flash_attn_sha256": SHA256,
     "conda_env_imports": form(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "names that Python can import"),
     "fleet_agent_packages": REQUIREMENT,
     "fleet_agent_apt_packages": form(r"[a-z0-9][a-z0-9+.:-]+", "names of packages"),
@@ -112,6 +115,7 @@ RULES: dict[str, Rule] = {
     "run_config_layer_module": form(
         r"Qwen2(MoE|MoT)?DecoderLayer", "Qwen2MoTDecoderLayer, Qwen2MoEDecoderLayer or Qwen2DecoderLayer"
     ),
+    "run_config_resume_from": optional(FULL_PATH),  # empty: random weights, which the room run_config judges
     "run_config_max_latent_size": span(1, 4096),
     "run_config_timestep_shift": span(0, 1000, above=True),
     "run_config_log_every": STEPS,
@@ -138,6 +142,14 @@ RULES: dict[str, Rule] = {
     "training_run": FILE_WORD,
     "training_unit": form(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,200}", "the name of a unit, without .service"),
     "training_restarts": span(0, 1000),
+    "training_kept_dir": optional(FULL_PATH),
+    "training_wandb_key_file": optional(FULL_PATH),
+    "training_restore_step": span(-1, 10**9),
+    "training_peer_port": span(1024, 65_535),
+    "training_peer_allow": form(r"[0-9A-Fa-f:.]+(/\d{1,3})?", "addresses or networks, such as 10.0.0.0/24"),
+    "training_save_every": STEPS,
+    "training_total_steps": STEPS,
+    "training_num_shard": span(0, 4096),
     "training_stop_seconds": span(1, 86400),
     "training_load_seconds": span(1, 86400),
     "training_first_step_seconds": span(1, 86400),
@@ -158,7 +170,6 @@ NOT_CHECKPOINTS = (
 )
 # With these nothing is known of a host, or of what was meant, so there is nothing that could go on.
 NEVER_ACCEPTED = ("VARIABLE_INVALID", "SECRET_MISPLACED", "HOST_UNREACHABLE", "HOST_KEY_CHANGED", "HOST_MISSING")
-MAY_BE_EMPTY = ("run_config_resume_from",)  # from random weights; the room run_config judges that
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bwandb_v\d_\w{20,}|://[^\s/@]*:[^\s/@]+@")
@@ -186,7 +197,7 @@ def broken(name: str, kind: str, value: Any) -> str:
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, str) and _CONTROL.search(one):
             return "one line without control characters"
-        if kind.endswith("path") and not (one == "" and name in MAY_BE_EMPTY) and not FULL_PATH.fits(one):
+        if kind.endswith("path") and not FULL_PATH.fits(one):
             return FULL_PATH.expected
         rule = RULES.get(name)
         if rule and not rule.fits(one):
@@ -233,6 +244,9 @@ def together(settings: Mapping[str, Any]) -> Iterator[Finding]:
     if get("run_config_ce_weight") == 0 and get("run_config_mse_weight") == 0:
         told = "run_config_ce_weight and run_config_mse_weight are both 0"
         yield finding("VARIABLE_INVALID", variable="run_config_ce_weight", found=told, expected="one of them above 0")
+    if get("training_peer_port", 0) == get("run_config_master_port", 1):
+        told = f"training_peer_port: {get('training_peer_port')}, as run_config_master_port"
+        yield finding("VARIABLE_INVALID", variable="training_peer_port", found=told, expected="a port of its own")
     yield from _inside_checkpoints(settings)
 
 

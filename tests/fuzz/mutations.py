@@ -109,6 +109,10 @@ FORMS: dict[str, list[Any]] = {
     "training_state": ["running", "Started"],
     "training_checkpoint_dir": ["/srv/blockmoving/outputs", "/srv/blockmoving"],
     "training_stop_seconds": [0],
+    "training_peer_port": [0, 80, 70_000, 29501],
+    "training_kept_dir": ["kept", "~/kept"],
+    "training_restore_step": [-2],
+    "nvidia_cuda_home": ["", "cuda", "~/cuda"],
 }
 # A wrong value may be told by the variable that it contradicts.
 PARTNERS = {

@@ -105,6 +105,9 @@ def test_a_secret_in_the_wrong_place_is_told_without_its_text(name: str, value: 
             {"run_config_ce_weight": 0, "run_config_mse_weight": 0}, "run_config_ce_weight", id="nothing is learned"
         ),
         pytest.param(
+            {"training_peer_port": 29501, "run_config_master_port": 29501}, "training_peer_port", id="one port twice"
+        ),
+        pytest.param(
             {"training_checkpoint_dir": "/srv/out", "training_results_dir": "/srv/out/"},
             "training_checkpoint_dir",
             id="log and secrets among the checkpoints",
@@ -121,7 +124,7 @@ def test_a_constant_rate_has_no_lowest_one() -> None:
 
 def test_every_rule_is_of_a_variable_that_exists() -> None:
     assert set(value_rules.RULES) - set(OPTIONS) == set()
-    assert {*value_rules.NOT_CHECKPOINTS, *value_rules.MAY_BE_EMPTY} <= set(OPTIONS)
+    assert set(value_rules.NOT_CHECKPOINTS) <= set(OPTIONS)
 
 
 def test_a_broken_variable_is_told_once_and_not_with_all_that_stands_on_it() -> None:
