@@ -17,12 +17,13 @@ from pathlib import Path
 from demo.podman import STATE, PodmanError, podman
 
 RECIPE = Path(__file__).resolve().parent / "image"
-RELEASE = "bookworm"
+# kind of image: the Debian release that it is made of
+RELEASES = {"host": "bookworm", "depot": "bookworm", "trixie": "trixie"}
 
 
 def tag(kind: str) -> str:
-    """`localhost/canvas-fleet-host:<12 hex>`; kind is host or depot. The depot's digest covers the host's."""
-    digest = hashlib.sha256(RELEASE.encode())
+    """`localhost/canvas-fleet-host:<12 hex>`; kind is host, trixie or depot. The depot's digest covers the host's."""
+    digest = hashlib.sha256(RELEASES[kind].encode())
     for path in sorted(RECIPE.iterdir()):
         if kind == "depot" or "depot" not in path.name:
             digest.update(f"{path.name}\n".encode() + path.read_bytes())
@@ -38,7 +39,7 @@ def ensure(kind: str) -> str:
     with (STATE / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _exists(name):
-            _build_host(name) if kind == "host" else _build_depot(name)
+            _build_depot(name) if kind == "depot" else _build_host(name, RELEASES[kind])
     return name
 
 
@@ -46,14 +47,14 @@ def _exists(name: str) -> bool:
     return podman("image", "exists", name, check=False).returncode == 0
 
 
-def _build_host(name: str) -> None:
+def _build_host(name: str, release: str) -> None:
     packages = ",".join((RECIPE / "packages").read_text().split())
     with tempfile.TemporaryDirectory(dir=STATE) as folder:
         rootfs = Path(folder) / "rootfs.tar"
         command = ["mmdebstrap", "--variant=minbase", f"--include={packages}", "--skip=cleanup/apt/lists"]
         hook = f'--customize-hook={shlex.quote(str(RECIPE / "customize"))} "$1"'
         done = subprocess.run(
-            [*command, hook, RELEASE, str(rootfs)],
+            [*command, hook, release, str(rootfs)],
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
@@ -68,7 +69,7 @@ def _build_host(name: str) -> None:
 def _build_depot(name: str) -> None:
     host = tag("host")
     if not _exists(host):  # the lock is held already
-        _build_host(host)
+        _build_host(host, RELEASES["host"])
     words = ["--network", "host", "--build-arg", f"HOST={host}", "--file", str(RECIPE / "Containerfile.depot")]
     podman("build", *words, "--tag", name, str(RECIPE), timeout=900)
 

@@ -26,7 +26,10 @@ def create(name: str) -> None:
     wanted = platforms(name)
     group = hosts.Group(STATE / "molecule" / name, name)
     depot = fleet.ensure_depot()
-    addresses = hosts.up(group, [platform["name"] for platform in wanted])
+    addresses: dict[str, str] = {}
+    for kind in sorted({platform.get("image", "host") for platform in wanted}):
+        names = [platform["name"] for platform in wanted if platform.get("image", "host") == kind]
+        addresses |= hosts.up(group, names, kind)
     folder = group.state / "inventory"
     fleet.write_generated(folder, group, depot)
     shutil.copy(fleet.INVENTORY / "group_vars" / "trainers.yml", folder / "group_vars" / "trainers.yml")

@@ -26,36 +26,41 @@ TOOLKIT_DRIVER = {
     "13.0": (580, 65, 6),
 }
 MAJOR_DRIVER = {11: (450, 80, 2), 12: (525, 60, 13), 13: (580, 65, 6)}
-# CUDA versions that torch's wheels are built for.
+# CUDA versions that torch's wheels are built for; the first is the one that the package index itself serves.
 TORCH_BUILDS = {
-    "2.5": ("11.8", "12.1", "12.4"),
-    "2.6": ("11.8", "12.4", "12.6"),
-    "2.7": ("11.8", "12.6", "12.8"),
-    "2.8": ("12.6", "12.8", "12.9"),
-    "2.9": ("12.6", "12.8", "13.0"),
+    "2.5": ("12.4", "11.8", "12.1"),
+    "2.6": ("12.4", "11.8", "12.6"),
+    "2.7": ("12.6", "11.8", "12.8"),
+    "2.8": ("12.8", "12.6", "12.9"),
+    "2.9": ("12.8", "12.6", "13.0"),
 }
+TRAINER_NEEDS = (8, 0)  # flash-attn 2 and bf16
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A GPU generation: its PCI device numbers, compute capability, and which kernel module serves it."""
+    """A GPU generation: its PCI device numbers, what serves it, and from when to when."""
 
     name: str
     devices: tuple[tuple[int, int], ...]  # inclusive ranges
-    capability: str
-    modules: str  # proprietary, either or open
+    capability: tuple[int, int]  # the lowest
+    modules: str  # kernel module: proprietary, either or open
     first_branch: int
+    first_cuda: str  # the first toolkit, and so the first build of torch, that has code for it
+    last_branch: int = 0  # 0: still served
 
 
 GENERATIONS = (
-    Generation("Maxwell", ((0x1340, 0x13FF), (0x1400, 0x14FF), (0x17C0, 0x17FF)), "5.x", "proprietary", 340),
-    Generation("Pascal", ((0x15F0, 0x15FF), (0x1B00, 0x1D7F)), "6.x", "proprietary", 367),
-    Generation("Volta", ((0x1D80, 0x1DFF),), "7.0", "proprietary", 384),
-    Generation("Turing", ((0x1E00, 0x1FFF), (0x2180, 0x21FF)), "7.5", "either", 410),
-    Generation("Ampere", ((0x2080, 0x20FF), (0x2200, 0x22FF), (0x2400, 0x25FF)), "8.x", "either", 450),
-    Generation("Hopper", ((0x2300, 0x23FF),), "9.0", "either", 520),
-    Generation("Ada Lovelace", ((0x2600, 0x28FF),), "8.9", "either", 520),
-    Generation("Blackwell", ((0x2900, 0x2FFF), (0x3180, 0x31FF)), "10.x", "open", 570),
+    Generation(
+        "Maxwell", ((0x1340, 0x13FF), (0x1400, 0x14FF), (0x17C0, 0x17FF)), (5, 0), "proprietary", 340, "6.5", 580
+    ),
+    Generation("Pascal", ((0x15F0, 0x15FF), (0x1B00, 0x1D7F)), (6, 0), "proprietary", 367, "8.0", 580),
+    Generation("Volta", ((0x1D80, 0x1DFF),), (7, 0), "proprietary", 384, "9.0", 580),
+    Generation("Turing", ((0x1E00, 0x1FFF), (0x2180, 0x21FF)), (7, 5), "either", 410, "10.0"),
+    Generation("Ampere", ((0x2080, 0x20FF), (0x2200, 0x22FF), (0x2400, 0x25FF)), (8, 0), "either", 450, "11.0"),
+    Generation("Hopper", ((0x2300, 0x23FF),), (9, 0), "either", 520, "11.8"),
+    Generation("Ada Lovelace", ((0x2600, 0x28FF),), (8, 9), "either", 520, "11.8"),
+    Generation("Blackwell", ((0x2900, 0x2FFF), (0x3180, 0x31FF)), (10, 0), "open", 570, "12.8"),
 )
 
 
@@ -78,6 +83,8 @@ SYSTEMS = {
     ("el", "9"): System("rhel9", "el", "D42D0685.pub", "610C7B14E068A878070DA4E99CD0A493D42D0685"),
 }
 EL_NAMES = ("rhel", "rocky", "almalinux", "centos", "ol")
+# Everything whose version is the driver's own; one of them alone in another version is a mismatch.
+DRIVER_GLOBS = ("nvidia-*", "libnvidia-*", "libcuda*", "libxnvctrl*", "cuda-drivers*", "xserver-xorg-video-nvidia*")
 
 
 def system(release: Mapping[str, str]) -> System | None:
@@ -121,15 +128,36 @@ def torch_cuda_fits(torch: str, cuda: str) -> bool:
     return builds is None or ".".join(cuda.split(".")[:2]) in builds
 
 
+def cuda_knows(cuda: str, of: Generation) -> bool:
+    """True when a build for that CUDA has code for that generation."""
+    return version_tuple(cuda) >= version_tuple(of.first_cuda)
+
+
+def fabric_package(of: System, branch: str, version: str = "") -> str:
+    """Fabric manager in the driver's very version ("" before that is known): with another one it refuses to start."""
+    if of.family == "el":
+        return f"nvidia-fabric-manager-{version or branch + '.*'}"
+    return "nvidia-fabricmanager" if int(branch) >= 580 else f"nvidia-fabricmanager-{branch}"
+
+
+def header_packages(of: System, kernel: str) -> list[str]:
+    """Headers of the running kernel; on Debian also the name that brings those of each later one."""
+    if of.family == "el":
+        return [f"kernel-devel-{kernel}"]
+    flavour = re.search(r"-((?:cloud-|rt-)?amd64)$", kernel)
+    later = [f"linux-headers-{flavour[1]}"] if flavour and of.name.startswith("debian") else []
+    return [f"linux-headers-{kernel}", *later]
+
+
 def driver_packages(of: System, branch: str, module: str, kernel: str, nvswitch: bool) -> list[str]:
-    """What brings the driver of a branch, with headers for the running kernel, and fabric manager for NVSwitch."""
+    """What brings the driver of a branch (which the pin chooses on Debian's family), headers, and fabric manager."""
+    fabric = [fabric_package(of, branch)] if nvswitch else []
     if of.family == "el":
         stream = f"{branch}-open" if module == "open" else f"{branch}-dkms"
-        fabric = [f"nvidia-fabric-manager-{branch}.*"] if nvswitch else []
-        return [f"kernel-devel-{kernel}", f"@nvidia-driver:{stream}", *fabric]
-    driver = f"nvidia-open-{branch}" if module == "open" else f"cuda-drivers-{branch}"
-    fabric = [f"nvidia-fabricmanager-{branch}"] if nvswitch else []
-    return [f"linux-headers-{kernel}", driver, *fabric]
+        return [*header_packages(of, kernel), f"@nvidia-driver:{stream}", *fabric]
+    driver = "nvidia-open" if module == "open" else "cuda-drivers"
+    persistence = ["nvidia-persistenced"] if of.name.startswith("debian") else []  # Ubuntu's driver brings its own
+    return [*header_packages(of, kernel), driver, *persistence, *fabric]
 
 
 def toolkit_package(cuda: str) -> str:

@@ -7,18 +7,31 @@ own word.
 from __future__ import annotations
 
 import glob
+import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia_packages, nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.facts import os_release
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_judge import (
+    Driver,
+    counted,
+    judge_devices,
+    judge_fabric,
+    judge_gpu,
+    judge_holds,
+    judge_key,
+    restart,
+    secure_boot,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_packages import read
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
 
 PROFILE = "/etc/profile.d/canvas-fleet-cuda.sh"
+RECORD = "nvidia.json"  # in fleet_state_dir: what we installed and hold
 VENDOR = "0x10de"
 SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 MODULE_FILES = ("updates/dkms", "extra", "extra/*", "weak-updates/*", "kernel/drivers/video", "kernel/nvidia-*")
@@ -32,6 +45,10 @@ def observe(settings: Mapping[str, Any], root: str = "/") -> dict[str, Any]:
     devices = pci_devices(root)
     home = str(settings["nvidia_cuda_home"])
     folders = [os.path.join(root, "lib/modules", kernel, place, "nvidia.ko*") for place in MODULE_FILES]
+    release = {
+        key: value for key, value in os_release(read(root, "etc/os-release")).items() if key in ("ID", "VERSION_ID")
+    }
+    of = cuda_table.system(release)
     return {
         **nvidia_smi.observe_gpus(),
         "devices": [device for device, kind in devices if kind.startswith("0x03")],
@@ -45,18 +62,27 @@ def observe(settings: Mapping[str, Any], root: str = "/") -> dict[str, Any]:
         "profile": read(root, PROFILE),
         "kernel": kernel,
         "machine": platform.machine(),
-        "release": {
-            key: value for key, value in os_release(read(root, "etc/os-release")).items() if key in ("ID", "VERSION_ID")
-        },
+        "release": release,
+        "packages": nvidia_packages.installed(root) if devices else {},
+        "services": nvidia_packages.services() if devices else {},
+        "upgrader": os.path.exists(os.path.join(root, nvidia_packages.UPGRADER)),
+        "record": record(root, settings),
+        "keyring": nvidia_packages.key_fingerprints(root, of.family) if of else [],
+        "foreign_source": nvidia_packages.foreign_source(root, base_url(of, settings)) if of and devices else "",
     }
 
 
-def read(root: str, path: str) -> str:
+def record(root: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"packages": [...]} that the role installed; {} where it installed nothing."""
     try:
-        with open(os.path.join(root, path.lstrip("/")), encoding="latin-1") as stream:
-            return stream.read()
-    except OSError:
-        return ""
+        kept = json.loads(read(root, os.path.join(str(settings.get("fleet_state_dir") or ""), RECORD)))
+    except ValueError:
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def base_url(system: cuda_table.System, settings: Mapping[str, Any]) -> str:
+    return f"{str(settings['nvidia_repository_url']).rstrip('/')}/{system.name}/x86_64/"
 
 
 def pci_devices(root: str) -> list[tuple[int, str]]:
@@ -79,16 +105,6 @@ def profile_text(cuda_home: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Driver:
-    """What the driver needs: its packages, a restart, or a person (findings)."""
-
-    reasons: tuple[str, ...] = ()
-    install: bool = False
-    restart: bool = False
-    findings: tuple[Finding, ...] = ()
-
-
 def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape | None) -> RoomPlan:
     """Reasons to install or to restart, and what is wrong with the GPUs. Pure."""
     if not settings["nvidia_gpu_expected"]:
@@ -96,24 +112,35 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     driver = judge_driver(seen, settings)
     if any(found.severity == "error" for found in driver.findings):
         return RoomPlan(reasons=driver.reasons or ("the driver does not work",), findings=driver.findings)
-    reasons = list(driver.reasons)
-    findings = [*driver.findings, *(found for gpu in seen["gpus"] for found in judge_gpu(gpu, settings))]
-    home, cuda = str(settings["nvidia_cuda_home"]), str(settings["nvidia_cuda_version"])
-    toolkit = bool(settings["nvidia_toolkit"]) and not seen["toolkit"]
-    if toolkit:
-        reasons.append(
-            f"no CUDA toolkit at {home}" + (f" (there is {', '.join(seen['toolkits'])})" if seen["toolkits"] else "")
-        )
-    profile = profile_text(home) if seen["toolkit"] or toolkit else ""
+    parts = [driver, judge_fabric(seen), judge_holds(seen, settings), judge_key(seen, settings)]
+    toolkit = judge_toolkit(seen, settings)
+    reasons = [reason for part in parts for reason in part.reasons] + toolkit
+    findings = [found for part in parts for found in part.findings] + judge_devices(seen, settings)
+    findings += [found for gpu in seen["gpus"] for found in judge_gpu(gpu, settings)]
+    profile = profile_text(str(settings["nvidia_cuda_home"])) if seen["toolkit"] or toolkit else ""
     if profile and seen["profile"] != profile:
         reasons.append(f"{PROFILE} {'differs' if seen['profile'] else 'is missing'}")
-    values: dict[str, Any] = {"packages": [], "restart": driver.restart, "profile": profile, "system": ""}
-    if driver.install or toolkit:
-        packages, wrong = needed(seen, settings, driver.install, toolkit)
-        findings += wrong
-        values.update(packages=packages, system=getattr(cuda_table.system(seen["release"]), "name", ""))
+    packages, wrong = needed(seen, settings, parts, bool(toolkit))
+    values: dict[str, Any] = {
+        "packages": packages,
+        "restart": driver.restart,
+        "profile": profile,
+        "driver_version": seen["gpus"][0]["driver_version"] if seen["state"] == "works" and not driver.install else "",
+        "driver": driver.install,
+        "services": sorted({name for part in parts for name in part.services}),
+        "hold": [name for part in parts for name in part.hold],
+        "key": any(part.key for part in parts),
+    }
+    cuda = str(settings["nvidia_cuda_version"])
     summary = f"nothing to do: {seen['detail']} serves CUDA {cuda}" if not reasons else ""
-    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
+    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings + wrong), values=values, summary=summary)
+
+
+def judge_toolkit(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    if not settings["nvidia_toolkit"] or seen["toolkit"]:
+        return []
+    others = f" (there is {', '.join(seen['toolkits'])})" if seen["toolkits"] else ""
+    return [f"no CUDA toolkit at {settings['nvidia_cuda_home']}{others}"]
 
 
 def judge_driver(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
@@ -133,54 +160,29 @@ def judge_driver(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver
         return Driver(
             findings=(finding("NVIDIA_DRIVER_BROKEN", found=seen["detail"], expected="nvidia-smi lists the GPUs"),)
         )
-    secure = secure_boot(seen)
     if seen["trouble"] == "mismatch" or seen["module_installed"]:
-        return restart(seen, settings, secure)
-    count = f"{len(seen['devices'])} NVIDIA GPU{'s' if len(seen['devices']) > 1 else ''}"
-    return Driver((f"{count} without a driver: branch {branch} is installed",), True, bool(seen["nouveau"]), secure)
-
-
-def restart(seen: Mapping[str, Any], settings: Mapping[str, Any], secure: tuple[Finding, ...]) -> Driver:
-    """The driver is installed and the running kernel does not use it."""
-    reason = "the installed driver is not the one that runs: " + seen["detail"]
-    if settings["nvidia_reboot"] == "when_needed":
-        return Driver((reason,), restart=True, findings=secure)
-    need = finding("NVIDIA_REBOOT_NEEDED", found=seen["detail"], expected="a restart", variable="nvidia_reboot")
-    return Driver((reason,), restart=True, findings=(need, *secure))
-
-
-def secure_boot(seen: Mapping[str, Any]) -> tuple[Finding, ...]:
-    if not seen["secure_boot"]:
-        return ()
-    return (finding("SECURE_BOOT_ON", found="Secure Boot is on", expected="off, or the build's key enrolled"),)
-
-
-def judge_gpu(gpu: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
-    """What would spoil a training on this GPU. Programs of our own environment don't count as others."""
-    found, name = [], f"GPU {gpu['index']} ({gpu['name']})"
-    own = str(settings.get("conda_env_root") or "\0")
-    others = [process for process in gpu["busy_processes"] if not process.startswith(own)]
-    if gpu["mig"]:
-        found.append(finding("GPU_MIG_ON", found=f"{name}: MIG is on", expected="off"))
-    if gpu["ecc_errors"]:
-        text = f"{name}: {gpu['ecc_errors']} uncorrected memory errors since the driver was loaded"
-        found.append(finding("GPU_ECC_ERRORS", found=text, expected="none"))
-    if others:
-        found.append(finding("GPU_BUSY", found=f"{name}: {', '.join(others)}", expected="no other process"))
-    return found
+        return restart(seen, settings)
+    if any(name.startswith(("nvidia-kernel", "nvidia-dkms")) for name in seen["packages"]):
+        reason = f"the driver is installed and has no module for the running kernel {seen['kernel']}: it is built"
+    else:
+        reason = f"{counted(seen['devices'])} without a driver: branch {branch} is installed"
+    return Driver((reason,), True, bool(seen["nouveau"]), secure_boot(seen))
 
 
 def needed(
-    seen: Mapping[str, Any], settings: Mapping[str, Any], driver: bool, toolkit: bool
+    seen: Mapping[str, Any], settings: Mapping[str, Any], parts: list[Driver], toolkit: bool
 ) -> tuple[list[str], list[Finding]]:
     """Packages by distribution and GPU, and what stands against them."""
+    driver, fabric = parts[0].install, any(part.fabric for part in parts)
+    if not (driver or fabric or toolkit):
+        return [], []
     system = cuda_table.system(seen["release"])
     if system is None or seen["machine"] != "x86_64":
         at = f"{seen['release'].get('ID')} {seen['release'].get('VERSION_ID', '')} on {seen['machine']}"
         return [], [finding("NVIDIA_SYSTEM_UNKNOWN", found=at, expected="a distribution of the table")]
-    packages: list[str] = []
+    branch, packages = str(settings["nvidia_driver_branch"]), []
     if driver:
-        branch, wrong = str(settings["nvidia_driver_branch"]), too_new(seen["devices"], settings)
+        wrong = out_of_branch(seen["devices"], settings)
         if wrong:
             return [], wrong
         try:
@@ -188,23 +190,21 @@ def needed(
         except ValueError as error:
             return [], [finding("NVIDIA_SYSTEM_UNKNOWN", found=str(error), expected="GPUs that one driver serves")]
         packages += cuda_table.driver_packages(system, branch, module, seen["kernel"], seen["nvswitches"] > 0)
+    elif fabric:
+        version = seen["gpus"][0]["driver_version"]
+        packages.append(cuda_table.fabric_package(system, version.split(".")[0], version))
     if toolkit:
         packages.append(cuda_table.toolkit_package(str(settings["nvidia_cuda_version"])))
     return packages, []
 
 
-def too_new(devices: list[int], settings: Mapping[str, Any]) -> list[Finding]:
-    """GPUs that the wanted driver branch does not know yet."""
-    branch = cuda_table.version_tuple(str(settings["nvidia_driver_branch"]))[:1] or (0,)
-    known = (cuda_table.generation(device) for device in devices)
-    newer = [item for item in known if item and item.first_branch > branch[0]]
-    if not newer:
+def out_of_branch(devices: list[int], settings: Mapping[str, Any]) -> list[Finding]:
+    """GPUs that the wanted driver branch does not know yet, or no longer."""
+    branch = (cuda_table.version_tuple(str(settings["nvidia_driver_branch"])) or (0,))[0]
+    known = [item for item in map(cuda_table.generation, devices) if item]
+    expected = [f"{item.first_branch} or newer, for {item.name}" for item in known if item.first_branch > branch]
+    expected += [f"{item.last_branch} or older, for {item.name}" for item in known if 0 < item.last_branch < branch]
+    if not expected:
         return []
-    return [
-        finding(
-            "VARIABLE_INVALID",
-            variable="nvidia_driver_branch",
-            found=f"nvidia_driver_branch: {settings['nvidia_driver_branch']}",
-            expected=f"{newer[0].first_branch} or newer, for {newer[0].name}",
-        )
-    ]
+    found = f"nvidia_driver_branch: {settings['nvidia_driver_branch']}"
+    return [finding("VARIABLE_INVALID", variable="nvidia_driver_branch", found=found, expected=expected[0])]

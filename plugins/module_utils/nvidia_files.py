@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import urllib.request
@@ -12,14 +13,21 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia, openpgp
 from ansible_collections.canvas.fleet.plugins.module_utils.cuda_table import System
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.nvidia import base_url
+from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_judge import fingerprint
+from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_packages import KEYRINGS
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan
 
 MARK = "# Written by canvas-fleet (role nvidia); changes made here are overwritten.\n"
-KEYRINGS = {
-    "debian": "/usr/share/keyrings/canvas-fleet-nvidia.gpg",
-    "el": "/etc/pki/rpm-gpg/RPM-GPG-KEY-canvas-fleet-nvidia",
-}
+PLACES = (
+    "/etc/apt/sources.list.d/canvas-fleet-nvidia.sources",
+    "/etc/apt/preferences.d/canvas-fleet-nvidia",
+    "/etc/yum.repos.d/canvas-fleet-nvidia.repo",
+)
+NOUVEAU_PATH = "/etc/modprobe.d/canvas-fleet-nouveau.conf"
 NOUVEAU = MARK + "blacklist nouveau\noptions nouveau modeset=0\n"
+# Findings that leave nothing to install; all others are the plan's to refuse, and warnings here.
+STOPS = ("NO_GPU", "NVIDIA_DRIVER_BROKEN", "NVIDIA_SYSTEM_UNKNOWN", "VARIABLE_INVALID")
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,11 @@ def read_url(url: str) -> bytes:
     return data
 
 
-def base_url(system: System, settings: Mapping[str, Any]) -> str:
-    return f"{str(settings['nvidia_repository_url']).rstrip('/')}/{system.name}/x86_64/"
-
-
 def key(system: System, settings: Mapping[str, Any]) -> bytes:
     """The repository's key, from this host when it is here. Raises FleetError unless its fingerprint is right."""
-    expected = str(settings["nvidia_repository_fingerprint"] or system.fingerprint).replace(" ", "").upper()
+    expected = fingerprint(system, settings)
     here = File(KEYRINGS[system.family], b"").current
-    if here is not None and expected in known(here):
+    if here is not None and known(here) == [expected]:
         return here
     url = str(settings["nvidia_repository_key_url"] or base_url(system, settings) + system.key)
     found = read_url(url)
@@ -77,7 +81,7 @@ def key(system: System, settings: Mapping[str, Any]) -> bytes:
             variable="nvidia_repository_fingerprint",
             found=f"{url}: {', '.join(known(found)) or 'no OpenPGP key'}",
             expected=expected,
-            remedy="compare with NVIDIA's announcement of a new key, then set the fingerprint",
+            remedy="compare with NVIDIA's announcement of a new key, then set nvidia_repository_fingerprint to it",
         )
     return openpgp.dearmored(found) if system.family == "debian" else found
 
@@ -90,31 +94,39 @@ def known(data: bytes) -> list[str]:
 
 
 def repository(system: System, settings: Mapping[str, Any], signed_by: bytes) -> list[File]:
-    """Key, source and, on Debian's family, the pin of NVIDIA's own: its packages before the distribution's."""
+    """Key and source."""
     url, keyring = base_url(system, settings), KEYRINGS[system.family]
     if system.family == "el":
         text = f"{MARK}[canvas-fleet-nvidia]\nname=NVIDIA CUDA\nbaseurl={url}\nenabled=1\ngpgcheck=1\ngpgkey=file://{keyring}\n"
-        return [File(keyring, signed_by), File("/etc/yum.repos.d/canvas-fleet-nvidia.repo", text.encode())]
+        return [File(keyring, signed_by), File(PLACES[2], text.encode())]
     source = f"{MARK}Types: deb\nURIs: {url}\nSuites: /\nSigned-By: {keyring}\n"
-    pin = f"{MARK}Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n"
-    return [
-        File(keyring, signed_by),
-        File("/etc/apt/sources.list.d/canvas-fleet-nvidia.sources", source.encode()),
-        File("/etc/apt/preferences.d/canvas-fleet-nvidia", pin.encode()),
-    ]
+    return [File(keyring, signed_by), File(PLACES[0], source.encode())]
 
 
-def wanted(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], check: bool) -> list[File]:
-    """All files that the plan needs. A dry run asks nobody for a key."""
-    files = []
+def pins(branch: str) -> File:
+    """NVIDIA's packages before the distribution's; a driver of ours only from its branch ("" where it is not ours)."""
+    text = f"{MARK}Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n"
+    if branch:
+        text += f"\nPackage: {' '.join(cuda_table.DRIVER_GLOBS)}\nPin: version {branch}.*\nPin-Priority: 1001\n"
+    return File(PLACES[1], text.encode())
+
+
+def repository_files(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], check: bool) -> list[File]:
+    """What the packages need, for the work to lay down. A dry run asks nobody for a key."""
     system = cuda_table.system(seen["release"])
-    if plan.values.get("packages") and system:
-        files += repository(system, settings, b"" if check else key(system, settings))
-    if any(name.startswith(("nvidia-", "cuda-drivers", "@nvidia")) for name in plan.values.get("packages", ())):
-        files.append(File("/etc/modprobe.d/canvas-fleet-nouveau.conf", NOUVEAU.encode()))
-    if plan.values.get("profile"):
-        files.append(File(nvidia.PROFILE, plan.values["profile"].encode()))
-    return files
+    if not system or not (plan.values.get("packages") or plan.values.get("key")):
+        return []
+    files = [] if seen["foreign_source"] else repository(system, settings, b"" if check else key(system, settings))
+    if system.family == "debian":
+        ours = plan.values.get("driver") or seen["record"]
+        files.append(pins(str(settings["nvidia_driver_branch"]) if ours else ""))
+    return files + ([File(NOUVEAU_PATH, NOUVEAU.encode())] if plan.values.get("driver") else [])
+
+
+def profile(plan: RoomPlan, seen: Mapping[str, Any], check: bool) -> list[File]:
+    """Once the toolkit is there; a dry run tells it together with the toolkit."""
+    text = plan.values.get("profile")
+    return [File(nvidia.PROFILE, text.encode())] if text and (seen["toolkit"] or check) else []
 
 
 def trainings() -> list[str]:
@@ -128,45 +140,69 @@ def trainings() -> list[str]:
 
 
 def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Observe, decide, write. Returns what is left for the package manager and for a restart.
+    """Observe, decide, write. Returns what is left for the work (packages with their repository) and for a restart.
 
     Raises FleetError for what a person has to mend; a restart that is needed is a warning here, since the start of a
     training is refused without it anyway.
     """
     seen = nvidia.observe(settings)
     plan = nvidia.decide(seen, settings, None)
-    errors = [found for found in plan.findings if found.severity == "error" and found.code != "NVIDIA_REBOOT_NEEDED"]
-    if errors:
-        first = errors[0]
-        raise FleetError(
-            f"{first.code}: {first.because}",
-            variable=first.variable,
-            found=first.found,
-            expected=first.expected,
-            remedy=first.remedy,
-        )
-    changed = [file for file in wanted(plan, seen, settings, check) if file.current != file.data]
-    diffs = [difference(file) for file in changed]
+    refuse(plan)
+    changed = [file for file in profile(plan, seen, check) if file.current != file.data]
+    later = [file for file in repository_files(plan, seen, settings, check) if file.current != file.data]
+    diffs = [difference(file) for file in (*changed, *later)]
     if not check:
         for file in changed:
             file.write()
-    packages, running = list(plan.values.get("packages", [])), trainings()
+    running = trainings()
     restart = bool(plan.values.get("restart")) and not running
-    warnings = [f"{found.found}: {found.because}" for found in plan.findings]
+    warnings = [f"{found.found}: {found.because}" for found in plan.findings if found.severity != "note"]
     if plan.values.get("restart") and running:
         warnings.append(f"a restart is needed and not made: {', '.join(running)} runs")
+    order = work_order(plan, seen, settings, later)
     return {
-        "changed": bool(changed) or (check and bool(packages)),
+        "changed": bool(changed) or (check and order["wanted"]),
         "diff": diffs,
         "state": seen["state"],
         "detail": plan.summary or seen["detail"],
         "reasons": list(plan.reasons),
-        "packages": packages,
-        "install": [] if check else packages,
-        "family": getattr(cuda_table.system(seen["release"]), "family", ""),
-        "restart": restart and settings["nvidia_reboot"] == "when_needed",
+        "packages": order["packages"],
+        "work": order,
+        "restart": restart and settings["nvidia_reboot"] != "never",
         "warnings": warnings,
     }
+
+
+def refuse(plan: RoomPlan) -> None:
+    """Raises FleetError for the first finding that leaves nothing to install."""
+    for found in plan.findings:
+        if found.code in STOPS:
+            raise FleetError(
+                f"{found.code}: {found.because}",
+                variable=found.variable,
+                found=found.found,
+                expected=found.expected,
+                remedy=found.remedy,
+            )
+
+
+def work_order(
+    plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], files: list[File]
+) -> dict[str, Any]:
+    """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
+    values = plan.values
+    order: dict[str, Any] = {
+        "family": getattr(cuda_table.system(seen["release"]), "family", ""),
+        "source": seen["foreign_source"] or PLACES[0],
+        "packages": list(values.get("packages", [])),
+        "files": [{"path": file.path, "data": base64.b64encode(file.data).decode()} for file in files],
+        "driver_version": values.get("driver_version", ""),
+        "services": list(values.get("services", [])),
+        "hold": list(values.get("hold", [])),
+        "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen["record"]),
+        "state_dir": str(settings["fleet_state_dir"]),
+    }
+    return {**order, "wanted": any(order[name] for name in ("packages", "files", "services", "hold"))}
 
 
 def difference(file: File) -> dict[str, str]:

@@ -38,6 +38,14 @@ def worker(name: str) -> ModuleType:
         from ansible_collections.canvas.fleet.plugins.module_utils import weights_work
 
         return weights_work
+    if name == "system_packages":
+        from ansible_collections.canvas.fleet.plugins.module_utils import system_packages_work
+
+        return system_packages_work
+    if name == "nvidia":
+        from ansible_collections.canvas.fleet.plugins.module_utils import nvidia_work
+
+        return nvidia_work
     raise FleetError(f"there is no worker named {name!r}", variable="worker")
 
 

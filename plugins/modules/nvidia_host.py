@@ -11,9 +11,8 @@ version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Observes GPUs, driver and toolkit, and decides what is missing. Installs nothing itself; the role C(nvidia) gives
-    RV(install) to the package manager.
-  - Writes NVIDIA's repository with its key, whose fingerprint is checked first, and the profile with C(CUDA_HOME),
-    C(PATH) and C(LD_LIBRARY_PATH).
+    RV(work) to a unit on the host, with NVIDIA's repository and its key, whose fingerprint was checked.
+  - Writes the profile with C(CUDA_HOME), C(PATH) and C(LD_LIBRARY_PATH), and keeps nouveau from being loaded.
   - Leaves alone a driver that works and is new enough, and a host that has no GPU on purpose.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
@@ -35,11 +34,11 @@ options:
   cuda_version:
     description: CUDA that the training environment is built for.
     type: str
-    default: "12.8"
+    default: "12.6"
   cuda_home:
     description: Folder of the CUDA toolkit.
     type: str
-    default: /usr/local/cuda-12.8
+    default: /usr/local/cuda-12.6
   toolkit:
     description: Whether the toolkit is wanted; torch itself brings what it runs with.
     type: bool
@@ -47,8 +46,12 @@ options:
   reboot:
     description: Whether RV(restart) may ask for a restart.
     type: str
-    choices: [never, when_needed]
+    choices: [never, ask, when_needed]
     default: never
+  hold:
+    description: Whether the driver's packages that the role installed are held against unattended upgrades.
+    type: bool
+    default: true
   repository_url:
     description: NVIDIA's repositories, or a mirror of the same layout (a folder per distribution).
     type: str
@@ -65,6 +68,10 @@ options:
     description: Programs below this folder are ours and don't make a GPU busy.
     type: str
     default: ""
+  state_dir:
+    description: Where records lie on the host.
+    type: path
+    default: /var/lib/canvas-fleet
 """
 
 EXAMPLES = r"""
@@ -93,15 +100,10 @@ packages:
   returned: success
   type: list
   elements: str
-install:
-  description: The same, but empty in check mode, where their repository is not there to be asked.
+work:
+  description: What is left for the worker C(nvidia), and RV(work.wanted), whether that is anything.
   returned: success
-  type: list
-  elements: str
-family:
-  description: V(debian) or V(el), for the package manager.
-  returned: success
-  type: str
+  type: dict
 restart:
   description: True when a restart is needed, allowed, and no training runs.
   returned: success
@@ -115,14 +117,16 @@ from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetEr
 SPEC = {
     "gpu_expected": {"type": "bool", "default": True},
     "driver_branch": {"type": "str", "default": "580"},
-    "cuda_version": {"type": "str", "default": "12.8"},
-    "cuda_home": {"type": "str", "default": "/usr/local/cuda-12.8"},
+    "cuda_version": {"type": "str", "default": "12.6"},
+    "cuda_home": {"type": "str", "default": "/usr/local/cuda-12.6"},
     "toolkit": {"type": "bool", "default": True},
-    "reboot": {"type": "str", "choices": ["never", "when_needed"], "default": "never"},
+    "reboot": {"type": "str", "choices": ["never", "ask", "when_needed"], "default": "never"},
+    "hold": {"type": "bool", "default": True},
     "repository_url": {"type": "str", "default": "https://developer.download.nvidia.com/compute/cuda/repos"},
     "repository_key_url": {"type": "str", "default": "", "no_log": False},
     "repository_fingerprint": {"type": "str", "default": ""},
     "own_programs": {"type": "str", "default": ""},
+    "state_dir": {"type": "path", "default": "/var/lib/canvas-fleet"},
 }
 
 
@@ -130,6 +134,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     settings = {f"nvidia_{name}": value for name, value in module.params.items()}
     settings["conda_env_root"] = module.params["own_programs"]
+    settings["fleet_state_dir"] = module.params["state_dir"]
     try:
         result = nvidia_files.converge(settings, module.check_mode)
     except FleetError as error:

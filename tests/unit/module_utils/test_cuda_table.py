@@ -90,25 +90,77 @@ def test_the_distributions(release, name):
     assert getattr(cuda_table.system(release), "name", None) == name
 
 
+X = "linux-headers-6.1.0-x"
 PACKAGES = {
-    "Debian 12, open": ("debian", "12", "open", False, ["linux-headers-6.1.0-x", "nvidia-open-580"]),
-    "Ubuntu, proprietary": ("ubuntu", "22.04", "proprietary", False, ["linux-headers-6.1.0-x", "cuda-drivers-580"]),
-    "NVSwitch": (
+    "Debian 12, open": ("debian", "12", "580", "open", False, [X, "nvidia-open", "nvidia-persistenced"]),
+    "Ubuntu, proprietary": ("ubuntu", "22.04", "580", "proprietary", False, [X, "cuda-drivers"]),
+    "NVSwitch": ("ubuntu", "24.04", "580", "open", True, [X, "nvidia-open", "nvidia-fabricmanager"]),
+    "NVSwitch, an older branch": (
         "ubuntu",
         "24.04",
+        "570",
         "open",
         True,
-        ["linux-headers-6.1.0-x", "nvidia-open-580", "nvidia-fabricmanager-580"],
+        [X, "nvidia-open", "nvidia-fabricmanager-570"],
     ),
-    "EL 9": ("rocky", "9.4", "open", False, ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open"]),
-    "EL 9, proprietary": ("rhel", "9.6", "proprietary", False, ["kernel-devel-6.1.0-x", "@nvidia-driver:580-dkms"]),
+    "EL 9": ("rocky", "9.4", "580", "open", False, ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open"]),
+    "EL 9, NVSwitch": (
+        "rocky",
+        "9.4",
+        "580",
+        "open",
+        True,
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open", "nvidia-fabric-manager-580.*"],
+    ),
+    "EL 9, proprietary": (
+        "rhel",
+        "9.6",
+        "580",
+        "proprietary",
+        False,
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:580-dkms"],
+    ),
 }
 
 
-@pytest.mark.parametrize(("name", "version", "module", "nvswitch", "packages"), PACKAGES.values(), ids=PACKAGES)
-def test_the_packages_of_a_driver(name, version, module, nvswitch, packages):
+@pytest.mark.parametrize(
+    ("name", "version", "branch", "module", "nvswitch", "packages"), PACKAGES.values(), ids=PACKAGES
+)
+def test_the_packages_of_a_driver(name, version, branch, module, nvswitch, packages):
     system = cuda_table.system({"ID": name, "VERSION_ID": version})
-    assert cuda_table.driver_packages(system, "580", module, "6.1.0-x", nvswitch) == packages
+    assert cuda_table.driver_packages(system, branch, module, "6.1.0-x", nvswitch) == packages
+
+
+HEADERS = {
+    "Debian's kernel": ("debian", "12", "6.1.0-40-amd64", ["linux-headers-6.1.0-40-amd64", "linux-headers-amd64"]),
+    "Debian's kernel for clouds": (
+        "debian",
+        "13",
+        "6.12.48+deb13-cloud-amd64",
+        ["linux-headers-6.12.48+deb13-cloud-amd64", "linux-headers-cloud-amd64"],
+    ),
+    "Ubuntu's, whose image brings the headers along": (
+        "ubuntu",
+        "24.04",
+        "6.8.0-45-generic",
+        ["linux-headers-6.8.0-45-generic"],
+    ),
+    "a kernel of somebody's own": ("debian", "12", "6.18.5", ["linux-headers-6.18.5"]),
+}
+
+
+@pytest.mark.parametrize(("name", "version", "kernel", "packages"), HEADERS.values(), ids=HEADERS)
+def test_headers_of_the_running_kernel_and_of_the_next(name, version, kernel, packages):
+    assert cuda_table.header_packages(cuda_table.system({"ID": name, "VERSION_ID": version}), kernel) == packages
+
+
+@pytest.mark.parametrize(
+    ("cuda", "device", "knows"),
+    [("12.6", 0x2330, True), ("12.6", 0x2901, False), ("12.8", 0x2901, True), ("11.8", 0x2684, True)],
+    ids=["12.6 and Hopper", "12.6 and Blackwell", "12.8 and Blackwell", "11.8 and Ada"],
+)
+def test_which_cuda_has_code_for_which_generation(cuda, device, knows):
+    assert cuda_table.cuda_knows(cuda, cuda_table.generation(device)) is knows
 
 
 def test_the_toolkit_and_the_builds_of_torch():

@@ -13,7 +13,11 @@ SETTINGS = {
     "nvidia_cuda_version": "12.8",
     "nvidia_cuda_home": "/usr/local/cuda-12.8",
     "nvidia_toolkit": True,
+    "nvidia_hold": True,
     "nvidia_reboot": "never",
+    "nvidia_repository_url": "https://mirror.test/cuda/repos",
+    "nvidia_repository_fingerprint": "",
+    "fleet_state_dir": "/nowhere",
     "conda_env_root": "/srv/blockmoving/miniforge3",
 }
 BARE = {
@@ -29,6 +33,12 @@ BARE = {
     "kernel": "6.1.0-x",
     "machine": "x86_64",
     "release": {"ID": "debian", "VERSION_ID": "12"},
+    "packages": {},
+    "services": {},
+    "upgrader": False,
+    "record": {},
+    "keyring": [],
+    "foreign_source": "",
 }
 READY = {"toolkit": True, "toolkits": ["cuda-12.8"], "profile": nvidia.profile_text("/usr/local/cuda-12.8")}
 H100, V100, B200 = 0x2330, 0x1DB5, 0x2901
@@ -74,31 +84,31 @@ CHANGES = {
         "",
         {"devices": [H100]},
         ["1 NVIDIA GPU without a driver: branch 580 is installed", "no CUDA toolkit at /usr/local/cuda-12.8", PROFILE],
-        [HEADERS, "nvidia-open-580", "cuda-toolkit-12-8"],
+        [HEADERS, "nvidia-open", "nvidia-persistenced", "cuda-toolkit-12-8"],
     ),
     "eight with NVSwitch": (
         "",
         {"devices": [H100] * 8, "nvswitches": 4, **READY},
         ["8 NVIDIA GPUs without a driver: branch 580 is installed"],
-        [HEADERS, "nvidia-open-580", "nvidia-fabricmanager-580"],
+        [HEADERS, "nvidia-open", "nvidia-persistenced", "nvidia-fabricmanager"],
     ),
     "a GPU that the open module does not serve": (
         "",
         {"devices": [V100], **READY},
         ["1 NVIDIA GPU without a driver: branch 580 is installed"],
-        [HEADERS, "cuda-drivers-580"],
+        [HEADERS, "cuda-drivers", "nvidia-persistenced"],
     ),
     "a driver of CUDA 11": (
         "described/1xv100-old.xml",
         {"devices": [V100], **READY},
         ["driver 470.256.02 is too old for CUDA 12.8: branch 580 instead"],
-        [HEADERS, "cuda-drivers-580"],
+        [HEADERS, "cuda-drivers", "nvidia-persistenced"],
     ),
     "a tool whose driver was never built": (
         "described/driver-not-loaded.txt",
         {"devices": [H100], **READY},
         ["1 NVIDIA GPU without a driver: branch 580 is installed"],
-        [HEADERS, "nvidia-open-580"],
+        [HEADERS, "nvidia-open", "nvidia-persistenced"],
     ),
     "a toolkit of another version": (
         REAL,
@@ -121,9 +131,18 @@ def test_what_is_missing_is_named_and_installed(smi, changes, reasons, packages)
     plan = decide(smi, changes)
     assert list(plan.reasons) == reasons
     assert plan.values["packages"] == packages
-    assert plan.findings == ()
+    assert [found.code for found in plan.findings] == (
+        ["GPU_TOO_OLD"] if V100 in (changes.get("devices") or []) else []
+    )
 
 
+LOOSE = {
+    "nvidia-open": {"version": "580.159.04-1", "held": False},
+    "libnvidia-ml1": {"version": "580.159.04-1", "held": False},
+    "nvidia-container-toolkit": {"version": "1.17.8-1", "held": False},
+}
+HELD = {name: {**package, "held": True} for name, package in LOOSE.items()}
+KNOWN_KEY = "EB693B3035CD5710E231E123A4B469963BF863CC"
 FINDINGS = {
     "no GPU at all": ("", {}, {}, ["NO_GPU"]),
     "a tool and no GPU": ("described/driver-not-loaded.txt", {}, {}, ["NO_GPU"]),
@@ -162,13 +181,65 @@ FINDINGS = {
     ),
     "… where nothing has to be installed": (REAL, {"release": {"ID": "arch"}, **READY}, {}, []),
     "another machine": ("", {"devices": [H100], "machine": "aarch64"}, {}, ["NVIDIA_SYSTEM_UNKNOWN"]),
-    "GPUs that no one driver serves": ("", {"devices": [V100, B200]}, {}, ["NVIDIA_SYSTEM_UNKNOWN"]),
+    "GPUs that no one driver serves": (
+        "",
+        {"devices": [V100, B200]},
+        {},
+        ["GPU_TOO_OLD", "NVIDIA_SYSTEM_UNKNOWN"],
+    ),
+    "a branch that dropped the GPU": (
+        "",
+        {"devices": [V100]},
+        {"nvidia_driver_branch": "590"},
+        ["GPU_TOO_OLD", "VARIABLE_INVALID"],
+    ),
+    "a CUDA older than the GPU": ("", {"devices": [B200]}, {"nvidia_cuda_version": "12.6"}, ["VARIABLE_INVALID"]),
+    "a GPU too old for the trainer, with a driver that works": (
+        REAL,
+        {"devices": [V100], **READY},
+        {},
+        ["GPU_TOO_OLD"],
+    ),
     "a branch older than the GPU": ("", {"devices": [B200]}, {"nvidia_driver_branch": "550"}, ["VARIABLE_INVALID"]),
     "a branch as old as the GPU": ("", {"devices": [B200]}, {"nvidia_driver_branch": "570"}, []),
     "Secure Boot before the installation": ("", {"devices": [H100], "secure_boot": True}, {}, ["SECURE_BOOT_ON"]),
     "Secure Boot with a driver that works": (REAL, {"secure_boot": True, **READY}, {}, []),
     "MIG and memory errors": ("described/4xa100-80gb-mig-ecc.xml", READY, {}, ["GPU_MIG_ON", "GPU_ECC_ERRORS"]),
     "neither": ("described/4xa100-80gb.xml", READY, {}, []),
+    "a fabric that is the provider's, and not up": (
+        "described/8xh100-no-fabric-manager.xml",
+        READY,
+        {},
+        ["NVSWITCH_FABRIC_DOWN"],
+    ),
+    "a fabric that is not up although its manager runs": (
+        "described/8xh100-no-fabric-manager.xml",
+        {**READY, "nvswitches": 4, "services": {"nvidia-fabricmanager": "active"}},
+        {},
+        ["NVSWITCH_FABRIC_DOWN"],
+    ),
+    "a driver that an unattended update may change": (
+        REAL,
+        {**READY, "packages": LOOSE, "upgrader": True},
+        {},
+        ["NVIDIA_DRIVER_NOT_HELD"],
+    ),
+    "… where nothing updates it": (REAL, {**READY, "packages": LOOSE}, {}, []),
+    "… and is held": (REAL, {**READY, "packages": HELD, "upgrader": True}, {}, []),
+    "a source of the user's for the same repository": (
+        "",
+        {"devices": [H100], "foreign_source": "/etc/apt/sources.list.d/cuda.list"},
+        {},
+        ["NVIDIA_SOURCE_FOREIGN"],
+    ),
+    "a key that was rotated": (REAL, {**READY, "keyring": ["A" * 40]}, {}, ["NVIDIA_KEY_CHANGED"]),
+    "the key of the table": (REAL, {**READY, "keyring": [KNOWN_KEY]}, {}, []),
+    "the key that the user named": (
+        REAL,
+        {**READY, "keyring": ["A" * 40]},
+        {"nvidia_repository_fingerprint": "aaaa " * 10},
+        [],
+    ),
     "a GPU that somebody uses": ("described/2xrtx4090-busy.xml", READY, {}, ["GPU_BUSY"]),
     "a GPU that our own training uses": ("described/2xrtx4090-busy.xml", READY, {"conda_env_root": "python3"}, []),
 }
@@ -179,6 +250,63 @@ def test_findings(smi, changes, settings, codes):
     plan = decide(smi, changes, **settings)
     assert [found.code for found in plan.findings] == codes
     assert all(found.found and found.expected for found in plan.findings)
+
+
+MENDED = {
+    "fabric manager is missing": (
+        {"services": {}},
+        ["fabric manager is missing, the driver is 570.133.20: NVSwitch needs the same"],
+        ["nvidia-fabricmanager-570"],
+        [],
+    ),
+    "fabric manager of another version": (
+        {
+            "services": {"nvidia-fabricmanager": "failed"},
+            "packages": {"nvidia-fabricmanager-570": {"version": "570.86.15-1", "held": True}},
+        },
+        ["fabric manager 570.86.15, the driver is 570.133.20: NVSwitch needs the same"],
+        ["nvidia-fabricmanager-570"],
+        [],
+    ),
+    "fabric manager that does not run": (
+        {
+            "services": {"nvidia-fabricmanager": "failed"},
+            "packages": {"nvidia-fabricmanager-570": {"version": "570.133.20-1", "held": True}},
+        },
+        ["nvidia-fabricmanager does not run"],
+        [],
+        ["nvidia-fabricmanager"],
+    ),
+    "a persistence daemon that does not run": (
+        {"services": {"nvidia-fabricmanager": "active", "nvidia-persistenced": "inactive"}},
+        ["nvidia-persistenced does not run"],
+        [],
+        ["nvidia-persistenced"],
+    ),
+    "all of it": ({"services": {"nvidia-fabricmanager": "active", "nvidia-persistenced": "active"}}, [], [], []),
+}
+
+
+@pytest.mark.parametrize(("changes", "reasons", "packages", "services"), MENDED.values(), ids=MENDED)
+def test_nvswitch_needs_a_fabric_manager_of_the_driver_s_version(changes, reasons, packages, services):
+    plan = decide("described/8xh100-nvswitch.xml", {**READY, "nvswitches": 4, **changes})
+    assert list(plan.reasons) == reasons
+    assert (plan.values["packages"], plan.values["services"]) == (packages, services)
+
+
+def test_what_we_installed_is_held_again_and_what_is_the_user_s_is_not_touched():
+    ours = decide(REAL, {**READY, "packages": LOOSE, "record": {"packages": ["nvidia-open"]}})
+    assert list(ours.reasons) == ["2 packages of the driver not held: libnvidia-ml1, …"]
+    assert ours.values["hold"] == ["libnvidia-ml1", "nvidia-open"]
+    assert decide(REAL, {**READY, "packages": LOOSE}).values["hold"] == []
+    assert decide(REAL, {**READY, "packages": LOOSE, "record": {"packages": []}}, nvidia_hold=False).in_sync
+
+
+def test_a_kernel_without_headers_is_told_as_such():
+    packages = {"nvidia-kernel-open-dkms": {"version": "580.1-1", "held": True}}
+    plan = decide("described/driver-not-loaded.txt", {"devices": [H100], **READY, "packages": packages})
+    assert plan.reasons == ("the driver is installed and has no module for the running kernel 6.1.0-x: it is built",)
+    assert HEADERS in plan.values["packages"]
 
 
 def test_a_restart_is_planned_with_leave_alone():

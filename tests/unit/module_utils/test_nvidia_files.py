@@ -1,3 +1,4 @@
+import base64
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ SETTINGS = {
     "nvidia_cuda_version": "12.8",
     "nvidia_cuda_home": "/usr/local/cuda-12.8",
     "nvidia_toolkit": True,
+    "nvidia_hold": True,
     "nvidia_reboot": "when_needed",
+    "fleet_state_dir": "/nowhere",
     "nvidia_repository_url": "https://mirror.test/cuda/repos/",
     "nvidia_repository_key_url": "",
     "nvidia_repository_fingerprint": RSA,
@@ -40,14 +43,8 @@ def served(monkeypatch):
 def place(tmp_path, monkeypatch):
     """Everything that is written lands below a folder of the test."""
     monkeypatch.setattr(nvidia_files, "KEYRINGS", {name: f"{tmp_path}/key.{name}" for name in ("debian", "el")})
+    monkeypatch.setattr(nvidia_files, "NOUVEAU_PATH", f"{tmp_path}/nouveau.conf")
     monkeypatch.setattr(nvidia, "PROFILE", f"{tmp_path}/profile.sh")
-    real = nvidia_files.File.write
-
-    def inside(file):
-        moved = file.path if file.path.startswith(str(tmp_path)) else f"{tmp_path}/{Path(file.path).name}"
-        real(nvidia_files.File(moved, file.data))
-
-    monkeypatch.setattr(nvidia_files.File, "write", inside)
     return tmp_path
 
 
@@ -97,12 +94,20 @@ def test_a_key_that_can_not_be_had_names_the_way(place):
 
 
 def test_the_repository_of_each_family():
-    key, source, pin = nvidia_files.repository(DEBIAN, SETTINGS, b"k")
+    key, source = nvidia_files.repository(DEBIAN, SETTINGS, b"k")
     assert (key.data, source.path) == (b"k", "/etc/apt/sources.list.d/canvas-fleet-nvidia.sources")
     assert b"URIs: https://mirror.test/cuda/repos/debian12/x86_64/\nSuites: /\nSigned-By: /usr/share/" in source.data
-    assert b"Pin-Priority: 600" in pin.data
     _, repo = nvidia_files.repository(EL, SETTINGS, b"k")
     assert b"baseurl=https://mirror.test/cuda/repos/rhel9/x86_64/\nenabled=1\ngpgcheck=1\n" in repo.data
+
+
+def test_the_pin_chooses_the_branch_of_a_driver_that_is_ours_and_of_no_other():
+    ours, theirs = (nvidia_files.pins(branch).data.decode() for branch in ("580", ""))
+    assert "Pin: release l=NVIDIA CUDA\nPin-Priority: 600\n" in theirs
+    assert ours.startswith(theirs)
+    assert "\n\nPackage: nvidia-* libnvidia-* " in ours
+    assert ours.endswith("\nPin: version 580.*\nPin-Priority: 1001\n")
+    assert "1001" not in theirs
 
 
 @pytest.fixture
@@ -123,6 +128,13 @@ def h100(place, monkeypatch):
         "kernel": "6.1.0-x",
         "machine": "x86_64",
         "release": {"ID": "debian", "VERSION_ID": "12"},
+        "packages": {},
+        "services": {},
+        "upgrader": False,
+        "record": {},
+        "keyring": [],
+        "foreign_source": "",
+        "fabric": [],
     }
 
     def look(settings):
@@ -135,24 +147,45 @@ def h100(place, monkeypatch):
     return seen
 
 
-def test_a_bare_host_gets_its_files_and_a_list_of_packages(h100, place):
+NEW = ["linux-headers-6.1.0-x", "nvidia-open", "nvidia-persistenced", "cuda-toolkit-12-8"]
+
+
+def files_of(result):
+    return {Path(item["path"]).name: base64.b64decode(item["data"]) for item in result["work"]["files"]}
+
+
+def test_a_bare_host_gets_its_files_and_the_work_its_packages_with_their_repository(h100, place):
     result = nvidia_files.converge(SETTINGS, check=False)
-    assert result["changed"]
-    assert result["install"] == ["linux-headers-6.1.0-x", "nvidia-open-580", "cuda-toolkit-12-8"]
-    assert (result["family"], result["restart"], result["warnings"]) == ("debian", True, [])
-    assert sorted(path.name for path in place.iterdir()) == [
-        "canvas-fleet-nouveau.conf",
-        "canvas-fleet-nvidia",
-        "canvas-fleet-nvidia.sources",
-        "key.debian",
-        "profile.sh",
-    ]
-    assert (place / "key.debian").read_bytes() == BINARY
+    assert result["work"]["wanted"]
+    assert (result["restart"], result["warnings"]) == (True, [])
+    assert list(place.iterdir()) == [], "the profile comes with the toolkit"
+    order = result["work"]
+    assert (order["family"], order["packages"], order["wanted"], order["hold_new"]) == ("debian", NEW, True, True)
+    files = files_of(result)
+    assert sorted(files) == ["canvas-fleet-nvidia", "canvas-fleet-nvidia.sources", "key.debian", "nouveau.conf"]
+    assert files["key.debian"] == BINARY
+    assert b"Pin: version 580.*" in files["canvas-fleet-nvidia"]
+
+
+def test_a_source_of_the_user_s_is_used_and_none_is_added(h100):
+    h100["foreign_source"] = "/etc/apt/sources.list.d/cuda-debian12-x86_64.list"
+    result = nvidia_files.converge(SETTINGS, check=False)
+    assert sorted(files_of(result)) == ["canvas-fleet-nvidia", "nouveau.conf"]
+    assert result["work"]["source"] == "/etc/apt/sources.list.d/cuda-debian12-x86_64.list"
+
+
+def test_a_toolkit_beside_a_driver_of_the_user_s_pins_no_branch(h100):
+    real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
+    h100.update(real)
+    result = nvidia_files.converge(SETTINGS, check=False)
+    assert result["work"]["packages"] == ["cuda-toolkit-12-8"]
+    assert result["work"]["hold_new"] is False
+    assert b"1001" not in files_of(result)["canvas-fleet-nvidia"]
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(h100, place):
     result = nvidia_files.converge(SETTINGS, check=True)
-    assert (result["changed"], result["install"], len(result["packages"])) == (True, [], 3)
+    assert (result["changed"], result["packages"]) == (True, NEW)
     assert any("Signed-By" in part["after"] for part in result["diff"])
     assert list(place.iterdir()) == []
 
@@ -166,12 +199,13 @@ def test_a_restart_waits_for_a_training_and_for_leave(h100, monkeypatch):
 
 
 def test_a_converged_host_is_left_alone(h100, place):
-    nvidia_files.converge(SETTINGS, check=False)
+    h100.update(toolkit=True)
+    assert nvidia_files.converge(SETTINGS, check=False)["changed"]
     before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
     real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
     h100.update(real, toolkit=True, toolkits=["cuda-12.8"], nouveau=False)
     result = nvidia_files.converge(SETTINGS, check=False)
-    assert (result["changed"], result["install"], result["diff"]) == (False, [], [])
+    assert (result["changed"], result["work"]["wanted"], result["diff"]) == (False, False, [])
     assert result["detail"] == "nothing to do: 1 × NVIDIA H100 80GB HBM3, driver 580.159.04 serves CUDA 12.8"
     assert {path: path.stat().st_mtime_ns for path in place.iterdir()} == before
 
@@ -187,5 +221,5 @@ def test_a_host_without_a_gpu_is_refused_and_untouched(h100, place):
 def test_libraries_that_wait_for_a_restart_are_a_warning_here(h100):
     h100.update(state="broken", trouble="mismatch", detail="Driver/library version mismatch", toolkit=True)
     result = nvidia_files.converge({**SETTINGS, "nvidia_reboot": "never"}, check=False)
-    assert result["install"] == []
+    assert result["packages"] == []
     assert "Driver/library version mismatch" in result["warnings"][0]

@@ -1,0 +1,319 @@
+"""work() against a host whose apt is a table; Debian's own apt is asked in molecule/nvidia."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    nvidia,
+    nvidia_apt,
+    nvidia_files,
+    nvidia_packages,
+    nvidia_smi,
+    nvidia_work,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
+
+VERSION = "580.159.04-1"
+WANTED = ["linux-headers-6.1.0-x", "nvidia-open", "nvidia-persistenced", "nvidia-fabricmanager"]
+
+
+class KilledError(BaseException):
+    """A cut: no handler of ours may catch it."""
+
+
+class Host:
+    """What the programs that work() calls would do."""
+
+    def __init__(self):
+        self.installed, self.held, self.lists, self.calls = {}, set(), "", []
+        self.active = set()
+        self.fabric = ["580.173.02-1", VERSION]
+        self.breaks = {}  # a word of a call → what the program then says
+        self.die_at = 0
+
+    def run(self, *argv, each_line=None):
+        self.calls.append(argv)
+        if len(self.calls) == self.die_at:
+            raise KilledError
+        for word, said in self.breaks.items():
+            if word in argv:
+                raise FleetError(f"{argv[0]} failed", found=said)
+        for line in self.answer(argv):
+            if each_line:
+                each_line(line + "\n")
+
+    def answer(self, argv):
+        if argv[:2] == ("apt-cache", "policy"):
+            return [f"  Candidate: {VERSION}"]
+        if argv[:2] == ("apt-cache", "madison"):
+            return [f" {argv[2]} | {version} | file:/srv" for version in self.fabric]
+        if argv[0] == "apt-mark" and argv[1] != "auto":
+            (self.held.update if argv[1] == "hold" else self.held.difference_update)(argv[2:])
+        if argv[0] == "apt-get" and "install" in argv:
+            names = [name for name in argv[argv.index("install") + 1 :] if not name.startswith("-")]
+            fresh = [name.split("=")[0] for name in names if name.split("=")[0] not in self.installed]
+            if "--simulate" in argv:
+                origin = {name: "Debian:12" if name.startswith("linux") else "NVIDIA CUDA:" for name in fresh}
+                return [f"Inst {name} ({VERSION} {origin[name]} [amd64])" for name in fresh]
+            if "--download-only" not in argv:
+                self.installed |= dict.fromkeys(fresh, VERSION)
+        if "purge" in argv:
+            for name in argv[argv.index("purge") + 1 :]:
+                self.installed.pop(name, None)
+        if argv[0] == "systemctl":
+            self.active.add(argv[-1].removesuffix(".service"))
+        return []
+
+    def packages(self):
+        return {
+            name: {"version": version, "held": name in self.held}
+            for name, version in self.installed.items()
+            if name.startswith("nvidia")
+        }
+
+    def services(self):
+        units = set(self.installed) & set(nvidia_packages.SERVICES)
+        return {name: "active" if name in self.active else "inactive" for name in units}
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    made = Host()
+    for module in (nvidia_apt, nvidia_work):
+        monkeypatch.setattr(module, "run", made.run)
+    monkeypatch.setattr(nvidia_packages, "installed", made.packages)
+    monkeypatch.setattr(nvidia_packages, "services", made.services)
+    monkeypatch.setattr(nvidia_apt, "installed_names", lambda: set(made.installed))
+    monkeypatch.setattr(nvidia_work.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(nvidia_files, "trainings", list)
+    monkeypatch.setattr(nvidia_packages, "KEYRINGS", {"debian": f"{tmp_path}/key"})
+    monkeypatch.setattr(nvidia_files, "PLACES", (f"{tmp_path}/source", f"{tmp_path}/pin"))
+    monkeypatch.setattr(nvidia_files, "NOUVEAU_PATH", f"{tmp_path}/nouveau")
+    monkeypatch.setattr(nvidia, "PROFILE", f"{tmp_path}/profile")
+    monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: {"state": "works" if made.installed else "absent"})
+    return made
+
+
+def spec(folder, **changes):
+    files = [
+        {"path": f"{folder}/{name}", "data": base64.b64encode(name.encode()).decode()}
+        for name in ("key", "source", "pin", "nouveau")
+    ]
+    order = {"family": "debian", "packages": WANTED, "files": files, "driver_version": "", "services": [], "hold": []}
+    return {**order, "source": f"{folder}/source", "hold_new": True, "state_dir": str(folder / "state"), **changes}
+
+
+def run(order):
+    return nvidia_work.work(order, Progress())
+
+
+def assert_converged(host, folder):
+    assert set(host.installed) == set(WANTED)
+    assert host.held == {"nvidia-open", "nvidia-persistenced", "nvidia-fabricmanager"}
+    assert host.active == {"nvidia-persistenced", "nvidia-fabricmanager"}
+    assert sorted(path.name for path in folder.iterdir()) == ["key", "nouveau", "pin", "source", "state"]
+    record = json.loads((folder / "state" / nvidia.RECORD).read_text())
+    assert (record["packages"], record["others"]) == (sorted(set(WANTED[1:])), WANTED[:1])
+
+
+def test_from_nothing_to_packages_that_are_held_and_services_that_run(host, tmp_path):
+    assert run(spec(tmp_path))["installed"] == WANTED[1:]
+    assert_converged(host, tmp_path)
+    words = [" ".join(call) for call in host.calls]
+    steps = [
+        "configure",
+        "error-on=any",
+        "simulate",
+        "download-only",
+        "update-initramfs -u",
+        "modprobe nvidia",
+        "mark hold",
+    ]
+    places = [next(number for number, text in enumerate(words) if step in text) for step in steps]
+    assert places == sorted(places)
+    fabric = f"nvidia-fabricmanager={VERSION}"
+    assert fabric in words[places[2]], "the driver's version, not the newest"
+    assert words[places[3] + 1].endswith(fabric)
+    assert "download" not in words[places[3] + 1], "the installation follows the whole download"
+
+
+def test_our_source_is_asked_strictly_and_before_all_others(host, tmp_path):
+    run(spec(tmp_path))
+    updates = [call for call in host.calls if "update" in call]
+    assert "--error-on=any" in updates[0]
+    assert f"Dir::Etc::sourcelist={tmp_path}/source" in updates[0]
+    assert "--error-on=any" not in updates[1]
+
+
+TROUBLES = {
+    "a wrong signature": (
+        "--error-on=any",
+        "E: The repository 'file:/srv InRelease' is not signed.",
+        "nvidia_repository_fingerprint",
+    ),
+    "a rotated key": ("--error-on=any", "W: GPG error: … NO_PUBKEY A4B469963BF863CC", "nvidia_repository_fingerprint"),
+    "a mirror in the middle of an update": (
+        "--error-on=any",
+        "E: Failed to fetch … Hash Sum mismatch",
+        "nvidia_repository_url",
+    ),
+    "no way to the mirror": ("--error-on=any", "E: Could not connect to 127.0.0.1:9", "nvidia_repository_url"),
+    "headers that are no longer served": (
+        "--simulate",
+        "E: Unable to locate package linux-headers-6.1.0-x",
+        "nvidia_gpu_expected",
+    ),
+    "a toolkit that is not there": (
+        "--simulate",
+        "E: Unable to locate package cuda-toolkit-12-5",
+        "nvidia_cuda_version",
+    ),
+    "a driver that is not there": (
+        "--simulate",
+        "E: Package 'nvidia-open' has no installation candidate",
+        "nvidia_driver",
+    ),
+}
+
+
+@pytest.mark.parametrize(("word", "said", "variable"), TROUBLES.values(), ids=TROUBLES)
+def test_what_can_not_be_had_leaves_nothing_behind(host, tmp_path, word, said, variable):
+    host.breaks = {word: said}
+    with pytest.raises(FleetError) as caught:
+        run(spec(tmp_path))
+    assert caught.value.variable.startswith(variable)
+    assert caught.value.found == said
+    assert "nothing was" in caught.value.message
+    assert caught.value.remedy
+    assert (host.installed, list(tmp_path.iterdir())) == ({}, [])
+    host.breaks = {}
+    run(spec(tmp_path))
+    assert_converged(host, tmp_path)
+
+
+def test_a_source_that_worked_before_comes_back_when_the_new_one_does_not(host, tmp_path):
+    run(spec(tmp_path))
+    host.breaks = {"--error-on=any": "E: Could not connect"}
+    (tmp_path / "source").write_text("the one before")
+    with pytest.raises(FleetError):
+        run(spec(tmp_path, packages=["cuda-toolkit-12-9"]))
+    assert (tmp_path / "source").read_text() == "the one before"
+
+
+def test_the_distribution_s_own_trouble_is_not_ours(host, tmp_path, monkeypatch):
+    real = host.run
+
+    def broken(*argv, each_line=None):
+        if "update" in argv and "--error-on=any" not in argv:
+            raise FleetError("apt-get failed", found="E: The list of sources could not be read.")
+        real(*argv, each_line=each_line)
+
+    monkeypatch.setattr(nvidia_apt, "run", broken)
+    run(spec(tmp_path))
+    assert_converged(host, tmp_path)
+
+
+def test_fabric_manager_of_the_driver_s_version_or_none(host, tmp_path):
+    host.fabric = ["580.173.02-1"]
+    with pytest.raises(FleetError, match="very version") as caught:
+        run(spec(tmp_path))
+    assert caught.value.expected == "nvidia-fabricmanager 580.159.04"
+    assert host.installed == {}
+
+
+def test_the_lock_of_the_lists_is_waited_for_and_not_for_ever():
+    said, slept = [FleetError("x", found="E: Could not get lock /var/lib/apt/lists/lock")] * 3, []
+
+    def attempt(*args):
+        if said:
+            raise said.pop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nvidia_apt, "attempt", attempt)
+        nvidia_apt.update("x", (), slept.append)
+        assert len(slept) == 3
+        said.extend([FleetError("x", found="lists/lock")] * 1000)
+        with pytest.raises(FleetError):
+            nvidia_apt.update("x", (), slept.append)
+    assert sum(slept[3:]) == nvidia_apt.PATIENCE
+
+
+def test_a_cut_at_any_call_converges_on_the_next_run(host, tmp_path):
+    run(spec(tmp_path))
+    number = len(host.calls)
+    assert number > 10
+    for die_at in range(1, number + 1):
+        host.__init__()
+        for path in tmp_path.rglob("*"):
+            if path.is_file():
+                path.unlink()
+        host.die_at = die_at
+        with pytest.raises(KilledError):
+            run(spec(tmp_path))
+        host.die_at = 0
+        again = spec(tmp_path)
+        if host.installed:  # what the next plan asks for, once the driver is there
+            loose = [name for name in host.packages() if name not in host.held]
+            again = spec(
+                tmp_path, packages=[], hold=loose, services=[n for n, s in host.services().items() if s != "active"]
+            )
+        run(again)
+        assert_converged(host, tmp_path)
+
+
+def test_holds_and_services_alone_touch_no_package(host, tmp_path):
+    host.installed = {"nvidia-open": VERSION, "nvidia-persistenced": VERSION}
+    run(spec(tmp_path, packages=[], files=[], hold=["nvidia-open"], services=["nvidia-persistenced"]))
+    assert [call[0] for call in host.calls] == ["apt-mark", "systemctl"]
+
+
+def test_all_of_it_is_taken_back_and_what_the_distribution_brought_is_left_to_it(host, tmp_path):
+    run(spec(tmp_path))
+    host.installed["htop"] = "1"
+    told = nvidia_work.preview({"absent": True, "state_dir": str(tmp_path / "state")})
+    assert told[-1] == "remove nvidia-fabricmanager, nvidia-open, nvidia-persistenced"
+    result = run({"absent": True, "state_dir": str(tmp_path / "state")})
+    assert result["done"] == told
+    assert set(host.installed) == {"htop", "linux-headers-6.1.0-x"}
+    assert ("apt-mark", "auto", "linux-headers-6.1.0-x") in host.calls
+    assert host.held == set()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not run({"absent": True, "state_dir": str(tmp_path / "state")})["changed"]
+
+
+def test_nothing_is_taken_from_under_a_running_training(host, tmp_path, monkeypatch):
+    run(spec(tmp_path))
+    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+    with pytest.raises(FleetError, match="running training"):
+        run({"absent": True, "state_dir": str(tmp_path / "state")})
+    assert_converged(host, tmp_path)
+
+
+def test_a_driver_that_was_here_before_us_stays(host, tmp_path):
+    host.installed = {"nvidia-open": VERSION}
+    run({"absent": True, "state_dir": str(tmp_path / "state")})
+    assert host.installed == {"nvidia-open": VERSION}
+
+
+def test_el_is_told_the_same_in_its_own_words(host, tmp_path):
+    names = ["kernel-devel-5.14", "@nvidia-driver:580-open"]
+    run(spec(tmp_path, family="el", packages=names, files=[]))
+    words = [" ".join(call) for call in host.calls]
+    assert [next(n for n, text in enumerate(words) if word in text) for word in ("makecache", "--downloadonly")] == [
+        0,
+        1,
+    ]
+    assert words[2].endswith("install kernel-devel-5.14 @nvidia-driver:580-open python3-dnf-plugin-versionlock")
+    assert "dnf -y versionlock add *nvidia*" in words
+
+
+def test_what_a_dry_run_tells():
+    order = spec(Path("/nowhere"), hold=["nvidia-open"], services=["nvidia-persistenced"])
+    assert nvidia_work.preview(order) == [
+        f"install {', '.join(WANTED)}",
+        "hold nvidia-open",
+        "start nvidia-persistenced",
+    ]
