@@ -25,7 +25,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE, Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostSeen, Plan, make_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.report import finding_lines, plan_text, summary_line
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
@@ -42,8 +42,9 @@ def decide_dataset(
     try:
         found = dataset_controller.facts(settings, resolve)
     except FleetError as error:
+        code = error.message.partition(":")[0]
         missing = finding(
-            "DATASET_MISSING",
+            code if code in CATALOGUE else "DATASET_MISSING",
             variable=error.variable,
             found=error.found or error.message,
             expected=error.expected or "a parquet file on the controller",

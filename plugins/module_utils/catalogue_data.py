@@ -42,6 +42,11 @@ ENTRIES: dict[str, Entry] = {
     "DATASET_DIGEST_WRONG": Entry(
         "error", "this is not the file that was meant", "correct the digest in the inventory, or the file"
     ),
+    "DATASET_FILE_FOREIGN": Entry(
+        "error",
+        "a file that somebody else put there is never overwritten",
+        "move it away if it is not needed, or name it as the source",
+    ),
     "INDEX_HAS_NULLS": Entry(
         "note",
         "a null index turns the column into floats and the trainer drops every row",

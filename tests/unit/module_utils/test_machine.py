@@ -61,6 +61,9 @@ def judged(
     return machine.check(facts, seen, {**SETTINGS, **settings}, shape)
 
 
+LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tokens": 131072}
+
+
 @pytest.mark.parametrize(
     ("host", "codes"),
     [
@@ -72,6 +75,11 @@ def judged(
         pytest.param({"card": A100}, ["GPU_MEMORY_SHORT"], id="8 × 80 GB die while saving (Bagel#71, #139)"),
         pytest.param({"card": A100, "hosts": 2, "run_config_num_shard": 16}, [], id="16 × 80 GB as shards of one run"),
         pytest.param({"card": A100, "training_profile": "frozen"}, [], id="8 × 80 GB hold the frozen profile"),
+        pytest.param(
+            {"card": 48 * GB, "training_profile": "frozen", **LONG_BATCHES},
+            ["GPU_MEMORY_TIGHT"],
+            id="long batches on 8 × 48 GB fit only if their activations are less than estimated",
+        ),
         pytest.param({"memory": 1000 * GB}, ["HOST_MEMORY_SHORT"], id="8 ranks in 1 TB of RAM die (Bagel#180)"),
         pytest.param({"memory": 1100 * GB}, ["HOST_MEMORY_TIGHT"], id="8 ranks in 1.1 TB push the file out"),
         pytest.param({"memory": 1300 * GB}, [], id="8 ranks in 1.3 TB of RAM"),

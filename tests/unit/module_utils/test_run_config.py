@@ -128,6 +128,8 @@ FINDINGS = {
     "one save at the end": ({}, {"run_config_save_every": 1530}, []),
     "a save after the end": ({}, {"run_config_save_every": 1531}, ["NO_SAVE_AT_ALL"]),
     "a save every zero steps": ({}, {"run_config_save_every": 0}, ["NO_SAVE_AT_ALL"]),
+    "a warm-up as long as the run": ({}, {"run_config_warmup_steps": 1530}, ["WARMUP_NEVER_ENDS"]),
+    "a warm-up that ends a step before": ({}, {"run_config_warmup_steps": 1529}, []),
     "the guide's ema": ({}, {"run_config_ema": 0.9999}, ["EMA_TOO_SLOW"]),
     "an ema just quick enough": ({}, {"run_config_ema": 0.5 ** (1 / 1530.9)}, []),
     "an ema just too slow": ({}, {"run_config_ema": 0.5 ** (1 / 1531.1)}, ["EMA_TOO_SLOW"]),
