@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_guard, checkpoints
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_digests,
+    checkpoint_guard,
+    checkpoint_seal,
+    checkpoints,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_guard import Decision, Seen
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -26,9 +31,11 @@ class Restored:
 
 
 def restore(place: Place, step: int, check: bool) -> Restored:
-    """Raises FleetError when the step is not whole, with those that are."""
+    """Raises FleetError when the step is not whole, with those that are, or not what was sealed of it."""
     seen = checkpoint_guard.look(place)
     decision = checkpoint_guard.back_to(seen, place, step)
+    if not check and decision.moves:
+        _verify(seen, place, step)
     moves = tuple(f"{move.do} {move.path}" for move in decision.moves)
     if check:
         return Restored(moves, listing(seen), expected(seen, decision))
@@ -36,6 +43,18 @@ def restore(place: Place, step: int, check: bool) -> Restored:
     if moves:
         checkpoint_guard.settle(place, decision, said.append)
     return Restored(moves, listing(seen), listing(checkpoint_guard.look(place)))
+
+
+def _verify(seen: Seen, place: Place, step: int) -> None:
+    source = seen.whole.get(step) or seen.restorable[step]
+    flaws = checkpoint_digests.flaws(source.path, checkpoint_seal.read_manifest(place, step))
+    if flaws:
+        raise FleetError(
+            f"step {step} cannot be put back",
+            variable="training_restore_step",
+            found=f"{source.path}: {'; '.join(flaws[:3])}",
+            expected="the content that was sealed",
+        )
 
 
 def listing(seen: Seen) -> str:

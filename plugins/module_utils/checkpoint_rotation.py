@@ -66,8 +66,17 @@ def _drop_folders(place: Place, newest: set[int], keep_every: int, say: Say) -> 
     for one in checkpoints.survey(place.checkpoints).checkpoints:
         stays = one.step >= min(newest) or (keep_every > 0 and one.step % keep_every == 0)
         if not stays and one.kind != "incomplete":
-            _empty(one.path)
+            _remove(place, one.path)
             say(f"checkpoint {one.step} was removed: training_keep_last asks for it")
+
+
+def _remove(place: Place, folder: str) -> None:
+    """In one step where nothing but the trainer's files is in it: half a folder would look like a save that was cut."""
+    old = f"{place.kept}/.old-folder-{os.path.basename(folder)}"
+    if set(os.listdir(folder)) == set(checkpoint_seal.names_of(folder)) and not os.path.lexists(old):
+        os.rename(folder, old)
+        folder = old
+    _empty(folder)
 
 
 def low_disk(place: Place) -> str:

@@ -8,6 +8,7 @@ after_save() may wait for minutes while a big save goes to the disk: call it in 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_digests,
     checkpoint_guard,
     checkpoint_rotation,
     checkpoint_seal,
@@ -31,7 +33,8 @@ REST = 0.5  # seconds in which its files may not change
 Spec = Mapping[str, Any]
 
 _ended = threading.Event()
-_busy = threading.Lock()
+_busy = threading.Lock()  # whoever changes what is kept
+_digesting = threading.Lock()
 _heart = Heart()
 _server: Server | None = None
 
@@ -89,8 +92,16 @@ def after_save(spec: Spec, step: int, say: Say) -> None:
                 return
             if checkpoint_guard.keep(place, step, place.folder(step), say):
                 checkpoint_rotation.rotate(place, step, _int(spec, "keep_last"), _int(spec, "keep_every"), say)
+                threading.Thread(target=_digest, args=(place, step, say), daemon=True).start()
         except (OSError, FleetError) as error:
             say(f"step {step} could not be kept: {error}")
+
+
+def _digest(place: Place, step: int, say: Say) -> None:
+    """One save after the other, beside the training."""
+    checkpoint_digests.step_back()
+    with _digesting, contextlib.suppress(OSError):
+        checkpoint_digests.fill(place, step, _busy, _ended.is_set, say)
 
 
 def low_disk(spec: Spec) -> str:
@@ -132,7 +143,10 @@ def _rests(place: Place, step: int, patience: float, now: Callable[[], float] = 
     """Is the save whole, and the same twice in a row? Waits up to `patience` seconds for it."""
     until, before = now() + patience, None
     while True:
-        seen = _stamps(place.folder(step)) if checkpoints.examine(place.folder(step), step).whole else None
+        found = checkpoints.examine(place.folder(step), step)
+        if found.kind == "model":
+            return False  # a later save has taken its .pt files: there is nothing left to wait for
+        seen = _stamps(place.folder(step)) if found.whole else None
         if seen is not None and seen == before:
             return True
         if now() >= until or _ended.wait(REST):

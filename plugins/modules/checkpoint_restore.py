@@ -14,6 +14,7 @@ description:
     from the highest number.
   - Newer checkpoints are moved to C(aside) in the kept folder, with their links. Nothing is deleted.
   - A checkpoint whose C(.pt) files the trainer deleted is put back from the hard links that were kept of it.
+  - What is put back is read whole and compared with what was sealed of it, where that is on record.
   - Works as the owner of O(checkpoint_dir), also when started as root.
   - Refused while the unit runs.
 extends_documentation_fragment: [canvas.fleet.attributes]

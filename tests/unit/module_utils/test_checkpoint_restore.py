@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_restore
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_digests,
+    checkpoint_restore,
+    checkpoint_seal,
+    guard_hooks,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 from tests.unit.module_utils import saves
@@ -19,7 +24,9 @@ from tests.unit.module_utils.test_checkpoint_guard import Run, killed_before
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(guard_hooks, "REST", 0.0)
+    monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)
     return Run(tmp_path, keep_every=20).saved(20, 40, 60)
 
 
@@ -77,6 +84,29 @@ def test_a_step_that_cannot_be_had_names_those_that_can(run: Run, step: int, fou
     assert found in error.value.found
     assert error.value.expected == "one of 20, 40, 60"
     assert (run.folder / "0000080").is_dir()
+
+
+def test_what_is_not_what_was_sealed_is_not_put_back(run: Run) -> None:
+    manifest = checkpoint_seal.read_manifest(run.place, 40)
+    assert manifest is not None
+    checkpoint_digests.fill(run.place, 40, nullcontext(), lambda: False, run.said.append)
+    path = run.root / "kept/0000040/model.safetensors"
+    text, when = bytearray(path.read_bytes()), path.stat()
+    text[len(text) // 2] ^= 1
+    with mock.patch.object(checkpoint_seal, "MARK", 10):  # as if the file were long: both ends are as they were
+        checkpoint_digests.fill(run.place, 40, nullcontext(), lambda: False, run.said.append)
+        for one in manifest["files"]:
+            manifest["files"][one] = {
+                **checkpoint_seal.mark_of(str(run.root / "kept/0000040" / one)),
+                "sha256": checkpoint_seal.sha256_of(str(run.root / "kept/0000040" / one)),
+            }
+        checkpoint_seal.write_manifest(run.place, manifest)
+        path.write_bytes(text)
+        os.utime(path, ns=(when.st_atime_ns, when.st_mtime_ns))
+        with pytest.raises(FleetError, match="step 40 cannot be put back") as error:
+            checkpoint_restore.restore(run.place, 40, check=False)
+    assert "model.safetensors is not what was sealed" in error.value.found
+    assert (run.folder / "0000060").is_dir()
 
 
 @pytest.mark.parametrize(
