@@ -49,12 +49,16 @@ def info_rows(path: str) -> int | None:
     return None
 
 
-def dialect(text: str) -> str:
-    """Whose form a dataset yaml has: loader, guide (data_names, data_weights) or unknown. Standard library only."""
-    keys = set(re.findall(r"^(\w+)\s*:", text, re.MULTILINE))
+def dialect(text: str, group: str) -> str:
+    """Whose form a dataset yaml has: loader, guide (data_names, data_weights), group (the loader's form, as in the
+    user's own repository, for a group without a class) or unknown. Standard library only.
+    """
+    keys = set(re.findall(r"^[\"']?(\w+)[\"']?\s*:", text, re.MULTILINE))
     if keys & {"data_weights", "data_names"}:
         return "guide"
-    return "loader" if keys and re.search(r"^\s+dataset_names\s*:", text, re.MULTILINE) else "unknown"
+    if not keys or not re.search(r"^\s+dataset_names\s*:", text, re.MULTILINE):
+        return "unknown"
+    return "loader" if group in keys else "group"
 
 
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +73,8 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         "resume": resume_state.observe(settings),
         "resume_from_present": os.path.isdir(str(settings.get("run_config_resume_from") or "")),
     }
-    seen["yaml"]["dialect"] = dialect(seen["yaml"]["text"]) if seen["yaml"]["present"] else ""
+    text, group = seen["yaml"]["text"], str(settings["dataset_group"])
+    seen["yaml"]["dialect"] = dialect(text, group) if seen["yaml"]["present"] else ""
     seen["key"]["ours"] = record.knows(seen["key"]["path"], seen["key"]["sha256"])
     return seen
 
@@ -133,7 +138,7 @@ def _file_reasons(kind: str, seen: Mapping[str, Any], text: str, mode: int, user
     if seen["sha256"] != digest(text.encode()):
         if seen["ours"]:
             return [f"{name} is of other settings: {_changed(seen['text'], text)}"]
-        form = ", in a form that the loader cannot read" if seen.get("dialect") in ("guide", "unknown") else ""
+        form = "" if seen.get("dialect", "loader") == "loader" else ", in a form that the loader cannot read"
         return [f"{name} was made or changed by hand{form}; kept as {name}.user-{seen['sha256'][:8]}"]
     if seen["mode"] != f"{mode:04o}" or seen["owner"] != user:
         return [f"{name} is {seen['mode']} {seen['owner']} instead of {mode:04o} {user}"]

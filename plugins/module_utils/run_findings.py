@@ -148,7 +148,8 @@ def _yaml(seen: Mapping[str, Any]) -> list[Finding]:
     """A note, since run_config replaces such a file (and keeps it): the run will not meet it."""
     if not seen["present"] or seen["ours"] or seen["dialect"] == "loader":
         return []
-    form = "the guide's form" if seen["dialect"] == "guide" else "no form of the loader"
+    forms = {"guide": "the guide's form", "group": "the form of the user's repository, with a group of its own"}
+    form = forms.get(seen["dialect"], "no form of the loader")
     note = finding("YAML_DIALECT", found=f"{seen['path']}: {form}", expected="a group with dataset_names")
     return [replace(note, severity="note", remedy="nothing to do: run_config writes it, and keeps this one beside it")]
 

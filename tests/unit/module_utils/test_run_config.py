@@ -140,6 +140,11 @@ FINDINGS = {
     "a flag that is known": ({}, {"run_config_extra_flags": {"freeze_vit": True}}, []),
     "a flag given twice": ({}, {"run_config_extra_flags": {"lr": 1}}, ["VARIABLE_INVALID"]),
     "the guide's yaml": ({"yaml": other_text(GUIDE_YAML, ours=False, dialect="guide")}, {}, ["YAML_DIALECT"]),
+    "the yaml of the user's repository": (
+        {"yaml": other_text(USERS_YAML, ours=False, dialect="group")},
+        {},
+        ["YAML_DIALECT"],
+    ),
     "a yaml of the loader's form": ({"yaml": other_text(USERS_YAML, ours=False)}, {}, []),
     "the guide's registration": (ENTRY_DIALECT, {}, ["REGISTRATION_DIALECT"]),
     "another entry by hand": ({"registration__state": "hand"}, {"dataset_train_dir": "/d"}, ["REGISTRATION_BY_HAND"]),
@@ -180,12 +185,12 @@ def test_the_difference_is_short_and_in_values() -> None:
     assert diff == ["-  --lr 1e-5 \\", "+  --lr 2e-5 \\"]
 
 
-DIALECTS = {"guide": GUIDE_YAML, "loader": launch.loader_yaml(settings()), "unknown": "a: 1\n"}
+DIALECTS = {"guide": GUIDE_YAML, "loader": launch.loader_yaml(settings()), "group": USERS_YAML, "unknown": "a: 1\n"}
 
 
 @pytest.mark.parametrize(("form", "text"), DIALECTS.items())
 def test_knows_the_forms_of_a_yaml(form: str, text: str) -> None:
-    assert run_config.dialect(text) == form
+    assert run_config.dialect(text, "interleave_reasoning") == form
 
 
 def test_observes_a_bare_host_without_raising(tmp_path: Path) -> None:

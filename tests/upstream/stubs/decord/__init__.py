@@ -1,0 +1,1 @@
+"""Stand-in for a package that the trainer imports and, for our data, never calls."""
