@@ -8,7 +8,6 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
     Run,
-    activations,
     gpu_phases,
     host_floor,
     host_phases,
@@ -16,6 +15,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
 from ansible_collections.canvas.fleet.plugins.module_utils.storage import Disk
 
 ESTIMATE = 0.3  # of the activations may be estimated too high: between, a run is called tight and not refused
+ESTIMATED = ("inputs of layers", "one layer", "logits", "attention masks")
 TOKEN_STEP = 1024
 MOST_GPUS = 128  # of one run; more than that and another kind of GPU is the answer
 
@@ -67,9 +67,11 @@ class Change:
 def judge_gpu(run: Run, node: Node) -> Verdict:
     """The first phase that is too much is the one the run dies in; else the one that needs most."""
     phases = gpu_phases(run)
-    doubtful = ESTIMATE * sum(activations(run).values())
     totals = {name: sum(items.values()) for name, items in phases.items()}
-    floors = {name: total - (doubtful if "inputs of layers" in phases[name] else 0) for name, total in totals.items()}
+    floors = {
+        name: totals[name] - ESTIMATE * sum(size for item, size in items.items() if item in ESTIMATED)
+        for name, items in phases.items()
+    }
     short = [name for name in phases if floors[name] > node.gpu_bytes] or [
         name for name in phases if totals[name] > node.gpu_bytes
     ]
@@ -131,9 +133,10 @@ def _variants(run: Run) -> Iterator[tuple[dict[str, Any], Run]]:
     """From the least change to the largest: shards, processes, what is trained, then the CPU: five times slower."""
     kinds: list[tuple[dict[str, Any], Run]] = [({}, run)]
     if not run.patched:
-        kinds.append(({"training_profile": "frozen"}, run.frozen(ema_copy=run.ema_copy)))
-    if run.ema_copy:
-        kinds.append(({**kinds[-1][0], "run_config_ema": 0}, run.frozen(ema_copy=False)))
+        # the default of run_config_ema follows the profile: 0, no copy
+        kinds.append(({"training_profile": "frozen"}, run.frozen(ema_copy=False)))
+    elif run.ema_copy:
+        kinds.append(({"run_config_ema": 0}, run.frozen(ema_copy=False)))
     for settings, kind in kinds:
         yield settings, kind
         if kind.nodes > 1 and kind.split == kind.ranks:

@@ -1,8 +1,8 @@
 """What one training needs of each GPU and of each host's memory, item by item, in bytes. Pure.
 
-Measured on the real code (contract, "Size of the thing"): 20 B per parameter at rest, 24 in optimizer.step, 26.65 at
-most on one GPU, where FSDP switches to NO_SHARD and keeps 2 more; 14.9 with --cpu_offload on one GPU; 10 per rank of
-host memory while loading, 30 with --cpu_offload at a save. What is estimated stands among CONSTANTS, with its reason.
+Measured (contract, "Size of the thing"): 20 B per parameter at rest, 24 in optimizer.step, 26.65 at most on one GPU,
+where FSDP switches to NO_SHARD and a save clones the model on the GPU; 14.9 with --cpu_offload on one GPU; 10 per rank
+of host memory while loading, 30 with --cpu_offload at a save. What else is taken stands among CONSTANTS, with reasons.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ansible_collections.canvas.fleet.plugins.module_utils.model_size import Mod
 
 # CONSTANTS
 FP32, BF16, MOMENTS = 4, 2, 8  # bytes of a master weight, of its copy for computing, of Adam's two moments
-OFFLOADED = 14.9  # B per trained parameter on the GPU with --cpu_offload on one GPU, measured; BF16 of it is the copy
+OFFLOADED = 14.9  # B per trained parameter on the GPU with --cpu_offload on one GPU, measured
 CONTEXT = 1.5e9  # CUDA context, NCCL and cuBLAS: in no allocator's books
-# A logit: bf16 2, fp32 4, log_softmax 4 in the forward; its gradient 4 instead of the first two in the backward.
-LOGIT = 10
-SAVED_PER_WIDTH = 2  # B per token, layer and width: bf16 input of a checkpointed layer
-LAYER_PER_WIDTH, LAYER_PER_INNER = 48, 12  # B per token while one layer is computed again: norms in fp32, q/k/v/o; mlp
+# B per token (of one layer: per width and per inner width) or per logit, from an H100 with layers of BAGEL's width
+# (tests: SCALED): in the forward, in the backward of a trained layer, and in that of a frozen one.
+LOGIT_FORWARD, LOGIT_BACKWARD = 8, 10
+FORWARD, TRAINED, STILL = (0, 5.5), (48, 12), (22, 10)
+SAVED = 2  # B per token, layer and width: the bf16 input of a checkpointed layer
 MASK = 6  # B per pair of tokens of one sample without flex attention: fp32 mask and its bf16 copy
 VIT_SHARE = 0.45  # of a batch's tokens go through the ViT: 1,369 patches of about 3,420 tokens of an image
-VAE_PER_IMAGE, TOKENS_PER_IMAGE = 0.5e9, 2400  # encoder's activations at 512 × 512
 # Per rank: interpreter, CUDA's and NCCL's host side, and pages of the weights file on their way. The reports fix the
 # sum between 8.2 GB (8 ranks die in 1 TB: Bagel#180, #172, #215) and 11 GB (2 ranks load in 256 GB: #180).
 PROCESS, PROCESS_WITHOUT_GPU, WINDOW = 4e9, 0.5e9, 5e9
@@ -93,20 +93,45 @@ def gpu_phases(run: Run) -> dict[str, Items]:
     The first step has no optimizer state yet; so what is too small for the optimizer dies in its first (Bagel#215).
     """
     fixed = {"CUDA context and NCCL": CONTEXT, "VAE": float(FP32 * run.model.vae)}
-    computing = {**gathered(run), **activations(run)}
     if run.offload and not run.streamed:
-        return _offloaded_phases(run, fixed, computing)
-    split, trained = run.split, run.trained
-    weights, kept = _weights(run), gathered(run) if run.split == 1 else {}
+        return _offloaded_phases(run, fixed)
+    split, trained, weights = run.split, run.trained, _weights(run)
     gradients = {"gradients": FP32 * trained / split}
-    rest = {**weights, **gradients, "Adam's moments": MOMENTS * trained / split, **fixed}
+    moments = {"Adam's moments": MOMENTS * trained / split}
+    rest = {**weights, **gradients, **moments, **fixed}
     return {
         "load": {**weights, "CUDA context and NCCL": CONTEXT},
-        "first step": {**weights, **gradients, **fixed, **computing},
-        "optimizer.step": {**rest, **kept, "AdamW's temporaries": FP32 * trained / split},
-        "training": {**rest, **computing},
+        "first step": _step(run, {**weights, **fixed}, {}, gradients),
+        "optimizer.step": {**rest, "AdamW's temporaries": FP32 * trained / split},
+        "training": _step(run, {**weights, **moments, **fixed}, gradients, gradients),
         "save": {**rest, **_state_dict(run)},
     }
+
+
+def _weights(run: Run) -> Items:
+    if run.streamed:
+        root = run.model.embeddings + run.model.positions
+        held = {"parameters": float(BF16 * (root + 2 * run.model.layer) + FP32 * run.model.connectors)}
+        return {**held, "EMA copy": float(BF16 * root)} if run.ema_copy else held
+    held = {"parameters": run.weights / run.split}
+    if run.ema_copy:
+        held["EMA copy"] = run.ema / run.split
+    return held
+
+
+def _step(run: Run, held: Items, old: Items, new: Items) -> Items:
+    """The fullest of three moments of a step: its forward, with the gradients of the step before, which zero_grad frees
+    only then; the start of the backward, with none; its end, with all of the new ones and one layer at work.
+    """
+    root, layers = gathered(run)
+    ahead = activations(run)
+    inputs = {"inputs of layers": ahead["inputs of layers"]}
+    last = {name: size for name, size in ahead.items() if name in ("one layer", "attention masks")}
+    forward = {**held, **old, **root, **layers, **inputs, **activations(run, backward=False)}
+    return max(
+        (forward, {**held, **root, **layers, **ahead}, {**held, **new, **layers, **last}),
+        key=lambda items: sum(items.values()),
+    )
 
 
 def _state_dict(run: Run) -> Items:
@@ -126,49 +151,38 @@ def _state_dict(run: Run) -> Items:
     return found
 
 
-def _weights(run: Run) -> Items:
-    if run.streamed:
-        root = run.model.embeddings + run.model.positions
-        held = {"parameters": float(BF16 * (root + 2 * run.model.layer) + FP32 * run.model.connectors)}
-        return {**held, "EMA copy": float(BF16 * root)} if run.ema_copy else held
-    held = {"parameters": run.weights / run.split}
-    if run.ema_copy:
-        held["EMA copy"] = run.ema / run.split
-    return held
-
-
-def _offloaded_phases(run: Run, fixed: Items, computing: Items) -> dict[str, Items]:
+def _offloaded_phases(run: Run, fixed: Items) -> dict[str, Items]:
     """On one GPU as measured; on several only what is computed, and at a save what is gathered, is on the GPU."""
     if run.split > 1:
-        return {"training": {**fixed, **computing}, "save": {**fixed, **_state_dict(run)}}
-    moved = {"parameters and gradients on their way": (OFFLOADED - BF16) * run.trained}
-    return {"training": {**fixed, **moved, **computing}, "save": {**fixed, **_state_dict(run)}}
+        return {"training": _step(run, fixed, {}, {}), "save": {**fixed, **_state_dict(run)}}
+    moved = {"parameters and gradients on their way": OFFLOADED * run.trained}
+    return {"training": {**fixed, **moved, **activations(run)}, "save": {**fixed, **_state_dict(run)}}
 
 
-def gathered(run: Run) -> Items:
-    """Units that FSDP holds whole while it computes: the root during the step, a layer and the next one.
-
-    NO_SHARD gathers nothing, but keeps a bf16 copy of what it holds in fp32.
+def gathered(run: Run) -> tuple[Items, Items]:
+    """bf16 copies that FSDP holds whole while it computes: the root unit, nearly all of a step; and layers with their
+    gradients: the one at work and, where there are shards to gather, the next one. NO_SHARD has none of frozen bf16.
     """
+    model = run.model
+    if run.patched and run.split == 1:
+        return {"bf16 copies": float(BF16 * model.connectors)}, {}
+    root, layer = model.embeddings + model.connectors, model.layer
     if run.split == 1:
-        return {"bf16 copy (NO_SHARD)": float(BF16 * (run.trained if run.patched else run.model.parameters))}
-    root, layer = run.model.embeddings + run.model.connectors, run.model.layer
-    grown = (0 if run.freeze_llm else run.model.embeddings + layer) + run.model.connectors
-    return {
-        "gathered layers": float(BF16 * (root + 2 * layer)),
-        "gradients before they are shared out": float(BF16 * grown),
-    }
+        return {"root unit in bf16": float(BF16 * root)}, {"layers in bf16": float(BF16 * layer)}
+    grown = 0 if run.freeze_llm else layer
+    return {"root unit in bf16": float(BF16 * root)}, {"layers in bf16": float(BF16 * (2 * layer + grown))}
 
 
-def activations(run: Run) -> Items:
+def activations(run: Run, *, backward: bool = True) -> Items:
     """Activations of one batch with activation checkpointing: inputs of all layers, and one layer or the logits."""
     model, tokens = run.model, run.batch_tokens
-    layer = LAYER_PER_WIDTH * model.hidden + LAYER_PER_INNER * model.intermediate
-    logits = LOGIT * model.vocabulary * run.text_share
-    saved = SAVED_PER_WIDTH * (model.layers * model.hidden + VIT_SHARE * model.vit_layers * model.vit_hidden)
+    per_width, per_inner = FORWARD if not backward else STILL if run.freeze_llm else TRAINED
+    layer = per_width * model.hidden + per_inner * model.intermediate
+    logits = (LOGIT_BACKWARD if backward else LOGIT_FORWARD) * model.vocabulary * run.text_share
+    saved = SAVED * (model.layers * model.hidden + VIT_SHARE * model.vit_layers * model.vit_hidden)
     found = {
         "inputs of layers": tokens * saved,
-        "logits" if logits > layer else "one layer's activations": tokens * max(layer, logits),
+        "logits" if logits > layer else "one layer": tokens * max(layer, logits),
     }
     if not run.flex:
         found["attention masks"] = float(MASK * tokens * min(run.sample_tokens, tokens))
