@@ -127,7 +127,7 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
             {"gpus": 1, "card": 24564 * 2**20, "memory": 64 * GB},
             "too little in load (118.4 GB",
             "381.2 GB per GPU at 1 shard",
-            "training_profile: frozen, run_config_ema: 0, run_config_cpu_offload: true, on a host with 96.6 GB",
+            "training_profile: frozen, run_config_cpu_offload: true, on a host with 96.6 GB of memory",
             id="one small GPU in a small host needs the frozen profile and another host",
         ),
     ],

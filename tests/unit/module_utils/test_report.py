@@ -37,7 +37,7 @@ def host(run: Run, node: Node | None, name: str = "h") -> HostPlan:
                 "1.2 of 1.0 TB",
                 "✗ 10.8 GB GPU, 240.6 GB host",
                 "✓",
-                "training_profile: frozen, run_config_processes: 7; or 12 × A100 in one run (1.5 TB of host",
+                "training_profile: frozen; or 12 × A100 in one run (1.5 TB of host",
             ),
             id="too little of both",
         ),
@@ -88,5 +88,5 @@ def test_programs_get_every_item_in_bytes() -> None:
             assert sum(items.values()) == pytest.approx(fit["gpu"]["need"])
     assert fit["profiles"]["full"]["fits"] is False
     assert fit["profiles"]["full"]["gpu_missing"] == pytest.approx(96.7 * GB - 81920 * MIB, rel=0.01)
-    assert fit["nearest_setting"]["settings"] == {"training_profile": "frozen", "run_config_processes": 7}
+    assert fit["nearest_setting"]["settings"] == {"training_profile": "frozen"}
     assert fit["nearest_hardware"]["gpus"] == 12
