@@ -53,15 +53,14 @@ def before_start(spec: Spec, say: Say) -> None:
     least every half a minute; close() from another thread ends the wait.
     """
     _ended.clear()
-    if not spec.get("auto_resume", True):
-        say("auto_resume is off: the checkpoints are left as they are")
-        return
     place, crew = place_of(spec), peers.crew_of(spec)
+    target = None
     try:
         if crew.rank and crew.port:
             target = peers.join(crew, place, say, _ended.wait)
         else:
-            target = checkpoint_guard.prepare(place, crew.shards, _int(spec, "save_every"), say)
+            if crew.resume:
+                target = checkpoint_guard.prepare(place, crew.shards, _int(spec, "save_every"), say)
             if crew.nnodes > 1 and crew.port:
                 _lead(spec, crew, place, target, say)
     except OSError as error:
@@ -70,7 +69,10 @@ def before_start(spec: Spec, say: Say) -> None:
             found=f"{error.strerror}: {error.filename or place.checkpoints}",
             expected="folders that the training may write to, and space on the disk",
         ) from error
-    say(f"resumes from step {target.step}" if target else "no checkpoint: begins with the first step")
+    if not crew.resume:
+        say("auto_resume is off: the checkpoints are left as they are")
+    else:
+        say(f"resumes from step {target.step}" if target else "no checkpoint: begins with the first step")
 
 
 def _lead(spec: Spec, crew: peers.Crew, place: Place, target: Checkpoint | None, say: Say) -> None:

@@ -47,6 +47,7 @@ class Crew:
     hosts: tuple[str, ...]
     master: str
     port: int
+    resume: bool = True  # auto_resume: without it the nodes start together, but their checkpoints are left alone
     share: str = "copy"  # copy: each node has its own folder; shared: all see one
     shards: int = 0
     patience: float = PATIENCE
@@ -89,6 +90,7 @@ def crew_of(spec: Mapping[str, Any]) -> Crew:
         hosts=hosts,
         master=str(spec.get("master_addr") or (hosts[0] if hosts else "")),
         port=int(spec.get("peer_port", PORT)),
+        resume=bool(spec.get("auto_resume", True)),
         share="shared" if spec.get("share") in (True, "shared") else "copy",
         shards=int(spec.get("shards") or 0),
         patience=float(spec.get("peer_patience") or PATIENCE),
@@ -107,7 +109,7 @@ def serve(crew: Crew, networks: Iterable[str], heart: Heart) -> Server:
 
 def offer_of(crew: Crew, place: Place, target: Checkpoint | None) -> Offer:
     """A new attempt that resumes from `target`. Served are its links, where there are: nobody deletes those."""
-    offer = Offer(crew.run, crew.nnodes, crew.share, secrets.token_hex(8))
+    offer = Offer(crew.run, crew.nnodes, crew.share, crew.resume, secrets.token_hex(8))
     if target is None:
         return offer
     manifest = checkpoint_seal.read_manifest(place, target.step) or {}
@@ -153,7 +155,7 @@ def join(crew: Crew, place: Place, say: Say, ended: Callable[[float], bool]) -> 
 
 def agree(crew: Crew, answer: Answer) -> Answer:
     """Raises FleetError when the first node speaks of another run, or of another shape of it."""
-    for name in ("run", "nnodes", "share"):
+    for name in ("run", "nnodes", "share", "resume"):
         if answer.get(name) != getattr(crew, name):
             raise FleetError(
                 "the first node does not speak of this run",
@@ -201,6 +203,8 @@ def follow(
 ) -> Checkpoint | None:
     """Make this node's newest checkpoint the one of the answer."""
     step = answer.get("step")
+    if not crew.resume:
+        return None
     if crew.share == "shared":
         return _sees(place, answer, ended)
     if step is not None and not checkpoint_fetch.has(place, answer):

@@ -4,7 +4,7 @@ Read only, over plain HTTP, to the run's own addresses and no others: the networ
 to be private, as torch's own rendezvous and NCCL take it to be. No path of a request ever becomes a path on the disk:
 a name is looked up among the offered files.
 
-    /start?rank=1&last=…      {"run", "nnodes", "share", "attempt", "phase", "step", "files": [{name, size, mark}]}
+    /start?rank=1&last=…      {"run", "nnodes", "share", "resume", "attempt", "phase", "step", "files": […]}
     /ready?rank=1&attempt=…   {"attempt", "go"}: all are ready, start now
     /alive                    {"attempt", "phase", "step", "age"}: last step, and seconds since it came
     /file/<step>/<name>       content, with Range
@@ -43,6 +43,7 @@ class Offer:
     run: str
     nnodes: int
     share: str
+    resume: bool
     attempt: str
     step: int | None = None
     folder: str = ""
@@ -54,7 +55,7 @@ class Offer:
     seen: float = 0.0  # when any node last asked for anything, monotonic
 
     def told(self) -> dict[str, Any]:
-        names = ("run", "nnodes", "share", "attempt", "phase", "step")
+        names = ("run", "nnodes", "share", "resume", "attempt", "phase", "step")
         return {**{name: getattr(self, name) for name in names}, "files": [dict(one) for one in self.files]}
 
     def missing(self, now: float) -> list[int]:

@@ -24,8 +24,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils import guard_hooks
 from demo import torch_python
 from demo.minicanvas import tiny_model
 from demo.puzzles import generate
+from tests.unit.module_utils.guarded import killed_before
 from tests.unit.module_utils.saves import FILES, SHARDS, STATE, Killed
-from tests.unit.module_utils.test_checkpoint_guard import killed_before
 
 EVERY = 20
 STEPS = (20, 40, 60)

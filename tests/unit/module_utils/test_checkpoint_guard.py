@@ -2,90 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_guard, checkpoint_seal, guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_guard, guard_hooks
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.module_utils import saves
-from tests.unit.module_utils.saves import FILES, MODEL, SHARDS, STATE, Killed, everything, resumes_from, save
-
-EVERY = 20
-WRITES = 1 + 2 * len(FILES) + len(STATE)  # of a save that deletes the .pt files of one older folder
-# Each call by which the guard changes something; the process may end before any of them.
-CALLS = ("mkdir", "rename", "replace", "link", "unlink", "rmdir", "fsync")
-
-
-class Run:
-    """A run's folders, with the trainer's saves and the guard's hooks."""
-
-    def __init__(self, root: Path, **spec: Any) -> None:
-        self.root, self.place = root, saves.place(root)
-        self.folder = root / "checkpoints"
-        self.spec = {
-            "results_dir": str(root), "checkpoint_dir": str(self.folder), "shards": SHARDS, "save_every": EVERY, **spec,
-        }  # fmt: skip
-        self.said: list[str] = []
-
-    def saved(self, *steps: int, delete: bool = True) -> Run:
-        for step in steps:
-            save(self.folder, step, delete)
-            guard_hooks.after_save(self.spec, step, self.said.append)
-        return self
-
-    def start(self) -> int | None:
-        """What the trainer resumes from after the guard's work."""
-        guard_hooks.before_start(self.spec, self.said.append)
-        return resumes_from(self.folder)
-
-    def whole(self) -> list[int]:
-        """Steps of which each file lies as it was saved, in the trainer's folder or the kept one. No code of ours."""
-        found = []
-        for step in sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit()):
-            places = (self.folder / f"{step:07d}", self.root / "kept" / f"{step:07d}")
-            if any(all(same(place / name, step) for name in FILES) for place in places):
-                found.append(step)
-        return found
-
-    def content(self) -> set[bytes]:
-        """Every content below the run's folder that is not a manifest."""
-        return {text for text in everything(self.root) if not text.startswith(b'{\n "files"')}
-
-
-def same(path: Path, step: int) -> bool:
-    return path.is_file() and path.read_bytes() == saves.content(path.name, step)
-
-
-@contextmanager
-def killed_before(call: int) -> Iterator[list[int]]:
-    """The process ends before its call number `call`; yields a list with the number of calls so far."""
-    count = [0]
-
-    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
-        def do(*args: Any, **options: Any) -> Any:
-            if count[0] == call:
-                raise Killed
-            count[0] += 1
-            return real(*args, **options)
-
-        return do
-
-    with mock.patch.multiple(os, **{name: dying(getattr(os, name)) for name in CALLS}):
-        yield count
+from tests.unit.module_utils.guarded import EVERY, WRITES, Run, hurt, killed_before
+from tests.unit.module_utils.saves import FILES, STATE, Killed, save
 
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard_hooks._ended.clear()
     monkeypatch.setattr(guard_hooks, "REST", 0.0)
     monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)  # a thread, which would be killed as well
 
@@ -132,20 +68,6 @@ def test_a_damaged_sealed_file_means_the_one_before(run: Run, name: str, damage:
     # A name that is gone is still there as a link; what happens to the content happens to both names.
     assert run.start() == (60 if damage in ("missing", "a folder") else 40)
     assert run.start() == (60 if damage in ("missing", "a folder") else 40)
-
-
-def hurt(path: Path, damage: str) -> None:
-    text = path.read_bytes()
-    if damage in ("missing", "a folder"):
-        path.unlink()
-        if damage == "a folder":
-            path.mkdir()
-    elif damage.startswith("ends"):
-        with path.open("r+b") as target:
-            target.seek(len(text) // 2)
-            target.write(bytes(byte ^ 0xFF for byte in text[len(text) // 2 :][:20]))
-    else:
-        path.write_bytes({"cut": text[: len(text) // 3], "empty": b"", "longer": text + b"\0"}[damage])
 
 
 def test_two_can_resume_after_every_save_and_while_one_is_written(run: Run) -> None:
@@ -246,19 +168,6 @@ def test_the_guard_killed_before_each_of_its_calls_comes_to_the_same_end(tmp_pat
     assert len(ends) == 1
 
 
-@pytest.mark.parametrize("call", range(40))
-def test_the_seal_killed_before_each_of_its_calls_loses_no_save(run: Run, call: int) -> None:
-    run.saved(20, 40)
-    save(run.folder, 60)
-    with killed_before(call), suppress(Killed):
-        guard_hooks.after_save(run.spec, 60, run.said.append)
-    assert run.whole()[-2:] == [40, 60]
-    assert run.start() == 60
-    assert checkpoint_seal.kept_steps(run.place)[-2:] == [40, 60]
-    save(run.folder, 80, upto=3)
-    assert run.start() == 60
-
-
 def test_a_users_own_entry_is_moved_loudly_and_with_all_that_is_in_it(run: Run) -> None:
     run.saved(20)
     (run.folder / "best").mkdir()
@@ -270,39 +179,12 @@ def test_a_users_own_entry_is_moved_loudly_and_with_all_that_is_in_it(run: Run) 
     assert any("best" in said and "a name that is no number" in said for said in run.said)
 
 
-def test_two_partial_saves_of_one_step_lie_side_by_side(run: Run) -> None:
-    run.saved(20)
-    for stop in (3, 5):
-        save(run.folder, 40, upto=stop)
-        (run.folder / "best").mkdir()
-        (run.folder / "best" / "n").write_text(str(stop))
-        assert run.start() == 20
-    assert sorted(path.name for path in (run.root / "kept/aside").iterdir()) == [
-        "0000040-1", "0000040-2", "best-1", "best-2",
-    ]  # fmt: skip
-
-
 def test_a_users_file_in_a_damaged_folder_is_kept_with_it(run: Run) -> None:
     run.saved(20, 40)
     (run.folder / "0000040" / "eval.json").write_text("0.7")
     hurt(run.folder / "0000040" / "scheduler.pt", "a folder")
     assert run.start() == 40
     assert (run.root / "kept/aside/0000040-1/eval.json").read_text() == "0.7"
-
-
-def test_a_seal_that_was_cut_before_the_step_was_saved_anew_links_the_new_files(run: Run) -> None:
-    save(run.folder, 20)
-    with killed_before(10), suppress(Killed):  # some links are made
-        guard_hooks.after_save(run.spec, 20, run.said.append)
-    half = set((run.root / "kept/.new-0000020").iterdir())
-    assert 0 < len(half) < len(FILES)
-    for name in FILES:
-        (run.folder / "0000020" / name).unlink()
-        (run.folder / "0000020" / name).write_bytes(saves.content(name, 21))
-    guard_hooks.after_save(run.spec, 20, run.said.append)
-    links = run.root / "kept/0000020"
-    assert all((links / name).read_bytes() == saves.content(name, 21) for name in FILES)
-    assert len(list((run.root / "kept/aside").iterdir())) == len(half)
 
 
 def test_other_shards_are_refused_before_anything_is_moved(run: Run) -> None:
@@ -340,73 +222,6 @@ def test_without_auto_resume_nothing_is_touched(tmp_path: Path) -> None:
     before = sorted(str(path) for path in tmp_path.rglob("*"))
     guard_hooks.before_start(run.spec, run.said.append)
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
-
-
-def test_a_later_save_of_the_same_step_is_a_save_of_its_own(run: Run) -> None:
-    run.saved(20, 40)
-    for name in MODEL + STATE:
-        path = run.folder / "0000040" / name
-        path.unlink()
-        path.write_bytes(saves.content(name, 41))
-        os.utime(path, ns=(1, 1))
-    guard_hooks.before_start(run.spec, run.said.append)
-    guard_hooks.after_save(run.spec, 40, run.said.append)
-    manifest = checkpoint_seal.read_manifest(run.place, 40)
-    assert manifest is not None
-    assert {entry["mtime"] for entry in manifest["files"].values()} == {1}
-    assert (run.root / "kept/0000040/scheduler.pt").read_bytes() == saves.content("scheduler.pt", 41)
-    assert (run.root / "kept/aside/0000040-1/scheduler.pt").read_bytes() == saves.content("scheduler.pt", 40)
-
-
-def test_the_manifest_tells_sizes_and_shards(run: Run) -> None:
-    run.saved(20)
-    told = json.loads((run.root / "kept/0000020.json").read_text())
-    assert (told["step"], told["shards"], told["links"]) == (20, SHARDS, True)
-    assert {name: entry["size"] for name, entry in told["files"].items()} == {
-        name: len(saves.content(name, 20)) for name in FILES
-    }
-
-
-def test_where_no_links_can_be_made_the_save_is_sealed_all_the_same(run: Run) -> None:
-    with mock.patch.object(os, "link", side_effect=OSError(18, "Invalid cross-device link")):
-        run.saved(20, 40)
-    assert any("sealed, but not kept" in said for said in run.said)
-    assert checkpoint_seal.read_manifest(run.place, 40)
-    save(run.folder, 60, upto=5)
-    assert run.start() == 40
-
-
-def test_a_rename_across_mounts_is_told_by_the_variable(run: Run) -> None:
-    save(run.folder, 20, upto=5)
-    with mock.patch.object(os, "rename", side_effect=OSError(18, "x")), pytest.raises(FleetError) as error:
-        run.start()
-    assert error.value.variable == "training_kept_dir"
-
-
-def test_a_save_that_is_still_being_written_is_not_sealed(run: Run) -> None:
-    save(run.folder, 20, upto=7)
-    guard_hooks.after_save({**run.spec, "save_patience": 0.01}, 20, run.said.append)
-    assert checkpoint_seal.read_manifest(run.place, 20) is None
-    assert run.said[-1].startswith("step 20 was not sealed: optimizer.00001-of-00002.pt is missing")
-
-
-def test_the_end_of_the_training_ends_the_wait(run: Run) -> None:
-    guard_hooks.close()
-    guard_hooks.after_save(run.spec, 20, run.said.append)
-    assert run.said == ["step 20 was not sealed: the training ended first"]
-
-
-@pytest.mark.parametrize(
-    ("results", "checkpoints", "kept", "expected"),
-    [
-        pytest.param("/out/a", "/out/a/checkpoints", "", "/out/a/kept", id="in the results when the checkpoints are"),
-        pytest.param("/out/a/", "/big/a/ckpt/", "", "/big/a/ckpt-kept", id="else beside the checkpoints"),
-        pytest.param("/out/a", "/out/ab", "", "/out/ab-kept", id="a like name is not inside"),
-        pytest.param("/out/a", "/out/a/checkpoints", "/x/kept/", "/x/kept", id="as the user says"),
-    ],
-)
-def test_where_the_links_lie(results: str, checkpoints: str, kept: str, expected: str) -> None:
-    assert checkpoint_seal.kept_dir_of(results, checkpoints, kept) == expected
 
 
 def test_decide_is_about_what_was_seen_alone(run: Run) -> None:

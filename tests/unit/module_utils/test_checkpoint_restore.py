@@ -19,12 +19,13 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 from tests.unit.module_utils import saves
+from tests.unit.module_utils.guarded import Run, killed_before
 from tests.unit.module_utils.saves import Killed, everything, resumes_from, save
-from tests.unit.module_utils.test_checkpoint_guard import Run, killed_before
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    guard_hooks._ended.clear()
     monkeypatch.setattr(guard_hooks, "REST", 0.0)
     monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)
     return Run(tmp_path, keep_every=20).saved(20, 40, 60)

@@ -18,8 +18,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.module_utils.guarded import Run, killed_before
 from tests.unit.module_utils.saves import FILES, MODEL, Killed, content, save
-from tests.unit.module_utils.test_checkpoint_guard import Run, killed_before
 
 DIGEST = guard_hooks._digest
 SIX = (20, 40, 60, 80, 100, 120)
@@ -27,6 +27,7 @@ SIX = (20, 40, 60, 80, 100, 120)
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard_hooks._ended.clear()
     monkeypatch.setattr(guard_hooks, "REST", 0.0)
     monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)
 

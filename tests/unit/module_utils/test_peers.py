@@ -350,6 +350,21 @@ def test_nodes_that_were_converged_differently_do_not_start(
     assert told in str(node.error)
 
 
+def test_without_auto_resume_they_start_together_and_nothing_is_copied(
+    tmp_path: Path, master: Node, server: Server
+) -> None:
+    node = Node(tmp_path / "node", 1, port(server), resume=False)
+    save(node.folder, 20, upto=5)
+    (node.folder / "best").mkdir()
+    before = everything(node.root)
+    master.crew = crew(0, port(server), resume=False)
+    thread = node.join()
+    peers.gather(server, peers.offer_of(master.crew, master.place, None), master.crew, print, master.end.wait)
+    thread.join(20)
+    assert (thread.is_alive(), node.error, node.target) == (False, None, None)
+    assert {text: n for text, n in everything(node.root).items() if n and text in before} == before
+
+
 def test_a_wait_has_an_end(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -426,7 +441,7 @@ def test_nothing_but_the_offered_files_is_served(master: Node, server: Server, p
 def test_no_path_of_a_request_reaches_the_disk(path: str) -> None:
     handler = peers_server.Handler.__new__(peers_server.Handler)
     said: list[int] = []
-    offer = Offer("a", 2, "copy", "x", 40, "/nowhere", ({"name": "scheduler.pt", "size": 1},))
+    offer = Offer("a", 2, "copy", True, "x", 40, "/nowhere", ({"name": "scheduler.pt", "size": 1},))
     handler.server = type("S", (), {"offer": offer, "allowed": staticmethod(lambda _: True)})()  # type: ignore[assignment]
     handler.client_address, handler.path = ("127.0.0.1", 1), f"/file/40/{path}"
     handler._say = lambda status, answer: said.append(status)  # type: ignore[method-assign]
