@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos docs
+.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos gpu-proof lock wheelhouse docs
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
@@ -27,6 +27,15 @@ bench-converge: bootstrap ## how long a converged site.yml takes, at 1, 2, 4 and
 
 chaos: bootstrap ## breaks what can break, and shows what held; takes hours
 	@$(PYTHON) -m tests.chaos
+
+gpu-proof: ## the whole way on a machine with an NVIDIA GPU (root, systemd; see demo/gpu_proof)
+	@$(or $(wildcard .venv/bin/python),python3) -m demo.gpu_proof
+
+lock: bootstrap ## the lock of the training environment (LOCK="NAME --vars FILE")
+	@PYTHONPATH=collections $(PYTHON) -m tools.lock $(LOCK)
+
+wheelhouse: bootstrap ## all of the training environment in a folder, for hosts offline (WHEELHOUSE="FOLDER --vars FILE")
+	@PYTHONPATH=collections $(PYTHON) -m tools.wheelhouse $(WHEELHOUSE)
 
 docs: bootstrap ## docs/variables.md and docs/findings.md from their sources
 	@$(PYTHON) docs/generate.py
