@@ -139,6 +139,12 @@ ENTRIES: dict[str, Entry] = {
         "error", "the trainer's argument parser refuses a flag it does not know", "correct run_config_extra_flags"
     ),
     # weights
+    "WEIGHTS_SIZE_UNSURE": Entry(
+        "warning",
+        "what fits is reckoned from the number of parameters: a wrong one lets a run go that dies, or refuses one that "
+        "would not",
+        "set weights_parameters to the number of the model, or to 0 to have it counted in the files",
+    ),
     "WEIGHTS_DIGEST_WRONG": Entry(
         "error", "the file is not the one of this revision", "remove the named file; the next converge fetches it again"
     ),

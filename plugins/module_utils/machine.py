@@ -179,7 +179,9 @@ def remedy(fit: Fit) -> str:
     parts = []
     if fit.setting:
         more = judge_host(fit.setting.run, fit.node)
-        parts.append(words(fit.setting) + (f", on a host with {human(more.need)} of memory" if more.state == "short" else ""))
+        parts.append(
+            words(fit.setting) + (f", on a host with {human(more.need)} of memory" if more.state == "short" else "")
+        )
     if fit.hardware:
         parts.append(
             f"{fit.hardware.gpus} × {fit.node.gpu_name} in one run"

@@ -88,11 +88,13 @@ def count(tensors: Mapping[str, Iterable[int]]) -> dict[str, int]:
 
 
 def model_of(parameters: int, seen: Mapping[str, Any] | None) -> Model:
-    """The model that is trained. `seen` is what the room weights read from its folder: {"parts", "vae", "llm", "vit"}.
+    """The model that is trained. `seen` is what model_files.observe() read: {"parts", "vae", "llm", "vit"}.
 
-    Without it: BAGEL-7B-MoT, its parts in proportion where the user gave another number of parameters.
+    The user's number counts; 0 leaves it to what was read. Without either: BAGEL-7B-MoT, its parts in proportion where
+    the user gave another number.
     """
-    if seen and sum(seen["parts"].values()) > 0:
+    counted = sum(seen["parts"].values()) if seen else 0
+    if seen and counted and parameters in (0, counted):
         return _counted(seen)
     if parameters in (0, BAGEL.parameters):
         return BAGEL

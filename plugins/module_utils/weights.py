@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils import model_files
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import amount
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
@@ -56,9 +57,10 @@ def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
 
 
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"kind", "repo", "revision", "asked", "files": {name: {"state", "size", "sha256"}}, "bytes", "foreign": names}.
+    """{"kind", "repo", "revision", "asked", "files": {name: {"state", "size", "sha256"}}, "bytes", "model"}.
 
-    state is verified, unverified or absent; bytes is what need not be fetched any more, parts of files with it.
+    state is verified, unverified or absent; bytes is what need not be fetched any more, parts of files with it; model
+    is what its headers and configs say of its size.
     """
     folder = Path(str(settings["weights_dir"]))
     kind = "folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent"
@@ -79,6 +81,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         "asked": str(record.get("asked", "")),
         "files": files,
         "bytes": parts + sum(file["size"] for file in files.values()),
+        "model": model_files.observe(settings),
     }
 
 
@@ -88,7 +91,7 @@ def size_of(path: Path) -> int:
 
 
 def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape | None) -> RoomPlan:
-    findings = judge_settings(settings) + judge_folder(seen, settings)
+    findings = judge_settings(settings) + judge_folder(seen, settings) + judge_size(seen.get("model") or {}, settings)
     reasons = []
     states: dict[str, list[str]] = {"absent": [], "unverified": [], "verified": []}
     for name, file in seen["files"].items():
@@ -156,3 +159,15 @@ def judge_folder(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[F
                 )
             )
     return wrong
+
+
+def judge_size(model: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    """The count that the plan goes by, against the one of the files; 0 leaves it to them."""
+    told, counted = settings.get("weights_parameters"), sum((model.get("parts") or {}).values())
+    if counted and told and counted != told:
+        found, expected = f"weights_parameters: {told}", f"{counted}, as counted in {model['from']}"
+    elif not counted and told == 0:
+        found, expected = model.get("problem") or "no weights to count", "a safetensors header"
+    else:
+        return []
+    return [finding("WEIGHTS_SIZE_UNSURE", variable="weights_parameters", found=found, expected=expected)]

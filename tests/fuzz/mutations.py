@@ -71,7 +71,7 @@ FORMS: dict[str, list[Any]] = {
     "weights_files": [["../x"], ["/etc/passwd"], ["a/../../b"]],
     "weights_sha256": [{"ema.safetensors": "abc"}, {"nothing.bin": "a" * 64}],
     "weights_patience": [0],
-    "weights_parameters": [0],
+    "weights_parameters": [-1],
     "weights_bytes": [0],
     "preflight_accept": [["GPU_BUSI"], ["gpu_busy"], ["VARIABLE_INVALID"], ["HOST_UNREACHABLE"], ["ALL"]],
     "run_config_processes": [100, 65],
