@@ -11,7 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     supervisor_record,
     train_log,
     unit,
-    unit_host,
+    unit_text,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure, failure_of
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
@@ -34,9 +34,10 @@ def told(have: Have, want: Want) -> dict[str, Any]:
 
 
 def supervised(have: Have, want: Want, now: float | None = None) -> dict[str, Any]:
-    """How the supervisor of the unit's present start sees it: {"stage", "status", "seconds_old"}; {} without one."""
+    """How the supervisor of the last start sees it: {"stage", "status", "stopping", "seconds_old"}; {} without one."""
     found = supervisor_record.read(f"{want.own}/state.json")
-    if not have.invocation or found.get("invocation") != have.invocation:
+    start = have.invocation or have.started.get("invocation")
+    if not start or found.get("invocation") != start:
         return {}
     moment = found.get("monotonic")
     age = (time.monotonic() if now is None else now) - moment if isinstance(moment, float) else 0.0
@@ -85,8 +86,8 @@ def failure_told(have: Have, want: Want) -> Failure | None:
         return None
     if have.phase == "stopped" and have.ended.startswith("success"):
         return None
-    if have.result == "exit-code" and have.status in unit_host.SETUP:
-        return Failure("UNIT_SETUP", unit_host.SETUP[have.status])
+    if have.result == "exit-code" and have.status in unit_text.SETUP:
+        return Failure("UNIT_SETUP", unit_text.SETUP[have.status])
     # A start that got no further than systemd left no records: those that are there tell of an earlier start.
     known = not have.invocation or have.started.get("invocation") == have.invocation
     judged = supervisor_record.read(f"{want.own}/failure.json") if known else {}

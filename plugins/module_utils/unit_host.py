@@ -10,7 +10,7 @@ import pwd
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -29,17 +29,6 @@ from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 SMALL = 1 << 20  # bytes; scripts and yaml are far below
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
-# systemd's own exit codes for a unit that it could not start (systemd.exec(5)).
-SETUP = {
-    200: "its working directory is not there, or the user may not enter it",
-    203: "/usr/bin/python3 could not be executed",
-    216: "its group does not exist",
-    217: "its user does not exist",
-    209: "its standard output could not be set up",
-    222: "its standard error could not be set up",
-    226: "a folder of its sandbox is not there (results_dir, checkpoint_dir)",
-    243: "the file with the W&B key could not be read",
-}
 
 
 class UnitHost(Protocol):
@@ -60,16 +49,15 @@ class Systemd:
     def read(self, want: Want) -> Have:
         shown = parse_show(self._systemctl("show", *(f"-p{name}" for name in SHOWN), f"{want.unit}.service")[1])
         folders = (want.results_dir, want.checkpoint_dir, want.kept, want.own)
-        # Between the call and the start other units may have to run first: the job waits in systemd's queue.
-        queued = shown.get("Job", "0") not in ("", "0") and shown.get("ActiveState") in ("inactive", "failed")
+        active, sub = _soon(shown)
         return Have(
             text=_text(want.path),
             gpu=_text(want.gpu_path),
             spec=_text(want.spec_path),
             payloads=tuple(_names(want.payloads)),
             load=shown.get("LoadState", "not-found"),
-            active="activating" if queued else shown.get("ActiveState", "inactive"),
-            sub="queued" if queued else shown.get("SubState", "dead"),
+            active=active,
+            sub=sub,
             enabled=shown.get("UnitFileState") == "enabled",
             result=shown.get("Result", "success"),
             status=int(shown.get("ExecMainStatus") or 0),
@@ -177,6 +165,15 @@ class Systemd:
         except FileNotFoundError:
             return 127, "", "no systemctl on this host"
         return done.returncode, done.stdout, done.stderr
+
+
+def _soon(shown: Mapping[str, str]) -> tuple[str, str]:
+    """ActiveState and SubState; of a unit whose start or stop still waits in systemd's queue, those to come."""
+    active, sub = shown.get("ActiveState", "inactive"), shown.get("SubState", "dead")
+    if shown.get("Job", "") not in ("", "0"):
+        return {"inactive": ("activating", "queued"), "failed": ("activating", "queued"),
+                "active": ("deactivating", "queued")}.get(active, (active, sub))  # fmt: skip
+    return active, sub
 
 
 def _text(path: str) -> str | None:

@@ -31,6 +31,17 @@ from ansible_collections.canvas.fleet.plugins.module_utils.version import VERSIO
 
 # supervisor.py: a failure that another start would repeat, and a stop that was asked for.
 FINAL, STOPPED = 78, 79
+# systemd's own exit codes for a unit that it could not start (systemd.exec(5)): no restart mends these.
+SETUP = {
+    200: "its working directory is not there, or the user may not enter it",
+    203: "/usr/bin/python3 could not be executed",
+    209: "its standard output could not be set up",
+    216: "its group does not exist",
+    217: "its user does not exist",
+    222: "its standard error could not be set up",
+    226: "a folder of its sandbox is not there (results_dir, checkpoint_dir)",
+    243: "the file with the W&B key could not be read",
+}
 KILL_SECONDS = 60  # beyond the wait for a save: to end the processes and to seal the save
 
 
@@ -103,7 +114,7 @@ def _service_section(want: Want) -> list[str]:
         f"Restart={'on-failure' if want.restarts else 'no'}",
         "# The supervisor counts the failures and makes the pauses grow; this one is for a supervisor that was killed.",
         "RestartSec=5",
-        f"RestartPreventExitStatus={FINAL}",
+        f"RestartPreventExitStatus={FINAL} {' '.join(map(str, sorted(SETUP)))}",
         f"SuccessExitStatus={STOPPED}",
         "# What the supervisor announces while it loads, compiles, trains and saves takes the place of these two.",
         "TimeoutStartSec=10min",
