@@ -9,18 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils.conda_lock import (
+    lock_lines,
+    normalised,
+    pinned,
+    shortened,
+    stale,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
 
 PREFIX = "conda_env_"
 RECORD = ".canvas-fleet.json"
-SHOWN = 4  # differences that a reason names before it says how many more there are
-PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*==\s*([^\s;,]+)\s*(?:;.*)?")
+COMPILERS = ("cc", "gcc", "clang")
+PROGRAMS = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,28 @@ class EnvSpec:
     flash_attn: str  # version, "" for none
     imports: tuple[str, ...]
     adopt: bool
+    conda_lock: tuple[str, ...] = ()  # URL#sha256:…; () where conda solves by itself
+    pip_lock: tuple[str, ...] = ()  # name==version --hash=sha256:…; () where pip does
+    from_source: bool = False  # flash-attn is built on the host
+    compiler: bool = False  # the host shall have one, for what torch compiles while it trains
 
     @property
     def digest(self) -> str:
-        held = [self.python, sorted(self.conda_packages), sorted(self.pip_packages), self.flash_attn]
+        held: list[Any] = [self.python, sorted(self.conda_packages), sorted(self.pip_packages), self.flash_attn]
+        locks = [sorted(line.rsplit("/", 1)[-1] for line in self.conda_lock), sorted(self.pip_lock)]
+        held += [locks] if any(locks) else []
+        held += ["source"] if self.from_source else []
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
     @property
+    def asked(self) -> dict[str, str]:
+        """Version by normalised name, of every package that is pinned exactly by the user."""
+        return pinned(self.pip_packages)
+
+    @property
     def pins(self) -> dict[str, str]:
-        """Version by normalised name, of every package that is pinned exactly."""
-        matches = (PIN.fullmatch(text) for text in self.pip_packages)
-        pins = {normalised(match[1]): match[2] for match in matches if match}
+        """Version by normalised name, of every package whose version is known beforehand."""
+        pins = {**self.asked, **pinned(line.split(" ")[0] for line in self.pip_lock)}
         return {**pins, **({"flash-attn": self.flash_attn} if self.flash_attn else {})}
 
     @property
@@ -68,15 +86,18 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         python=str(value("python")),
         conda_packages=tuple(str(item) for item in value("conda_packages")),
         pip_packages=tuple(str(item) for item in value("pip_packages")),
-        flash_attn=str(value("flash_attn") or ""),
+        flash_attn="" if value("flash_attn_from") == "none" else str(value("flash_attn") or ""),
         imports=tuple(str(item) for item in value("imports")),
-        adopt=str(value("adopt")).lower() in ("true", "yes", "1", "on"),
+        adopt=truth(value("adopt")),
+        conda_lock=lock_lines(value("conda_lock")),
+        pip_lock=lock_lines(value("pip_lock")),
+        from_source=value("flash_attn_from") == "source",
+        compiler=truth(value("compiler")),
     )
 
 
-def normalised(name: str) -> str:
-    """The one spelling of a distribution's name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def truth(value: Any) -> bool:
+    return str(value).lower() in ("true", "yes", "1", "on")
 
 
 def same_version(have: str, pin: str) -> bool:
@@ -157,6 +178,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         "record": own or read_json(want.adoption_record),
         "ours": bool(own),
         "installed": installed(want.prefix),
+        "compiler": any(shutil.which(name, path=PROGRAMS) for name in COMPILERS),
     }
 
 
@@ -166,7 +188,12 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     refused = refusals(seen, want)
     if refused:
         return RoomPlan(reasons=("something of the user's is in the way",), findings=tuple(refused))
+    old = stale_lock(want)
+    if old:
+        return RoomPlan(reasons=("the lock is not one of these packages",), findings=tuple(old))
     reasons = differences(seen, want)
+    if want.compiler and not seen["compiler"]:
+        reasons.append("no C compiler, which flex attention needs at run time")
     values = {"digest": want.digest, "prefix": want.prefix}
     if reasons:
         return RoomPlan(reasons=tuple(reasons), values=values)
@@ -203,6 +230,16 @@ def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:
             )
         )
     return found
+
+
+def stale_lock(want: EnvSpec) -> list[Finding]:
+    """Packages that were asked for in a version that the lock does not hold."""
+    wrong = [] if want.adopt else stale(want.pip_lock, want.pip_packages)
+    if not wrong:
+        return []
+    found = f"the lock has {shortened(wrong)}"
+    expected = "the versions of conda_env_pip_packages"
+    return [finding("CONDA_LOCK_STALE", variable="conda_env_lock", found=found, expected=expected)]
 
 
 def differences(seen: Mapping[str, Any], want: EnvSpec) -> list[str]:
@@ -245,8 +282,3 @@ def contents(seen: Mapping[str, Any], want: EnvSpec) -> list[str]:
     if not found and seen["record"]["digest"] != want.digest:
         found.append("the list of packages changed")
     return found
-
-
-def shortened(parts: list[str]) -> str:
-    more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
-    return ", ".join(parts[:SHOWN]) + more

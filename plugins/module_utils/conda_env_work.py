@@ -11,7 +11,7 @@ import platform
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, flash_attn
+from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_proof, conda_sources, flash_attn
 from ansible_collections.canvas.fleet.plugins.module_utils import conda_tools as tools
 from ansible_collections.canvas.fleet.plugins.module_utils.conda_env import RECORD, EnvSpec
 from ansible_collections.canvas.fleet.plugins.module_utils.download import fetch
@@ -29,7 +29,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     os.makedirs(os.path.join(want.state_dir, "claims"), exist_ok=True)
     tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
     seen = conda_env.observe(spec)
-    refused = conda_env.refusals(seen, want)
+    refused = conda_env.refusals(seen, want) or conda_env.stale_lock(want)
     if refused:
         first = refused[0]
         raise FleetError(
@@ -106,7 +106,7 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
         return
     if os.path.isdir(want.root):
         os.rmdir(want.root)  # empty, or it would have been refused; the installer wants no folder
-    url = str(spec["installer_url"])
+    url = conda_sources.installer_url(spec)
     folder = os.path.join(want.state_dir, "download")
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, url.rsplit("/", 1)[-1])
@@ -123,24 +123,42 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
 
 
 def create(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
+    """From the lock, each file by its digest; without one conda solves."""
     progress(0, 0, "", f"conda create: python {want.python}")
-    channels = [word for channel in spec["channels"] for word in ("--channel", str(channel))]
-    argv = [os.path.join(want.root, "bin", "conda"), "create", "--yes", "--prefix", build, "--override-channels"]
-    argv += [*channels, f"python={want.python}", "pip", *want.conda_packages]
+    argv = [os.path.join(want.root, "bin", "conda"), "create", "--yes", "--prefix", build]
+    if want.conda_lock:
+        path = os.path.join(want.state_dir, "conda-lock.txt")
+        tools.write_lines(path, ["@EXPLICIT", *conda_sources.locked_urls(want.conda_lock, spec)])
+        argv += ["--file", path]
+    else:
+        channels = [word for channel in spec["channels"] for word in ("--channel", str(channel))]
+        argv += ["--override-channels", *channels, f"python={want.python}", "pip", *want.conda_packages]
     os.makedirs(os.path.dirname(build), exist_ok=True)
     tools.call(argv, "conda could not make the environment", progress, variable="conda_env_channels")
 
 
 def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
-    """The pinned list in one resolution, then the wheel of flash-attn that fits the torch that came."""
+    """The lock, or the pinned list in one resolution; then the flash-attn that fits the torch that came."""
     python = os.path.join(build, "bin", "python")
-    options = tools.pip_options(spec, want.state_dir, conda_env.installed(build).get("pip", ""))
-    if want.pip_packages:
-        failed = "pip could not install the packages"
+    options = conda_sources.pip_options(spec, want.state_dir, conda_env.installed(build).get("pip", ""))
+    failed = "pip could not install the packages"
+    if want.pip_lock:
+        path = os.path.join(want.state_dir, "pip-lock.txt")
+        tools.write_lines(path, want.pip_lock)
+        words = [*options, "--require-hashes", "--no-deps", "--requirement", path]
+        tools.pip(python, words, failed, progress, "conda_env_lock")
+    elif want.pip_packages:
         tools.pip(python, [*options, *want.pip_packages], failed, progress, "conda_env_pip_packages")
-    if not want.flash_attn:
-        return
-    torch = tools.torch_of(python)
+    if want.from_source and want.flash_attn:
+        tools.build_flash_attn(python, want.flash_attn, options, spec, progress)
+    elif want.flash_attn:
+        install_flash_attn(want, spec, python, options, progress)
+
+
+def install_flash_attn(
+    want: EnvSpec, spec: dict[str, Any], python: str, options: list[str], progress: Progress
+) -> None:
+    torch = conda_proof.torch_of(python)
     name = flash_attn.wheel_name(
         want.flash_attn,
         torch=torch["version"],
@@ -149,7 +167,7 @@ def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: 
         python=want.python,
         machine=platform.machine(),
     )
-    url = flash_attn.wheel_url(name, str(spec["flash_attn_releases"]))
+    url = conda_sources.flash_attn_url(name, spec)
     failed = "the wheel of flash-attn could not be installed"
     tools.pip(python, [*options, "--no-deps", url], failed, progress, "conda_env_flash_attn")
 
@@ -157,7 +175,8 @@ def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: 
 def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) -> dict[str, Any]:
     """Import everything in one process of the environment; the record says what came of it."""
     progress(0, 0, "", f"importing {len(want.imports)} modules")
-    proof = tools.import_all(os.path.join(prefix, "bin", "python"), list(want.imports), ours=ours)
+    python, flex = os.path.join(prefix, "bin", "python"), "cuda" if want.compiler else ""
+    proof = conda_proof.import_all(python, list(want.imports), ours=ours, flex=flex)
     if proof["failed"]:
         raise FleetError(
             f"{len(proof['failed'])} of {len(want.imports)} imports fail",
@@ -173,4 +192,5 @@ def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) 
         "versions": conda_env.installed(prefix),
         "imports": proof["imports"],
         "torch": proof["torch"],
+        **({"flex_seconds": proof["flex_seconds"]} if "flex_seconds" in proof else {}),
     }

@@ -14,13 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.canvas.fleet.plugins.module_utils.conda_env import RECORD, claim_of, listed, read_json
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
 
-RAW_PROGRESS = (24, 1)  # the first pip that tells its bytes to a program
 BYTES = re.compile(r"Progress (\d+) of (\d+)")
 DOWNLOADING = re.compile(r"\s*Downloading (\S+)")
 INSTALLING = "Installing collected packages: "
@@ -32,23 +30,8 @@ REMEDIES = (
     ("from versions: none", "the index can't be reached, or does not know the package: check conda_env_pip_index_url"),
     ("No matching distribution", "correct the pin, or name an index that has it (conda_env_pip_extra_index_urls)"),
     ("ResolutionImpossible", "two pins contradict each other: correct conda_env_pip_packages"),
+    ("nvcc", "flash-attn is built with the CUDA toolkit: nvidia_toolkit: true, and conda_env_compiler: true"),
 )
-IMPORTER = """
-import importlib, json, platform, sys
-out = {"imports": {}, "failed": {}, "torch": {}, "python": platform.python_version()}
-for name in json.loads(sys.argv[1]):
-    try:
-        module = importlib.import_module(name)
-        out["imports"][name] = str(getattr(module, "__version__", ""))
-    except BaseException as error:
-        out["failed"][name] = f"{type(error).__name__}: {error}"[:300]
-torch = sys.modules.get("torch")
-if torch is not None and "torch" in out["imports"]:
-    out["torch"] = {"version": str(torch.__version__), "cuda": torch.version.cuda or "",
-                    "cuda_available": bool(torch.cuda.is_available()),
-                    "cxx11_abi": bool(torch.compiled_with_cxx11_abi())}
-sys.stdout.write("\\n" + json.dumps(out) + "\\n")
-"""
 
 
 def environment() -> dict[str, str]:
@@ -64,6 +47,7 @@ def call(
     *,
     variable: str = "",
     read: Callable[[str], None] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Run a program, hand each of its lines to `read`, return the last ones. Raises FleetError when it fails."""
     tail: deque[str] = deque(maxlen=40)
@@ -72,7 +56,7 @@ def call(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment(),
+        env={**environment(), **(more or {})},
         text=True,
         errors="replace",
     ) as process:
@@ -92,7 +76,15 @@ def call(
     return list(tail)
 
 
-def pip(python: str, arguments: Sequence[str], failed: str, progress: Progress, variable: str) -> None:
+def pip(
+    python: str,
+    arguments: Sequence[str],
+    failed: str,
+    progress: Progress,
+    variable: str,
+    *,
+    more: Mapping[str, str] | None = None,
+) -> None:
     """pip install, told by bytes while a file comes, by seconds while pip unpacks, else by the line that pip is at."""
     current, told = "", ExitStack()
 
@@ -112,7 +104,7 @@ def pip(python: str, arguments: Sequence[str], failed: str, progress: Progress, 
             progress(0, 0, "", "pip: " + line.strip()[:100])
 
     with told:
-        call([python, "-m", "pip", "install", *arguments], failed, progress, variable=variable, read=read)
+        call([python, "-m", "pip", "install", *arguments], failed, progress, variable=variable, read=read, more=more)
 
 
 @contextmanager
@@ -134,50 +126,25 @@ def seconds_told(progress: Progress, what: str, every: float = 1.0) -> Iterator[
         teller.join()
 
 
-def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[str]:
-    """Where pip looks, and how it talks; an index without TLS was chosen by the user, so its host is trusted."""
-    index, more = str(spec["pip_index_url"] or ""), [str(url) for url in spec["pip_extra_index_urls"]]
-    links = str(spec["pip_find_links"] or "")
-    hosts = {urlsplit(url).hostname or "" for url in (index, links, *more) if url.startswith("http://")}
-    # pip would compile every file of every package, one after the other: 40 % of its processor time. The proof that
-    # follows imports what the trainer imports, and Python keeps what it compiled for that.
-    options = ["--disable-pip-version-check", "--no-compile", "--cache-dir", os.path.join(state_dir, "pip-cache")]
-    options += ["--index-url", index] if index else []
-    options += [word for url in more for word in ("--extra-index-url", url)]
-    options += ["--find-links", links] if links else []
-    options += [word for host in sorted(hosts) for word in ("--trusted-host", host)]
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    return options + (["--progress-bar", "raw"] if numbers >= RAW_PROGRESS else [])
-
-
-def import_all(python: str, modules: list[str], *, ours: bool = True) -> dict[str, Any]:
-    """{"imports": {module: version}, "failed": {module: error}, "torch": {...}, "python"} from one new process.
-
-    In an environment of the user's (not `ours`) not even bytecode is written.
-    """
-    argv = [python, "-I" if ours else "-IB", "-c", IMPORTER, json.dumps(modules)]
-    done = subprocess.run(
-        argv, capture_output=True, text=True, env=environment(), check=False, stdin=subprocess.DEVNULL
-    )
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        said = " / ".join(done.stderr.strip().splitlines()[-3:])
+def build_flash_attn(
+    python: str, version: str, options: Sequence[str], spec: Mapping[str, Any], progress: Progress
+) -> None:
+    """Compile it here, against the torch that is here; an hour or more. As many jobs as memory allows (9 GB each)."""
+    home = str(spec["cuda_home"])
+    if not os.access(os.path.join(home, "bin", "nvcc"), os.X_OK):
         raise FleetError(
-            "the imports of the trainer ended the process",
-            variable="conda_env_imports",
-            found=f"exit code {done.returncode}: {said}",
+            "flash-attn can't be built without the CUDA toolkit",
+            variable="conda_env_flash_attn_from",
+            found=f"no {home}/bin/nvcc",
+            remedy="nvidia_toolkit: true, or conda_env_flash_attn_from: wheel",
         )
-    found: dict[str, Any] = json.loads(lines[-1])
-    return found
-
-
-def torch_of(python: str) -> dict[str, Any]:
-    """What torch says of itself: version, cuda, cxx11_abi."""
-    proof = import_all(python, ["torch"])
-    if proof["failed"]:
-        raise FleetError("torch can't be imported", variable="conda_env_pip_packages", found=proof["failed"]["torch"])
-    torch: dict[str, Any] = proof["torch"]
-    return torch
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    jobs = max(1, min(os.cpu_count() or 1, memory // (9 << 30)))
+    paths = [os.path.dirname(python), os.path.join(home, "bin"), os.environ.get("PATH", "")]
+    more = {"CUDA_HOME": home, "MAX_JOBS": str(jobs), "PATH": ":".join(paths), "FLASH_ATTENTION_FORCE_BUILD": "TRUE"}
+    words = ["--no-build-isolation", "--no-deps", "--no-binary=flash-attn", f"flash-attn=={version}"]
+    failed = "flash-attn could not be built"
+    pip(python, [*options, *words], failed, progress, "conda_env_flash_attn_from", more=more)
 
 
 def write_json(path: str, value: Mapping[str, Any]) -> None:
@@ -187,6 +154,11 @@ def write_json(path: str, value: Mapping[str, Any]) -> None:
         out.flush()
         os.fsync(out.fileno())
     os.replace(aside, path)
+
+
+def write_lines(path: str, lines: Sequence[str]) -> None:
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(f"{line}\n" for line in lines)
 
 
 def claim(state_dir: str, path: str) -> None:

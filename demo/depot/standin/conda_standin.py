@@ -116,6 +116,27 @@ async def solved(options: argparse.Namespace, locked: list[Any]) -> list[Any]:
         raise CondaError(f"{type(error).__name__}: {one_line(error)} (channels: {names})") from error
 
 
+def explicit(path: Path) -> list[Any]:
+    """Records of the packages that a lock names (URL#sha256:<hex>), unsolved, as conda takes them with --file."""
+    import rattler
+
+    lines = [line.strip() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    if lines[:1] != ["@EXPLICIT"]:
+        raise CondaError(f"ArgumentError: {path} is no explicit list of packages ({STANDIN})")
+    records = []
+    for line in lines[1:]:
+        url, _, digest = line.partition("#sha256:")
+        channel, subdir, file = url.rsplit("/", 2)
+        name, version, build = file.removesuffix(".conda").rsplit("-", 2)
+        if len(digest) != 64:
+            raise CondaError(f"ArgumentError: no sha256 for {url}")
+        noarch = "python" if subdir == "noarch" else None
+        build_string, sha256 = rattler.BuildString(build), bytes.fromhex(digest)
+        record = rattler.PackageRecord(name, version, build_string, 0, subdir, noarch=noarch, sha256=sha256)
+        records.append(rattler.RepoDataRecord(record, file, url, channel))
+    return records
+
+
 def one_line(error: BaseException) -> str:
     return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
@@ -126,7 +147,7 @@ async def change(options: argparse.Namespace, prefix: Path) -> list[str]:
 
     metas = sorted((prefix / "conda-meta").glob("*.json"))
     installed = [rattler.PrefixRecord.from_path(path) for path in metas]
-    records = await solved(options, list(installed))
+    records = explicit(Path(options.file)) if options.file else await solved(options, list(installed))
     if not options.dry_run:
         prefix.mkdir(parents=True, exist_ok=True)
         try:
@@ -232,6 +253,7 @@ def parser() -> argparse.ArgumentParser:
         for flag in (("-y", "--yes"), ("-q", "--quiet"), ("-d", "--dry-run"), ("--override-channels",)):
             changing.add_argument(*flag, action="store_true")
         changing.add_argument("-c", "--channel", action="append")
+        changing.add_argument("--file")
         changing.add_argument("specs", nargs="*")
     with_place(commands.add_parser("list"), show_list)
     with_place(commands.add_parser("info"), show_info)

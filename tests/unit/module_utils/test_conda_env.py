@@ -23,6 +23,10 @@ def settings(**changes):
         "flash_attn": "2.8.2",
         "imports": ["torch", "cv2"],
         "adopt": False,
+        "conda_lock": [],
+        "pip_lock": [],
+        "flash_attn_from": "wheel",
+        "compiler": False,
         **changes,
     }
     return {f"conda_env_{name}": value for name, value in values.items()}
@@ -48,6 +52,7 @@ def observed(**changes):
         },
         "ours": True,
         "installed": dict(versions),
+        "compiler": True,
     }
     for path, value in changes.items():
         *parents, last = path.split("__")
@@ -58,6 +63,13 @@ def observed(**changes):
     return copy.deepcopy(seen)
 
 
+LOCK = [
+    "# Made by make lock",
+    "torch==2.7.1 --hash=sha256:a",
+    "opencv-python==4.7.0.72 --hash=sha256:b",
+    "datasets==3.0 --hash=sha256:c",
+    "uvicorn==0.30.1 --hash=sha256:d",
+]
 ABSENT = {"prefix__kind": "absent", "prefix__python_runs": False, "record": {}, "ours": False, "installed": {}}
 WITH = observed()["installed"]
 CASES = {
@@ -109,6 +121,23 @@ CASES = {
         {},
         {"pip_packages": [f"p{number}==1" for number in range(6)], "flash_attn": ""},
         ["p0 1 is missing, p1 1 is missing, p2 1 is missing, p3 1 is missing and 2 more"],
+    ),
+    "no compiler for what torch compiles": (
+        {"compiler": False},
+        {"compiler": True},
+        ["no C compiler, which flex attention needs at run time"],
+    ),
+    "no flash-attn is wanted": ({}, {"flash_attn_from": "none"}, ["the list of packages changed"]),
+    "flash-attn is to be built": ({}, {"flash_attn_from": "source"}, ["the list of packages changed"]),
+    "a lock of the same versions": (
+        {"installed": {**WITH, "datasets": "3.0"}},
+        {"pip_lock": LOCK},
+        ["the list of packages changed"],
+    ),
+    "a lock with a package more": (
+        {"installed": {**WITH, "datasets": "3.0"}},
+        {"pip_lock": [*LOCK, "pillow==12.0 --hash=sha256:1"]},
+        ["pillow 11.3.0 instead of 12.0"],
     ),
     "an adopted one, proved": ({"ours": False, "prefix__kind": "folder"}, {"adopt": True, "python": "3.12"}, []),
     "an adopted one, not proved": (
@@ -163,9 +192,31 @@ def test_the_digest_does_not_depend_on_the_order_of_the_list(names, random):
     assert first.digest == second.digest
 
 
-@pytest.mark.parametrize("name", ["python", "pip_packages", "conda_packages", "flash_attn"])
+STALE = {
+    "another version": ({"pip_packages": ["torch==2.8.0"]}, "the lock has torch 2.7.1"),
+    "a package that is not in it": ({"pip_packages": ["torch==2.7.1", "rich"]}, "the lock has rich missing"),
+    "a pin that is not in it": ({"pip_packages": ["rich==1"]}, "the lock has rich missing"),
+    "the same versions": ({"pip_packages": ["Torch == 2.7.1", "opencv_python==4.7.0.72", "uvicorn[standard]"]}, None),
+    "an adopted environment": ({"pip_packages": ["torch==2.8.0"], "adopt": True}, None),
+    "no lock": ({"pip_packages": ["torch==2.8.0"], "pip_lock": []}, None),
+}
+
+
+@pytest.mark.parametrize(("wants", "found"), STALE.values(), ids=STALE)
+def test_a_lock_of_other_packages_is_refused(wants, found):
+    plan = conda_env.decide(observed(), settings(**{"pip_lock": LOCK, **wants}), SHAPE)
+    assert [one.found for one in plan.findings if one.code == "CONDA_LOCK_STALE"] == ([found] if found else [])
+
+
+def test_a_mirror_of_the_channel_does_not_change_the_digest():
+    here, there = (f"https://{host}/linux-64/python-3.10.18-h_0.conda#sha256:0" for host in ("a/forge", "b/mirror"))
+    first, second = (conda_env.wanted(settings(conda_lock=["@EXPLICIT", url])) for url in (here, there))
+    assert first.digest == second.digest != conda_env.wanted(settings()).digest
+
+
+@pytest.mark.parametrize("name", ["python", "pip_packages", "conda_packages", "flash_attn", "pip_lock", "conda_lock"])
 def test_the_digest_depends_on_all_that_the_environment_holds(name):
-    changed = settings(**{name: ["x"] if "packages" in name else "9"})
+    changed = settings(**{name: ["x"] if "lock" in name or "packages" in name else "9"})
     assert conda_env.wanted(changed).digest != conda_env.wanted(settings()).digest
 
 

@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_env_work, conda_tools
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    conda_env,
+    conda_env_work,
+    conda_proof,
+    conda_tools,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
 
@@ -44,6 +49,13 @@ def spec(tmp_path, monkeypatch):
         "flash_attn": "2.8.2",
         "flash_attn_releases": "https://mirror.test/fa",
         "imports": ["torch", "einops", "flash_attn"],
+        "conda_lock": [],
+        "pip_lock": [],
+        "wheelhouse": "",
+        "flash_attn_from": "wheel",
+        "flash_attn_sha256": "",
+        "compiler": False,
+        "cuda_home": str(tmp_path / "cuda"),
     }
 
 
@@ -96,6 +108,108 @@ def test_conda_and_pip_are_told_where_to_look_and_nowhere_else(spec):
     assert "--no-compile" in packages
     assert "--no-compile" in flash
     assert proof.startswith("python -I -c"), "what the proof imports stays compiled"
+
+
+HASH = "a" * 64
+LOCKED = {
+    "conda_lock": [
+        "# Made by make lock",
+        "@EXPLICIT",
+        f"https://original.test/forge/linux-64/python-3.10.18-h_0.conda#sha256:{HASH}",
+        f"https://original.test/forge/noarch/pip-25.1-pyh_0.conda#sha256:{HASH}",
+    ],
+    "pip_lock": [
+        f"torch==2.7.1 --hash=sha256:{HASH}",
+        f"einops==0.8.1 --hash=sha256:{HASH}",
+        f"sympy==1.14 --hash=sha256:{HASH}",
+    ],
+}
+
+
+def test_a_lock_is_taken_as_it_is_and_nothing_is_solved(spec):
+    locked = {**spec, **LOCKED}
+    result = run(locked)
+    assert result["versions"]["sympy"] == "1.14"
+    assert in_sync(locked)
+    told = calls(spec)
+    create = next(line for line in told if line.startswith("conda create"))
+    assert create.endswith("conda-lock.txt")
+    assert "--channel" not in create
+    assert [line for line in told if line.startswith("locked")] == [
+        "locked @EXPLICIT",
+        f"locked http://channel.test/forge/linux-64/python-3.10.18-h_0.conda#sha256:{HASH}",
+        f"locked http://channel.test/forge/noarch/pip-25.1-pyh_0.conda#sha256:{HASH}",
+    ], "from the mirror that was named, by the lock's digests"
+    assert any("--require-hashes --no-deps --requirement" in line for line in told)
+    assert not run(locked)["changed"]
+    assert_clean(spec)
+
+
+def test_a_channel_by_its_name_leaves_the_lock_s_urls(spec):
+    run({**spec, **LOCKED, "channels": ["conda-forge"]})
+    assert f"locked {LOCKED['conda_lock'][2]}" in calls(spec)
+
+
+def test_a_lock_of_other_packages_is_refused_before_anything_is_fetched(spec):
+    with pytest.raises(FleetError) as caught:
+        run({**spec, **LOCKED, "pip_packages": ["torch==2.8.0"]})
+    assert caught.value.variable == "conda_env_lock"
+    assert "make lock" in caught.value.remedy
+    assert calls(spec) == []
+
+
+def test_a_new_lock_is_built_aside_and_one_that_fails_leaves_the_old_one_working(spec, monkeypatch):
+    run({**spec, **LOCKED})
+    before = os.readlink(spec["prefix"])
+    newer = {**spec, **LOCKED, "pip_lock": [*LOCKED["pip_lock"], f"rich==15 --hash=sha256:{HASH}"]}
+    monkeypatch.setenv("FAKE_MISSING", "rich")
+    with pytest.raises(FleetError):
+        run(newer)
+    assert os.readlink(spec["prefix"]) == before
+    assert in_sync({**spec, **LOCKED})
+    monkeypatch.delenv("FAKE_MISSING")
+    run(newer)
+    assert os.readlink(spec["prefix"]) != before
+
+
+def test_with_a_wheelhouse_no_other_place_is_asked(spec, tmp_path):
+    house = tmp_path / "house"
+    (house / "installer").mkdir(parents=True)
+    shutil.copy(INSTALLER, house / "installer")
+    offline = {**spec, **LOCKED, "wheelhouse": str(house), "installer_url": f"https://nowhere.test/{INSTALLER.name}"}
+    run(offline)
+    told = "\n".join(calls(spec))
+    assert "http" not in told.replace(f"file://{house}", "")
+    assert f"--no-index --find-links {house}/wheels" in told
+    assert f"locked file://{house}/conda/linux-64/python-3.10.18-h_0.conda#sha256:{HASH}" in told
+    assert f"--no-deps file://{house}/wheels/flash_attn-2.8.2%2Bcu12torch2.7cxx11abiTRUE-cp310" in told
+
+
+def test_the_wheel_of_flash_attn_is_taken_by_its_digest_when_that_is_known(spec):
+    run({**spec, "flash_attn_sha256": HASH})
+    assert any(line.endswith(f"linux_x86_64.whl#sha256={HASH}") for line in calls(spec))
+
+
+def test_flash_attn_is_built_with_the_toolkit_and_not_without(spec):
+    source = {**spec, "flash_attn_from": "source"}
+    with pytest.raises(FleetError) as caught:
+        run(source)
+    assert caught.value.variable == "conda_env_flash_attn_from"
+    assert "nvidia_toolkit" in caught.value.remedy
+    nvcc = Path(spec["cuda_home"], "bin", "nvcc")
+    nvcc.parent.mkdir(parents=True)
+    nvcc.touch(mode=0o755)
+    run(source)
+    assert any(
+        "--no-build-isolation --no-deps --no-binary=flash-attn flash-attn==2.8.2" in line for line in calls(spec)
+    )
+    assert in_sync(source)
+
+
+def test_no_flash_attn_where_none_is_wanted(spec):
+    none = {**spec, "flash_attn_from": "none", "imports": ["torch"]}
+    assert "flash-attn" not in run(none)["versions"]
+    assert in_sync(none)
 
 
 def test_while_pip_unpacks_the_seconds_are_told_and_not_the_list_of_packages(tmp_path):
@@ -270,7 +384,7 @@ def test_a_program_killed_half_way_is_survived_by_the_next_run(spec, monkeypatch
 
 
 STEPS = [(os, "replace"), (os, "unlink"), (os, "symlink"), (os, "makedirs"), (os, "rmdir"), (shutil, "rmtree")]
-STEPS += [(conda_tools, "call"), (conda_tools, "import_all"), (conda_env_work, "fetch")]
+STEPS += [(conda_tools, "call"), (conda_proof, "import_all"), (conda_env_work, "fetch")]
 
 
 def cut_at(monkeypatch, number, *, after):

@@ -1,0 +1,42 @@
+"""Pins and locks: which version of which package was asked for, and which one a lock holds. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+SHOWN = 4  # differences that a reason names before it says how many more there are
+PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*==\s*([^\s;,]+)\s*(?:;.*)?")
+
+
+def lock_lines(lines: Iterable[Any]) -> tuple[str, ...]:
+    """The packages of a lock, without comments and head line."""
+    texts = (str(line).strip() for line in lines)
+    return tuple(text for text in texts if text and not text.startswith(("#", "@")))
+
+
+def pinned(requirements: Iterable[str]) -> dict[str, str]:
+    matches = (PIN.fullmatch(text) for text in requirements)
+    return {normalised(match[1]): match[2] for match in matches if match}
+
+
+def normalised(name: str) -> str:
+    """The one spelling of a distribution's name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def stale(lock: Iterable[str], requirements: Iterable[str]) -> list[str]:
+    """What the lock has instead of what was asked for; [] for a lock of these requirements, or none at all."""
+    texts = [str(text).strip() for text in requirements]
+    locked, asked = pinned(line.split(" ")[0] for line in lock), pinned(texts)
+    if not locked:
+        return []
+    wrong = [f"{name} {locked.get(name, 'missing')}" for name, pin in asked.items() if locked.get(name) != pin]
+    names = (normalised(re.split(r"[\s\[<>=!~;]", text)[0]) for text in texts)
+    return wrong + [f"{name} missing" for name in names if name not in locked and name not in asked]
+
+
+def shortened(parts: list[str]) -> str:
+    more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
+    return ", ".join(parts[:SHOWN]) + more
