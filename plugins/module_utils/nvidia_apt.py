@@ -78,7 +78,7 @@ def attempt(what: str, *argv: str, each_line: Callable[[str], None] | None = Non
 
 
 def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Ask NVIDIA's source (a file), where every complaint counts; then the others, where an old list is better than none."""
+    """Ask NVIDIA's source (a file), where every complaint counts; then the others, where an old list will do."""
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     os.makedirs("/var/lib/apt/lists/partial", exist_ok=True)  # without it apt waits for a lock that nobody holds
     attempt("a package that was half installed cannot be mended", "dpkg", "--configure", "-a")
