@@ -32,11 +32,9 @@ class Training:
     """One run. `hosts` in rank order; the first one has the log."""
 
     run: str
-    hosts: tuple[str, ...]
-
-    @property
-    def inventory(self) -> Path:
-        return GROUP.state / ("lone" if self.hosts == (LONE,) else "pair")
+    members: tuple[str, ...]
+    group: hosts.Group
+    inventory: Path
 
     @property
     def unit(self) -> str:
@@ -60,23 +58,26 @@ class Training:
             raise RuntimeError(f"{playbook} of {self.run} failed:\n{done.stdout[-3000:]}{done.stderr[-500:]}")
         return done.stdout
 
+    def inside(self, host: str, command: str) -> str:
+        return podman("exec", self.group.container(host), "sh", "-c", command, check=False).stdout
+
     def own(self, name: str, host: str = "") -> dict[str, object]:
-        text = inside(host or self.hosts[0], f"cat /var/lib/canvas-fleet/training/{self.unit}/own/{name}")
+        text = self.inside(host or self.members[0], f"cat /var/lib/canvas-fleet/training/{self.unit}/own/{name}")
         return dict(json.loads(text)) if text.startswith("{") else {}
 
     def log(self) -> str:
-        return re.sub(r"\x1b\[[0-9;]*m", "", inside(self.hosts[0], f"cat {self.outputs}/log.txt* 2>/dev/null"))
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.inside(self.members[0], f"cat {self.outputs}/log.txt* 2>/dev/null"))
 
     def step(self) -> int:
         found = re.findall(r"\(step=(\d+)\)", self.log())
         return int(found[-1]) if found else -1
 
     def active(self, host: str = "") -> str:
-        return inside(host or self.hosts[0], f"systemctl is-active {self.unit}").strip()
+        return self.inside(host or self.members[0], f"systemctl is-active {self.unit}").strip()
 
 
-def inside(host: str, command: str) -> str:
-    return podman("exec", GROUP.container(host), "sh", "-c", command, check=False).stdout
+def of(run: str, members: tuple[str, ...]) -> Training:
+    return Training(run, members, GROUP, GROUP.state / ("lone" if members == (LONE,) else "pair"))
 
 
 def wait(what: str, true: Callable[[], object], seconds: float = 240) -> float:
@@ -92,7 +93,7 @@ def wait(what: str, true: Callable[[], object], seconds: float = 240) -> float:
 def rank_of(training: Training, local: int = 0) -> str:
     """The process id of a rank: the trainer's own processes below torchrun, by age."""
     script = "pgrep -f 'python.* .*pretrain_unified_navit' | while read p; do ps -o ppid= -o pid= -p $p; done"
-    pairs = [tuple(line.split()) for line in inside(training.hosts[0], script).splitlines() if line.strip()]
+    pairs = [tuple(line.split()) for line in training.inside(training.members[0], script).splitlines() if line.strip()]
     processes = {pid for _, pid in pairs}
     top = {pid for parent, pid in pairs if parent not in processes}
     ranks = sorted((pid for parent, pid in pairs if parent in top), key=int)
@@ -105,13 +106,13 @@ def resumed(training: Training) -> list[str]:
 
 @contextmanager
 def started(run: str, members: tuple[str, ...], **more: object) -> Iterator[Training]:
-    training = Training(run, members)
+    training = of(run, members)
     training.play(**more)
     try:
         yield training
     finally:
         for host in members:
-            inside(host, f"systemctl kill -s KILL {training.unit}; systemctl disable --now {training.unit}")
+            training.inside(host, f"systemctl kill -s KILL {training.unit}; systemctl disable --now {training.unit}")
 
 
 def ended_whole(training: Training, **more: object) -> bool:
@@ -123,7 +124,7 @@ def ended_whole(training: Training, **more: object) -> bool:
 def stopped_rank() -> Row:
     with started("sigstop", (LONE,)) as one:
         wait("step 30", lambda: one.step() >= 30)
-        inside(LONE, f"kill -STOP {rank_of(one, 1)}")
+        one.inside(LONE, f"kill -STOP {rank_of(one, 1)}")
         seconds = wait("a class", lambda: one.own("failure.json"), 150)
         kind = one.own("failure.json").get("kind")
         wait("a second start", lambda: len(resumed(one)) >= 1)
@@ -133,7 +134,7 @@ def stopped_rank() -> Row:
 def killed_rank() -> Row:
     with started("sigkill", (LONE,)) as one:
         wait("step 30", lambda: one.step() >= 30)
-        inside(LONE, f"kill -KILL {rank_of(one)}")
+        one.inside(LONE, f"kill -KILL {rank_of(one)}")
         seconds = wait("a class", lambda: one.own("failure.json"), 100)
         kind = one.own("failure.json").get("kind")
         return row(one, "a rank is killed (SIGKILL)", kind, seconds, limit=30)
@@ -149,19 +150,19 @@ def rebooted() -> Row:
 
 
 def full_disk() -> Row:
-    one = Training("diskfull", (LONE,))
+    one = of("diskfull", (LONE,))
     one.play(training_state="present")
     # A file system of its own for the run: one whole checkpoint fits, the next does not once the rest is filled.
-    inside(
+    one.inside(
         LONE, f"mount -t tmpfs -o size=24m,uid=$(id -u blockmoving),gid=$(id -g blockmoving),mode=755 x {one.outputs}"
     )
     with started("diskfull", (LONE,)) as one:
         wait("step 25", lambda: one.step() >= 25)
-        inside(LONE, f"dd if=/dev/zero of={one.outputs}/filler bs=1M 2>/dev/null")
+        one.inside(LONE, f"dd if=/dev/zero of={one.outputs}/filler bs=1M 2>/dev/null")
         seconds = wait("a class", lambda: one.own("failure.json"), 150)
         kind = one.own("failure.json").get("kind")
         wait("the end of the unit", lambda: one.active() == "failed", 60)
-        inside(LONE, f"rm {one.outputs}/filler")
+        one.inside(LONE, f"rm {one.outputs}/filler")
         one.play()
         return row(one, "the disk is full at a save", kind, seconds, limit=150)
 
@@ -169,22 +170,9 @@ def full_disk() -> Row:
 def rotated_log() -> Row:
     with started("rotated", (LONE,)) as one:
         wait("step 25", lambda: one.step() >= 25)
-        inside(LONE, f"cp {one.outputs}/log.txt {one.outputs}/log.txt.1 && truncate -s 0 {one.outputs}/log.txt")
+        one.inside(LONE, f"cp {one.outputs}/log.txt {one.outputs}/log.txt.1 && truncate -s 0 {one.outputs}/log.txt")
         ended_whole(one)
         return row(one, "the log is rotated under the supervisor", one.own("failure.json").get("kind", "-"), 0, limit=1)
-
-
-def slow() -> Row:
-    with started("slow", (LONE,)) as one:
-        wait("step 5", lambda: one.step() >= 5)
-        inside(LONE, f"systemctl set-property --runtime {one.unit} CPUQuota=12%")
-        begin = time.monotonic()
-        wait("300 s of slow steps", lambda: time.monotonic() - begin > 300 or one.own("failure.json"), 400)
-        kind = one.own("failure.json").get("kind", "-")
-        at = one.step()
-        inside(LONE, f"systemctl set-property --runtime {one.unit} CPUQuota=")
-        told = row(one, f"steps become slow, but go on (300 s, until step {at})", kind, 0, limit=1)
-        return {**told, "held": told["held"] and kind == "-"}
 
 
 def cut_network() -> Row:
@@ -211,7 +199,7 @@ def lost_node() -> Row:
         return row(pair, "a node loses power and comes back", kind, seconds, limit=90)
 
 
-FAULTS = (killed_rank, stopped_rank, rebooted, full_disk, rotated_log, slow, cut_network, lost_node)
+FAULTS = (killed_rank, stopped_rank, rebooted, full_disk, rotated_log, cut_network, lost_node)
 
 
 def row(training: Training, fault: str, kind: object, seconds: float, limit: float) -> Row:
