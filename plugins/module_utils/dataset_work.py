@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_originals as places
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_record as record
-from ansible_collections.canvas.fleet.plugins.module_utils import parquet_rows
+from ansible_collections.canvas.fleet.plugins.module_utils import dataset_tokenizer, parquet_rows
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset import copy_spec, origin, wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_fetch import fetch_url
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_git import fetch_git
@@ -143,9 +143,11 @@ class _Work:
     def _inspected(self, originals: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         digests = {kind: entry["sha256"] for kind, entry in originals.items()}
         known = self.known.get("inspection") or {}
-        model = str(self.spec.get("weights_dir") or "")
-        as_good = known.get("text") == "counted" or not counter(model)
-        if known.get("of") == digests and known.get("rules") == parquet_rows.RULES and as_good:
+        current = known.get("of") == digests and known.get("rules") == parquet_rows.RULES
+        if current and known.get("text") == "counted":
+            return dict(known)
+        model = dataset_tokenizer.folder(self.spec, self.paths.record_path.parent)
+        if current and not counter(model):
             return dict(known)
         test = self.paths.originals.get("test")
         found = inspect(str(self.paths.originals["train"]), str(test or ""), self.progress, model)
