@@ -89,7 +89,6 @@ RULES: dict[str, Rule] = {
     "conda_env_pip_find_links": PLACE,
     "conda_env_flash_attn": optional(form(r"\d+(\.\w+)+", "a version, such as 2.8.2")),
     "conda_env_flash_attn_releases": URL,
-    "conda_env_flash_attn_sha256": SHA256,
     "conda_env_imports": form(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "names that Python can import"),
     "fleet_agent_packages": REQUIREMENT,
     "fleet_agent_apt_packages": form(r"[a-z0-9][a-z0-9+.:-]+", "names of packages"),
