@@ -15,7 +15,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failu
 
 DISK_EVERY = 30.0  # seconds between two looks at the disk
 PEER_EVERY = 3.0  # seconds between two questions to the first node of the run
-CLOSE = 30.0  # seconds that a save which was begun to be sealed may take at the end
+CLOSE = 20.0  # seconds that a save which was begun to be sealed may take at the end
 Say = Callable[[str], None]
 
 

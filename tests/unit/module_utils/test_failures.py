@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.failures import failure_of
+from ansible_collections.canvas.fleet.plugins.module_utils.failures import FINAL, KINDS, failure_of, retried
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,14 @@ def test_the_real_torchrun_is_understood(name: str, kind: str, rank: int | None)
         ),
         ("DISK_FULL", "safetensors_rust.SafetensorError: Error while serializing: No space left on device", ""),
         ("DISK_FULL", "OSError: [Errno 28] No space left on device", ""),
+        ("GPU_LOST", "RuntimeError: CUDA error: GPU is lost", ""),
+        ("GPU_FAULT", "RuntimeError: CUDA error: an illegal memory access was encountered", ""),
+        ("GPU_FAULT", "torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered", ""),
+        ("TIMEOUT", "RuntimeError: [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9)", ""),
+        ("TIMEOUT", "torch.distributed.elastic.rendezvous.api.RendezvousTimeoutError", ""),
+        ("PEER_LOST", "torch.distributed.DistStoreError: timed out after 600000ms", ""),
+        ("WORKER_KILLED", "RuntimeError: DataLoader worker (pid 14) is killed by signal: Killed.", ""),
+        ("WORKER_KILLED", "RuntimeError: DataLoader worker (pid(s) 14, 15) exited unexpectedly", ""),
         ("SHARDS_MISMATCH", "RuntimeError: Mesh should not be bigger than default world size 2, but found 4", ""),
         ("FLAG_UNKNOWN", "ValueError: Some specified arguments are not used by the HfArgumentParser: ['--x']", ""),
         ("IMPORT_MISSING", "ModuleNotFoundError: No module named 'decord'", ""),
@@ -115,3 +124,18 @@ def test_warnings_and_step_lines_are_no_failure() -> None:
 @given(st.text(max_size=300))
 def test_any_text_can_be_judged(text: str) -> None:
     failure_of(text)
+
+
+def test_what_a_person_has_to_mend_is_not_tried_again_and_all_else_is() -> None:
+    known = {kind for kind, _, _ in KINDS}
+    passing = {"GPU_FAULT", "TIMEOUT", "WORKER_KILLED", "PORT_TAKEN"}
+    assert {kind for kind in known if retried(kind)} == passing
+    assert all(retried(kind) for kind in ("RANK_KILLED", "PEER_LOST", "HANG_NO_STEP", "UNKNOWN", "HOST_OUT_OF_MEMORY"))
+
+
+def test_each_class_stands_in_the_documentation_with_its_verdict() -> None:
+    lines = (Path(__file__).parents[3] / "docs" / "training.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    told = {name: row[-1] for row in rows if len(row) == 3 for name in re.findall(r"`([A-Z_]+)`", row[0])}
+    for kind in {kind for kind, _, _ in KINDS} | FINAL:
+        assert told[kind].startswith("no" if kind in FINAL else "yes"), kind

@@ -1,0 +1,133 @@
+"""The controller's side of a start and a stop: both take time, and the host is asked until they are over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible_collections.canvas.fleet.plugins.action import training_unit
+
+
+def answer(active: str, phase: str, waiting: str = "", steps: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    training = {
+        "unit": "canvas-training-atlas",
+        "run": "atlas",
+        "phase": phase,
+        "unit_state": {"active": active, "restarts": more.pop("restarts", 0)},
+        "supervisor": {"status": more.pop("status", "")},
+        "failure": more.pop("failure", None),
+    }
+    return {"changed": bool(steps), "training": training, "steps": list(steps), "waiting": waiting, "diff": [], **more}
+
+
+class Clock:
+    now = 100.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(training_unit.display, "display", lines.append)
+    monkeypatch.setattr(training_unit, "time", Clock())
+    return lines
+
+
+def run(answers: Iterator[Any], state: str) -> tuple[dict[str, Any], list[str]]:
+    """The plugin's result with a host that gives these answers, and which states it was asked for."""
+    asked: list[str] = []
+    task = SimpleNamespace(args={"unit": "u", "state": state}, check_mode=False, async_val=0, collections=None)
+    connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
+    templar = SimpleNamespace(template=lambda value: value)
+    made: Any = training_unit.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
+
+    def module(module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        asked.append(module_args["state"])
+        told = next(answers)
+        if isinstance(told, Exception):
+            raise told
+        return dict(told)
+
+    made._execute_module = module
+    return made.run(task_vars={"inventory_hostname": "atlas", "fleet_patience": 8}), asked
+
+
+WAITS = answer("activating", "running", status="loads, at most 60 min")
+RUNS = answer("active", "running")
+FAILURE = {"kind": "GPU_OUT_OF_MEMORY", "line": "CUDA out of memory", "lines": ["a", "CUDA out of memory"]}
+
+
+def test_what_is_done_at_once_costs_one_call(shown: list[str]) -> None:
+    result, asked = run(iter([answer("active", "running")]), "started")
+    assert asked == ["started"]
+    assert (result["changed"], result["steps"], shown) == (False, [], [])
+
+
+def test_a_start_is_waited_for_until_its_first_step(shown: list[str]) -> None:
+    first = answer("activating", "running", "start", ("write", "start"))
+    result, asked = run(iter([first, *[WAITS] * 7, RUNS]), "started")
+    assert asked == ["started", *["queried"] * 8]
+    assert (result["changed"], result["steps"], result["waiting"]) == (True, ["write", "start"], "")
+    assert "failed" not in result
+    assert shown == ["  atlas  loads, at most 60 min"], "a line when something is new, not one for each look"
+
+
+@pytest.mark.parametrize(
+    ("last", "again"),
+    [
+        (answer("failed", "failed", failure=FAILURE), False),
+        (answer("activating", "restarting", failure=FAILURE), True),
+        (answer("activating", "running", failure=FAILURE, restarts=1), True),
+    ],
+)
+def test_a_start_that_fails_is_an_error_with_class_and_lines(
+    shown: list[str], last: dict[str, Any], again: bool
+) -> None:
+    first = answer("activating", "running", "start", ("start",))
+    result, _ = run(iter([first, WAITS, answer("deactivating", "stopping"), last]), "started")
+    assert result["failed"]
+    assert "failed to start (GPU_OUT_OF_MEMORY)" in result["msg"]
+    assert result["msg"].endswith("\n  a\n  CUDA out of memory")
+    assert ("it is tried again" in result["msg"]) == again
+
+
+def test_a_run_that_ends_before_it_was_asked_again_is_no_failure(shown: list[str]) -> None:
+    first = answer("activating", "running", "start", ("start",))
+    result, _ = run(iter([first, answer("inactive", "finished")]), "started")
+    assert "failed" not in result
+
+
+def test_a_stop_waits_for_the_save_and_a_restart_goes_on_from_there(shown: list[str]) -> None:
+    stopping = answer("deactivating", "stopping", status="stops after the next save, in about 12 s")
+    answers = [
+        answer("deactivating", "stopping", "stop", ("stop",)),
+        stopping,
+        answer("inactive", "stopped"),
+        answer("activating", "running", "start", ("start",)),
+        RUNS,
+    ]
+    result, asked = run(iter(answers), "restarted")
+    assert asked == ["restarted", "queried", "queried", "restarted", "queried"]
+    assert result["steps"] == ["stop", "start"]
+    assert shown == ["  atlas  stops after the next save, in about 12 s"]
+
+
+def test_a_lost_connection_is_got_over_while_it_waits(shown: list[str]) -> None:
+    first = answer("activating", "running", "start", ("start",))
+    result, _ = run(iter([first, AnsibleConnectionFailure("timed out"), RUNS]), "started")
+    assert "failed" not in result
+    assert any("no connection" in line for line in shown)
+
+
+def test_a_module_that_breaks_while_it_waits_is_told_in_its_words(shown: list[str]) -> None:
+    first = answer("activating", "running", "start", ("start",))
+    with pytest.raises(AnsibleActionFail, match="no python"):
+        run(iter([first, {"failed": True, "msg": "no python"}]), "started")
