@@ -26,6 +26,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetEr
 from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import open_plain
 
 MARK = 1 << 16  # bytes at each end of a file that its mark covers; a .pt file's end holds the checksums of all entries
+MANIFEST_LIMIT = 1 << 24  # bytes; a real one has a few thousand
 NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
 STEP_NAME = re.compile(r"\d{7,}")
 Say = Callable[[str], None]
@@ -83,8 +84,9 @@ def kept_steps(place: Place) -> list[int]:
 def read_manifest(place: Place, step: int) -> Manifest | None:
     """The manifest of a step, None when there is none that can be read."""
     try:
-        with open(place.manifest(step), encoding="utf-8") as source:
-            found = json.load(source)
+        source, size = open_plain(place.manifest(step))
+        with source:
+            found = json.loads(source.read(min(size, MANIFEST_LIMIT)))
         return found if isinstance(found["files"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

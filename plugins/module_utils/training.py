@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoints, unit, unit_host, unit_text, unit_want
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_findings,
+    checkpoints,
+    unit,
+    unit_host,
+    unit_text,
+    unit_want,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
@@ -69,7 +76,8 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     reasons = [_reason(step, have, state) for step in steps if step != "reload" or len(steps) == 1]
     findings: list[Finding] = []
     if "start" in steps:
-        findings += start_findings(checkpoints.restore(seen["survey"]), settings, shape)
+        survey, kept = (checkpoints.restore(seen.get(name) or {}) for name in ("survey", "kept"))
+        findings += checkpoint_findings.start_findings(survey, kept, settings, shape)
     elif state == "started" and (found := runs_older(have, want)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
@@ -102,48 +110,6 @@ def runs_older(have: Have, want: Want) -> Finding | None:
         found=f"{want.unit} was started before the change of {', '.join(changed)}",
         expected="started from what is there now",
         variable="training_state",
-    )
-
-
-def start_findings(found: checkpoints.Survey, settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
-    """What would kill a start that resumes from the newest checkpoint."""
-    if not settings.get("run_config_auto_resume", True):
-        return []
-    folder, findings = str(settings["training_checkpoint_dir"]), []
-    if found.foreign:
-        findings.append(
-            finding(
-                "CHECKPOINTS_FOREIGN_NAME",
-                found=", ".join(f"{folder}/{name}" for name in found.foreign[:5]),
-                expected="folders named by a step alone",
-            )
-        )
-    newest, shards = found.newest, int(settings.get("run_config_num_shard") or shape.num_shard)
-    if newest and not newest.whole:
-        findings.append(_incomplete(newest, found.newest_whole, shape))
-    elif newest and newest.shards != shards:
-        findings.append(
-            finding(
-                "CHECKPOINT_SHARDS_DIFFER",
-                found=f"{newest.path}: {newest.shards} shards",
-                expected=f"{shards} shards",
-                variable="run_config_processes",
-            )
-        )
-    return findings
-
-
-def _incomplete(newest: checkpoints.Checkpoint, whole: checkpoints.Checkpoint | None, shape: RunShape) -> Finding:
-    remedy = ""
-    if shape.node_rank:
-        remedy = f"copy the newest whole checkpoint of {shape.hosts[0]} to this host: each node resumes from its own"
-    elif whole is None:
-        remedy = "move the folder out of the checkpoint folder; none before it is whole, so the run starts anew"
-    return finding(
-        "CHECKPOINT_INCOMPLETE",
-        found=f"{newest.path}: {'; '.join(newest.flaws[:3])}",
-        expected="both safetensors files, all optimizer files, scheduler.pt and data_status.pt, each complete",
-        remedy=remedy,
     )
 
 

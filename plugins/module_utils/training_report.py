@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_guard,
     checkpoints,
     supervisor_record,
     train_log,
     unit,
     unit_text,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure, failure_of
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
@@ -27,7 +29,7 @@ def told(have: Have, want: Want) -> dict[str, Any]:
         "phase": have.phase,
         "log": log.as_dict(),
         "tail": list(log.tail),
-        "survey": checkpoints.survey(want.checkpoint_dir).as_dict(),
+        **checkpoint_guard.surveyed(Place(want.checkpoint_dir, want.kept)),
         "failure": failure.as_dict() if failure else None,
         "supervisor": supervised(have, want),
     }

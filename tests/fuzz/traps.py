@@ -60,10 +60,6 @@ def checkpoint(**changes: Any) -> Callable[[Seen], None]:
     return room("training", survey={"checkpoints": [{**found, "whole": found["kind"] == "whole"}], "foreign": []})
 
 
-def foreign(name: str) -> Callable[[Seen], None]:
-    return room("training", survey={"checkpoints": [], "foreign": [name]})
-
-
 def registered(**changes: Any) -> Callable[[Seen], None]:
     found = {"path": "/c/data/dataset_info.py", "state": "absent", "line": 7, "entry": None, "blocks": False}
     return room("run_config", registration={**found, "groups": ["interleave_reasoning"], **changes})
@@ -138,8 +134,10 @@ def folders(base: Mapping[str, Any]) -> Iterator[Trap]:
         yield alone(f"{name} in the training folder", "DATASET_FOLDER_FOREIGN", base, room("dataset", others=[name]))
     blocked = room("dataset", blocked=["dataset_train_dir", "/srv/x"])
     yield alone("a file in the way of the data", "PATH_IS_A_FILE", base, blocked)
-    for name in ("latest", "backup-1500", ".ipynb_checkpoints", "lost+found"):
-        yield alone(f"{name} among the checkpoints", "CHECKPOINTS_FOREIGN_NAME", base, foreign(name))
+    for kind in ("model", "incomplete"):
+        for step in (100_000, 200_000):
+            lost = checkpoint(step=step, kind=kind, flaws=["no optimizer file"])
+            yield alone(f"nothing but a {kind} checkpoint of step {step}", "CHECKPOINTS_NONE_WHOLE", base, lost)
     for number in (1, 2, 4):
         yield alone(f"optimizer of {number} shards", "CHECKPOINT_SHARDS_DIFFER", base, checkpoint(shards=number))
     guide = {"path": "/x", "parquet": "train_split.parquet"}
