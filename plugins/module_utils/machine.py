@@ -11,7 +11,15 @@ from ansible_collections.canvas.fleet.plugins.module_utils.fit import Change, Fi
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import Run, gpu_phases, host_floor
 from ansible_collections.canvas.fleet.plugins.module_utils.model_size import model_of
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
-from ansible_collections.canvas.fleet.plugins.module_utils.storage import Saves, disks, run_parts, times
+from ansible_collections.canvas.fleet.plugins.module_utils.storage import (
+    AT_LEAST,
+    Disk,
+    Saves,
+    disks,
+    fewer_saves,
+    run_parts,
+    times,
+)
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
 NO_FLAGS: Mapping[str, Any] = {}
@@ -79,12 +87,15 @@ def fit_of(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping
     run = run_of(rooms, settings, shape)
     weights = rooms.get("weights") or NO_FLAGS
     missing = max(0.0, float(settings["weights_bytes"]) - float(weights.get("bytes", 0)))
-    saves = checkpoint_bytes(settings, run, shape)
+    saves = sum(run_parts(run, saves_of(settings, shape)).values())
     wants = {
         "weights_dir": ("weights", missing),
         "training_results_dir": ("checkpoints", max(0.0, saves - float(facts["results_bytes"]))),
     }
-    rates = {"download": float(weights.get("rate") or 0)}
+    rates = {
+        "download": float(settings.get("fleet_download_rate") or 0) * 1e6 or float(weights.get("rate") or 0),
+        "disk": float(settings.get("fleet_disk_rate") or 0) * 1e6,
+    }
     return replace(
         assess(run, node), disks=disks(facts["disks"], wants), seconds=times(missing, run, shape.node_rank, rates)
     )
@@ -103,7 +114,7 @@ def check(
         *_system(facts),
         *_gpus(fit),
         *_memory(fit),
-        *_disks(fit),
+        *_disks(fit, saves_of(settings, shape)),
     ]
 
 
@@ -200,18 +211,19 @@ def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def checkpoint_bytes(settings: Mapping[str, Any], run: Run, shape: RunShape) -> float:
-    """Disk that the checkpoints of a whole run take at their peak on this host."""
-    saves = Saves(
+def saves_of(settings: Mapping[str, Any], shape: RunShape) -> Saves:
+    keep_last = settings.get("training_keep_last")
+    return Saves(
         total_steps=int(settings["run_config_total_steps"]),
         save_every=int(settings["run_config_save_every"]),
         thinned=bool(settings["run_config_del_previous_state"]),
         node=shape.node_rank,
+        keep_last=None if keep_last is None else int(keep_last),
+        keep_every=int(settings.get("training_keep_every") or 0),
     )
-    return sum(run_parts(run, saves).values())
 
 
-def _disks(fit: Fit) -> list[Finding]:
+def _disks(fit: Fit, saves: Saves) -> list[Finding]:
     """Free space against what is still to be written, summed where folders share a disk."""
     return [
         finding(
@@ -221,7 +233,24 @@ def _disks(fit: Fit) -> list[Finding]:
             expected=f"{human(disk.need)} ("
             + " + ".join(f"{what} {human(size)}" for what, size in disk.parts.items())
             + ")",
+            remedy=_less(fit.run, saves, disk),
         )
         for disk in fit.disks
         if disk.short
     ]
+
+
+def _less(run: Run, saves: Saves, disk: Disk) -> str:
+    """What may be given up so that the checkpoints fit beside the rest; "" leaves the catalogue's own remedy."""
+    if "checkpoints" not in disk.parts:
+        return ""
+    now = sum(run_parts(run, saves).values())
+    room = now - (disk.need - disk.have)
+    offers = []
+    rotated = replace(saves, keep_last=AT_LEAST)
+    if not saves.keep_last and saves.folders > rotated.folders and sum(run_parts(run, rotated).values()) <= room:
+        offers.append(f"training_keep_last: {AT_LEAST} (older checkpoints are removed)")
+    fewer = fewer_saves(run, saves, room)
+    if fewer:
+        offers.append(f"run_config_save_every: {fewer.save_every}")
+    return "; or ".join([*offers, f"{human(disk.need - disk.have)} more on the disk of {' and '.join(disk.variables)}"])

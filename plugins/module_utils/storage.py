@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import BF16, MOMENTS, Run
 
 # B/s, where neither a measured nor a given rate is known: a line of 1 Gbit/s, and a disk of a rented server.
 DOWNLOAD_RATE, DISK_RATE = 110e6, 1e9
+AT_LEAST = 2  # checkpoints that the guard keeps able to resume (checkpoint_rotation.py)
 
 
 @dataclass(frozen=True)
 class Saves:
-    """How often a run saves, and whether older optimizer states go. `node`: this host's rank among the hosts."""
+    """How often a run saves, and what of older saves stays. `node`: this host's rank among the hosts.
+
+    keep_last None: no guard watches the checkpoints, and --del_previous_state alone decides. With the guard the newest
+    two whole ones at least stay able to resume, and a keep_last above 0 has older folders removed.
+    """
 
     total_steps: int
     save_every: int
     thinned: bool  # --del_previous_state True
     node: int = 0
+    keep_last: int | None = None
+    keep_every: int = 0
 
     @property
     def number(self) -> int:
         """Saves happen at multiples of save_every from 1 on; the steps are 0 … total_steps."""
         return self.total_steps // self.save_every if self.save_every > 0 else 0
+
+    @property
+    def kept(self) -> int:
+        """Of the saves before the last one: those that stay able to resume while it is written."""
+        before = max(0, self.number - 1)
+        if self.keep_last is None:
+            return min(before, 1)
+        newest = min(before, max(self.keep_last, AT_LEAST))
+        if self.keep_every < 1:
+            return newest
+        return newest + (before - newest) * self.save_every // math.lcm(self.save_every, self.keep_every)
+
+    @property
+    def folders(self) -> int:
+        """With model and EMA in them, at the fullest moment: while the last save is written."""
+        return self.kept + min(1, self.number) if self.keep_last else self.number
+
+    @property
+    def states(self) -> int:
+        """With the optimizer's moments: a save deletes older ones only when it is complete."""
+        return self.kept + min(1, self.number) if self.thinned or self.keep_last else self.number
 
 
 def save_parts(run: Run, node: int = 0) -> dict[str, float]:
@@ -45,13 +74,19 @@ def save_parts(run: Run, node: int = 0) -> dict[str, float]:
 
 
 def run_parts(run: Run, saves: Saves) -> dict[str, float]:
-    """Bytes of all checkpoints at the fullest moment: while the last one is written.
-
-    A save deletes the older optimizer states only when it is complete, so two of them lie there for a while.
-    """
+    """Bytes of all checkpoints at the fullest moment."""
     one = save_parts(run, saves.node)
-    states = min(saves.number, 2) if saves.thinned else saves.number
-    return {name: size * (states if name == "optimizer" else saves.number) for name, size in one.items()}
+    return {name: size * (saves.states if name == "optimizer" else saves.folders) for name, size in one.items()}
+
+
+def fewer_saves(run: Run, saves: Saves, room: float) -> Saves | None:
+    """The least that is given up to fit: the most saves that end with the last step; None where not even one fits."""
+    total = saves.total_steps
+    for number in range(saves.number - 1, 0, -1):
+        fewer = replace(saves, save_every=total // number)
+        if total % number == 0 and sum(run_parts(run, fewer).values()) <= room:
+            return fewer
+    return None
 
 
 @dataclass(frozen=True)

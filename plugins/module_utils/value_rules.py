@@ -62,6 +62,8 @@ RULES: dict[str, Rule] = {
     "fleet_user": ACCOUNT,
     "fleet_group": ACCOUNT,
     "fleet_patience": span(1, 86_400),
+    "fleet_download_rate": span(0, 10**6),
+    "fleet_disk_rate": span(0, 10**6),
     "fleet_address": HOST,
     "fleet_pip_index_url": optional(URL),
     "fleet_pip_find_links": PLACE,

@@ -57,10 +57,10 @@ def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
 
 
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"kind", "repo", "revision", "asked", "files": {name: {"state", "size", "sha256"}}, "bytes", "model"}.
+    """{"kind", "repo", "revision", "asked", "files": {name: {"state", "size", "sha256"}}, "bytes", "rate", "model"}.
 
-    state is verified, unverified or absent; bytes is what need not be fetched any more, parts of files with it; model
-    is what its headers and configs say of its size.
+    state is verified, unverified or absent; bytes is what need not be fetched any more, parts of files with it; rate
+    the B/s of the last download (0: not known); model what its headers and configs say of its size.
     """
     folder = Path(str(settings["weights_dir"]))
     kind = "folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent"
@@ -80,6 +80,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         "revision": str(record.get("revision", "")),
         "asked": str(record.get("asked", "")),
         "files": files,
+        "rate": record.get("rate", 0),
         "bytes": parts + sum(file["size"] for file in files.values()),
         "model": model_files.observe(settings),
     }

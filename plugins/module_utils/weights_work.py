@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progr
 from ansible_collections.canvas.fleet.plugins.module_utils.weights_hub import Hub, HubFile, watched
 
 BLOCK = 8 << 20
+TELLING = 64 << 20  # bytes below which a rate says little of the line
 WRONG = "the file is not the one of this revision"
 
 
@@ -66,9 +68,9 @@ class Fetcher:
                 missing.append(file)
         self._sweep(missing)
         self._check_disk(missing)
-        self._fetch_all(missing)
+        rate = self._fetch_all(missing)
         commit = wanted[0].commit if wanted else str(self._spec["weights_revision"])
-        self._finish(commit)
+        self._finish(commit, rate)
         return {
             "changed": True,
             "fetched": [file.name for file in missing],
@@ -162,9 +164,10 @@ class Fetcher:
         # Not the whole folder is of this revision until all files are.
         self._write({"dir": str(self._folder), "files": self._entries})
 
-    def _finish(self, commit: str) -> None:
+    def _finish(self, commit: str, rate: float) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
         whole = {"repo": self._spec["weights_repo"], "revision": commit, "asked": self._spec["weights_revision"]}
+        whole["rate"] = rate or self._record.get("rate", 0)
         self._write({"dir": str(self._folder), "files": self._entries, **whole})
 
     def _write(self, record: Mapping[str, Any]) -> None:
@@ -194,13 +197,16 @@ class Fetcher:
                 remedy="free space, or put weights_dir on a larger disk",
             )
 
-    def _fetch_all(self, missing: list[HubFile]) -> None:
-        total, before = sum(file.size for file in missing), 0
+    def _fetch_all(self, missing: list[HubFile]) -> float:
+        """Returns the B/s of what came over the line, verifying included; 0 where it was too little to tell."""
+        total, before, started = sum(file.size for file in missing), 0, time.monotonic()
+        there = sum(min(file.size, weights.size_of(self._part(file))) for file in missing)
         if missing:
             self._staging.mkdir(exist_ok=True)
         for file in missing:
             self._fetch(file, before, total)
             before += file.size
+        return round((total - there) / (time.monotonic() - started)) if total - there > TELLING else 0
 
     def _fetch(self, file: HubFile, before: int, total: int) -> None:
         part = self._part(file)

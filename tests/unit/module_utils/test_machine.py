@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import machine
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.storage import run_parts
 
 GB = 10**9
 BAGEL = 14_607_260_128
@@ -170,11 +171,70 @@ def test_when_an_ema_copy_is_made(profile: str, ema: float, copied: bool) -> Non
     assert machine.run_of({}, settings, RunShape("r", ("h",), 0, 1, 4, "", 0)).ema_copy is copied
 
 
-def test_keeping_every_optimizer_state_costs_the_disk_that_it_says() -> None:
+T = BAGEL - 32_241_664  # trained
+
+
+@pytest.mark.parametrize(
+    ("saves", "models", "states"),
+    [
+        pytest.param({}, 3, 2, id="without a guard: the older state goes when the new one is whole"),
+        pytest.param({"run_config_del_previous_state": False}, 3, 3, id="every state stays"),
+        pytest.param({"training_keep_last": 0}, 3, 3, id="with it two whole ones stay, and the third is written"),
+        pytest.param({"training_keep_last": 0, "run_config_save_every": 153}, 10, 3, id="… of ten saves, too"),
+        pytest.param({"training_keep_last": 2, "run_config_save_every": 153}, 3, 3, id="older folders are removed"),
+        pytest.param({"training_keep_last": 4, "run_config_save_every": 153}, 5, 5, id="four and the fifth"),
+        pytest.param(
+            {"training_keep_last": 2, "training_keep_every": 306, "run_config_save_every": 153},
+            6,
+            6,
+            id="every second of the older ones (306, 612, 918) beside two and the one that is written",
+        ),
+        pytest.param({"run_config_save_every": 2000}, 0, 0, id="no save at all"),
+    ],
+)
+def test_the_disk_at_its_fullest_moment(saves: dict[str, Any], models: int, states: int) -> None:
     shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
     run = machine.run_of({}, SETTINGS, shape)
-    trained = BAGEL - 32_241_664
-    kept = machine.checkpoint_bytes({**SETTINGS, "run_config_del_previous_state": False}, run, shape)
-    thinned = machine.checkpoint_bytes(SETTINGS, run, shape)
-    assert kept == pytest.approx(3 * (BAGEL * 4 + trained * 8))
-    assert thinned == pytest.approx(3 * BAGEL * 4 + 2 * trained * 8)
+    parts = run_parts(run, machine.saves_of({**SETTINGS, **saves}, shape))
+    assert sum(parts.values()) == pytest.approx(models * BAGEL * 4 + states * T * 8)
+
+
+@pytest.mark.parametrize(
+    ("free", "settings", "remedy"),
+    [
+        pytest.param(
+            # 10 · 58.43 + 3 · 116.60 + 29.56 = 963.7 GB of 600
+            600 * GB,
+            {"run_config_save_every": 153, "training_keep_last": 0},
+            "training_keep_last: 2 (older checkpoints are removed); or run_config_save_every: 510; or 363.7 GB more on "
+            "the disk of weights_dir and training_results_dir",
+            id="ten saves: rotation, or three of them",
+        ),
+        pytest.param(
+            250 * GB,
+            {},
+            "run_config_save_every: 1530; or 188.0 GB more on the disk of weights_dir and training_results_dir",
+            id="one save fits where three do not",
+        ),
+        pytest.param(
+            100 * GB, {}, "338.0 GB more on the disk of weights_dir and training_results_dir", id="not even one"
+        ),
+    ],
+)
+def test_what_to_give_up_for_a_small_disk(free: int, settings: dict[str, Any], remedy: str) -> None:
+    assert [(found.code, found.remedy) for found in judged(free=free, **settings)] == [("DISK_SHORT", remedy)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate", "download", "save"),
+    [
+        pytest.param({}, 0, 29_560 / 110, 175.03, id="a line of 1 Gbit/s and a disk of 1 GB/s"),
+        pytest.param({}, 500e6, 29_560 / 500, 175.03, id="as measured by the last download"),
+        pytest.param({"fleet_download_rate": 50, "fleet_disk_rate": 250}, 500e6, 29_560 / 50, 700.1, id="as given"),
+    ],
+)
+def test_times_at_the_rate_that_is_known(settings: dict[str, Any], rate: float, download: float, save: float) -> None:
+    facts = {"memory_bytes": 2e12, "results_bytes": 0, "disks": {}}
+    shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
+    fit = machine.fit_of(facts, {"weights": {"bytes": 0, "rate": rate}}, {**SETTINGS, **settings}, shape)
+    assert fit.seconds == pytest.approx({"download": download, "save": save}, rel=0.001)
