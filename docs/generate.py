@@ -1,4 +1,6 @@
-"""Write docs/variables.md from the argument specs and docs/findings.md from the catalogue; `--check` only compares."""
+"""Write the pages that are made from code: docs/variables.md from the argument specs, docs/findings.md from
+the catalogue, docs/fit.md from the planner. `--check` only compares.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "collections"))
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs")]
 
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE, SEVERITIES  # noqa: E402
+from fit_page import page  # noqa: E402
 
 MADE = "<!-- Made by `make docs`; edit the source instead: {source}. -->\n"
 
@@ -70,7 +73,7 @@ def findings() -> str:
 
 def main() -> int:
     stale = []
-    for name, text in {"variables.md": variables(), "findings.md": findings()}.items():
+    for name, text in {"variables.md": variables(), "findings.md": findings(), "fit.md": page(MADE)}.items():
         path = ROOT / "docs" / name
         if "--check" not in sys.argv:
             path.write_text(text)

@@ -50,22 +50,22 @@ def fit_row(host: HostPlan) -> tuple[str, ...]:
     times = [duration(fit.seconds[what]) if fit.seconds.get(what) else NONE for what in ("download", "save")]
     return (
         host.name,
-        _of(fit.gpu.need, fit.gpu.have) if fit.gpu else gpu,
-        _of(fit.host.need, fit.host.have),
-        "; ".join(_of(one.need, one.have) for one in fit.disks) or "nothing to write",
-        *(_mark(fit.profiles[profile]) for profile in ("full", "frozen")),
+        of(fit.gpu.need, fit.gpu.have) if fit.gpu else gpu,
+        of(fit.host.need, fit.host.have),
+        "; ".join(of(one.need, one.have) for one in fit.disks) or "nothing to write",
+        *(mark(fit.profiles[profile]) for profile in ("full", "frozen")),
         *times,
         "as it is" if fit.state == "fits" else remedy(fit) or "nothing on this host or with its GPUs",
     )
 
 
-def _of(need: float, have: float) -> str:
+def of(need: float, have: float) -> str:
     """`96.7 of 150.8 GB`, with both units where they differ."""
     needed, had = human(need).split(), human(have).split()
     return f"{needed[0]} of {' '.join(had)}" if needed[1] == had[1] else f"{' '.join(needed)} of {' '.join(had)}"
 
 
-def _mark(pair: tuple[Verdict | None, Verdict]) -> str:
+def mark(pair: tuple[Verdict | None, Verdict]) -> str:
     """`✓`, `tight`, or by how much it does not fit: `✗ 10.8 GB GPU, 240.6 GB host`."""
     states = [(name, one) for name, one in zip(("GPU", "host"), pair) if one]
     short = [f"{human(one.missing)} {name}" for name, one in states if one.state == "short"]

@@ -1,0 +1,112 @@
+"""The page docs/fit.md: what BAGEL-7B-MoT needs, and which usual hosts hold it, as the planner says it."""
+
+from __future__ import annotations
+
+from ansible_collections.canvas.fleet.plugins.module_utils.fit import Node, assess
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import human, remedy
+from ansible_collections.canvas.fleet.plugins.module_utils.memory import Run, gpu_phases, host_floor, host_need
+from ansible_collections.canvas.fleet.plugins.module_utils.model_size import BAGEL
+from ansible_collections.canvas.fleet.plugins.module_utils.report import mark, of
+
+MIB = 2**20
+LONGEST = 9500  # tokens of BlockMoving's longest samples
+# name, MiB of a GPU as nvidia-smi says, GPUs, hosts, memory of a host in GB
+HOSTS = (
+    ("RTX 4090 24 GB", 24564, 1, 1, 64),
+    ("RTX 4090 24 GB", 24564, 1, 1, 128),
+    ("RTX 4090 24 GB", 24564, 4, 1, 128),
+    ("RTX 5090 32 GB", 32607, 8, 1, 512),
+    ("A100 40 GB", 40960, 2, 1, 256),
+    ("A100 40 GB", 40960, 8, 1, 1000),
+    ("L40S 48 GB", 46068, 4, 1, 512),
+    ("L40S 48 GB", 46068, 8, 1, 1000),
+    ("A100 80 GB", 81920, 1, 1, 256),
+    ("A100 80 GB", 81920, 2, 1, 256),
+    ("A100 80 GB", 81920, 4, 1, 512),
+    ("A100 80 GB", 81920, 8, 1, 1000),
+    ("H100 80 GB", 81559, 8, 1, 2000),
+    ("H100 80 GB", 81559, 8, 2, 2000),
+    ("H200 141 GB", 143771, 1, 1, 256),
+    ("H200 141 GB", 143771, 4, 1, 1000),
+    ("H200 141 GB", 143771, 8, 1, 1000),
+    ("H200 141 GB", 143771, 8, 1, 2000),
+    ("H200 141 GB", 143771, 8, 2, 2000),
+    ("B200 180 GB", 183359, 8, 1, 2000),
+)
+
+
+def run(ranks: int, hosts: int = 1) -> Run:
+    return Run(BAGEL, ranks, hosts, sample_tokens=LONGEST)
+
+
+def hosts() -> list[str]:
+    lines = [
+        "| hosts | memory of each | GPU needed of one (`full`) | host needed | `full` | `frozen` | nearest that fits |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, mib, gpus, number, memory in HOSTS:
+        fit = assess(run(gpus, number), Node(gpus, float(mib * MIB), memory * 1e9, name))
+        marks = [mark(fit.profiles[profile]) for profile in ("full", "frozen")]
+        gpu = of(fit.gpu.need, fit.gpu.have) if fit.gpu else "–"
+        nearest = "as it is" if fit.state == "fits" else remedy(fit)
+        where = f"{number} × {gpus} × {name}" if number > 1 else f"{gpus} × {name}"
+        cells = [where, human(memory * 1e9), gpu, of(fit.host.need, fit.host.have), *marks, nearest]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def phases(title: str, runs: list[tuple[str, Run]]) -> list[str]:
+    names = list(gpu_phases(runs[0][1]))
+    lines = [f"| {title} | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    for name, one in runs:
+        found = gpu_phases(one)
+        lines.append(f"| {name} | " + " | ".join(human(sum(found[phase].values())) for phase in names) + " |")
+    return lines
+
+
+def memory() -> list[str]:
+    lines = ["| ranks on a host | `full`: at least, at ease | `frozen`: at least, at ease |", "| --- | --- | --- |"]
+    for ranks in (1, 2, 4, 8):
+        both = (run(ranks), run(ranks).frozen(ema_copy=False))
+        cells = [f"{human(host_floor(one))}, {human(host_need(one))}" for one in both]
+        lines.append(f"| {ranks} | " + " | ".join(cells) + " |")
+    return lines
+
+
+HEAD = """\
+BAGEL-7B-MoT with the default flags, the guide's 8,192 expected tokens and samples of up to 9,500. `full` trains
+everything; `frozen` (`training_profile: frozen`) the connectors alone, without an EMA copy. `✗` says how much is
+missing; `tight`: it may do, and the plan warns. The plan's `fit` table says the same of your own hosts, and
+`fleet_plan_format=json` gives every item.
+"""
+GPU = """\
+The largest number of a line is what each GPU must have. 20 bytes per parameter at rest (weights 4, gradients 4, Adam's
+moments 8, EMA copy 4), 24 in `optimizer.step`, divided by the shards. A step adds gathered layers and the activations
+of the longest batch. A save needs room for the whole model: users report that 8 × 80 GB die in it and 12 do not
+(Bagel#71, #139), and that is what the planner goes by.
+"""
+HOST = """\
+Each rank builds the model in fp32, copies it for the EMA, and maps the weights: 10 bytes per parameter. The mapped file
+can be dropped by the kernel, the rest cannot.
+"""
+
+
+def page(made: str) -> str:
+    shards = (1, 2, 4, 8, 12, 16)
+    full = [(f"{number} shard{'s' if number > 1 else ''}", run(number)) for number in shards]
+    frozen = [(name, one.frozen(ema_copy=False)) for name, one in full]
+    source = made.format(source="plugins/module_utils/{memory,storage,fit}.py")
+    lines = [
+        "# What fits",
+        "",
+        source,
+        HEAD,
+        *hosts(),
+        "",
+        "## A GPU, phase by phase",
+        "",
+        GPU,
+        *phases("`full`", full),
+    ]
+    lines += ["", *phases("`frozen`", frozen), "", "## A host's memory", "", HOST, *memory(), ""]
+    return "\n".join(lines)
