@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.guard_errors import PeersError
 
 BLOCK = 1 << 20
 
@@ -24,7 +24,7 @@ class Client:
         self._host, self._port, self._timeout = host, port, timeout
 
     def ask(self, path: str) -> dict[str, Any]:
-        """Raises UnreachableError; FleetError when the first node refuses this node's address."""
+        """Raises UnreachableError; PeersError when the first node refuses this node's address."""
         try:
             found = json.loads(b"".join(self.blocks(path)))
         except ValueError as error:
@@ -73,8 +73,8 @@ def _told_apart() -> Iterator[None]:
         raise UnreachableError(str(error) or type(error).__name__) from error
 
 
-def _refused(response: http.client.HTTPResponse) -> FleetError:
-    return FleetError(
+def _refused(response: http.client.HTTPResponse) -> PeersError:
+    return PeersError(
         "the first node refuses this one",
         variable="training_peer_allow",
         found=response.read(1000).decode(errors="replace"),

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_seal
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.guard_errors import PeersError
 from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import open_plain
 
 SIGHT = 10.0  # seconds for which a node that said it is ready counts as ready; it says so every second
@@ -116,7 +116,7 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__(("", port), Handler)
         except OSError as error:
-            raise FleetError(
+            raise PeersError(
                 "the port on which the nodes of a run agree is not free",
                 variable="training_peer_port",
                 found=f"port {port}: {error.strerror}",
