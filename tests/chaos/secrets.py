@@ -108,7 +108,8 @@ ON_HOST = {
 
 
 def _refused(folder: Path, say: Callable[[str], None]) -> Iterator[dict[str, object]]:
-    place = folder / "group_vars" / "all" / "misplaced.yml"
+    place = folder / "host_vars" / HOST / "misplaced.yml"
+    place.parent.mkdir(parents=True)
     for kind, given in MISPLACED.items():
         place.write_text(yaml.safe_dump(given))
         told = _play(folder, "-vvvv", "--diff", fails=True, playbook="playbooks/preflight.yml")
