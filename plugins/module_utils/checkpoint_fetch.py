@@ -6,6 +6,7 @@ A download that was cut goes on where it stopped. Only what was fetched by this 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -93,8 +94,8 @@ def _file(part: str, step: int, entry: Entry, source: Source, say: Say, ended: C
     name, size = str(entry["name"]), int(entry["size"])
     path, address = f"{part}/{name}.part", f"{step}/{quote(name)}"
     for _ in range(TRIES):
-        _gain(path, size, f"/file/{address}", source, say)
-        if _digest(path) == _wanted(f"/sha256/{address}", source, name, say, ended):
+        found = _gain(path, size, f"/file/{address}", source, say)
+        if found == _wanted(f"/sha256/{address}", source, name, say, ended):
             checkpoint_seal.to_disk(path)
             os.replace(path, f"{part}/{name}")
             return
@@ -103,25 +104,28 @@ def _file(part: str, step: int, entry: Entry, source: Source, say: Say, ended: C
     raise PeersError(f"{name} of checkpoint {step} does not come as it was sent", found=f"{TRIES} tries")
 
 
-def _gain(path: str, size: int, address: str, source: Source, say: Say) -> None:
-    """Append what is missing of a file. Raises UnreachableError when the connection ends; what came stays."""
-    with open(path, "ab") as target:
+def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
+    """Append what is missing of a file; returns the digest of all of it.
+
+    Raises UnreachableError when the connection ends; what came stays.
+    """
+    digest = hashlib.sha256()
+    with open(path, "a+b") as target:
+        if target.tell() > size:
+            target.truncate(0)
+        target.seek(0)
+        while block := target.read(BLOCK):
+            digest.update(block)
         begin, told, since = target.tell(), time.monotonic(), time.monotonic()
-        if begin > size:
-            begin = target.truncate(0)
         for block in source.blocks(address, begin) if begin < size else ():
             target.write(block)
+            digest.update(block)
             now = time.monotonic()
             if now - told >= WORDS:
                 told, gained = now, target.tell() - begin
                 rate = f"{checkpoint_rotation.human(gained / (now - since))}/s"
                 say(f"fetches {os.path.basename(path)[:-5]}: {100 * target.tell() // size} %, {rate}")
-        if target.tell() != size:
-            target.truncate(0)
-
-
-def _digest(path: str) -> str:
-    return checkpoint_seal.sha256_of(path)
+    return digest.hexdigest()
 
 
 def _wanted(address: str, source: Source, name: str, say: Say, ended: Callable[[float], bool]) -> str:
