@@ -18,6 +18,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.conda_lock import (
     lock_lines,
     normalised,
     pinned,
+    same_version,
     shortened,
     stale,
 )
@@ -98,11 +99,6 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
 
 def truth(value: Any) -> bool:
     return str(value).lower() in ("true", "yes", "1", "on")
-
-
-def same_version(have: str, pin: str) -> bool:
-    """A pin without a local part fits any build of that version: 2.7.1+cu128 is 2.7.1."""
-    return have == pin or ("+" not in pin and have.split("+", 1)[0] == pin)
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -11,12 +11,26 @@ import platform
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_proof, conda_sources, flash_attn
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    conda_absent,
+    conda_env,
+    conda_proof,
+    conda_sources,
+    flash_attn,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils import conda_tools as tools
 from ansible_collections.canvas.fleet.plugins.module_utils.conda_env import RECORD, EnvSpec
 from ansible_collections.canvas.fleet.plugins.module_utils.download import fetch
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
+
+
+def preview(spec: dict[str, Any]) -> list[str]:
+    """What work() would do on this host; reads only."""
+    if spec.get("absent"):
+        return conda_absent.preview(spec)
+    seen, want = conda_env.observe(spec), conda_env.wanted(spec)
+    return [found.found for found in conda_env.refusals(seen, want)] or conda_env.differences(seen, want)
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -25,6 +39,8 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     Returns changed, prefix, digest, versions, imports and torch (what torch says of itself, when it was imported).
     Raises FleetError for what stands in the way, can't be fetched, can't be solved, or can't be imported.
     """
+    if spec.get("absent"):
+        return conda_absent.work(spec)
     want = conda_env.wanted(spec)
     os.makedirs(os.path.join(want.state_dir, "claims"), exist_ok=True)
     tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
@@ -118,6 +134,7 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
     tools.claim(want.state_dir, want.root)
     os.makedirs(os.path.dirname(want.root), exist_ok=True)
     tools.call(["bash", path, "-b", "-p", want.root], "the installer of conda failed", progress)
+    conda_absent.remember(want.state_dir, want.root)
     tools.release(want.state_dir, want.root)
     os.unlink(path)
 

@@ -26,13 +26,22 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def same_version(have: str, pin: str) -> bool:
+    """A pin without a local part fits any build of that version: 2.7.1+cu128 is 2.7.1."""
+    return have == pin or ("+" not in pin and have.split("+", 1)[0] == pin)
+
+
 def stale(lock: Iterable[str], requirements: Iterable[str]) -> list[str]:
     """What the lock has instead of what was asked for; [] for a lock of these requirements, or none at all."""
     texts = [str(text).strip() for text in requirements]
     locked, asked = pinned(line.split(" ")[0] for line in lock), pinned(texts)
     if not locked:
         return []
-    wrong = [f"{name} {locked.get(name, 'missing')}" for name, pin in asked.items() if locked.get(name) != pin]
+    wrong = [
+        f"{name} {locked.get(name, 'missing')}"
+        for name, pin in asked.items()
+        if not same_version(locked.get(name, ""), pin)
+    ]
     names = (normalised(re.split(r"[\s\[<>=!~;]", text)[0]) for text in texts)
     return wrong + [f"{name} missing" for name in names if name not in locked and name not in asked]
 

@@ -194,6 +194,14 @@ def test_the_digest_does_not_depend_on_the_order_of_the_list(names, random):
 
 STALE = {
     "another version": ({"pip_packages": ["torch==2.8.0"]}, "the lock has torch 2.7.1"),
+    "a build of the same version": (
+        {"pip_packages": ["torch==2.7.1"], "pip_lock": ["torch==2.7.1+cu128 --hash=sha256:a"]},
+        None,
+    ),
+    "a build that was not meant": (
+        {"pip_packages": ["torch==2.7.1+cu126"], "pip_lock": ["torch==2.7.1+cu128 --hash=sha256:a"]},
+        "the lock has torch 2.7.1+cu128",
+    ),
     "a package that is not in it": ({"pip_packages": ["torch==2.7.1", "rich"]}, "the lock has rich missing"),
     "a pin that is not in it": ({"pip_packages": ["rich==1"]}, "the lock has rich missing"),
     "the same versions": ({"pip_packages": ["Torch == 2.7.1", "opencv_python==4.7.0.72", "uvicorn[standard]"]}, None),

@@ -1,5 +1,6 @@
 """work() against programs that speak conda's and pip's command lines (tests/fixtures/conda)."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -381,6 +382,64 @@ def test_a_program_killed_half_way_is_survived_by_the_next_run(spec, monkeypatch
     assert run(spec)["changed"]
     assert in_sync(spec)
     assert_clean(spec)
+
+
+def absent(spec):
+    return run({**{name: spec[name] for name in ("root", "prefix", "state_dir")}, "absent": True})
+
+
+def test_all_of_it_is_taken_back(spec):
+    run(spec)
+    run({**spec, "python": "3.11"})
+    told = conda_env_work.preview({**spec, "absent": True})
+    assert [text.split()[1] for text in told[-4:]] != []
+    result = absent(spec)
+    assert (result["changed"], result["done"]) == (True, told)
+    assert not os.path.lexists(spec["root"])
+    assert os.listdir(spec["state_dir"]) == []
+    assert not absent(spec)["changed"]
+
+
+def test_an_environment_of_the_user_s_keeps_its_conda(spec):
+    run(spec)
+    theirs = Path(spec["root"], "envs", "theirs")
+    theirs.mkdir()
+    absent(spec)
+    assert environments(spec) == ["theirs"]
+    assert conda_env.conda_version(spec["root"])
+
+
+def test_a_conda_and_an_environment_that_were_here_before_us_stay(spec):
+    run(spec)
+    Path(spec["state_dir"], "conda.json").unlink()
+    Path(os.path.realpath(spec["prefix"]), conda_env.RECORD).unlink()
+    before = sorted(Path(spec["root"]).rglob("*"))
+    absent(spec)
+    assert sorted(Path(spec["root"]).rglob("*")) == before
+
+
+def test_nothing_is_taken_from_under_what_runs(spec, monkeypatch):
+    run(spec)
+    monkeypatch.setattr(conda_tools, "in_use", lambda path: True)
+    with pytest.raises(FleetError, match="what runs in it"):
+        absent(spec)
+    assert in_sync(spec)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
+def test_a_removal_cut_at_any_step_is_finished_by_the_next(spec, monkeypatch, after):
+    for number in range(1, 100):
+        run(spec)
+        with monkeypatch.context() as patch:
+            reached = cut_at(patch, number, after=after)
+            with contextlib.suppress(KilledError):
+                absent(spec)
+        absent(spec)
+        assert not os.path.lexists(spec["root"]), reached
+        assert os.listdir(spec["state_dir"]) == []
+        if len(reached) < number:
+            break
+    assert number > 8
 
 
 STEPS = [(os, "replace"), (os, "unlink"), (os, "symlink"), (os, "makedirs"), (os, "rmdir"), (shutil, "rmtree")]
