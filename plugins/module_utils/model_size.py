@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 PARTS = ("llm", "vit", "connectors", "positions")  # of what FSDP wraps; the VAE stands beside it, frozen
+SAME = 0.01  # of the user's number: so near, it is the model that was read
 POSITIONS = ("latent_pos_embed.", "vit_pos_embed.")
 
 
@@ -94,7 +95,7 @@ def model_of(parameters: int, seen: Mapping[str, Any] | None) -> Model:
     the user gave another number.
     """
     counted = sum(seen["parts"].values()) if seen else 0
-    if seen and counted and parameters in (0, counted):
+    if seen and counted and (parameters == 0 or abs(counted - parameters) <= SAME * parameters):
         return _counted(seen)
     if parameters in (0, BAGEL.parameters):
         return BAGEL

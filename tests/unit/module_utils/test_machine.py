@@ -84,6 +84,11 @@ LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tok
         pytest.param({"memory": 1000 * GB}, ["HOST_MEMORY_SHORT"], id="8 ranks in 1 TB of RAM die (Bagel#180)"),
         pytest.param({"memory": 1100 * GB}, ["HOST_MEMORY_TIGHT"], id="8 ranks in 1.1 TB push the file out"),
         pytest.param({"memory": 1300 * GB}, [], id="8 ranks in 1.3 TB of RAM"),
+        pytest.param(
+            {"run_config_expected_num_tokens": 190_000, "run_config_max_num_tokens": 400_000},
+            ["GPU_MEMORY_TIGHT"],
+            id="8 × 141 GB and a batch of 206,383 tokens: 165 GB as estimated, 126 GB for certain",
+        ),
         pytest.param({"free": 400 * GB}, ["DISK_SHORT"], id="weights and checkpoints of three saves on 400 GB"),
         pytest.param({"free": 450 * GB}, [], id="weights and checkpoints of three saves on 450 GB"),
         pytest.param({"free": 200 * GB, "hosts": 2, "rank": 1}, [], id="the second host keeps no checkpoints"),
