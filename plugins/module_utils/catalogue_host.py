@@ -190,7 +190,7 @@ ENTRIES: dict[str, Entry] = {
     "COMPILER_MISSING": Entry(
         "error",
         "flex attention is compiled when the training starts, with a C compiler and Python's headers",
-        "add gcc to fleet_agent_apt_packages (gcc to fleet_agent_dnf_packages), or run_config_use_flex: false",
+        "leave gcc in fleet_agent_apt_packages (fleet_agent_dnf_packages), or run_config_use_flex: false",
     ),
     "GPU_BUSY": Entry(
         "warning",

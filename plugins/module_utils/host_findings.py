@@ -68,7 +68,7 @@ def _mounts(mounts: Mapping[str, Mapping[str, bool]], settings: Mapping[str, Any
 
 def _compiler(around: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
     names = ("fleet_agent_apt_packages", "fleet_agent_dnf_packages", "conda_env_conda_packages")
-    coming = [package for name in names for package in settings.get(name, ())]
+    coming = [str(package) for name in names for package in settings.get(name, ())]  # installed before the start
     if not around["compiler"] and not any(package.startswith(BRINGS_COMPILER) for package in coming):
         lacking, expected = "no cc, gcc or clang", "a C compiler"
     elif around["headers"] is False:
