@@ -120,7 +120,7 @@ def nearest_setting(run: Run, node: Node) -> Change | None:
 
 
 def _fitting(run: Run, node: Node) -> Iterator[Change]:
-    for settings, other in _variants(run):
+    for settings, other in _variants(run, node):
         fewer = _fewer_tokens(other, node)
         if fewer is None:
             continue
@@ -129,7 +129,7 @@ def _fitting(run: Run, node: Node) -> Iterator[Change]:
             yield Change({**settings, **told}, fewer)
 
 
-def _variants(run: Run) -> Iterator[tuple[dict[str, Any], Run]]:
+def _variants(run: Run, node: Node) -> Iterator[tuple[dict[str, Any], Run]]:
     """From the least change to the largest: shards, processes, what is trained, then the CPU: five times slower."""
     kinds: list[tuple[dict[str, Any], Run]] = [({}, run)]
     if not run.patched:
@@ -143,7 +143,8 @@ def _variants(run: Run) -> Iterator[tuple[dict[str, Any], Run]]:
             world = kind.nodes * kind.ranks
             wider = {"run_config_num_shard": world, "run_config_num_replicate": 1}
             yield {**settings, **wider}, replace(kind, shards=world)
-        for ranks in range(kind.ranks - 1, 0, -1):
+        idle = range(kind.ranks + 1, node.gpus + 1)
+        for ranks in (*idle, *range(kind.ranks - 1, 0, -1)):
             yield {**settings, "run_config_processes": ranks}, replace(kind, ranks=ranks, shards=0)
     if run.offload or run.nodes > 1 or not run.gpu:
         return
@@ -246,6 +247,6 @@ def assess(run: Run, node: Node) -> Fit:
     if found.state == "fits":
         return found
     setting = nearest_setting(run, node)
-    wider = setting is not None and "run_config_num_shard" in setting.settings
+    wider = setting is not None and setting.run.split > run.split
     hardware = nearest_hardware(run, node) if gpu and gpu.state != "fits" and not wider else None
     return replace(found, setting=setting, hardware=hardware)

@@ -203,6 +203,7 @@ def test_what_a_host_must_have(ranks: int, profile: str, least: float, ease: flo
             {"run_config_num_shard": 16, "run_config_num_replicate": 1},
             id="two hosts share one model",
         ),
+        pytest.param(Run(BAGEL, 2), ("H200", 8, 2000), {"run_config_processes": 4}, id="GPUs that lie idle"),
         pytest.param(Run(BAGEL, 8), ("H200", 8, 1000), {"run_config_processes": 7}, id="a rank less for the memory"),
         pytest.param(Run(BAGEL, 8), ("A100-80", 8, 2000), {"training_profile": "frozen"}, id="train less"),
         pytest.param(
