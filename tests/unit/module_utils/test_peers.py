@@ -274,6 +274,19 @@ def test_a_folder_that_is_not_shared_is_told(tmp_path: Path, master: Node, serve
     assert "training_share" in str(node.error)
 
 
+def test_a_folder_with_another_save_of_the_same_step_is_not_shared(
+    tmp_path: Path, master: Node, server: Server
+) -> None:
+    node = Node(tmp_path / "node", 1, port(server), share="shared")
+    save(node.folder, 40)
+    (node.folder / "0000040/scheduler.pt").write_bytes(saves.content("scheduler.pt", 41))
+    master.crew = crew(0, port(server), share="shared")
+    offered(master, server)
+    node.join().join(20)
+    assert node.error is not None
+    assert "training_share" in str(node.error)
+
+
 @pytest.mark.parametrize(
     ("mine", "told"),
     [({"nnodes": 3}, "nnodes 2"), ({"share": "shared"}, "share copy")],
