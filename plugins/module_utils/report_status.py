@@ -84,6 +84,9 @@ def notes(report: Mapping[str, Any], rank: int = 0) -> list[str]:
         found.append(f"will be started again after {_end(report, phase)}")
     if phase not in ENDED and report.get("weights") in ("scratch", "partial"):
         found.append(_weights(report))
+    told = report.get("supervisor") or {}
+    if phase == "stopping" or (phase == "running" and told.get("stage") in ("pause", "prepare")):
+        found += [str(told["status"])] if told.get("status") else []
     if report.get("foreign"):
         found.append(f"foreign names among the checkpoints: {', '.join(report['foreign'][:3])}")
     if report.get("older"):

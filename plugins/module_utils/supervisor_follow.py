@@ -47,7 +47,7 @@ class Follower:
         self._first = str((spec.get("hosts") or ["the first host"])[0])
         self._peer = PeerWatch(limits, self._first, asks(spec), now)
         self._steps = Watch(limits, int(spec.get("save_every") or 0), now)
-        self._valve = Valve(say)
+        self._valve, self._words = Valve(say), Valve(say)  # a flood must not keep back why a training dies
         self._stdout = Stdout(self._valve)
         self._stderr = Stderr(f"{record.folder}/errors.log", self._line)
         self.flaw: Failure | None = None
@@ -79,6 +79,7 @@ class Follower:
             self._read(key.fileobj)  # type: ignore[arg-type]
         now = time.monotonic()
         self._valve.tick(now)
+        self._words.tick(now)
         if self._rank:
             if now - self._looked >= EVERY:
                 self._looked = now
@@ -112,14 +113,15 @@ class Follower:
             self.flaw = supervisor_weights.flaw(self._steps, self._spec, self._say)
         if "(step=" not in line or now - self._echoed >= ECHO or self._steps.saving is not None:
             self._echoed = now
-            self._valve.text(line, now)
+            self._words.text(line, now)
 
     def whole_saves(self, now: float) -> list[int]:
         """Saves that became whole since the last look; looked at a few times a second while one goes on."""
-        done = []
-        for step in list(self._unsealed):
-            path = os.path.join(self._folder, f"{step:07d}")
-            if self._rank == 0 and os.path.isdir(path) and checkpoints.examine(path, step).whole:
+        done: list[int] = []
+        for step in list(self._unsealed) if self._rank == 0 else []:
+            found = checkpoints.examine(os.path.join(self._folder, f"{step:07d}"), step)
+            self._steps.save_grew(step, found.size, now)
+            if found.whole:
                 self._unsealed.remove(step)
                 self._steps.save_ended(step, now)
                 done.append(step)
@@ -166,6 +168,7 @@ class Follower:
         self.drain()
         self._stderr.close()
         self._valve.close()
+        self._words.close()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):

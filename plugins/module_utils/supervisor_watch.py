@@ -29,11 +29,11 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that a stage may last; `floor`: the least that a step may take."""
+    """Seconds that a stage may last, and a save stand still; `floor`: the least that a step may take."""
 
     load: float = 3600.0
     first_step: float = 1800.0
-    save: float = 3600.0
+    save: float = 900.0
     floor: float = 30.0
 
     @classmethod
@@ -56,7 +56,7 @@ class Watch:
         self._limits, self._save_every = limits, save_every
         self._times: deque[float] = deque(maxlen=SEEN)
         self._line_at: float | None = None  # when the last step line came
-        self._save_at = 0.0  # when the save that goes on began
+        self._save_at, self._size = 0.0, 0  # when the save that goes on began, and its bytes so far
         self._saves = 0.0  # seconds of whole saves since the last step line
         self._torn = False  # a save since the last step line whose end nobody saw
 
@@ -115,8 +115,13 @@ class Watch:
         if self.saved is not None and step <= self.saved:
             return
         if self.saving != step:
-            self._save_at = now
+            self._save_at, self._size = now, 0
         self.saving, self.since, self.stage = step, now, "save"
+
+    def save_grew(self, step: int, size: int, now: float) -> None:
+        """Its files have `size` bytes now: as long as they grow, the save lives."""
+        if self.saving == step and size > self._size:
+            self._size, self.since = size, now
 
     def save_ended(self, step: int, now: float) -> None:
         """The checkpoint of this step was seen to be whole."""

@@ -95,6 +95,8 @@ def failure_told(have: Have, want: Want) -> Failure | None:
     judged = supervisor_record.read(f"{want.own}/failure.json") if known else {}
     if judged and judged.get("invocation") == have.started.get("invocation"):
         return supervisor_record.failure_from(judged)
+    if known and have.ended.startswith(("watchdog", "timeout")):
+        return Failure("HANG_SUPERVISOR", f"the supervisor itself gave systemd no sign of life ({have.ended})")
     text = train_log.read_part(want.errors) if known else ""
     found = failure_of(text, have.ended.split()[0] if have.ended and known else have.result)
     if found or have.phase == "stopped":

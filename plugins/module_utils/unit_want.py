@@ -71,7 +71,7 @@ class Want:
     weights_expected: bool = True
     load_seconds: float = 3600
     first_step_seconds: float = 1800
-    save_seconds: float = 3600
+    save_seconds: float = 900
     step_seconds: float = 30
     first_ce_warn: float = 0
     first_ce_stop: float = 0

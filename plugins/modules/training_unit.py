@@ -186,9 +186,9 @@ options:
     type: float
     default: 1800
   save_seconds:
-    description: How long a save may take.
+    description: How long a save may stand still, and the trainer may take from its last step to its end.
     type: float
-    default: 3600
+    default: 900
   step_seconds:
     description: The least that may pass without a step before the training counts as hanging; twice the 99th percentile
       of what steps took when that is more.
@@ -319,7 +319,7 @@ WANT: dict[str, dict[str, Any]] = {
     "first_ce_stop": {"type": "float", "default": 0},
     "load_seconds": {"type": "float", "default": 3600},
     "first_step_seconds": {"type": "float", "default": 1800},
-    "save_seconds": {"type": "float", "default": 3600},
+    "save_seconds": {"type": "float", "default": 900},
     "step_seconds": {"type": "float", "default": 30},
 }
 STATES = ["started", "stopped", "restarted", "present", "absent", "queried"]

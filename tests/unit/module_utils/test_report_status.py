@@ -181,3 +181,27 @@ def test_any_report_makes_one_line_of_the_table(reports: list[dict[str, Any]], r
 def test_a_run_that_did_not_finish_is_never_called_whole(report: dict[str, Any]) -> None:
     if report["phase"] != "finished":
         assert report_status.verdict(report)
+
+
+@pytest.mark.parametrize(
+    ("phase", "stage", "told"),
+    [
+        ("running", "pause", True),
+        ("running", "prepare", True),
+        ("running", "steps", False),
+        ("stopping", "steps", True),
+        ("failed", "pause", False),
+    ],
+)
+def test_the_supervisors_words_are_shown_where_the_phase_alone_says_too_little(
+    phase: str, stage: str, told: bool
+) -> None:
+    report = {"run": "atlas", "phase": phase, "supervisor": {"stage": stage, "status": "waits 30 s"}}
+    assert ("waits 30 s" in report_status.notes(report)) == told
+    assert report_status.waiting_line("atlas", report) == "atlas  waits 30 s"
+
+
+def test_a_failed_start_is_told_even_when_nobody_knows_why() -> None:
+    assert report_status.failed_start({"unit": "u", "phase": "failed"}) == (
+        "u failed to start (UNKNOWN); the unit is failed"
+    )

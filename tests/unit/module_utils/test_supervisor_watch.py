@@ -113,6 +113,15 @@ def test_an_hour_of_slow_and_uneven_steps_raises_no_alarm() -> None:
     assert watch.limit < 200, "and a real hang would still be found"
 
 
+def test_a_save_lives_as_long_as_its_files_grow() -> None:
+    watch, now = stepped([1.0] * 5, save_every=6)
+    watch.save_grew(6, 100, now + 150)
+    watch.save_grew(6, 100, now + 190)
+    assert watch.deadline == now + 150 + 200
+    watch.save_grew(7, 10**9, now + 195)
+    assert watch.since == now + 150, "another step's files are none of it"
+
+
 def test_a_hang_is_found_after_the_limit_and_not_before() -> None:
     watch, now = stepped([20.0] * 30)
     assert now + 39.9 < watch.deadline < now + 40.1

@@ -212,6 +212,7 @@ FAILED = replace(READY, active="failed", result="exit-code", status=1, ended="ex
         (replace(FAILED, active="activating", sub="auto-restart"), "port", "PORT_TAKEN"),
         (replace(FAILED, ended="oom-kill killed KILL"), "kill", "HOST_OUT_OF_MEMORY"),
         (replace(FAILED, active="inactive"), "term", "TERMINATED"),
+        (replace(FAILED, ended="watchdog killed KILL"), "", "HANG_SUPERVISOR"),
         (replace(FAILED, status=200), "oom", "UNIT_SETUP"),
         (replace(FAILED, status=200, ended="success exited 0"), "", "UNIT_SETUP"),
         (replace(FAILED, invocation="b", started={"invocation": "a"}), "oom", "UNKNOWN"),
