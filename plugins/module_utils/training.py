@@ -100,16 +100,17 @@ def _reason(step: str, have: Have, state: str) -> str:
 
 def runs_older(have: Have, want: Want) -> Finding | None:
     """The running training was started from something else than what lies on the disk, or is going to."""
-    changed = list(have.older()) if have.running else []
-    if have.running and have.text != unit_text.render(want) and want.path not in changed:
-        changed.insert(0, want.path)
+    if not have.running:
+        return None
+    coming = {want.path: have.text != unit_text.render(want), want.spec_path: have.spec != want.spec()}
+    changed = list(dict.fromkeys([*(path for path, other in coming.items() if other), *have.older()]))
     if not changed:
         return None
     return finding(
         "TRAINING_RUNS_OLDER",
         found=f"{want.unit} was started before the change of {', '.join(changed)}",
         expected="started from what is there now",
-        variable="training_state",
+        variable="training_apply",
     )
 
 

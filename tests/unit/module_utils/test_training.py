@@ -156,6 +156,7 @@ def test_shards_are_those_that_the_user_set() -> None:
     [
         (RUNS, False),
         (replace(RUNS, text="old"), True),
+        (replace(RUNS, spec="{}"), True),
         (replace(RUNS, started={"/srv/b/train.sh": "1"}, digests={"/srv/b/train.sh": "2"}), True),
         (replace(RUNS, started={"/srv/b/train.sh": "1"}, digests={"/srv/b/train.sh": "1"}), False),
         (replace(READY, finished=True, started={"/a": "1"}, digests={"/a": "2"}), False),
