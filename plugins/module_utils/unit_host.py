@@ -144,7 +144,8 @@ class Systemd:
                     "a folder is needed here", found=f"{path} is no folder", variable="training_results_dir"
                 )
             os.makedirs(path, mode=0o755, exist_ok=True)
-            os.chown(path, user, group)
+            # The folder above may be the training user's: a link that lies there gives away nothing of root's.
+            os.chown(path, user, group, follow_symlinks=False)
 
     def _must(self, *words: str) -> None:
         status, _, error = self._systemctl(*words)

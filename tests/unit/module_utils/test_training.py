@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -343,6 +344,22 @@ def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FleetError, match="is no folder"):
         unit_host.Systemd().do("folders", want)
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_link_in_the_place_of_a_folder_gives_its_target_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import getpass
+
+    me, given = getpass.getuser(), []
+    want = at(tmp_path, user=me, group=me)
+    (tmp_path / "precious").mkdir()
+    Path(want.results_dir).mkdir()
+    Path(want.kept).symlink_to(tmp_path / "precious")
+    monkeypatch.setattr(os, "chown", lambda path, *_, follow_symlinks=True: given.append((path, follow_symlinks)))
+    unit_host.Systemd().do("folders", want)
+    assert (want.kept, False) in given
+    assert not any(follow for _, follow in given)
 
 
 def test_an_account_that_is_not_there_is_named(tmp_path: Path) -> None:
