@@ -20,6 +20,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.peers_server import H
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.module_utils import saves
 from tests.unit.module_utils.nodes import Node, crew, first, offered, port, start
 
 
@@ -84,6 +85,29 @@ def test_nothing_but_the_offered_files_is_served(master: Node, server: Server, p
     connection.request("GET", path)
     assert connection.getresponse().status == 404
     connection.close()
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "gone"])
+def test_a_file_that_is_not_as_it_was_offered_is_not_served(master: Node, server: Server, change: str) -> None:
+    offer = offered(master, server)
+    path = Path(offer.folder) / "scheduler.pt"
+    text = path.read_bytes()
+    path.unlink()
+    if change != "gone":
+        path.write_bytes(text + b"x" if change == "longer" else text[:-1])
+    with pytest.raises(UnreachableError, match="404" if change == "gone" else "416"):
+        list(Client("127.0.0.1", port(server)).blocks("/file/40/scheduler.pt"))
+
+
+@pytest.mark.parametrize(("begin", "expected"), [(1, "206"), (10**6, "416")])
+def test_a_part_of_a_file_begins_where_it_was_asked_to(master: Node, server: Server, begin: int, expected: str) -> None:
+    offered(master, server)
+    client, text = Client("127.0.0.1", port(server)), saves.content("scheduler.pt", 40)
+    if expected == "206":
+        assert b"".join(client.blocks("/file/40/scheduler.pt", begin)) == text[begin:]
+    else:
+        with pytest.raises(UnreachableError, match=expected):
+            list(client.blocks("/file/40/scheduler.pt", begin))
 
 
 @given(path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30))
