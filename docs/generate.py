@@ -54,7 +54,7 @@ def variables() -> str:
 
 
 def findings() -> str:
-    lines = ["# Findings", "", MADE.format(source="plugins/module_utils/findings.py")]
+    lines = ["# Findings", "", MADE.format(source="plugins/module_utils/catalogue_*.py")]
     lines += [
         "An error refuses its own run; the other runs go on. `preflight_accept: [CODE]` lowers one on purpose: it is",
         "then shown as accepted.",
