@@ -17,7 +17,14 @@ from ansible_collections.canvas.fleet.plugins.module_utils.room import ROOMS, Ro
 Decide = Callable[[Mapping[str, Any], Mapping[str, Any], RunShape], RoomPlan]
 
 # Settings of a whole run, beside all of run_config_*: ranks that disagree on one of them hang or train other things.
-RUN_SETTINGS = ("weights_repo", "weights_revision", "canvas_code_commit", "dataset_commit", "dataset_train_sha256")
+RUN_SETTINGS = (
+    "weights_repo",
+    "weights_revision",
+    "canvas_code_commit",
+    "dataset_commit",
+    "dataset_train_sha256",
+    "training_profile",
+)
 # … and those of run_config_* that may differ: where things lie on a host, and how it is reached.
 HOST_SETTINGS = (
     "run_config_yaml",
