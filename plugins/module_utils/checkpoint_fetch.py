@@ -5,7 +5,6 @@ A download that was cut goes on where it stopped. Only what was fetched by this 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -68,8 +67,6 @@ def fetch(place: Place, answer: Mapping[str, Any], source: Source, say: Say, end
             os.rmdir(old)
         elif os.path.lexists(old):
             say(f"moved {old} aside to {checkpoint_seal.out_of_the_way(place, old)}: not the first node's")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(place.manifest(step))
     note_fetched(place, [*fetched(place), step])
     os.makedirs(place.checkpoints, exist_ok=True)
     os.rename(part, folder)
