@@ -153,17 +153,23 @@ ENTRIES: dict[str, Entry] = {
     "TRAINING_RUNS_OLDER": Entry(
         "warning",
         "a converge never restarts a running training",
-        "the new settings apply at the next start (training_state: restarted applies them now)",
+        "they apply at its next start (training_apply: restart_after_save brings it about after the next save)",
     ),
     "CHECKPOINTS_FOREIGN_NAME": Entry(
-        "error",
-        "the trainer parses every name in the checkpoint folder as a number and dies on any other",
-        "move the named entry out of the checkpoint folder",
+        "warning",
+        "the trainer parses every name in the checkpoint folder as a number and dies on any other, so the start moves "
+        "it aside",
+        "none is needed; or move the named entry where you want it",
     ),
     "CHECKPOINT_INCOMPLETE": Entry(
+        "note",
+        "the trainer resumes from the highest number, whole or not, and dies on a part, so the start moves it aside",
+        "none is needed: the run resumes from the newest whole one",
+    ),
+    "CHECKPOINTS_NONE_WHOLE": Entry(
         "error",
-        "the trainer resumes from the highest number, whole or not, and dies on a part",
-        "move the folder out of the checkpoint folder; the one before it is whole",
+        "nothing is left that a start can resume from, and to begin anew would throw away more than one save",
+        "put a whole checkpoint in its place, or move all out of the folder to begin anew on purpose",
     ),
     "CHECKPOINT_SHARDS_DIFFER": Entry(
         "error",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_seal, checkpoints
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import amount
 
 AT_LEAST = 2  # two that can resume: the next save may damage one
 
@@ -92,9 +93,9 @@ def low_disk(place: Place) -> str:
     if free >= size + (size >> 5):
         return ""
     old = _bytes_aside(place)
-    aside = f"; {human(old)} lie in {place.aside}, which is never cleared by itself" if old else ""
-    needs = f"the next save needs {human(size)} (as step {step} did)"
-    return f"{needs}, {place.checkpoints} has {human(free)} free{aside}"
+    aside = f"; {amount(old, 'B')} lie in {place.aside}, which is never cleared by itself" if old else ""
+    needs = f"the next save needs {amount(size, 'B')} (as step {step} did)"
+    return f"{needs}, {place.checkpoints} has {amount(free, 'B')} free{aside}"
 
 
 def _last_size(place: Place) -> tuple[int, int]:
@@ -115,11 +116,3 @@ def _bytes_aside(place: Place) -> int:
                 info = os.lstat(f"{folder}/{name}")
                 total += info.st_size if info.st_nlink == 1 else 0
     return total
-
-
-def human(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

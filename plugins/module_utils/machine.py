@@ -10,6 +10,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.findings import Findi
 from ansible_collections.canvas.fleet.plugins.module_utils.fit import Change, Fit, Node, Verdict, assess, judge_host
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import Run, gpu_phases, host_floor
 from ansible_collections.canvas.fleet.plugins.module_utils.model_size import model_of
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import amount
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 from ansible_collections.canvas.fleet.plugins.module_utils.storage import (
     AT_LEAST,
@@ -27,11 +28,7 @@ NO_FLAGS: Mapping[str, Any] = {}
 
 def human(size: float) -> str:
     """Bytes as a person reads them: 29.2 GB (powers of 1000, as disks and hubs count)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(size) < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+    return amount(size, "B")
 
 
 def run_of(rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Run:

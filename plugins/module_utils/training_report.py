@@ -27,7 +27,7 @@ def told(have: Have, want: Want) -> dict[str, Any]:
     return {
         "unit": unit.as_dict(have),
         "phase": have.phase,
-        "log": log.as_dict(),
+        "log": {**log.as_dict(), **_heard(have, want, log)},
         "tail": list(log.tail),
         **checkpoint_guard.surveyed(Place(want.checkpoint_dir, want.kept)),
         "failure": failure.as_dict() if failure else None,
@@ -37,14 +37,29 @@ def told(have: Have, want: Want) -> dict[str, Any]:
 
 def supervised(have: Have, want: Want, now: float | None = None) -> dict[str, Any]:
     """How the supervisor of the last start sees it: {"stage", "status", "stopping", "seconds_old"}; {} without one."""
-    found = supervisor_record.read(f"{want.own}/state.json")
-    start = have.invocation or have.started.get("invocation")
-    if not start or found.get("invocation") != start:
+    found = _state(have, want)
+    if not found:
         return {}
     moment = found.get("monotonic")
     age = (time.monotonic() if now is None else now) - moment if isinstance(moment, float) else 0.0
     words = {name: str(found.get(name) or "")[:500] for name in ("stage", "status")}
     return {**words, "stopping": bool(found.get("stop")), "seconds_old": max(0.0, round(age, 1))}
+
+
+def _state(have: Have, want: Want) -> dict[str, Any]:
+    """What the supervisor of the last start wrote; {} without one."""
+    found = supervisor_record.read(f"{want.own}/state.json")
+    start = have.invocation or have.started.get("invocation")
+    return found if start and found.get("invocation") == start else {}
+
+
+def _heard(have: Have, want: Want, log: train_log.TrainLog) -> dict[str, Any]:
+    """What the beginning of the log said and the supervisor heard, where the log was rotated since."""
+    if log.weights:
+        return {}
+    found = _state(have, want)
+    told: dict[str, Any] = {"weights": found["weights"]} if isinstance(found.get("weights"), str) else {}
+    return {**told, **{name: found[name] for name in ("total_steps", "start_step") if isinstance(found.get(name), int)}}
 
 
 def report(have: Have, want: Want) -> dict[str, Any]:

@@ -10,9 +10,9 @@ short_description: Print the fleet table
 version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
-  - Prints one line per host of the inventory group, with state, step, losses, speed, time left, weights and newest whole
-    checkpoint - from what M(canvas.fleet.training_follow) returned, or, for a training that was not asked again, from
-    what the plan had seen of it. Hosts that did not answer are in it, with why.
+  - Prints one line per host of the inventory group, with state, step, losses, speed, time left, weights and newest
+    whole checkpoint - from what M(canvas.fleet.training_follow) returned, or, for a training that was not asked again,
+    from what the plan had seen of it. Hosts that did not answer are in it, with why.
   - To be run once; opens no connection and changes nothing.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:

@@ -38,7 +38,7 @@ TRAPS = {
     "the four resume flags": ["WEIGHTS_NOT_ASKED", "AUTO_RESUME_OFF"],
     "a finished or foreign checkpoint folder": ["RUN_ALREADY_DONE", "CHECKPOINT_OTHER_MODEL"],
     "names that are no numbers": ["CHECKPOINTS_FOREIGN_NAME"],
-    "a save that was cut": ["CHECKPOINT_INCOMPLETE"],
+    "a save that was cut": ["CHECKPOINT_INCOMPLETE", "CHECKPOINTS_NONE_WHOLE"],
     "another number of shards": ["CHECKPOINT_SHARDS_DIFFER"],
     "more workers than at the save": ["WORKERS_GROWN"],
     "a save before every worker gave a batch": ["SAVED_BEFORE_ALL_WORKERS"],

@@ -44,7 +44,8 @@ def test_refuses(told, change, variable, message):
 def test_many_hosts_look_at_the_rows_once(told, monkeypatch):
     looked = []
     real = dataset_controller.inspect
-    monkeypatch.setattr(dataset_controller, "inspect", lambda *paths, **told: looked.append(paths) or real(*paths, **told))
+    spy = lambda *paths, **more: looked.append(paths) or real(*paths, **more)  # noqa: E731
+    monkeypatch.setattr(dataset_controller, "inspect", spy)
     found = dataset_controller.facts(told)
     with ThreadPoolExecutor(8) as hosts:
         answers = list(hosts.map(lambda _: dataset_controller.inspected(found), range(8)))

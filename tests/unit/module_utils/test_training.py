@@ -196,6 +196,18 @@ def test_the_report_tells_step_losses_speed_and_weights(tmp_path: Path) -> None:
     assert json.loads(json.dumps(told)) == told
 
 
+def test_what_a_rotated_log_no_longer_says_is_told_by_the_supervisor(tmp_path: Path) -> None:
+    want, have = at(tmp_path), replace(READY, finished=True, invocation="a1")
+    write(want, log="(step=0000060) Train Loss ce: 1.0, Train Steps/Sec: 2.0\n")
+    Path(want.own).mkdir(parents=True, exist_ok=True)
+    heard = {"weights": "loaded", "total_steps": 60, "start_step": 0}
+    Path(want.own, "state.json").write_text(json.dumps({**heard, "invocation": "of another start"}))
+    assert training.report(have, want)["weights"] == ""
+    Path(want.own, "state.json").write_text(json.dumps({**heard, "invocation": "a1"}))
+    log = training.report(have, want)
+    assert (log["weights"], log["total_steps"], log["step"]) == ("loaded", 60, 60)
+
+
 def test_lines_before_the_recorded_start_are_of_another_start(tmp_path: Path) -> None:
     want = at(tmp_path)
     old = (FIXTURES / "cc48f16/finished.log").read_text()
