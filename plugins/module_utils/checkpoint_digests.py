@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_rotation, checkpoint_seal
+from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_seal
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import amount
 
 NICE = 19
 
@@ -36,7 +37,7 @@ def fill(place: Place, step: int, lock: AbstractContextManager[Any], stop: Calla
         done += int(entry["size"])
     if done:
         seconds = time.monotonic() - begin
-        say(f"step {step}: the content of {checkpoint_rotation.human(done)} is on record, after {seconds:.0f} s")
+        say(f"step {step}: the content of {amount(done, 'B')} is on record, after {seconds:.0f} s")
 
 
 def step_back() -> None:

@@ -17,6 +17,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_gua
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, Say
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.guard_errors import PeersError
+from ansible_collections.canvas.fleet.plugins.module_utils.progress import amount
 
 BLOCK = 1 << 22
 WORDS = 15.0  # seconds between two words of a download
@@ -81,8 +82,8 @@ def _room(part: str, files: list[Entry]) -> None:
         raise FleetError(
             "the checkpoint of the first node does not fit on this node's disk",
             variable="training_checkpoint_dir",
-            found=f"{checkpoint_rotation.human(free)} free",
-            expected=f"{checkpoint_rotation.human(need - have)}",
+            found=f"{amount(free, 'B')} free",
+            expected=amount(need - have, "B"),
         )
 
 
@@ -120,7 +121,7 @@ def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
             now = time.monotonic()
             if now - told >= WORDS:
                 told, gained = now, target.tell() - begin
-                rate = f"{checkpoint_rotation.human(gained / (now - since))}/s"
+                rate = f"{amount(gained / (now - since), 'B')}/s"
                 say(f"fetches {os.path.basename(path)[:-5]}: {100 * target.tell() // size} %, {rate}")
     return digest.hexdigest()
 
