@@ -50,6 +50,9 @@ def ready() -> None:
     init_plugin_loader([str(Path(__file__).resolve().parents[2] / "collections")])
     for name in ("ansible_collections", "ansible_collections.canvas", "ansible_collections.canvas.fleet"):
         sys.modules[name]._collection_meta = {}  # what the finder leaves on a package that it imports itself
+    # A package that Python itself imported before has no file, and Ansible then finds no plugin in it.
+    for name in [name for name in sys.modules if name.startswith("ansible_collections.canvas.fleet.plugins.lookup")]:
+        del sys.modules[name]
 
 
 @cache
