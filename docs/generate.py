@@ -13,8 +13,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs")]
 
-from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE, SEVERITIES  # noqa: E402
-from fit_page import page  # noqa: E402
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
+from fit_page import page  # noqa: E402 - the path is set above
 
 MADE = "<!-- Made by `make docs`; edit the source instead: {source}. -->\n"
 

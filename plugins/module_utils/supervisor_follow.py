@@ -58,7 +58,7 @@ class Follower:
         self._selector = selectors.DefaultSelector()
         for pipe in filter(None, (process.stdout, process.stderr)):
             os.set_blocking(pipe.fileno(), False)
-            self._selector.register(pipe, selectors.EVENT_READ)
+            self._selector.register(pipe, selectors.EVENT_READ, pipe)
 
     @property
     def watch(self) -> Watch | PeerWatch:
@@ -76,7 +76,7 @@ class Follower:
     def look(self, seconds: float, answers: Sequence[Mapping[str, Any] | None] = ()) -> int | None:
         """Reads for at most so long; the script's exit code once it has ended. `answers`: of the run's first node."""
         for key, _ in self._selector.select(seconds):
-            self._read(key.fileobj)  # type: ignore[arg-type]
+            self._read(key.data)
         now = time.monotonic()
         self._valve.tick(now)
         self._words.tick(now)
@@ -162,7 +162,7 @@ class Follower:
         while self._selector.get_map() and time.monotonic() < until:
             supervisor_tree.end(None, 0)
             for key, _ in self._selector.select(0.2):
-                self._read(key.fileobj)  # type: ignore[arg-type]
+                self._read(key.data)
 
     def close(self) -> None:
         self.drain()

@@ -23,7 +23,7 @@ ROWS = 400
 
 
 def chance(seed: int) -> Random:
-    return Random(seed)  # noqa: S311
+    return Random(seed)  # noqa: S311 - repeatable, not secret
 
 
 class Ground:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -37,14 +38,18 @@ def content(name: str, step: int) -> bytes:
     return made.getvalue()
 
 
+def write(path: Path, text: bytes) -> None:
+    path.write_bytes(text)
+
+
 def writes(folder: Path, step: int, delete: bool = True) -> Iterator[Callable[[], None]]:
     """One save in the trainer's order, as the writes that a kill may fall between: half a file each, then deletions."""
     target = folder / f"{step:07d}"
     yield lambda: target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         text = content(name, step)
-        yield lambda name=name, text=text: (target / name).write_bytes(text[: len(text) // 2])  # type: ignore[misc]
-        yield lambda name=name, text=text: (target / name).write_bytes(text)  # type: ignore[misc]
+        yield partial(write, target / name, text[: len(text) // 2])
+        yield partial(write, target / name, text)
     for old in sorted(folder.iterdir()) if delete and folder.is_dir() else ():
         if old.is_dir() and old.name.isdigit() and int(old.name) < step:
             for path in sorted(old.glob("*.pt")):

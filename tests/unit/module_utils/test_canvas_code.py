@@ -1,111 +1,34 @@
-"""The checkout, with real git on real folders: edits are kept, a kill at any git command is mended."""
+"""The checkout, with real git on real folders: it comes, it changes, edits are kept."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import (
-    canvas_code,
-    code_apply,
-    git_folder,
-    kept_files,
-    registration,
-)
-from ansible_collections.canvas.fleet.plugins.module_utils import (
-    upstream as known_upstream,
-)
+from ansible_collections.canvas.fleet.plugins.module_utils import code_apply, git_folder, registration
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner
 
-from tests.unit.module_utils.run_settings import CODE, shape
-
-ENTRY = {"data_dir": "/d", "num_files": 1, "parquet_info_path": "/i", "num_total_samples": 3}
-INFO = "BAGEL-Canvas/data/dataset_info.py"
-TRAINER = "BAGEL-Canvas/train/pretrain_unified_navit.py"
-
-
-def git(folder: Path, *args: str) -> str:
-    who = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main")
-    done = subprocess.run(["git", *who, "-C", str(folder), *args], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def commit(repo: Path, files: dict[str, str | None]) -> str:
-    for name, text in files.items():
-        path = repo / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if text is None:
-            path.unlink()
-        else:
-            path.write_text(text)
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "change")
-    return git(repo, "rev-parse", "HEAD")
-
-
-class Upstream:
-    """A repository of three commits: the second changes code beside, the third dataset_info.py and file names too."""
-
-    def __init__(self, root: Path) -> None:
-        self.path = root / "upstream"
-        self.path.mkdir()
-        git(self.path, "init", "-q")
-        git(self.path, "config", "uploadpack.allowReachableSHA1InWant", "true")
-        first = {INFO: CODE, TRAINER: "print(1)\n" * 500, "BAGEL-Canvas/util.py": "x = 1\n", "README.md": "hi\n"}
-        first["BAGEL-Canvas/.gitignore"] = "__pycache__\nresults\n"
-        self.one = commit(self.path, first)
-        self.two = commit(self.path, {TRAINER: "print(2)\n" * 500, "BAGEL-Canvas/new.py": "n = 2\n" * 300})
-        self.three = commit(self.path, {INFO: "# new\n" + CODE, "BAGEL-Canvas/util.py": None, TRAINER: "print(3)\n"})
+from tests.unit.module_utils.canvas_repo import (
+    ENTRY,
+    INFO,
+    TRAINER,
+    Upstream,
+    checkout,
+    commit,
+    converge,
+    git,
+    plan,
+    prepared,
+    register,
+    settings,
+)
+from tests.unit.module_utils.run_settings import CODE
 
 
 @pytest.fixture
 def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upstream:
-    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
-    monkeypatch.setattr(known_upstream, "FILES", {})  # what is known of the real code is test_code_patches' subject
-    return Upstream(tmp_path)
-
-
-def settings(root: Path, commit_id: str, **changes: Any) -> dict[str, Any]:
-    values = {
-        "fleet_user": "blockmoving",
-        "fleet_group": "blockmoving",
-        "fleet_state_dir": f"{root}/state",
-        "canvas_code_source": "git",
-        "canvas_code_repo": f"file://{root}/upstream",
-        "canvas_code_commit": commit_id,
-        "canvas_code_checkout": f"{root}/host/MathCanvas",
-        "canvas_code_dir": f"{root}/host/MathCanvas/BAGEL-Canvas",
-        "canvas_code_local_edits": "keep",
-        "dataset_group": "interleave_reasoning",
-        "dataset_name": "blockmoving_train",
-        "run_config_yaml": f"{root}/host/MathCanvas/BAGEL-Canvas/data/configs/blockmoving_sft.yaml",
-    }
-    return {**values, **changes}
-
-
-def converge(root: Path, commit_id: str, *, check: bool = False, **changes: Any) -> dict[str, Any]:
-    return code_apply.converge(settings(root, commit_id, **changes), check=check)
-
-
-def plan(root: Path, commit_id: str, **changes: Any) -> Any:
-    told = settings(root, commit_id, **changes)
-    return canvas_code.decide(canvas_code.observe(told), told, shape())
-
-
-def checkout(root: Path) -> Path:
-    return root / "host/MathCanvas"
-
-
-def register(root: Path) -> None:
-    path = checkout(root) / INFO
-    path.write_bytes(registration.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
-    yaml = checkout(root) / "BAGEL-Canvas/data/configs/blockmoving_sft.yaml"
-    yaml.parent.mkdir(exist_ok=True)
-    yaml.write_text("interleave_reasoning:\n")
+    return prepared(tmp_path, monkeypatch)
 
 
 def test_clones_the_commit_alone_and_is_then_in_sync(tmp_path: Path, upstream: Upstream) -> None:
@@ -314,122 +237,3 @@ SPELLINGS = [
 @pytest.mark.parametrize(("one", "other", "same"), SPELLINGS)
 def test_knows_spellings_of_one_repository(one: str, other: str, same: bool) -> None:
     assert git_folder.same_repo(one, other) is same
-
-
-class Cut(BaseException):
-    """The power goes."""
-
-
-@pytest.mark.parametrize("stop_at", range(10))
-def test_a_cut_before_any_git_command_of_a_clone_is_mended(
-    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stop_at: int
-) -> None:
-    with monkeypatch.context() as power:
-        stop_git(power, stop_at)
-        with pytest.raises(Cut):
-            converge(tmp_path, upstream.one)
-    assert converge(tmp_path, upstream.two)["commit"] == upstream.two
-    assert plan(tmp_path, upstream.two).findings == ()
-
-
-@pytest.mark.parametrize("stop_at", range(19))
-def test_a_cut_before_any_git_command_of_a_change_is_mended(
-    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stop_at: int
-) -> None:
-    converge(tmp_path, upstream.one)
-    register(tmp_path)
-    (checkout(tmp_path) / "README.md").write_text("mine\n")
-    with monkeypatch.context() as power:
-        stop_git(power, stop_at)
-        with pytest.raises(Cut):
-            converge(tmp_path, upstream.three)
-    # Another target than the one that was cut: its files must not be taken for edits.
-    report = converge(tmp_path, upstream.two)
-    assert (report["commit"], report["edits"]) == (upstream.two, ["README.md"])
-    assert (checkout(tmp_path) / "README.md").read_text() == "mine\n"
-
-
-def stop_git(power: pytest.MonkeyPatch, stop_at: int) -> None:
-    real, calls = git_folder.Git.__call__, iter(range(1000))
-
-    def stopping(self: git_folder.Git, *args: str, **more: Any) -> bytes:
-        if next(calls) == stop_at:
-            raise Cut
-        return real(self, *args, **more)
-
-    power.setattr(git_folder.Git, "__call__", stopping)
-
-
-@pytest.mark.parametrize("goal", ["one", "two", "three"])
-def test_a_git_killed_in_the_middle_of_a_checkout_is_mended(
-    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, goal: str
-) -> None:
-    """What makes half a checkout recognisable is our note, written before git touches the work tree."""
-    converge(tmp_path, upstream.one)
-    real = git_folder.Git.__call__
-
-    def dying(self: git_folder.Git, *args: str, **more: Any) -> bytes:
-        if args[0] == "checkout" and "--detach" in args:
-            (checkout(tmp_path) / TRAINER).write_text("print(2)\n" * 100)
-            (checkout(tmp_path) / "BAGEL-Canvas/new.py").write_text("n = 2\n" * 10)
-            raise Cut
-        return real(self, *args, **more)
-
-    with monkeypatch.context() as power:
-        power.setattr(git_folder.Git, "__call__", dying)
-        with pytest.raises(Cut):
-            converge(tmp_path, upstream.two)
-    report = converge(tmp_path, getattr(upstream, goal))
-    assert (report["commit"], report["edits"]) == (getattr(upstream, goal), [])
-    assert git(checkout(tmp_path), "status", "--porcelain") == ""
-
-
-HALVES = {
-    "one file whole, one cut short, one added": {TRAINER: "print(2)\n" * 200, "BAGEL-Canvas/new.py": "n = 2\n" * 300},
-    "an added file cut short": {"BAGEL-Canvas/new.py": "n = 2\nn"},
-    "a file emptied": {TRAINER: ""},
-    "a file taken away": {TRAINER: None},
-}
-
-
-@pytest.mark.parametrize("left", HALVES.values(), ids=HALVES.keys())
-@pytest.mark.parametrize("goal", ["one", "two", "three"])
-def test_what_a_killed_checkout_left_behind_is_no_edit(
-    tmp_path: Path, upstream: Upstream, left: dict[str, str | None], goal: str
-) -> None:
-    """The work tree as git leaves it when it is killed on the way from one to two: index old, lock there."""
-    converge(tmp_path, upstream.one)
-    git(checkout(tmp_path), "fetch", "-q", "--depth=1", "origin", upstream.two)
-    told = settings(tmp_path, upstream.two)
-    code_apply._note(str(checkout(tmp_path)), told, upstream.one, pending=upstream.two)
-    for name, text in left.items():
-        path = checkout(tmp_path) / name
-        path.unlink(missing_ok=True)
-        if text is not None:
-            path.write_text(text)
-    (checkout(tmp_path) / ".git/index.lock").write_text("")
-    assert plan(tmp_path, upstream.two).reasons == (f"a change to {upstream.two[:8]} that was cut off",)
-    wanted = getattr(upstream, goal)
-    report = converge(tmp_path, wanted)
-    assert (report["commit"], report["edits"]) == (wanted, [])
-    assert git(checkout(tmp_path), "status", "--porcelain") == ""
-
-
-@pytest.mark.parametrize("goal", ["one", "two", "three"])
-def test_a_cut_between_index_and_head_is_mended(tmp_path: Path, upstream: Upstream, goal: str) -> None:
-    converge(tmp_path, upstream.two)
-    told = settings(tmp_path, upstream.three)
-    git(checkout(tmp_path), "fetch", "-q", "--depth=1", "origin", upstream.one, upstream.three)
-    git(checkout(tmp_path), "checkout", "-q", upstream.three)
-    git(checkout(tmp_path), "update-ref", "--no-deref", "HEAD", upstream.one)
-    code_apply._note(str(checkout(tmp_path)), told, upstream.one, pending=upstream.three)
-    wanted = getattr(upstream, goal)
-    report = converge(tmp_path, wanted)
-    assert (report["commit"], report["edits"]) == (wanted, [])
-    assert git(checkout(tmp_path), "status", "--porcelain") == ""
-
-
-def test_two_at_once_do_not_mix(tmp_path: Path, upstream: Upstream) -> None:
-    converge(tmp_path, upstream.one)
-    with code_apply._locked(str(checkout(tmp_path))), pytest.raises(FleetError, match="under way"):
-        converge(tmp_path, upstream.two)

@@ -16,6 +16,7 @@ from tests.unit.module_utils.guarded import Run
 from tests.unit.module_utils.saves import save
 
 FOLDER = "/out/checkpoints"
+NOTHING = Survey()
 
 
 def one(step: int, kind: str = "whole", shards: int = 2, folder: str = FOLDER) -> Checkpoint:
@@ -23,7 +24,7 @@ def one(step: int, kind: str = "whole", shards: int = 2, folder: str = FOLDER) -
     return Checkpoint(step, f"{folder}/{step:07d}", kind, flaws, shards)
 
 
-def told(found: Survey, kept: Survey = Survey(), rank: int = 0, **settings: Any) -> list[tuple[str, str, str]]:  # noqa: B008
+def told(found: Survey, kept: Survey = NOTHING, rank: int = 0, **settings: Any) -> list[tuple[str, str, str]]:
     given = {
         "training_checkpoint_dir": FOLDER, "training_results_dir": "/out", "run_config_save_every": 20,
         "training_peer_port": 29601, **settings,

@@ -25,8 +25,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Own
 from ansible_collections.canvas.fleet.plugins.module_utils.patches import Edit, Patch, sha256
 from ansible_collections.canvas.fleet.plugins.module_utils.upstream import File
 
+from tests.unit.module_utils.canvas_repo import ENTRY, INFO, Upstream, checkout, git, settings
 from tests.unit.module_utils.run_settings import CODE, shape
-from tests.unit.module_utils.test_canvas_code import ENTRY, INFO, Upstream, checkout, git, settings
 
 FSDP, MAIN = "train/fsdp.py", "train/main.py"
 BEFORE = {FSDP: "a = 1\nb = 2\n", MAIN: "m = 1\n"}

@@ -44,7 +44,11 @@ def test_refuses(told, change, variable, message):
 def test_many_hosts_look_at_the_rows_once(told, monkeypatch):
     looked = []
     real = dataset_controller.inspect
-    spy = lambda *paths, **more: looked.append(paths) or real(*paths, **more)  # noqa: E731
+
+    def spy(*paths: str, **more: Any) -> Any:
+        looked.append(paths)
+        return real(*paths, **more)
+
     monkeypatch.setattr(dataset_controller, "inspect", spy)
     found = dataset_controller.facts(told)
     with ThreadPoolExecutor(8) as hosts:

@@ -21,25 +21,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.model_size import BAG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-MIB = 2**20
-CARDS = {  # MiB as nvidia-smi says
-    "4090": 24564,
-    "5090": 32607,
-    "A100-40": 40960,
-    "L40S": 46068,
-    "A100-80": 81920,
-    "H100": 81559,
-    "H200": 143771,
-    "B200": 183359,
-}
-FROZEN: dict[str, Any] = {"freeze_llm": True, "freeze_vit": True, "patched": True}
-PROFILES: dict[str, dict[str, Any]] = {
-    "full": {},
-    "full offload": {"offload": True},
-    "frozen": {**FROZEN, "ema_copy": False},
-    "frozen EMA": FROZEN,
-    "frozen offload": {**FROZEN, "ema_copy": False, "offload": True},
-}
+from tests.unit.module_utils.cards import CARDS, MIB, PROFILES
+
 # The arithmetic of the table, in GB.
 P = 14.607  # 10^9 parameters; nearly all are trained in `full`, 0.031 in `frozen`
 X = 1.84  # CUDA context and VAE

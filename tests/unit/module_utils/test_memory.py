@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.fit import Node, judge_gpu, judge_host
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
@@ -15,27 +13,10 @@ from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
 from ansible_collections.canvas.fleet.plugins.module_utils.model_size import BAGEL
 from ansible_collections.canvas.fleet.plugins.module_utils.storage import Saves, run_parts, save_parts
 
+from tests.unit.module_utils.cards import CARDS, MIB
+
 GB, TB = 1e9, 1e12
-MIB = 2**20
 P, T = 14.607260128, 14.575018464  # 10^9 parameters: all, and those that are trained
-CARDS = {  # MiB as nvidia-smi says
-    "4090": 24564,
-    "5090": 32607,
-    "A100-40": 40960,
-    "L40S": 46068,
-    "A100-80": 81920,
-    "H100": 81559,
-    "H200": 143771,
-    "B200": 183359,
-}
-FROZEN: dict[str, Any] = {"freeze_llm": True, "freeze_vit": True, "patched": True}
-PROFILES: dict[str, dict[str, Any]] = {
-    "full": {},
-    "full offload": {"offload": True},
-    "frozen": {**FROZEN, "ema_copy": False},
-    "frozen EMA": FROZEN,
-    "frozen offload": {**FROZEN, "ema_copy": False, "offload": True},
-}
 
 
 def node(card: str, gpus: int, memory: float = 4 * TB) -> Node:

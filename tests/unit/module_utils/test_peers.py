@@ -18,29 +18,13 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.peers_client import Client, UnreachableError
-from ansible_collections.canvas.fleet.plugins.module_utils.peers_server import Heart, Server, allowed_by
+from ansible_collections.canvas.fleet.plugins.module_utils.peers_server import Server
 
 from tests.unit.module_utils import saves
-from tests.unit.module_utils.nodes import Node, crew, first, offered, port, start
+from tests.unit.module_utils.nodes import Node, crew, offered, port, start
 from tests.unit.module_utils.saves import FILES, everything, resumes_from, save
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "PAUSE", 0.02)
-    monkeypatch.setattr(peers, "SETTLE", 0.3)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server(0, allowed_by(("127.0.0.1",)), Heart())
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def master(tmp_path: Path, server: Server) -> Node:
-    return first(tmp_path / "master", server)
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def test_a_bare_node_gets_the_checkpoint_and_starts_with_the_others(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,25 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.module_utils import saves
-from tests.unit.module_utils.nodes import Node, crew, first, offered, port, start
+from tests.unit.module_utils.nodes import Node, crew, offered, port, start
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "PAUSE", 0.02)
-    monkeypatch.setattr(peers, "SETTLE", 0.3)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server(0, allowed_by(("127.0.0.1",)), Heart())
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def master(tmp_path: Path, server: Server) -> Node:
-    return first(tmp_path / "master", server)
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 # who may ask, and for what

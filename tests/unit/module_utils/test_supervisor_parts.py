@@ -117,16 +117,15 @@ def test_equal_code_has_one_name_and_other_code_another() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_lies_in_the_users_folder_is_read_without_harm(content: bytes) -> None:
-    path = f"/tmp/supervisor-record-{os.getpid()}"  # noqa: S108
-    Path(path).write_bytes(content)
-    try:
-        found = supervisor_record.read(path)
-        assert isinstance(found, dict)
-        failure = supervisor_record.failure_from(found)
-        assert failure is None or isinstance(failure.kind, str)
-    finally:
-        os.unlink(path)
+def test_whatever_lies_in_the_users_folder_is_read_without_harm(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "state.json"
+    path.write_bytes(content)
+    found = supervisor_record.read(str(path))
+    assert isinstance(found, dict)
+    failure = supervisor_record.failure_from(found)
+    assert failure is None or isinstance(failure.kind, str)
 
 
 @pytest.mark.parametrize(

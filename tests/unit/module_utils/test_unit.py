@@ -16,18 +16,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 from hypothesis import given
 from hypothesis import strategies as st
 
-WANT = Want(
-    unit="canvas-training-atlas",
-    run="atlas",
-    user="blockmoving",
-    group="blockmoving",
-    script="/srv/b/train.sh",
-    working_dir="/srv/b/code",
-    results_dir="/srv/b/out",
-    checkpoint_dir="/srv/b/out/checkpoints",
-    state_dir="/var/lib/canvas-fleet",
-    inputs=("/srv/b/data.yaml",),
-)
+from tests.unit.module_utils.units import WANT
+
 TEXT = render(WANT)
 CODE = WANT.payload.rpartition("/")[2]
 READY = Have(text=TEXT, gpu=render_gpu(WANT), spec=WANT.spec(), payloads=(CODE,), record=True, folders=True)
@@ -267,7 +257,9 @@ def test_any_path_reaches_the_program_as_it_is(tail: str) -> None:
     text = render(replace(WANT, state_dir=f"/var/lib/{tail}"))
     (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     program, option, rest = line.partition("=")[2].split(" ", 2)
-    code, spec = re.fullmatch(r"""(".*?[^\\]"|\S+) (".*"|\S+)""", rest).groups()  # type: ignore[union-attr]
+    words = re.fullmatch(r"""(".*?[^\\]"|\S+) (".*"|\S+)""", rest)
+    assert words
+    code, spec = words.groups()
     assert (program, option) == ("/usr/bin/python3", "-I")
     assert unquoted(code).endswith(".pyz")
     assert unquoted(spec) == f"/var/lib/{tail}/training/canvas-training-atlas/spec.json"

@@ -9,19 +9,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import unit_files, unit_want
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import render
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 
-WANT = Want(
-    unit="canvas-training-atlas",
-    run="atlas",
-    user="blockmoving",
-    group="blockmoving",
-    script="/srv/b/train.sh",
-    working_dir="/srv/b/code",
-    results_dir="/srv/b/out",
-    checkpoint_dir="/srv/b/out/checkpoints",
-    state_dir="/var/lib/canvas-fleet",
-)
+from tests.unit.module_utils.units import WANT
 
 
 def test_code_that_runs_or_is_named_stays_and_other_code_goes(tmp_path: Path) -> None:
