@@ -152,11 +152,21 @@ def test_the_table_has_every_host_of_the_group(monkeypatch: pytest.MonkeyPatch) 
         "atlas": {"__training_status": row},
         "bolt0": {"__training_status": {"unreachable": True, "msg": "timed\nout"}, "training_run": "bolt"},
         "bolt1": {},
+        "crux": {},
+        "dione": {},
     }
-    result = made.run(task_vars={"groups": {"trainers": list(hostvars)}, "hostvars": hostvars})
+    seen = {"run": "crux", "phase": "running", "step": 5}
+    planned = {
+        "crux": {"shape": {"node_rank": 0}, "rooms": {"training": {"values": {"report": seen}}}},
+        "dione": {"rooms": {}, "findings": [{"code": "HOST_MISSING", "found": "left out by --limit"}]},
+    }
+    told = {"groups": {"trainers": list(hostvars)}, "hostvars": hostvars, "__fleet_plan": {"hosts": planned}}
+    result = made.run(task_vars=told)
     assert [(one["host"], one["run"], one["state"], one["note"]) for one in result["rows"]] == [
         ("atlas", "atlas", "finished", ""),
         ("bolt0", "bolt", "no answer", "timed out"),
         ("bolt1", "bolt1", "no answer", "not asked"),
+        ("crux", "crux", "running", ""),
+        ("dione", "dione", "no answer", "HOST_MISSING: left out by --limit"),
     ]
-    assert len(lines[0].strip().splitlines()) == 4
+    assert len(lines[0].strip().splitlines()) == 6

@@ -93,6 +93,11 @@ def test_a_secret_in_the_wrong_place_is_told_without_its_text(name: str, value: 
     assert "canary" not in str(found) + str(settings)
 
 
+@pytest.mark.parametrize("code", ["VARIABLE_INVALID", "SECRET_MISPLACED", "HOST_UNREACHABLE", "HOST_MISSING"])
+def test_what_no_run_can_live_with_cannot_be_accepted(code: str) -> None:
+    assert codes(preflight_accept=[code]) == ["VARIABLE_INVALID"]
+
+
 @pytest.mark.parametrize(
     ("given", "variable"),
     [
