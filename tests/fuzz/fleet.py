@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,7 +16,6 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE, lost
@@ -45,17 +43,6 @@ class Host:
 
 
 @cache
-def ready() -> None:
-    """Lets Ansible find the collection's own lookups, as it does in a play."""
-    init_plugin_loader([str(Path(__file__).resolve().parents[2] / "collections")])
-    for name in ("ansible_collections", "ansible_collections.canvas", "ansible_collections.canvas.fleet"):
-        sys.modules[name]._collection_meta = {}  # what the finder leaves on a package that it imports itself
-    # A package that Python itself imported before has no file, and Ansible then finds no plugin in it.
-    for name in [name for name in sys.modules if name.startswith("ansible_collections.canvas.fleet.plugins.lookup")]:
-        del sys.modules[name]
-
-
-@cache
 def specs() -> tuple[dict[str, Option], dict[str, Any]]:
     return load_specs(DataLoader())
 
@@ -71,7 +58,6 @@ def trusted(value: Any) -> Any:
 
 def settings(host: Host) -> tuple[dict[str, Any], list[Any]]:
     """As the action plugin host_info does."""
-    ready()
     options, defaults = specs()
     variables = {"inventory_hostname": host.name, **{name: trusted(value) for name, value in host.variables.items()}}
     templar = Templar(DataLoader(), variables={**defaults, **variables})

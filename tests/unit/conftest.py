@@ -1,0 +1,7 @@
+"""The collection is found by Ansible in every test."""
+
+from __future__ import annotations
+
+from tests.finder import install
+
+install()
