@@ -40,7 +40,6 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 def test_texts_are_counted_as_the_trainer_does(folder: Path, text: str, tokens: int | None) -> None:
-    pytest.importorskip("tokenizers")
     count = counter(str(folder))
     assert count is not None
     assert count(text) == ((tokens + MARKS,) * 2 if tokens is not None else (0, 0))
