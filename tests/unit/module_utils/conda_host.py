@@ -10,6 +10,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progr
 
 TOOLS = Path(__file__).parents[2] / "fixtures" / "conda"
 INSTALLER = TOOLS / "installer.sh"
+# The one below .venv: a first line "#!…" takes no blank, and the checkout may lie in a folder that has one.
+PYTHON = os.path.realpath(sys.executable)
 PACKAGES = ["torch==2.7.1", "einops==0.8.1"]
 
 
@@ -18,7 +20,7 @@ class KilledError(BaseException):
 
 
 def make_spec(tmp_path, monkeypatch):
-    for name, value in {"FAKE_LOG": tmp_path / "log", "FAKE_TOOLS": TOOLS, "FAKE_PYTHON": sys.executable}.items():
+    for name, value in {"FAKE_LOG": tmp_path / "log", "FAKE_TOOLS": TOOLS, "FAKE_PYTHON": PYTHON}.items():
         monkeypatch.setenv(name, str(value))
     (tmp_path / "log").touch()
     root = tmp_path / "miniforge3"

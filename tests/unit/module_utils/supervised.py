@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -45,8 +46,8 @@ class Supervised:
         self.output: list[str] = []
 
     def standin(self, flags: str = "--step-seconds 0.02") -> Supervised:
-        places = f"--results {self.results} --checkpoints {self.checkpoints}"
-        self.script.write_text(f"#!/bin/bash\nexec {sys.executable} {STANDIN} {places} {flags}\n")
+        words = [sys.executable, STANDIN, "--results", self.results, "--checkpoints", self.checkpoints]
+        self.script.write_text(f"#!/bin/bash\nexec {shlex.join(map(str, words))} {flags}\n")
         return self
 
     def start(self) -> Supervised:

@@ -1,13 +1,11 @@
 """The proof: imports, what torch says of itself, and flex attention compiled once where there is a GPU."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import conda_proof
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
-TOOLS = Path(__file__).parents[2] / "fixtures" / "conda"
+from tests.unit.module_utils.conda_host import PYTHON, TOOLS
+
 TORCH = """
 __version__, bfloat16 = "2.7.1+cu126", "bf16"
 class version: cuda = "12.6"
@@ -44,7 +42,7 @@ def python(tmp_path, monkeypatch):
         (site / "torch" / "nn" / "attention" / "flex_attention.py").write_text(flex)
         program = tmp_path / "bin" / "python"
         program.parent.mkdir()
-        program.write_text(f"#!{sys.executable}\n" + (TOOLS / "python").read_text().split("\n", 1)[1])
+        program.write_text(f"#!{PYTHON}\n" + (TOOLS / "python").read_text().split("\n", 1)[1])
         program.chmod(0o755)
         return str(program)
 

@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 import pytest
@@ -122,11 +123,14 @@ def program(tmp_path, body):
 
 
 def test_the_tool_is_called_and_its_word_taken_from_either_channel(tmp_path, monkeypatch):
-    works = program(tmp_path, f'[ "$*" = "-q -x" ] && cat {FIXTURES / "580.159.04" / "nvidia-smi-q.xml"}')
+    report, mismatch = (
+        shlex.quote(str(FIXTURES / path)) for path in ("580.159.04/nvidia-smi-q.xml", "described/library-mismatch.txt")
+    )
+    works = program(tmp_path, f'[ "$*" = "-q -x" ] && cat {report}')
     monkeypatch.setattr(nvidia_smi, "PLACES", (str(tmp_path),))
     seen = nvidia_smi.observe_gpus()
     assert (seen["state"], seen["tool"], seen["gpus"][0]["memory_bytes"]) == ("works", works, 81559 * MIB)
-    program(tmp_path, f"cat {FIXTURES / 'described' / 'library-mismatch.txt'} >&2; exit 18")
+    program(tmp_path, f"cat {mismatch} >&2; exit 18")
     assert nvidia_smi.observe_gpus()["trouble"] == "mismatch"
 
 
