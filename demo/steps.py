@@ -15,6 +15,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 REPORTS = CHECKOUT / "reports"
 HEARTBEAT = 10.0  # seconds between two signs of life in a log
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+FAILURES = (r"^=+ (FAILURES|ERRORS) =+$", r"\[ERROR\]|fatal: |failed: ", r"^Traceback")  # pytest, Ansible, Python
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def run(step: Step) -> Outcome:
     taken = time.monotonic() - started
     print(f"    {'done' if code == 0 else f'FAILED (exit {code})'} after {duration(taken)}", flush=True)
     if code and not step.shown:
-        _show_tail(step.log)
+        _show_failure(step.log)
     return Outcome(step, code, taken)
 
 
@@ -123,10 +125,15 @@ def _last_line(log: Path) -> str:
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - 2000))
         lines = stream.read().decode(errors="replace").strip().splitlines()
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", lines[-1]).strip() if lines else ""
+    return ESCAPES.sub("", lines[-1]).strip() if lines else ""
 
 
-def _show_tail(log: Path, lines: int = 40) -> None:
-    text = log.read_text(errors="replace").splitlines()[-lines:]
-    print("\n".join(f"    | {line}" for line in text))
+def _show_failure(log: Path, lines: int = 25) -> None:
+    """What the failure was, by the last line that tells of one, and the log's end."""
+    text = ESCAPES.sub("", log.read_text(errors="replace")).splitlines()
+    tail = max(0, len(text) - lines)
+    found = ([number for number, line in enumerate(text[:tail]) if re.search(told, line)] for told in FAILURES)
+    first = next((numbers[-1] for numbers in found if numbers), tail)
+    shown = [*text[max(0, first - 5) : min(first + lines, tail)], *text[tail:]]
+    print("\n".join(f"    | {line}" for line in shown))
     print(f"    the whole log: {log.relative_to(CHECKOUT)}", flush=True)

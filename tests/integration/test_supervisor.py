@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import survey
 from demo.minicanvas import tiny_model
 from demo.puzzles import generate
 from tests.integration.minicanvas_run import PYTHON, Run, kill, wait_for
@@ -79,7 +80,10 @@ class Training:
         return sorted(pid for pid, parent in found.items() if parent not in found)
 
     def newest(self) -> int:
-        return max((int(path.name) for path in self.run.checkpoints.iterdir()), default=-1)
+        """The step that the next start resumes from: a save that the death cut off is not it."""
+        newest = survey(str(self.run.checkpoints)).newest_whole
+        assert newest is not None
+        return newest.step
 
 
 @pytest.fixture
