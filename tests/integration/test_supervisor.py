@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import survey
+
 from demo.minicanvas import tiny_model
 from demo.puzzles import generate
 from tests.integration.minicanvas_run import PYTHON, Run, kill, wait_for
