@@ -85,10 +85,10 @@ moments 8, EMA copy 4), 24 in `optimizer.step`, divided by the shards. A step ad
 of the longest batch. A save needs room for the whole model: users report that 8 × 80 GB die in it and 12 do not
 (Bagel#71, #139), and that is what the planner goes by.
 
-Not in it: the encoding of a batch's pictures by the VAE, what the allocator keeps in reserve, and the compiler's
-trials. With a model of 12 million parameters on an H100 `nvidia-smi` showed 19.6 GB in use at the peak where these
-figures add up to 3.2; which of the three it was, was not measured. A GPU that is full by this table to within that is
-not safe.
+Not in it: what the allocator keeps in reserve between batches of other sizes, cuDNN's workspace, and the compiler's
+trials. With a model of 12 million parameters on an H100 `nvidia-smi` showed 19.6 GB in use at the peak, where these
+figures add up to some 8 GB, most of them for the pictures. The allocator gives its reserve back before it fails, so a
+tight GPU is not lost by it; but do not plan to the last gigabyte.
 """
 HOST = """\
 Each rank builds the model in fp32, copies it for the EMA, and maps the weights: 10 bytes per parameter. The mapped file

@@ -189,6 +189,13 @@ def edits(git: Git, ours: Ours) -> list[str]:
     return found
 
 
+def strangers(git: Git, ours: Ours) -> list[str]:
+    """Files and folders that no commit holds and that are not ours, those that git is told to ignore too."""
+    raw = git("status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
+    parts = raw.decode(errors="surrogateescape").split("\0")
+    return [part[3:] for part in parts if part[:2] in ("??", "!!") and not ours.hides(part[3:])]
+
+
 def record_path(folder: str) -> str:
     return os.path.join(folder, ".git", "canvas-fleet.json")
 

@@ -84,6 +84,10 @@ class Record:
     def knows(self, path: str, sha256: str) -> bool:
         return sha256 in self._written.get(path, [])
 
+    def wrote(self, path: str) -> bool:
+        """Was there ever a text of ours at this path?"""
+        return path in self._written
+
     def note(self, path: str, sha256: str) -> None:
         """Remember a digest, on disk, before the bytes are written: a cut in between must not look like a user."""
         known = [one for one in self._written.get(path, []) if one != sha256]

@@ -22,6 +22,10 @@ LOGIT_FORWARD, LOGIT_BACKWARD = 8, 10
 FORWARD, TRAINED, STILL = (0, 5.5), (48, 12), (22, 10)
 SAVED = 2  # B per token, layer and width: the bf16 input of a checkpointed layer
 MASK = 6  # B per pair of tokens of one sample without flex attention: fp32 mask and its bf16 copy
+# B per pixel of all pictures of a batch, which the VAE encodes at once: 2048 by following the allocations of upstream's
+# encoder under autocast, tensor by tensor (two outputs of 128 channels in bf16, and norm, sigmoid and product in fp32),
+# and the pictures in fp32. A token of the VAE is a square of 16 pixels; an image of the solution has 2 × 1,024 of them.
+PIXEL, TOKEN_PIXELS, VAE_SHARE = 2048 + 12, 256, 0.6
 VIT_SHARE = 0.45  # of a batch's tokens go through the ViT: 1,369 patches of about 3,420 tokens of an image
 # Per rank: interpreter, CUDA's and NCCL's host side, and pages of the weights file on their way. The reports fix the
 # sum between 8.2 GB (8 ranks die in 1 TB: Bagel#180, #172, #215) and 11 GB (2 ranks load in 256 GB: #180).
@@ -103,6 +107,7 @@ def gpu_phases(run: Run) -> dict[str, Items]:
         "load": {**weights, "CUDA context and NCCL": CONTEXT},
         "first step": _step(run, {**weights, **fixed}, {}, gradients),
         "optimizer.step": {**rest, "AdamW's temporaries": FP32 * trained / split},
+        "pictures": {**rest, **_pictures(run)},
         "training": _step(run, {**weights, **moments, **fixed}, gradients, gradients),
         "save": {**rest, **_state_dict(run)},
     }
@@ -134,6 +139,11 @@ def _step(run: Run, held: Items, old: Items, new: Items) -> Items:
     )
 
 
+def _pictures(run: Run) -> Items:
+    """The VAE's encoding of a batch's pictures, before the forward: all padded to the largest, here of one size."""
+    return {"pictures in the VAE": float(PIXEL * TOKEN_PIXELS * VAE_SHARE * run.batch_tokens)}
+
+
 def _state_dict(run: Run) -> Items:
     """What a save adds on the GPU: the larger of the two models, which are saved one after the other.
 
@@ -153,10 +163,12 @@ def _state_dict(run: Run) -> Items:
 
 def _offloaded_phases(run: Run, fixed: Items) -> dict[str, Items]:
     """On one GPU as measured; on several only what is computed, and at a save what is gathered, is on the GPU."""
+    pictures = {**fixed, **_pictures(run)}
     if run.split > 1:
-        return {"training": _step(run, fixed, {}, {}), "save": {**fixed, **_state_dict(run)}}
+        return {"pictures": pictures, "training": _step(run, fixed, {}, {}), "save": {**fixed, **_state_dict(run)}}
     moved = {"parameters and gradients on their way": OFFLOADED * run.trained}
-    return {"training": {**fixed, **moved, **activations(run)}, "save": {**fixed, **_state_dict(run)}}
+    training = {**fixed, **moved, **activations(run)}
+    return {"pictures": pictures, "training": training, "save": {**fixed, **_state_dict(run)}}
 
 
 def gathered(run: Run) -> tuple[Items, Items]:

@@ -261,3 +261,28 @@ def test_what_a_person_edited_is_found_and_kept(chain: Fleet) -> None:
     assert "CODE_LOCAL_EDITS" in play.stdout
     assert "# my own note" in chain.ask("atlas", f"cat {script}.user-*")
     assert "# mine too" in chain.ask("atlas", f"cat {ROOT}/MathCanvas/BAGEL-Canvas/train/pretrain_unified_navit.py")
+
+
+def test_a_teardown_leaves_what_is_dear_and_what_a_person_made(chain: Fleet) -> None:
+    play = chain.play("playbooks/teardown.yml")
+    assert play.code == 0, play.stdout[-4000:]
+    for host, run in (("atlas", "atlas"), ("bolt0", "bolt"), ("bolt1", "bolt")):
+        assert chain.ask(host, f"systemctl cat canvas-training-{run}") == ""
+        assert chain.ask(host, f"ls {ROOT}/outputs/{run}/checkpoints").split()[-1] == "0000060"
+        assert chain.ask(host, f"ls -d {ROOT}/miniforge3 {ROOT}/BlockMovingSFT/train /var/lib/canvas-fleet/agent") == ""
+    assert chain.ask("bolt0", f"ls {ROOT}/models/BAGEL-7B-MoT").split()
+    assert chain.ask("bolt0", f"ls {ROOT}/MathCanvas") == ""
+    assert "# mine too" in chain.ask("atlas", f"cat {ROOT}/MathCanvas/BAGEL-Canvas/train/pretrain_unified_navit.py")
+    assert "fleet_teardown_also: edits" in play.stdout
+    assert chain.play("playbooks/teardown.yml").changed() == {}
+
+
+def test_a_teardown_that_names_all_leaves_a_bare_host(chain: Fleet) -> None:
+    words = ["checkpoints", "data", "edits", "weights"]
+    play = chain.play("playbooks/teardown.yml", fleet_teardown_also=words)
+    assert play.code == 0, play.stdout[-4000:]
+    for host in ("bolt0", "bolt1"):
+        assert chain.ask(host, f"ls -d {ROOT} /var/lib/canvas-fleet; id -u blockmoving") == ""
+    left = chain.ask("atlas", f"find {ROOT} -type f").split()
+    assert [name.partition(".user-")[0] for name in left] == [f"{ROOT}/BlockMovingSFT/scripts/train_blockmoving.sh"]
+    assert chain.play("playbooks/teardown.yml", fleet_teardown_also=words).changed() == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.fit import Node, judge_gpu, judge_host
 from ansible_collections.canvas.fleet.plugins.module_utils.memory import (
@@ -50,6 +52,15 @@ ONE = Run(BAGEL, 1, expected_tokens=64, sample_tokens=64)  # the measured model 
 )
 def test_within_a_tenth_of_what_was_measured(figure: float, measured: float) -> None:
     assert figure == pytest.approx(measured, rel=0.10)
+
+
+def test_the_vae_encodes_all_pictures_of_a_batch_at_once() -> None:
+    batch = Run(BAGEL, 8, expected_tokens=1, sample_tokens=5 * 3417)  # five images of a solution: each 512², twice
+    picture = (2 * 256 + 3 * 512 + 12) * 512**2  # two outputs in bf16, three temporaries in fp32, the picture itself
+    assert gpu_phases(batch)["pictures"]["pictures in the VAE"] == pytest.approx(10 * picture, rel=0.01)
+    small = replace(BAGEL, llm=10**7, vit=10**6, layers=4, hidden=256, intermediate=1024, vocabulary=4096)
+    phases = {name: sum(items.values()) for name, items in gpu_phases(Run(small, 1, sample_tokens=9500)).items()}
+    assert max(phases, key=lambda name: phases[name]) == "pictures", "a small model needs its GPU for the pictures"
 
 
 @pytest.mark.parametrize(("shards", "least"), [(8, 44), (4, 88)])

@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Thin shell over teardown.work()."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: teardown
+short_description: Take canvas-fleet off a host
+version_added: 0.1.0
+author: canvas-fleet contributors (@canvas-fleet)
+description:
+  - Removes what canvas-fleet brought to the host, which its records tell apart from what a person laid there.
+  - Checkpoints, the data as it came, weights, and what was changed by hand stay, unless C(fleet_teardown_also) names
+    them. Files that canvas-fleet did not put there stay always.
+  - Unit, environment and driver are taken back by their own roles before; C(playbooks/teardown.yml) has the order.
+  - The action plugin of the same name fills in O(settings) from the variables of all roles.
+extends_documentation_fragment: [canvas.fleet.attributes]
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    platforms: posix
+options:
+  settings:
+    description: All variables of all roles for this host; normally filled in by the action plugin.
+    type: dict
+    default: {}
+  show:
+    description: Print what goes and what stays.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Take the files, records and the account away
+  canvas.fleet.teardown:
+"""
+
+RETURN = r"""
+removed:
+  description: One entry for each part that was taken away, with room, path and bytes.
+  returned: success
+  type: list
+  elements: dict
+kept:
+  description: What stays, with room, path, why, and also (the word of fleet_teardown_also that would let it go).
+  returned: success
+  type: list
+  elements: dict
+rooms:
+  description: Rooms that have to take something back themselves before this module is called.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.canvas.fleet.plugins.module_utils import host_work, teardown
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"settings": {"type": "dict", "default": {}}, "show": {"type": "bool", "default": True}},
+        supports_check_mode=True,
+    )
+    settings = module.params["settings"]
+    try:
+        rooms = teardown.rooms_before(settings)
+        report = teardown.work(settings, host_work.Systemd(), check=module.check_mode)
+    except FleetError as error:
+        module.fail_json(msg=str(error))
+    before = "".join(f"{part['path']}\n" for part in report["removed"])
+    module.exit_json(rooms=rooms, diff=[{"before": before, "after": ""}] if before else [], **report)
+
+
+if __name__ == "__main__":
+    main()
