@@ -58,6 +58,7 @@ ORDER = (
     "wandb_name",
     "wandb_runid",
 )
+CACHE = ".cache"  # in the results' folder: what torch compiles
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -181,7 +182,7 @@ def _about(settings: Mapping[str, Any], shape: RunShape) -> list[str]:
 def _environment(settings: Mapping[str, Any], results: str) -> list[str]:
     lines = _paths(settings)
     # The compile caches need a writable folder on an exec file system, and a service has no HOME.
-    cache = f"{results}/.cache"
+    cache = f"{results}/{CACHE}"
     own = {
         "XDG_CACHE_HOME": cache,
         "TRITON_CACHE_DIR": f"{cache}/triton",

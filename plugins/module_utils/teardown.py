@@ -51,6 +51,8 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
             part.take() if part.take else _remove(part.path)
         _trust_again(going)
         _prune(settings, [part.path for part in found if not part.take], kept_records)
+        if not staying:
+            _sweep(str(settings["fleet_root"]))
         if account:
             _leave(settings, account)
     kept = [{"room": part.room, "path": part.path, "why": part.why, "also": part.word} for part in staying]
@@ -168,6 +170,13 @@ def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> Non
     above |= {str(settings[name]) for name in names}
     for place in sorted(above, key=len, reverse=True):
         _rmdir_up(os.path.normpath(place), tops)
+
+
+def _sweep(folder: str) -> None:
+    """Folders that the trainer made and left empty. Files that are nobody's of ours would have been seen before."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
 
 
 def _rmdir_up(place: str, tops: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     fleet_agent_work,
     git_folder,
     kept_files,
+    launch,
     registration,
     run_config,
     weights,
@@ -173,6 +174,8 @@ def _weights(settings: Settings) -> Iterator[Part]:
 
 def _outputs(settings: Settings) -> Iterator[Part]:
     results, folder = str(settings["training_results_dir"]), str(settings["training_checkpoint_dir"])
+    if os.path.isdir(os.path.join(results, launch.CACHE)):
+        yield Part("training", os.path.join(results, launch.CACHE))
     found = [one.path for one in checkpoints.survey(folder).checkpoints]
     others = (kept_dir(settings), *(os.path.join(results, name) for name in ("log.txt", "wandb")))
     found += [path for path in others if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path))]

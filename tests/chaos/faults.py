@@ -177,6 +177,43 @@ def rotated_log() -> Row:
         return row(one, "the log is rotated under the supervisor", one.own("failure.json").get("kind", "-"), 0, limit=1)
 
 
+def full_journal() -> Row:
+    one = of("journal", (LONE,))
+    one.inside(LONE, "mount -t tmpfs -o size=4m x /var/log/journal && systemctl restart systemd-journald")
+    try:
+        with started("journal", (LONE,)) as one:
+            wait("step 25", lambda: one.step() >= 25)
+            one.inside(LONE, "dd if=/dev/zero of=/var/log/journal/filler bs=64k 2>/dev/null")
+            one.inside(LONE, "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done | systemd-cat")
+            ended_whole(one)
+            kind = one.own("failure.json").get("kind", "-")
+            return row(one, "the journal's disk is full", kind, 0 if kind == "-" else 1, limit=0)
+    finally:
+        one.inside(LONE, "umount -l /var/log/journal; systemctl restart systemd-journald")
+
+
+def jumped_clock() -> Row:
+    """Seen by the supervisor and the trainer, not by systemd: the machine's own clock is not ours to set."""
+    one = of("clock", (LONE,))
+    one.play(training_state="present")
+    library, folder = GROUP.state / "clock.so", f"/etc/systemd/system/{one.unit}.service.d"
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    podman("cp", str(library), f"{GROUP.container(LONE)}:/srv/clock.so")
+    preload = "[Service]\\nEnvironment=LD_PRELOAD=/srv/clock.so\\n"
+    one.inside(LONE, f"mkdir -p {folder}; printf '{preload}' > {folder}/clock.conf; systemctl daemon-reload")
+    with started("clock", (LONE,)) as one:
+        for step, jump in ((25, 3600), (50, -3600)):
+            wait(f"step {step}", lambda least=step: one.step() >= least)
+            one.inside(LONE, f"echo {jump} > /srv/clock.offset")
+        ended_whole(one)
+        hours = {line[:14] for line in re.findall(r"^\[(.*?)\] \(step=", one.log(), re.M)}
+        if len(hours) < 3:
+            raise RuntimeError(f"the trainer's clock did not jump: {hours}")
+        kind = one.own("failure.json").get("kind", "-")
+        return row(one, "the clock jumps an hour ahead, and two back", kind, 0 if kind == "-" else 1, limit=0)
+
+
 def cut_network() -> Row:
     with started("cut", PAIR) as pair:
         wait("step 30", lambda: pair.step() >= 30)
@@ -201,7 +238,17 @@ def lost_node() -> Row:
         return row(pair, "a node loses power and comes back", kind, seconds, limit=90)
 
 
-FAULTS = (killed_rank, stopped_rank, rebooted, full_disk, rotated_log, cut_network, lost_node)
+FAULTS = (
+    killed_rank,
+    stopped_rank,
+    rebooted,
+    full_disk,
+    full_journal,
+    rotated_log,
+    jumped_clock,
+    cut_network,
+    lost_node,
+)
 
 
 def row(training: Training, fault: str, kind: object, seconds: float, limit: float) -> Row:

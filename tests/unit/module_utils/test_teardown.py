@@ -63,6 +63,7 @@ class Host:
         store = root / "state/agent.d/one"
         store.mkdir(parents=True)
         (root / "state/agent").symlink_to(store)
+        self.write(self.fleet / "outputs/atlas/.cache/triton/kernel.so", "x")
         for name in ("work/weights/spec.json", "training/canvas-training-atlas/own/state.json", "certificate"):
             self.write(root / "state" / name, "{}")
         self.write(root / "certificates/canvas-fleet-1.crt", "pem")
@@ -286,6 +287,7 @@ def test_the_account_goes_only_with_all_that_it_could_own(host: Host, monkeypatc
     host.teardown(*EVERYTHING)
     assert calls == []
     (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
+    (host.fleet / "outputs/atlas/of-the-trainer/empty").mkdir(parents=True)
     report = host.teardown(*EVERYTHING)
     assert calls == [["userdel", "nobody-of-this-machine"]]
     assert not host.fleet.exists()
