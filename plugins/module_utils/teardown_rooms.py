@@ -31,6 +31,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetEr
 from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Git, Ours
 
 BY_HAND = "changed by hand"
+# What checkpoint_seal, its neighbours and peers make in there.
+_KEPT = re.compile(r"\d{7,}(\.json)?(\.new)?|aside|(attempt|fetched\.json)(\.new)?|\.(back|fetch|lock|new|old)\b.*")
 _MADE_ANEW = re.compile(r"(^|/)__pycache__/|\.pyc$")
 Settings = Mapping[str, Any]
 
@@ -174,11 +176,15 @@ def _weights(settings: Settings) -> Iterator[Part]:
 
 def _outputs(settings: Settings) -> Iterator[Part]:
     results, folder = str(settings["training_results_dir"]), str(settings["training_checkpoint_dir"])
-    if os.path.isdir(os.path.join(results, launch.CACHE)):
+    own = results.startswith(f"{settings['fleet_root']}/")  # elsewhere caches and wandb may be other programs' too
+    if own and os.path.isdir(os.path.join(results, launch.CACHE)):
         yield Part("training", os.path.join(results, launch.CACHE))
     found = [one.path for one in checkpoints.survey(folder).checkpoints]
-    others = (kept_dir(settings), *(os.path.join(results, name) for name in ("log.txt", "wandb")))
-    found += [path for path in others if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path))]
+    kept = kept_dir(settings)  # the user's to choose, so it may hold other things
+    names = sorted(os.listdir(kept)) if os.path.isdir(kept) else ()
+    found += [os.path.join(kept, name) for name in names if _KEPT.fullmatch(name)]
+    logs = (os.path.join(results, name) for name in ("log.txt", *(["wandb"] if own else [])))
+    found += [path for path in logs if os.path.lexists(path)]
     for path in found:
         yield Part("training", path, "what the training made", "checkpoints")
 

@@ -312,6 +312,30 @@ def test_a_marker_that_was_broken_by_hand_is_told(host: Host) -> None:
     assert path.exists()
 
 
+def test_a_kept_folder_that_is_shared_keeps_what_is_not_ours(host: Host) -> None:
+    shared = host.root / "shared"
+    host.settings["training_kept_dir"] = str(shared)
+    theirs = host.write(shared / "results.csv", "x")
+    for name in (
+        "0000020/model.safetensors",
+        "0000020.json",
+        "aside/0000040/model.safetensors",
+        "attempt",
+        ".old-0000000/x",
+    ):
+        host.write(shared / name, "x")
+    host.teardown("checkpoints")
+    assert list(shared.iterdir()) == [theirs]
+
+
+def test_results_in_a_home_take_no_caches_of_others_along(host: Host) -> None:
+    home = host.root / "home-of-a-person"
+    host.settings["training_results_dir"] = str(home)
+    theirs = [host.write(home / ".cache/x", "x"), host.write(home / "wandb/run/x", "x")]
+    host.teardown(*EVERYTHING)
+    assert all(path.exists() for path in theirs)
+
+
 def test_a_bare_host_has_nothing_to_take(host: Host) -> None:
     shutil.rmtree(host.fleet)
     shutil.rmtree(host.root / "state")
