@@ -82,7 +82,7 @@ def test_the_table_stands_in_the_plan_once_with_a_line_for_each_host() -> None:
 
 def test_programs_get_every_item_in_bytes() -> None:
     fit: Any = host(Run(BAGEL, 8), Node(8, 81920 * MIB, 1e12, "A100")).as_dict()["fit"]
-    assert list(fit["phases"]["gpu"]) == ["load", "first step", "optimizer.step", "training", "save"]
+    assert list(fit["phases"]["gpu"]) == ["load", "first step", "optimizer.step", "pictures", "training", "save"]
     for phase, items in fit["phases"]["gpu"].items():
         if phase == fit["gpu"]["phase"]:
             assert sum(items.values()) == pytest.approx(fit["gpu"]["need"])
