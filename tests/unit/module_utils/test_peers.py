@@ -23,6 +23,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.peers_server import S
 from tests.unit.module_utils import saves
 from tests.unit.module_utils.nodes import Node, crew, offered, port, start
 from tests.unit.module_utils.saves import FILES, everything, resumes_from, save
+from tests.unit.module_utils.supervised import wait_for
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -91,9 +92,9 @@ def test_three_nodes_wait_for_the_last(tmp_path: Path, master: Node, server: Ser
         target=peers.gather, args=(server, offer, master.crew, master.said.append, master.end.wait), daemon=True
     )
     gathering.start()
+    wait_for(lambda: resumes_from(nodes[0].folder) == 40, 20)
     early.join(0.6)
     assert early.is_alive()
-    assert resumes_from(nodes[0].folder) == 40
     late = nodes[1].join()
     for thread in (early, late, gathering):
         thread.join(20)
@@ -134,8 +135,7 @@ def test_a_node_follows_a_first_node_that_changes_its_mind(tmp_path: Path, maste
     node = Node(tmp_path / "node", 1, port(server))
     offered(master, server)
     waiting = node.join()
-    waiting.join(0.5)
-    assert resumes_from(node.folder) == 40
+    wait_for(lambda: resumes_from(node.folder) == 40, 20)
     seen = checkpoint_guard.look(master.place)
     checkpoint_guard.apply(master.place, checkpoint_guard.back_to(seen, master.place, 20), master.said.append)
     peers.gather(server, offered(master, server), master.crew, master.said.append, master.end.wait)
