@@ -14,13 +14,9 @@ class ActionModule(RunFiles):
     """The same settings as all rooms were made with."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        task_vars = task_vars or {}
-        settings, wrong = self._typed(task_vars)
-        if wrong:
-            return wrong
-        result = self._module({**self._task.args, "settings": settings}, task_vars)
+        result = super().run(tmp, task_vars)
         if "kept" in result and self._task.args.get("show", True):
-            Display().display(_told(task_vars["inventory_hostname"], result, self._task.check_mode))
+            Display().display(_told((task_vars or {})["inventory_hostname"], result, self._task.check_mode))
         return result
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import (
+    canvas_code,
     conda_absent,
+    conda_tools,
     dataset_record,
     fleet_agent_work,
     host_work,
@@ -26,12 +28,19 @@ from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetEr
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown_rooms import Part, kept_dir, parts
 
 SYSTEM_UIDS = 1000  # accounts of people begin here
-NAMED = 3  # files that a sentence names before it counts
+CACHES = (".cache", ".conda", ".nv", ".triton")  # what programs make anew in the account's home
+# What lies in fleet_state_dir: the records of the rooms, the folders of their works, and the supervisor.
+RECORDS = (
+    "canvas_code", "dataset", "fleet_agent", "nvidia", "nvidia.json", "run_config.json", "supervisor",
+    "system_packages", "training", "weights", "work",
+)  # fmt: skip
 Settings = Mapping[str, Any]
 
 
 def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str, Any]:
     """Returns {"changed", "removed": [{room, path, bytes}], "kept": [{room, path, why, also}]}. Raises FleetError."""
+    if not check:
+        _stop_works(settings, units)
     also = frozenset(settings["fleet_teardown_also"])
     found = parts(settings)
     going = [part for part in found if part.goes(also)]
@@ -39,20 +48,19 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
     records, kept_records = _records(settings, {part.room for part in staying})
     strangers = _strangers(settings, [part.path for part in found])
     if strangers:
-        why = "canvas-fleet did not put it there" if len(strangers) == 1 else "canvas-fleet did not put them there"
-        staying.append(Part("fleet_agent", _named(strangers), why))
+        staying.append(Part("fleet_agent", canvas_code.named(strangers), "not put there by canvas-fleet"))
     going += records
     account = _account(settings) if not staying else ""
     removed = [{"room": part.room, "path": part.path, "bytes": _size(part)} for part in going]
     removed += [{"room": "fleet_agent", "path": f"the account {account}", "bytes": 0}] if account else []
     if not check:
-        _stop_works(settings, units)
         for part in going:
-            part.take() if part.take else _remove(part.path)
+            if part.take:
+                part.take()
+            else:
+                _remove(part.path)
         _trust_again(going)
         _prune(settings, [part.path for part in found if not part.take], kept_records)
-        if not staying:
-            _sweep(str(settings["fleet_root"]))
         if account:
             _leave(settings, account)
     kept = [{"room": part.room, "path": part.path, "why": part.why, "also": part.word} for part in staying]
@@ -61,24 +69,26 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
 
 def rooms_before(settings: Settings) -> list[str]:
     """Rooms that have to take something back themselves, before work() is called."""
-    spec = {name: settings[f"conda_env_{name}"] for name in ("root", "prefix", "state_dir")}
-    conda = ["conda_env"] if conda_absent.preview(spec) else []
+    conda = ["conda_env"] if conda_absent.preview(conda_spec(settings)) else []
     record = os.path.join(str(settings["fleet_state_dir"]), nvidia.RECORD)
     wanted = "nvidia" in settings["fleet_teardown_also"]
     return [*conda, *(["nvidia"] if wanted and os.path.exists(record) else [])]
 
 
+def conda_spec(settings: Settings) -> dict[str, str]:
+    """What conda_absent is asked with."""
+    return {name: str(settings[f"conda_env_{name}"]) for name in ("root", "prefix", "state_dir")}
+
+
 def _records(settings: Settings, rooms: set[str]) -> tuple[list[Part], list[str]]:
     """Records of rooms that leave nothing behind go; the others are what a second teardown needs."""
     folder = str(settings["fleet_state_dir"])
-    agent = str(settings["fleet_agent_dir"])
-    mine = {agent, f"{agent}.d", str(settings["conda_env_state_dir"])}  # taken by their rooms
     others = _other_units(os.path.join(folder, "training"), settings)
     going, staying = [], []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         path, room = os.path.join(folder, name), name.partition(".")[0]
-        if path in mine:
-            continue
+        if name not in RECORDS:
+            continue  # taken by its room, or somebody else's in a folder that a user chose
         if room in rooms or (room == "nvidia" and "nvidia" not in settings["fleet_teardown_also"]):
             staying.append(path)
         elif room in ("training", "supervisor") and others:
@@ -95,21 +105,17 @@ def _other_units(folder: str, settings: Settings) -> list[str]:
 
 
 def _strangers(settings: Settings, ours: Sequence[str]) -> list[str]:
-    """Files below fleet_root that are not ours; conda, the home of the account and what is ours are not looked into."""
-    root = str(settings["fleet_root"])
-    conda = str(settings["conda_env_root"])
-    known = {os.path.normpath(path) for path in (*ours, conda, str(settings["conda_env_prefix"]), _home(settings))}
-    found = []
+    """Files below fleet_root that are not ours, and a conda that stays; what is ours and conda is not looked into."""
+    root, conda = str(settings["fleet_root"]), str(settings["conda_env_root"])
+    spec = conda_spec(settings)
+    caches = (os.path.join(_home(settings), name) for name in CACHES)
+    known = {os.path.normpath(path) for path in (*ours, *caches, conda, *conda_tools.builds(spec["prefix"]))}
+    found = [conda] if os.path.isdir(conda) and not conda_absent.root_is_ours(spec) else []
     for place, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if os.path.join(place, name) not in known)
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         found += [path for name in (*names, *links) if (path := os.path.join(place, name)) not in known]
     return sorted(found)
-
-
-def _named(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return ", ".join(paths[:NAMED]) + more
 
 
 def _home(settings: Settings) -> str:
@@ -157,7 +163,7 @@ def _trust_again(gone: Iterable[Part]) -> None:
     folders = {os.path.dirname(part.path) for part in gone}
     for place, command in fleet_agent_work.TRUST.items():
         if place in folders:
-            fleet_agent_work.run(*command)
+            _run(*command, variable="fleet_ca_bundle", remedy="run it by hand and see what it says")
 
 
 def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> None:
@@ -168,15 +174,9 @@ def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> Non
     above |= {os.path.dirname(path) for path in (*paths, *keep)}
     names = ("training_checkpoint_dir", "training_results_dir", "weights_dir", "conda_env_state_dir")
     above |= {str(settings[name]) for name in names}
-    for place in sorted(above, key=len, reverse=True):
+    made = (place for place, _, _ in os.walk(str(settings["training_results_dir"])))  # the trainer's own, left empty
+    for place in sorted({*above, *made}, key=len, reverse=True):
         _rmdir_up(os.path.normpath(place), tops)
-
-
-def _sweep(folder: str) -> None:
-    """Folders that the trainer made and left empty. Files that are nobody's of ours would have been seen before."""
-    for place, _, _ in os.walk(folder, topdown=False):
-        with contextlib.suppress(OSError):
-            os.rmdir(place)
 
 
 def _rmdir_up(place: str, tops: Sequence[str]) -> None:
@@ -191,14 +191,13 @@ def _rmdir_up(place: str, tops: Sequence[str]) -> None:
 def _leave(settings: Settings, account: str) -> None:
     """The account goes with its home, when nothing that it could own is left."""
     home = _home(settings)
-    done = subprocess.run(["userdel", account], capture_output=True, text=True, check=False)
+    _run("userdel", account, variable="fleet_user", remedy="end what runs under it, then tear down again")
+    for name in CACHES:
+        shutil.rmtree(os.path.join(home, name), ignore_errors=True)
+    _rmdir_up(home, [os.path.dirname(home)])
+
+
+def _run(*argv: str, variable: str, remedy: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise FleetError(
-            "the account cannot be removed",
-            variable="fleet_user",
-            found=done.stderr.strip(),
-            remedy="end what runs under it, then tear down again",
-        )
-    if os.path.isdir(home):
-        shutil.rmtree(home)
-    _rmdir_up(os.path.dirname(home), [os.path.dirname(home)])
+        raise FleetError(f"{argv[0]} failed", variable=variable, found=done.stderr.strip(), remedy=remedy)

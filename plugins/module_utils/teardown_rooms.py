@@ -117,12 +117,15 @@ def _missed(path: str, settings: Settings, seen: Mapping[str, Any]) -> str:
         added = [one for one in _files(path) if one not in kept and not ours.hides(one)]
         own = [*seen["edits"], *added]
     else:
+        note = seen.get("record") or {}
+        if note.get("pending") or seen.get("error"):
+            return f"what was changed in it cannot be told: {seen.get('error') or 'a change of commit was cut off'}"
         git = Git(path)
         if not git.binary:
             return "without git nobody can tell what was changed in it"
         if git.line("for-each-ref", "refs/heads", "refs/stash"):
             return "it has branches or a stash of its own"
-        if seen.get("commit") and seen["commit"] != (seen.get("record") or {}).get("commit"):
+        if seen.get("commit") and seen["commit"] != note.get("commit"):
             return f"it stands on another commit, {str(seen['commit'])[:8]}"
         own = [*seen["edits"], *(one for one in git_folder.strangers(git, ours) if one not in seen["edits"])]
     own = [one for one in own if not _MADE_ANEW.search(one)]
@@ -198,9 +201,9 @@ def kept_dir(settings: Settings) -> str:
 def _agent(settings: Settings) -> Iterator[Part]:
     link = str(settings["fleet_agent_dir"])
     if os.path.islink(link):
-        yield Part("fleet_agent", link)
-    if os.path.isdir(f"{link}.d"):
-        yield Part("fleet_agent", f"{link}.d")
+        if os.readlink(link).startswith(f"{link}.d/") and os.path.isdir(f"{link}.d"):
+            yield Part("fleet_agent", f"{link}.d")
+        yield Part("fleet_agent", link)  # last: it tells whose the folder beside it is
     for place in fleet_agent_work.TRUST:
         for certificate in sorted(Path(place).glob("canvas-fleet-*.crt")):
             yield Part("fleet_agent", str(certificate))

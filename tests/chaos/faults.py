@@ -184,6 +184,8 @@ def full_journal() -> Row:
         with started("journal", (LONE,)) as one:
             wait("step 25", lambda: one.step() >= 25)
             one.inside(LONE, "dd if=/dev/zero of=/var/log/journal/filler bs=64k 2>/dev/null")
+            if "100%" not in one.inside(LONE, "df /var/log/journal"):
+                raise RuntimeError("the journal's disk did not become full")
             one.inside(LONE, "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done | systemd-cat")
             ended_whole(one)
             kind = one.own("failure.json").get("kind", "-")

@@ -42,6 +42,15 @@ def test_a_step_says_what_it_does_and_how_it_ended(
     assert (reports / "a-step.log").read_text() == "the reason\n"
 
 
+@pytest.mark.parametrize("told", ["==== FAILURES ====", "\x1b[31mfatal: [host]: FAILED! =>", "Traceback (most recent"])
+def test_a_failure_far_above_the_end_is_shown(reports: Path, capfd: pytest.CaptureFixture[str], told: str) -> None:
+    steps.run(python(f"print('begin'); print('x\\n' * 99); print({told!r}); print('why'); print('y\\n' * 99); exit(1)"))
+    shown = capfd.readouterr().out
+    assert "| why" in shown
+    assert "begin" not in shown
+    assert "\x1b" not in shown
+
+
 def test_a_long_step_shows_that_it_lives(
     reports: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

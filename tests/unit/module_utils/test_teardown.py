@@ -18,11 +18,13 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     conda_absent,
     dataset_record,
     fleet_agent_work,
+    git_folder,
     kept_files,
     run_files,
     teardown,
     weights,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 from tests.unit.module_utils import canvas_repo, run_settings, saves
 from tests.unit.module_utils.test_host_work import FakeUnits
@@ -64,7 +66,7 @@ class Host:
         store.mkdir(parents=True)
         (root / "state/agent").symlink_to(store)
         self.write(self.fleet / "outputs/atlas/.cache/triton/kernel.so", "x")
-        for name in ("work/weights/spec.json", "training/canvas-training-atlas/own/state.json", "certificate"):
+        for name in ("work/weights/spec.json", "training/canvas-training-atlas/own/state.json", "supervisor/1.pyz"):
             self.write(root / "state" / name, "{}")
         self.write(root / "certificates/canvas-fleet-1.crt", "pem")
         self.write(root / "certificates/of-the-company.crt", "pem")
@@ -162,7 +164,9 @@ def test_a_dry_run_tells_the_same_and_takes_nothing(host: Host) -> None:
     before = host.tree()
     told = host.teardown("weights", check=True)
     assert host.tree() == before
-    assert told == host.teardown("weights")
+    done = host.teardown("weights")
+    assert told["kept"] == done["kept"]
+    assert [part["path"] for part in told["removed"]] == [part["path"] for part in done["removed"]]
 
 
 def test_nothing_that_a_person_laid_there_ever_goes(host: Host) -> None:
@@ -175,8 +179,8 @@ def test_nothing_that_a_person_laid_there_ever_goes(host: Host) -> None:
     before = [path.read_bytes() for path in theirs]
     report = host.teardown(*EVERYTHING)
     assert [path.read_bytes() for path in theirs] == before
-    strangers = next(part for part in report["kept"] if "notes.txt" in part["path"] or "own.sh" in part["path"])
-    assert "and 1 more" in strangers["path"]
+    strangers = next(part for part in report["kept"] if part["why"] == "not put there by canvas-fleet")
+    assert all(str(path) in strangers["path"] for path in theirs)
     assert strangers["also"] == ""
 
 
@@ -219,6 +223,40 @@ def test_patches_of_the_profile_are_taken_back(host: Host, monkeypatch: pytest.M
     assert calls == []
     host.teardown()
     assert calls == ["back"]
+
+
+@pytest.mark.parametrize("flaw", ["a change that was cut off", "an answer that git did not give"])
+def test_code_whose_edits_cannot_be_told_stays(host: Host, flaw: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan leaves such edits out, so that here they would look like none."""
+    checkout = canvas_repo.checkout(host.root)
+    theirs = host.write(checkout / canvas_repo.TRAINER, "mine")
+    if flaw == "a change that was cut off":
+        code_apply._note(str(checkout), host.settings, host.upstream.two, pending=host.upstream.three)
+    else:
+        monkeypatch.setattr(git_folder, "edits", raising)
+    report = host.teardown("checkpoints", "data", "weights")
+    assert "cannot be told" in next(part["why"] for part in report["kept"] if part["path"] == str(checkout))
+    assert theirs.read_text() == "mine"
+
+
+def raising(*_: object) -> list[str]:
+    raise FleetError("git status failed")
+
+
+def test_records_in_a_folder_of_others_leave_theirs(host: Host) -> None:
+    theirs = [host.write(host.root / f"state/{name}/x", "x") for name in ("apt", "agent.d-of-another", "work.old")]
+    (host.fleet / "lost+found").mkdir()
+    host.teardown(*EVERYTHING)
+    assert all(path.exists() for path in theirs)
+    assert (host.fleet / "lost+found").exists()
+
+
+def test_a_folder_beside_the_agent_that_it_does_not_lead_to_stays(host: Host) -> None:
+    link = host.root / "state/agent"
+    link.unlink()
+    link.symlink_to(host.write(host.root / "elsewhere/bin/python", "x").parent)
+    host.teardown(*EVERYTHING)
+    assert (host.root / "state/agent.d/one").exists()
 
 
 def test_a_branch_and_another_commit_are_a_persons_work(host: Host) -> None:
@@ -270,28 +308,46 @@ def test_records_of_a_training_by_another_name_stay(host: Host) -> None:
     assert other.exists()
 
 
-def test_the_account_goes_only_with_all_that_it_could_own(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[list[str]] = []
-    account = SimpleNamespace(pw_uid=990, pw_dir=str(host.fleet / "home"))
-    monkeypatch.setattr(pwd, "getpwnam", lambda name: account)
-    monkeypatch.setattr(
-        teardown, "subprocess",
-        SimpleNamespace(run=lambda argv, **_: calls.append(argv) or subprocess.CompletedProcess(argv, 0)),
-    )  # fmt: skip
+@pytest.fixture
+def account(host: Host, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The account as fleet_agent makes it; `calls`: the programs that would have been run."""
+    calls: list[str] = []
+
+    def run(argv: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(argv[0])
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    found = SimpleNamespace(pw_uid=990, pw_dir=str(host.fleet / "home"), calls=calls)
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: found)
+    monkeypatch.setattr(teardown, "subprocess", SimpleNamespace(run=run))
     host.write(host.fleet / "home/.cache/x", "x")
-    (host.fleet / "models/BAGEL-7B-MoT/config.json").rename(host.root / "aside")
-    account.pw_uid = 1000
-    assert "the account" not in str(host.teardown(*EVERYTHING, check=True)["removed"]), "a person's"
-    account.pw_uid = 990
-    (host.root / "aside").rename(host.fleet / "models/BAGEL-7B-MoT/config.json")
+    return found
+
+
+def test_the_account_goes_only_with_all_that_it_could_own(host: Host, account: SimpleNamespace) -> None:
     host.teardown(*EVERYTHING)
-    assert calls == []
+    assert "userdel" not in account.calls
     (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
     (host.fleet / "outputs/atlas/of-the-trainer/empty").mkdir(parents=True)
     report = host.teardown(*EVERYTHING)
-    assert calls == [["userdel", "nobody-of-this-machine"]]
+    assert account.calls[-1] == "userdel"
     assert not host.fleet.exists()
     assert "the account nobody-of-this-machine" in {part["path"] for part in report["removed"]}
+
+
+@pytest.mark.parametrize("keeps", ["a file in its home", "a conda of a person", "an account of a person"])
+def test_the_account_stays(host: Host, account: SimpleNamespace, keeps: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
+    theirs = host.fleet / "home/.cache/x"
+    if keeps == "a file in its home":
+        theirs = host.write(host.fleet / "home/.ssh/id_ed25519", "x")
+    elif keeps == "a conda of a person":
+        theirs = host.write(host.fleet / "miniforge3/envs/mine/bin/python", "x")
+    else:
+        account.pw_uid = 1000
+    host.teardown(*EVERYTHING)
+    assert "userdel" not in account.calls
+    assert theirs.exists()
 
 
 def test_conda_and_driver_are_asked_to_go_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
