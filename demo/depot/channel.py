@@ -75,9 +75,7 @@ def pack_tar(members: dict[str, Path | bytes]) -> bytes:
             info.mode = 0o755 if isinstance(source, Path) and os.access(source, os.X_OK) else 0o644
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    packed: bytes = pyarrow.Codec("zstd", compression_level=12).compress(  # type: ignore[attr-defined]
-        raw.getvalue(), asbytes=True
-    )
+    packed: bytes = pyarrow.Codec("zstd", compression_level=12).compress(raw.getvalue(), asbytes=True)
     return packed
 
 

@@ -240,7 +240,7 @@ def run(*argv: str, each_line: Callable[[str], None] | None = None) -> None:
     last: list[str] = []
     assert process.stdout  # noqa: S101 - for the type checker; it was asked for
     for line in process.stdout:
-        print(line, end="", flush=True)  # noqa: T201
+        print(line, end="", flush=True)  # noqa: T201 - as above
         last = [*last[-30:], line.strip()]
         if each_line:
             each_line(line)

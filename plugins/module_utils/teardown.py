@@ -193,7 +193,7 @@ def _leave(settings: Settings, account: str) -> None:
     home = _home(settings)
     _run("userdel", account, variable="fleet_user", remedy="end what runs under it, then tear down again")
     for name in CACHES:
-        shutil.rmtree(os.path.join(home, name), ignore_errors=True)
+        _remove(os.path.join(home, name))
     _rmdir_up(home, [os.path.dirname(home)])
 
 

@@ -100,7 +100,7 @@ def test_a_package_is_two_tars_in_a_zip(shelf: Path) -> None:
             pyarrow.BufferReader(package.read("info-tool-1.0-h_0.tar.zst")), "zstd"
         ).read()
     with tarfile.open(fileobj=io.BytesIO(raw)) as info:
-        paths = json.loads(info.extractfile("info/paths.json").read())["paths"]  # type: ignore[union-attr]
+        paths = json.loads(info.extractfile("info/paths.json").read())["paths"]
     kinds = {p["_path"]: (p["path_type"], p["sha256"]) for p in paths}
     digest = hashlib.sha256(b"#!/bin/sh\necho tool 1.0\n").hexdigest()
     assert kinds == {"bin/tool": ("hardlink", digest), "bin/tool-link": ("softlink", digest)}

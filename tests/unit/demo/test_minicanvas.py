@@ -60,9 +60,9 @@ def test_the_registration_is_as_irregular_as_real_ones() -> None:
     assert not text.endswith("\n")
     assert "\n\t\t},\n    },\n" in text
     assert "'num_files': 128, #" in text
-    assigned = {n.targets[0].id: n.value for n in ast.parse(text).body if isinstance(n, ast.Assign)}  # type: ignore[attr-defined]
+    assigned = {n.targets[0].id: n.value for n in ast.parse(text).body if isinstance(n, ast.Assign)}
     info = ast.literal_eval(assigned["DATASET_INFO"])
-    registry = {ast.literal_eval(key) for key in assigned["DATASET_REGISTRY"].keys}  # type: ignore[attr-defined]
+    registry = {ast.literal_eval(key) for key in assigned["DATASET_REGISTRY"].keys}
     assert set(info) <= registry
     assert len(info) >= 5
     assert set(info["interleave_reasoning"]["proofs_with_pictures"]) == {

@@ -98,10 +98,10 @@ def test_no_path_of_a_request_reaches_the_disk(path: str) -> None:
     handler = peers_server.Handler.__new__(peers_server.Handler)
     said: list[int] = []
     offer = Offer("a", 2, "copy", True, "x", 40, "/nowhere", ({"name": "scheduler.pt", "size": 1},))
-    handler.server = type("S", (), {"offer": offer, "allowed": staticmethod(lambda _: True)})()  # type: ignore[assignment]
+    handler.server = type("S", (), {"offer": offer, "allowed": staticmethod(lambda _: True)})()
     handler.client_address, handler.path = ("127.0.0.1", 1), f"/file/40/{path}"
-    handler._say = lambda status, answer: said.append(status)  # type: ignore[method-assign]
-    handler._file = lambda *_: said.append(200)  # type: ignore[method-assign]
+    handler._say = lambda status, answer: said.append(status)
+    handler._file = lambda *_: said.append(200)
     handler.do_GET()
     assert said == [200 if path in ("scheduler.pt",) else 404] or "?" in path or "#" in path or "%" in path
 

@@ -244,7 +244,7 @@ def test_each_setting_is_named_once() -> None:
 )
 def test_what_a_unit_cannot_hold_is_refused_with_its_variable(change: dict[str, str]) -> None:
     with pytest.raises(FleetError) as caught:
-        render(replace(WANT, **change))  # type: ignore[arg-type]
+        render(replace(WANT, **change))
     assert caught.value.variable.startswith("training_")
 
 
