@@ -61,6 +61,8 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
                 _remove(part.path)
         _trust_again(going)
         _prune(settings, [part.path for part in found if not part.take], kept_records)
+        if all(part.room != "training" for part in staying):
+            _sweep(settings)
         if account:
             _leave(settings, account)
     kept = [{"room": part.room, "path": part.path, "why": part.why, "also": part.word} for part in staying]
@@ -174,8 +176,14 @@ def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> Non
     above |= {os.path.dirname(path) for path in (*paths, *keep)}
     names = ("training_checkpoint_dir", "training_results_dir", "weights_dir", "conda_env_state_dir")
     above |= {str(settings[name]) for name in names}
-    made = (place for place, _, _ in os.walk(str(settings["training_results_dir"])))  # the trainer's own, left empty
-    for place in sorted({*above, *made}, key=len, reverse=True):
+    for place in sorted(above, key=len, reverse=True):
+        _rmdir_up(os.path.normpath(place), tops)
+
+
+def _sweep(settings: Settings) -> None:
+    """Folders that the trainer left empty. Not while its checkpoints stay: on a second node those are empty folders."""
+    tops = [os.path.normpath(str(settings["fleet_root"]))]
+    for place, _, _ in os.walk(str(settings["training_results_dir"]), topdown=False):
         _rmdir_up(os.path.normpath(place), tops)
 
 

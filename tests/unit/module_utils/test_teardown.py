@@ -142,6 +142,15 @@ def test_what_can_be_made_again_goes_and_what_is_dear_stays(host: Host) -> None:
     assert sum(part["bytes"] for part in report["removed"]) > 1000
 
 
+def test_an_empty_checkpoint_of_a_second_node_stays_with_the_others(host: Host) -> None:
+    empty = Path(host.settings["training_checkpoint_dir"]) / "0000040"
+    empty.mkdir()
+    host.teardown()
+    assert empty.is_dir()
+    host.teardown("checkpoints")
+    assert not (host.fleet / "outputs").exists()
+
+
 def test_the_second_one_changes_nothing_and_can_still_be_told_more(host: Host) -> None:
     host.teardown()
     before = host.tree()
