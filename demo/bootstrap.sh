@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive
 
 NEEDED_GB=12
-PACKAGES=(podman runc mmdebstrap netavark aardvark-dns containernetworking-plugins uidmap iproute2 iptables git
+PACKAGES=(podman runc mmdebstrap netavark aardvark-dns containernetworking-plugins uidmap iproute2 iptables nftables git
   openssh-client python3-venv debian-archive-keyring ca-certificates bsdextrautils)
 
 refuse() { echo "canvas-fleet: $*" >&2; exit 1; }

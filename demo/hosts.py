@@ -16,7 +16,6 @@ import hashlib
 import ipaddress
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -223,13 +222,12 @@ def _usable(found: dict[str, Any], wish: Wish) -> bool:
 
 def _create(group: Group, name: str, wish: Wish) -> None:
     container = group.container(name)
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     labels = {OWNER: MARK, "canvas-fleet.group": group.prefix, "canvas-fleet.name": name}
     labels |= {"canvas-fleet.address": wish.address, "canvas-fleet.wish": wish.digest}
     options = ["--name", container, "--hostname", name, "--network", NETWORK, "--ip", wish.address]
     options += ["--systemd", "always", "--cap-add", "SYS_ADMIN,NET_ADMIN", "--cgroupns", "private"]
-    options += ["--ulimit", f"nofile={files}:{files}", "--ulimit", "nproc=32768:32768", "--pids-limit", "8192"]
-    options += ["--shm-size", "256m", "--volume", "/var/log/journal"]  # a volume: the journal outlives a restart
+    # the journal in a volume, so that it outlives a restart
+    options += ["--pids-limit", "8192", "--shm-size", "256m", "--volume", "/var/log/journal"]
     options += [word for volume in wish.volumes for word in ("--volume", volume)]
     options += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     podman("create", *options, wish.image)

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import resource
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,12 +23,14 @@ CONTAINERS_CONF = """\
 # Written by canvas-fleet's demo; used through CONTAINERS_CONF for our own containers alone.
 [containers]
 base_hosts_file = "none"
+default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]
 
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+LIMITS = {resource.RLIMIT_NOFILE: 1 << 20, resource.RLIMIT_NPROC: 1 << 15}
 
 
 class PodmanError(RuntimeError):
@@ -53,10 +56,17 @@ def query(*words: str) -> Any:
 def _environment() -> dict[str, str]:
     STATE.mkdir(mode=0o700, exist_ok=True)
     conf = STATE / "containers.conf"
-    if not conf.exists() or conf.read_text() != CONTAINERS_CONF:
-        conf.write_text(CONTAINERS_CONF)
+    wanted = CONTAINERS_CONF.format(files=_limit(resource.RLIMIT_NOFILE), processes=_limit(resource.RLIMIT_NPROC))
+    if not conf.exists() or conf.read_text() != wanted:
+        conf.write_text(wanted)
     path = os.environ.get("PATH", "/usr/bin:/bin")
     return {**os.environ, "CONTAINERS_CONF": str(conf), "PATH": f"{path}:/usr/sbin:/sbin"}
+
+
+def _limit(kind: int) -> int:
+    """What a container may have of it; podman's own wish is more than this machine may allow, and is then refused."""
+    hard = resource.getrlimit(kind)[1]
+    return LIMITS[kind] if hard == resource.RLIM_INFINITY else min(hard, LIMITS[kind])
 
 
 def free_subnet(taken: Iterable[str]) -> ipaddress.IPv4Network:
