@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia, nvidia_files, nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia_files, nvidia_plan, nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +49,7 @@ MACHINES = {
     "1 × V100": (0x1DB5, 1, 0, "described/1xv100-old.xml"),
     "1 × B200": (0x2901, 1, 0, ""),
 }
-READY = {"toolkit": True, "toolkits": ["cuda-12.6"], "profile": nvidia.profile_text("/usr/local/cuda-12.6")}
+READY = {"toolkit": True, "toolkits": ["cuda-12.6"], "profile": nvidia_plan.profile_text("/usr/local/cuda-12.6")}
 OURS = {"record": {"packages": ["nvidia-open"]}}
 UNIT = "nvidia-fabricmanager"
 
@@ -197,8 +197,8 @@ def row(state: str, system: str = "Debian 12") -> list[str]:
     if changes.get("nvidia_cuda_version"):
         settings["nvidia_cuda_home"] = f"/usr/local/cuda-{changes['nvidia_cuda_version']}"
     seen = observed(system, machine, smi, more)
-    plan = nvidia.decide(seen, settings, None)
-    again = nvidia.decide(afterwards(seen, plan, settings, machine), settings, None)
+    plan = nvidia_plan.decide(seen, settings, None)
+    again = nvidia_plan.decide(afterwards(seen, plan, settings, machine), settings, None)
     second = "nothing" if again.in_sync else "; ".join(again.reasons)
     if not MACHINES.get(machine, (0, 0, 0, "x"))[3]:
         second = "not described" if machine else second
@@ -216,7 +216,7 @@ def row(state: str, system: str = "Debian 12") -> list[str]:
 def packages(system: str, machine: str) -> str:
     seen = observed(system, machine, "", READY)
     cuda = "12.8" if machine == "1 × B200" else "12.6"
-    plan = nvidia.decide(seen, {**SETTINGS, "nvidia_cuda_version": cuda}, None)
+    plan = nvidia_plan.decide(seen, {**SETTINGS, "nvidia_cuda_version": cuda}, None)
     return ", ".join(plan.values["packages"])
 
 

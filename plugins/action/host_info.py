@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
+from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
-from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, across, options_of, read
+from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, across, options_of, read, validator
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
-def load_specs(loader: Any) -> tuple[dict[str, Option], dict[str, Any]]:
-    """Options of all roles and their raw defaults (templates), by variable name."""
+class Specs(NamedTuple):
+    """What the roles say: their options, raw defaults (templates), and the options that one role reads of another."""
+
+    options: dict[str, Option]
+    defaults: dict[str, Any]
+    shared: frozenset[str]
+
+
+@cache
+def load_specs() -> Specs:
+    """Of all roles, by variable name. Not to be altered: all hosts share it."""
+    loader = DataLoader()
     specs: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for folder in sorted(ROLES.iterdir()):
         spec = folder / "meta" / "argument_specs.yml"
         if spec.is_file():
-            specs[folder.name] = loader.load_from_file(str(spec))
+            specs[folder.name] = yaml_load(spec.read_text())
         values = folder / "defaults" / "main.yml"
         if values.is_file():
             defaults.update(loader.load_from_file(str(values), trusted_as_template=True) or {})
-    return options_of(specs), defaults
-
-
-def texts() -> dict[str, str]:
-    """What each role says: its defaults, vars and tasks."""
-    return {
-        folder.name: "\n".join(
-            path.read_text() for part in ("defaults", "vars", "tasks") for path in folder.glob(f"{part}/*.yml")
-        )
-        for folder in ROLES.iterdir()
-    }
+        parts = (path for part in ("defaults", "vars", "tasks") for path in sorted(folder.glob(f"{part}/*.yml")))
+        texts[folder.name] = "\n".join(path.read_text() for path in parts)
+    options = options_of(specs)
+    for option in options.values():
+        validator(option)
+    return Specs(options, defaults, frozenset(across(options, texts)))
 
 
 def master(settings: dict[str, Any], task_vars: dict[str, Any], group: str = "trainers") -> dict[str, Any]:
@@ -66,12 +75,12 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        options, settings, findings = self._settings(task_vars)
+        settings, findings = self._settings(task_vars)
         if not any(found.refuses for found in findings):
             result.update(self._observed(settings, task_vars))
         result.pop("invocation", None)
         result["settings"] = settings
-        result["shared"] = {name: settings[name] for name in sorted(across(options, texts()) & set(settings))}
+        result["shared"] = {name: settings[name] for name in sorted(load_specs().shared & set(settings))}
         result["findings"] = [found.as_dict() for found in findings]
         return result
 
@@ -84,9 +93,9 @@ class ActionModule(ActionBase):
             found["observation"]["asked"] = [begin, time.time()]
         return found
 
-    def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Option], dict[str, Any], list[Finding]]:
-        """All roles' options, this host's typed settings, and what is wrong with them."""
-        options, defaults = load_specs(self._loader)
+    def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+        """This host's typed settings, and what is wrong with them."""
+        options, defaults, _ = load_specs()
         templar = self._templar.copy_with_new_env(available_variables={**defaults, **task_vars})
 
         def template(raw: Any) -> Any:
@@ -95,5 +104,8 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 raise ValueError(" ".join(str(error.message).split())) from error
 
-        settings, findings = read(options, defaults, task_vars, template)
-        return options, settings, findings
+        return read(options, defaults, task_vars, template)
+
+
+# Ansible imports the plugin before it forks a process for each host: what is read here is not read again in each.
+load_specs()

@@ -13,15 +13,15 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.canvas.fleet.plugins.module_utils import (
-    canvas_code,
-    conda_env,
-    dataset,
+    canvas_code_plan,
+    conda_env_plan,
     dataset_controller,
-    fleet_agent,
-    nvidia,
-    run_config,
-    training,
-    weights,
+    dataset_plan,
+    fleet_agent_plan,
+    nvidia_plan,
+    run_config_plan,
+    training_plan,
+    weights_plan,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -38,7 +38,7 @@ def decide_dataset(
 ) -> RoomPlan:
     """The room's own decision; a file that lies here is looked at before anything is copied."""
     if settings["dataset_source"] != "controller":
-        return dataset.decide(seen, settings, shape)
+        return dataset_plan.decide(seen, settings, shape)
     try:
         found = dataset_controller.facts(settings, resolve)
     except FleetError as error:
@@ -51,7 +51,7 @@ def decide_dataset(
             remedy=error.remedy,
         )
         return RoomPlan(reasons=("the data cannot be read on the controller",), findings=(missing,))
-    made = dataset.decide(seen, {**settings, "dataset_controller": found}, shape)
+    made = dataset_plan.decide(seen, {**settings, "dataset_controller": found}, shape)
     tokenizer = str(settings.get("dataset_tokenizer") or "")
     inspection = None if made.in_sync else dataset_controller.inspected(found, tokenizer and resolve(tokenizer))
     if not inspection:
@@ -63,14 +63,14 @@ def decide_dataset(
 
 
 DECIDE = {
-    "fleet_agent": fleet_agent.decide,
-    "nvidia": nvidia.decide,
-    "conda_env": conda_env.decide,
-    "canvas_code": canvas_code.decide,
+    "fleet_agent": fleet_agent_plan.decide,
+    "nvidia": nvidia_plan.decide,
+    "conda_env": conda_env_plan.decide,
+    "canvas_code": canvas_code_plan.decide,
     "dataset": decide_dataset,
-    "weights": weights.decide,
-    "run_config": run_config.decide,
-    "training": training.decide,
+    "weights": weights_plan.decide,
+    "run_config": run_config_plan.decide,
+    "training": training_plan.decide,
 }
 
 

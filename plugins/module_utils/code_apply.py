@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import code_patches, git_folder, kept_files, registration
-from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code import decide, named, observe, pinned
+from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code import observe, pinned
+from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code_plan import decide, named
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Git, Ours
 from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner

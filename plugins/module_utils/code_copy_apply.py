@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import code_copy, code_patches, kept_files, registration
-from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code import named, observe
+from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code import observe
+from ansible_collections.canvas.fleet.plugins.module_utils.canvas_code_plan import named
 from ansible_collections.canvas.fleet.plugins.module_utils.code_apply import refuse
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Ours

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils import (
     conda_absent,
     conda_env,
+    conda_env_plan,
     conda_proof,
     conda_sources,
     flash_attn,
@@ -30,7 +31,7 @@ def preview(spec: dict[str, Any]) -> list[str]:
     if spec.get("absent"):
         return conda_absent.preview(spec)
     seen, want = conda_env.observe(spec), conda_env.wanted(spec)
-    return [found.found for found in conda_env.refusals(seen, want)] or conda_env.differences(seen, want)
+    return [found.found for found in conda_env_plan.refusals(seen, want)] or conda_env_plan.differences(seen, want)
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -45,13 +46,13 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     os.makedirs(os.path.join(want.state_dir, "claims"), exist_ok=True)
     tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
     seen = conda_env.observe(spec)
-    refused = conda_env.refusals(seen, want) or conda_env.stale_lock(want)
+    refused = conda_env_plan.refusals(seen, want) or conda_env_plan.stale_lock(want)
     if refused:
         first = refused[0]
         raise FleetError(
             first.because, variable=first.variable, found=first.found, expected=first.expected, remedy=first.remedy
         )
-    if not conda_env.differences(seen, want):
+    if not conda_env_plan.differences(seen, want):
         return answer(want, seen["record"], changed=False)
     if want.adopt and not seen["ours"] and seen["prefix"]["kind"] in ("folder", "link"):
         return answer(want, adopt(want, progress), changed=True)
@@ -111,9 +112,9 @@ def state_of(path: str, want: EnvSpec) -> str:
         "ours": True,
         "prefix": {"kind": "folder", "python_runs": os.access(os.path.join(path, "bin", "python"), os.X_OK)},
     }
-    if not conda_env.differences(seen, want):
+    if not conda_env_plan.differences(seen, want):
         return "whole"
-    return "spoilt" if conda_env.differences(seen, replace(want, imports=())) else "unproved"
+    return "spoilt" if conda_env_plan.differences(seen, replace(want, imports=())) else "unproved"
 
 
 def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> None:

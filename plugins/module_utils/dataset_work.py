@@ -15,10 +15,10 @@ from typing import Any, Callable
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_originals as places
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_record as record
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_tokenizer, parquet_rows
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset import copy_spec, origin, wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_fetch import fetch_url
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_git import fetch_git
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_inspect import inspect, refuse
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_plan import copy_spec, origin, wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import Layout, layout
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_tokens import counter
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError

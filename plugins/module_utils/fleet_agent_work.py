@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent
+from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent, fleet_agent_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
 
@@ -37,7 +37,7 @@ def preview(spec: Mapping[str, Any]) -> list[str]:
         told.append("trust the certificates of fleet_ca_bundle")
     if seen["packages_missing"]:
         told.append(f"install {', '.join(seen['packages_missing'])}")
-    flaw = fleet_agent.agent_flaw(seen["agent"], spec["fleet_agent_packages"])
+    flaw = fleet_agent_plan.agent_flaw(seen["agent"], spec["fleet_agent_packages"])
     return [*told, f"make the agent environment ({flaw})"] if flaw else told
 
 
@@ -156,7 +156,7 @@ def apt_status(line: str, progress: Progress) -> None:
 
 def make_agent(spec: Mapping[str, Any], progress: Progress) -> None:
     link, pins = Path(str(spec["fleet_agent_dir"])), list(spec["fleet_agent_packages"])
-    if not fleet_agent.agent_flaw(fleet_agent.agent(str(link)), pins):
+    if not fleet_agent_plan.agent_flaw(fleet_agent.agent(str(link)), pins):
         return
     if link.is_dir() and not link.is_symlink():
         raise FleetError(

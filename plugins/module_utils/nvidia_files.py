@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia, openpgp
+from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia, nvidia_plan, openpgp
 from ansible_collections.canvas.fleet.plugins.module_utils.cuda_table import System
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.nvidia import base_url
@@ -146,7 +146,7 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     training is refused without it anyway.
     """
     seen = nvidia.observe(settings)
-    plan = nvidia.decide(seen, settings, None)
+    plan = nvidia_plan.decide(seen, settings, None)
     refuse(plan)
     changed = [file for file in profile(plan, seen, check) if file.current != file.data]
     later = [file for file in repository_files(plan, seen, settings, check) if file.current != file.data]

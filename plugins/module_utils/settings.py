@@ -72,14 +72,19 @@ def across(options: Mapping[str, Option], texts: Mapping[str, str]) -> set[str]:
 
 def convert(option: Option, value: Any) -> Any:
     """The value in the type that the spec states. Raises ValueError with Ansible's own words when it can't be."""
+    result = validator(option).validate({option.name: value})
+    if result.error_messages:
+        raise ValueError(result.error_messages[0])
+    return result.validated_parameters[option.name]
+
+
+def validator(option: Option) -> ArgumentSpecValidator:
+    """Ansible's own, made once for each option."""
     spec = {key: option.spec[key] for key in ("type", "elements", "choices") if key in option.spec}
     for key in ("type", "elements"):
         if spec.get(key) == "path":
             spec[key] = "str"  # a path of the host: expanding ~ on the controller would name another folder
-    result = _validator(option.name, json.dumps(spec)).validate({option.name: value})
-    if result.error_messages:
-        raise ValueError(result.error_messages[0])
-    return result.validated_parameters[option.name]
+    return _validator(option.name, json.dumps(spec))
 
 
 @lru_cache(maxsize=1024)

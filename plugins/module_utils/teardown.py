@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import (
-    canvas_code,
+    canvas_code_plan,
     conda_absent,
     conda_tools,
     dataset_record,
@@ -48,7 +48,7 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
     records, kept_records = _records(settings, {part.room for part in staying})
     strangers = _strangers(settings, [part.path for part in found])
     if strangers:
-        staying.append(Part("fleet_agent", canvas_code.named(strangers), "not put there by canvas-fleet"))
+        staying.append(Part("fleet_agent", canvas_code_plan.named(strangers), "not put there by canvas-fleet"))
     going += records
     account = _account(settings) if not staying else ""
     removed = [{"room": part.room, "path": part.path, "bytes": _size(part)} for part in going]

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils import (
     canvas_code,
+    canvas_code_plan,
     checkpoint_seal,
     checkpoints,
     code_copy,
@@ -129,7 +130,7 @@ def _missed(path: str, settings: Settings, seen: Mapping[str, Any]) -> str:
             return f"it stands on another commit, {str(seen['commit'])[:8]}"
         own = [*seen["edits"], *(one for one in git_folder.strangers(git, ours) if one not in seen["edits"])]
     own = [one for one in own if not _MADE_ANEW.search(one)]
-    return f"changed or added by hand: {canvas_code.named(own)}" if own else ""
+    return f"changed or added by hand: {canvas_code_plan.named(own)}" if own else ""
 
 
 def _files(folder: str) -> list[str]:

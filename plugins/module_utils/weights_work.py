@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import weights
+from ansible_collections.canvas.fleet.plugins.module_utils import weights, weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress, amount
 from ansible_collections.canvas.fleet.plugins.module_utils.weights_hub import Hub, HubFile, watched
@@ -27,7 +27,7 @@ WRONG = "the file is not the one of this revision"
 
 def preview(spec: Mapping[str, Any]) -> list[str]:
     """What work() would do, by the record alone."""
-    return list(weights.decide(weights.observe(spec), spec, None).reasons)
+    return list(weights_plan.decide(weights.observe(spec), spec, None).reasons)
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Fetcher:
         """What the revision holds, small files first; without a network where the user's digests say it all."""
         given = self._spec["weights_sha256"]
         names, revision = list(self._spec["weights_files"]), str(self._spec["weights_revision"])
-        if weights.COMMIT.fullmatch(revision) and all(name in given for name in names):
+        if weights_plan.COMMIT.fullmatch(revision) and all(name in given for name in names):
             sizes = {name: weights.stamp(self._folder / name) for name in names}
             if all(sizes.values()):
                 return [HubFile(name, (sizes[name] or {})["size"], given[name], revision) for name in names]

@@ -82,9 +82,10 @@ import grp
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset import decide, observe, wanted_digest
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset import observe
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import plain_shape
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_originals import prepare
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_plan import decide, wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import layout
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 

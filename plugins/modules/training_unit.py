@@ -283,7 +283,7 @@ findings:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import training
+from ansible_collections.canvas.fleet.plugins.module_utils import training_apply, training_report
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_host import Systemd
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want, of_shape
@@ -341,19 +341,21 @@ def main() -> None:
     try:
         if state == "queried":
             have = host.read(want)
-            module.exit_json(changed=False, training=training.report(have, want), steps=[], findings=[], waiting="")
-        done = training.converge(host, want, state, module.check_mode, module.params["settle"])
+            module.exit_json(
+                changed=False, training=training_report.report(have, want), steps=[], findings=[], waiting=""
+            )
+        done = training_apply.converge(host, want, state, module.check_mode, module.params["settle"])
     except FleetError as error:
-        module.fail_json(msg=str(error), training=training.report(host.read(want), want))
+        module.fail_json(msg=str(error), training=training_report.report(host.read(want), want))
     for found in done.warnings:
         module.warn(f"{found.code}: {found.found}; {found.because}; {found.remedy}")
     module.exit_json(
         changed=bool(done.steps),
-        training=training.report(done.after, want),
+        training=training_report.report(done.after, want),
         steps=list(done.steps),
         findings=[found.as_dict() for found in done.warnings],
         waiting=done.waiting,
-        diff=training.difference(done, want, state),
+        diff=training_apply.difference(done, want, state),
     )
 
 

@@ -21,7 +21,7 @@ from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE, lost
 from ansible_collections.canvas.fleet.plugins.module_utils import facts, nvidia_smi, surroundings
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostSeen, Plan, make_plan
-from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, read
+from ansible_collections.canvas.fleet.plugins.module_utils.settings import read
 from ansible_collections.canvas.fleet.plugins.modules.host_info import OBSERVERS
 
 GB = 10**9
@@ -42,11 +42,6 @@ class Host:
     gone: Mapping[str, Any] | None = None
 
 
-@cache
-def specs() -> tuple[dict[str, Option], dict[str, Any]]:
-    return load_specs(DataLoader())
-
-
 def trusted(value: Any) -> Any:
     """Texts of an inventory are templates."""
     if isinstance(value, str):
@@ -58,7 +53,7 @@ def trusted(value: Any) -> Any:
 
 def settings(host: Host) -> tuple[dict[str, Any], list[Any]]:
     """As the action plugin host_info does."""
-    options, defaults = specs()
+    options, defaults, _ = load_specs()
     variables = {"inventory_hostname": host.name, **{name: trusted(value) for name, value in host.variables.items()}}
     templar = Templar(DataLoader(), variables={**defaults, **variables})
 

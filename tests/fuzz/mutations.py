@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
 from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option
-
-from tests.fuzz.fleet import specs
 
 TYPES: dict[str, list[Any]] = {
     "int": ["many", "", None, [1], {"a": 1}, 1.5, True, -7, 10**20, "0x10", "nan", "{{ nope }}"],
@@ -143,7 +142,7 @@ def values_of(option: Option) -> list[Any]:
 
 
 def wrong_values() -> Iterator[Mutation]:
-    for name, option in specs()[0].items():
+    for name, option in load_specs().options.items():
         if option.planned:
             continue
         for value in values_of(option):
@@ -153,7 +152,7 @@ def wrong_values() -> Iterator[Mutation]:
 
 def misspelt(random: Random) -> Iterator[Mutation]:
     """Each name with a letter lost, doubled, swapped, and in another case."""
-    names = specs()[0]
+    names = load_specs().options
     for name, option in names.items():
         place = random.randrange(1, len(name) - 1)
         tail = random.randrange(len(option.role) + 2, len(name)) if len(name) > len(option.role) + 2 else len(name) - 1

@@ -16,11 +16,10 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     registration,
     row_groups,
     run_config,
+    run_config_plan,
     run_files,
 )
-from ansible_collections.canvas.fleet.plugins.module_utils import (
-    upstream as known,
-)
+from ansible_collections.canvas.fleet.plugins.module_utils import upstream as known
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer_flags import KNOWN
 
@@ -141,7 +140,7 @@ def plain(tmp_path: Path, upstream: Path) -> Host:
 
 
 def codes(host: Host) -> list[str]:
-    plan = run_config.decide(run_config.observe(host.told), host.told, host.place)
+    plan = run_config_plan.decide(run_config.observe(host.told), host.told, host.place)
     return [found.code for found in plan.findings]
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import canvas_code, code_apply, kept_files, registration
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    canvas_code,
+    canvas_code_plan,
+    code_apply,
+    kept_files,
+    registration,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils import upstream as known_upstream
 from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner
 
@@ -83,7 +89,7 @@ def converge(root: Path, commit_id: str, *, check: bool = False, **changes: Any)
 
 def plan(root: Path, commit_id: str, **changes: Any) -> Any:
     told = settings(root, commit_id, **changes)
-    return canvas_code.decide(canvas_code.observe(told), told, shape())
+    return canvas_code_plan.decide(canvas_code.observe(told), told, shape())
 
 
 def checkout(root: Path) -> Path:

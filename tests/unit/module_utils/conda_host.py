@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_env_work
+from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_env_plan, conda_env_work
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
 
 TOOLS = Path(__file__).parents[2] / "fixtures" / "conda"
@@ -60,7 +60,7 @@ def calls(spec):
 
 
 def in_sync(spec):
-    return not conda_env.differences(conda_env.observe(spec), conda_env.wanted(spec))
+    return not conda_env_plan.differences(conda_env.observe(spec), conda_env.wanted(spec))
 
 
 def environments(spec):

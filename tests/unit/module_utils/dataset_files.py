@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ansible_collections.canvas.fleet.plugins.module_utils import dataset_controller
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset import wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_originals import prepare
+from ansible_collections.canvas.fleet.plugins.module_utils.dataset_plan import wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import layout
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 from PIL import Image

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import (
     canvas_code,
+    canvas_code_plan,
     code_copy,
     code_copy_apply,
     kept_files,
@@ -87,7 +88,7 @@ def converge(root: Path, version: int, *, check: bool = False, **changes: Any) -
 
 def plan(root: Path, version: int, **changes: Any) -> Any:
     told = settings(root, version, **changes)
-    return canvas_code.decide(canvas_code.observe(told), told, shape())
+    return canvas_code_plan.decide(canvas_code.observe(told), told, shape())
 
 
 def host(root: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import (
     canvas_code,
+    canvas_code_plan,
     code_apply,
     code_copy,
     code_copy_apply,
@@ -82,7 +83,7 @@ def converge(root: Path, commit: str, profile: str, *, check: bool = False, **ch
 
 def plan(root: Path, commit: str, profile: str, **changes: Any) -> Any:
     told = settings(root, commit, training_profile=profile, **changes)
-    return canvas_code.decide(canvas_code.observe(told), told, shape())
+    return canvas_code_plan.decide(canvas_code.observe(told), told, shape())
 
 
 def texts(root: Path) -> dict[str, str]:
@@ -203,7 +204,7 @@ def test_a_copy_is_patched_needs_no_archive_for_it_and_takes_it_back(tmp_path: P
         done = code_copy_apply.converge(told, manifest, archive if first else "", check=False)
         assert (done["changed"], done["needs_archive"], done["edits"]) == (True, False, [])
         assert texts(tmp_path) == wanted
-        assert canvas_code.decide(canvas_code.observe(told), told, shape()).in_sync
+        assert canvas_code_plan.decide(canvas_code.observe(told), told, shape()).in_sync
     told, manifest, archive = copied(tmp_path, "frozen", {**BEFORE, "new.py": "n = 1\n"})
     code_copy_apply.converge(told, manifest, archive, check=False)
     assert texts(tmp_path) == AFTER
@@ -230,7 +231,7 @@ def test_what_is_told_of_the_code(
     code_copy_apply.converge(told, manifest, archive, check=False)
     told |= changes
     seen = canvas_code.observe(told)
-    assert [found.code for found in canvas_code.decide(seen, told, shape()).findings] == codes
+    assert [found.code for found in canvas_code_plan.decide(seen, told, shape()).findings] == codes
 
 
 def test_the_finding_names_the_files_and_the_rules_that_hold(monkeypatch: pytest.MonkeyPatch) -> None:

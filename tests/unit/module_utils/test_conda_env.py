@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import conda_env
+from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_env_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,13 +150,13 @@ CASES = {
 
 @pytest.mark.parametrize(("changes", "wants", "reasons"), CASES.values(), ids=CASES)
 def test_reasons(changes, wants, reasons):
-    plan = conda_env.decide(observed(**changes), settings(**wants), SHAPE)
+    plan = conda_env_plan.decide(observed(**changes), settings(**wants), SHAPE)
     assert list(plan.reasons) == reasons
     assert plan.findings == ()
 
 
 def test_the_summary_of_a_converged_room():
-    plan = conda_env.decide(observed(), settings(), SHAPE)
+    plan = conda_env_plan.decide(observed(), settings(), SHAPE)
     assert plan.in_sync
     assert plan.summary == "python 3.10.18, 5 packages, torch 2.7.1+cu128, 2 imports proved"
 
@@ -175,7 +175,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize(("changes", "wants", "code"), FOREIGN.values(), ids=FOREIGN)
 def test_what_is_the_user_s_is_refused_before_any_change(changes, wants, code):
-    plan = conda_env.decide(observed(**changes), settings(**wants), SHAPE)
+    plan = conda_env_plan.decide(observed(**changes), settings(**wants), SHAPE)
     assert [found.code for found in plan.findings] == ([code] if code else [])
     assert all(found.refuses and found.variable and found.remedy for found in plan.findings)
     assert not plan.in_sync
@@ -212,7 +212,7 @@ STALE = {
 
 @pytest.mark.parametrize(("wants", "found"), STALE.values(), ids=STALE)
 def test_a_lock_of_other_packages_is_refused(wants, found):
-    plan = conda_env.decide(observed(), settings(**{"pip_lock": LOCK, **wants}), SHAPE)
+    plan = conda_env_plan.decide(observed(), settings(**{"pip_lock": LOCK, **wants}), SHAPE)
     assert [one.found for one in plan.findings if one.code == "CONDA_LOCK_STALE"] == ([found] if found else [])
 
 

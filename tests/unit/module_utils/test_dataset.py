@@ -1,5 +1,5 @@
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import dataset
+from ansible_collections.canvas.fleet.plugins.module_utils import dataset, dataset_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE
 from ansible_collections.canvas.fleet.plugins.module_utils.parquet_rows import CUT_IMAGE, NO_SOLUTION_IMAGE
@@ -185,7 +185,7 @@ def test_rows_that_older_rules_looked_at_are_looked_at_again(host):
     told = settings(host, "/c/train_split.parquet")
     seen = dataset.observe(told)
     seen["record"]["inspection"] = {"rules": 0, "bad": "of another form"}
-    assert "the rows were looked at by older rules" in dataset.decide(seen, told, shape()).reasons
+    assert "the rows were looked at by older rules" in dataset_plan.decide(seen, told, shape()).reasons
 
 
 def test_every_code_is_in_the_catalogue():
@@ -201,7 +201,7 @@ def host(tmp_path):
 
 
 def plan(told):
-    return dataset.decide(dataset.observe(told), told, shape())
+    return dataset_plan.decide(dataset.observe(told), told, shape())
 
 
 def test_a_bare_host_lacks_everything_and_has_no_findings(host):
@@ -275,10 +275,10 @@ def test_files_beside_the_originals_are_reported(host):
 )
 def test_what_makes_another_origin(host, source, place, other, same):
     told = settings(host, place, dataset_source=source, dataset_repo="https://h/r", dataset_commit="a" * 40)
-    assert (dataset.origin(told, "train") == dataset.origin({**told, **other}, "train")) is same
+    assert (dataset_plan.origin(told, "train") == dataset_plan.origin({**told, **other}, "train")) is same
 
 
 def test_an_origin_holds_no_secrets(host):
     told = settings(host, "https://me:pw@h/a.parquet?sig=s3cret", dataset_source="url")
-    assert not {"pw", "s3cret"} & set(dataset.origin(told, "train").replace(":", " ").replace("=", " ").split())
+    assert not {"pw", "s3cret"} & set(dataset_plan.origin(told, "train").replace(":", " ").replace("=", " ").split())
     assert "s3cret" not in " ".join(plan(told).reasons)

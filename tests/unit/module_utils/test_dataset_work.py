@@ -5,7 +5,7 @@ import subprocess
 
 import pyarrow.parquet as pq
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import dataset, dataset_work
+from ansible_collections.canvas.fleet.plugins.module_utils import dataset, dataset_plan, dataset_work
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 from demo.puzzles.generate import write_dataset
@@ -60,7 +60,7 @@ def cut_work(told, monkeypatch, at):
 
 def in_sync(wanted):
     run = shape(wanted["dataset_world_size"], wanted["dataset_num_workers"])
-    return dataset.decide(dataset.observe(wanted), wanted, run)
+    return dataset_plan.decide(dataset.observe(wanted), wanted, run)
 
 
 def test_the_demos_puzzles_become_loadable_for_every_worker(tmp_path):

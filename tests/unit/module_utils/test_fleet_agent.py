@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent, fleet_agent_work
+from ansible_collections.canvas.fleet.plugins.module_utils import fleet_agent, fleet_agent_plan, fleet_agent_work
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import Progress
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
@@ -39,7 +39,7 @@ def agent(**change: Any) -> dict[str, Any]:
 
 
 def test_a_ready_host_is_in_sync() -> None:
-    plan = fleet_agent.decide(READY, SETTINGS, SHAPE)
+    plan = fleet_agent_plan.decide(READY, SETTINGS, SHAPE)
     assert (plan.in_sync, plan.findings, plan.summary) == (True, (), "agent environment with Python 3.11")
 
 
@@ -69,7 +69,7 @@ def test_a_ready_host_is_in_sync() -> None:
     ],
 )
 def test_each_lack_is_one_reason(change: dict[str, Any], reason: str) -> None:
-    assert fleet_agent.decide({**READY, **change}, SETTINGS, SHAPE).reasons == (reason,)
+    assert fleet_agent_plan.decide({**READY, **change}, SETTINGS, SHAPE).reasons == (reason,)
 
 
 @pytest.mark.parametrize(
@@ -83,18 +83,18 @@ def test_each_lack_is_one_reason(change: dict[str, Any], reason: str) -> None:
     ],
 )
 def test_what_stands_in_the_way_is_a_finding(change: dict[str, Any], code: str) -> None:
-    assert [found.code for found in fleet_agent.decide({**READY, **change}, SETTINGS, SHAPE).findings] == [code]
+    assert [found.code for found in fleet_agent_plan.decide({**READY, **change}, SETTINGS, SHAPE).findings] == [code]
 
 
 def test_a_certificate_is_known_by_its_body_whatever_its_line_breaks(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text(PEM)
     settings = {**SETTINGS, "fleet_ca_bundle": str(bundle)}
-    assert fleet_agent.decide(READY, settings, SHAPE).reasons == (
+    assert fleet_agent_plan.decide(READY, settings, SHAPE).reasons == (
         "the host does not trust the certificates of fleet_ca_bundle",
     )
     trusted = sorted(fleet_agent.fingerprints(PEM.replace("MIIB\n", "MIIB")))
-    assert fleet_agent.decide({**READY, "trusted": trusted}, settings, SHAPE).in_sync
+    assert fleet_agent_plan.decide({**READY, "trusted": trusted}, settings, SHAPE).in_sync
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -102,7 +102,7 @@ def test_a_bundle_that_is_none_is_refused(tmp_path: Path, content: str | None) -
     bundle = tmp_path / "ca.pem"
     if content is not None:
         bundle.write_text(content)
-    plan = fleet_agent.decide(READY, {**SETTINGS, "fleet_ca_bundle": str(bundle)}, SHAPE)
+    plan = fleet_agent_plan.decide(READY, {**SETTINGS, "fleet_ca_bundle": str(bundle)}, SHAPE)
     assert [(found.code, found.variable) for found in plan.findings] == [("VARIABLE_INVALID", "fleet_ca_bundle")]
 
 
@@ -113,7 +113,7 @@ def test_a_bundle_that_is_none_is_refused(tmp_path: Path, content: str | None) -
 )
 def test_each_python_has_the_pin_that_it_can_have(python: str, expected: str) -> None:
     pins = ['huggingface_hub==2.4.0; python_version >= "3.10"', "huggingface_hub==0.36.2; python_version < '3.10'"]
-    assert fleet_agent.pinned(pins, python) == [("huggingface_hub", expected)]
+    assert fleet_agent_plan.pinned(pins, python) == [("huggingface_hub", expected)]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_cut_leaves_the_agent_that_worked(spec: dict[str, Any], monkeypatch: p
     fleet_agent_work.work(spec, Progress())
     before = os.path.realpath(spec["fleet_agent_dir"])
     # The same pins, so that the new environment wants the very name of the one that works.
-    monkeypatch.setattr(fleet_agent, "agent_flaw", lambda seen, pins: "a flaw")
+    monkeypatch.setattr(fleet_agent_plan, "agent_flaw", lambda seen, pins: "a flaw")
 
     def cut(*arguments: Any, **named: Any) -> None:
         raise KeyboardInterrupt

@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import nvidia, nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils import nvidia, nvidia_plan, nvidia_smi
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "nvidia-smi"
 SETTINGS = {
@@ -40,7 +40,7 @@ BARE = {
     "keyring": [],
     "foreign_source": "",
 }
-READY = {"toolkit": True, "toolkits": ["cuda-12.8"], "profile": nvidia.profile_text("/usr/local/cuda-12.8")}
+READY = {"toolkit": True, "toolkits": ["cuda-12.8"], "profile": nvidia_plan.profile_text("/usr/local/cuda-12.8")}
 H100, V100, B200 = 0x2330, 0x1DB5, 0x2901
 
 
@@ -57,7 +57,7 @@ def _no_tool_here(monkeypatch):
 
 def decide(smi, changes=None, **settings):
     seen = copy.deepcopy({**BARE, **says(smi), **(changes or {})})
-    return nvidia.decide(seen, {**SETTINGS, **settings}, None)
+    return nvidia_plan.decide(seen, {**SETTINGS, **settings}, None)
 
 
 REAL = "580.159.04/nvidia-smi-q.xml"
@@ -374,7 +374,7 @@ def test_a_module_that_is_built_for_the_running_kernel_is_seen(tmp_path, monkeyp
 def test_a_login_shell_gets_the_guide_s_three_variables(tmp_path):
     import subprocess
 
-    (tmp_path / "p.sh").write_text(nvidia.profile_text("/usr/local/cuda-12.8"))
+    (tmp_path / "p.sh").write_text(nvidia_plan.profile_text("/usr/local/cuda-12.8"))
     script = f'. {tmp_path}/p.sh; echo "$CUDA_HOME|$PATH|$LD_LIBRARY_PATH"'
     for before, after in (("", "/usr/local/cuda-12.8/lib64"), ("/a", "/usr/local/cuda-12.8/lib64:/a")):
         environment = {"PATH": "/bin", "LD_LIBRARY_PATH": before}

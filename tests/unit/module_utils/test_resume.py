@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import launch, resume_state, run_config
+from ansible_collections.canvas.fleet.plugins.module_utils import launch, resume_state, run_config, run_config_plan
 from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
@@ -192,18 +192,18 @@ FINDINGS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], list[s
 
 @pytest.mark.parametrize(("have", "changes", "place", "codes"), FINDINGS.values(), ids=FINDINGS)
 def test_finds(have: dict[str, Any], changes: dict[str, Any], place: dict[str, Any], codes: list[str]) -> None:
-    plan = run_config.decide(seen(**have), settings(**changes), shape(**place))
+    plan = run_config_plan.decide(seen(**have), settings(**changes), shape(**place))
     assert [found.code for found in plan.findings] == codes
 
 
 def test_the_finding_about_workers_names_the_most_that_work() -> None:
-    plan = run_config.decide(seen(**at_step(510, workers=[[0, 1], [0, 1, 3]])), settings(), shape())
+    plan = run_config_plan.decide(seen(**at_step(510, workers=[[0, 1], [0, 1, 3]])), settings(), shape())
     assert plan.findings[0].found == "/c/0000510: rank 0 knows workers [0, 1], 4 are to come"
     assert plan.findings[0].expected == "run_config_num_workers of at most 2"
 
 
 def test_a_finished_run_names_what_would_not_be_trained() -> None:
-    plan = run_config.decide(seen(**at_step(2000)), settings(run_config_lr=2e-5), shape())
+    plan = run_config_plan.decide(seen(**at_step(2000)), settings(run_config_lr=2e-5), shape())
     assert plan.findings[0].found == "/c/0002000 has all 1530 steps; changed since: --lr 2e-5"
 
 
@@ -214,5 +214,5 @@ def test_the_host_tells_all_of_it(tmp_path: Path) -> None:
     script.parent.mkdir(parents=True)
     script.with_name("old.sh").write_text("export WANDB_API_KEY=0123456789abcdef\n")
     data_status(Path(told["training_checkpoint_dir"]) / "0000510/data_status.pt", ranks_of(0, 1))
-    plan = run_config.decide(run_config.observe(told), told, shape())
+    plan = run_config_plan.decide(run_config.observe(told), told, shape())
     assert {found.code for found in plan.findings} == {"WANDB_KEY_IN_SCRIPT", "WORKERS_GROWN"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import launch, registration, run_config
+from ansible_collections.canvas.fleet.plugins.module_utils import launch, registration, run_config, run_config_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import digest
 
 from tests.unit.module_utils.run_settings import lay_out, settings, shape
@@ -90,7 +90,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("have", "changes", "told"), REASONS.values(), ids=REASONS.keys())
 def test_tells_why_it_would_write(have: dict[str, Any], changes: dict[str, Any], told: list[str]) -> None:
-    reasons = run_config.decide(seen(**have), settings(**changes), shape()).reasons
+    reasons = run_config_plan.decide(seen(**have), settings(**changes), shape()).reasons
     assert len(reasons) == len(told), reasons
     for reason, part in zip(reasons, told, strict=True):
         assert part in reason
@@ -160,28 +160,28 @@ FINDINGS = {
 
 @pytest.mark.parametrize(("have", "changes", "codes"), FINDINGS.values(), ids=FINDINGS.keys())
 def test_finds(have: dict[str, Any], changes: dict[str, Any], codes: list[str]) -> None:
-    plan = run_config.decide(seen(**have), settings(**changes), shape())
+    plan = run_config_plan.decide(seen(**have), settings(**changes), shape())
     assert [found.code for found in plan.findings] == codes
 
 
 def test_a_yaml_that_will_be_replaced_does_not_refuse_the_run() -> None:
-    plan = run_config.decide(seen(yaml=other_text(GUIDE_YAML, ours=False, dialect="guide")), settings(), shape())
+    plan = run_config_plan.decide(seen(yaml=other_text(GUIDE_YAML, ours=False, dialect="guide")), settings(), shape())
     assert [found.severity for found in plan.findings] == ["note"]
 
 
 def test_the_guides_ema_is_told_with_its_figure() -> None:
-    plan = run_config.decide(seen(), settings(run_config_ema=0.9999), shape())
+    plan = run_config_plan.decide(seen(), settings(run_config_ema=0.9999), shape())
     assert "86%" in plan.findings[0].found
 
 
 def test_a_finding_about_the_tail_names_a_divisor() -> None:
-    plan = run_config.decide(seen(), settings(run_config_save_every=500), shape())
+    plan = run_config_plan.decide(seen(), settings(run_config_save_every=500), shape())
     assert "the last 30 of 1530" in plan.findings[0].found
     assert plan.findings[0].expected == "a divisor of 1530, such as 510"
 
 
 def test_the_difference_is_short_and_in_values() -> None:
-    diff = run_config.decide(seen(), settings(run_config_lr=2e-5), shape()).values["diff"]
+    diff = run_config_plan.decide(seen(), settings(run_config_lr=2e-5), shape()).values["diff"]
     assert diff == ["-  --lr 1e-5 \\", "+  --lr 2e-5 \\"]
 
 

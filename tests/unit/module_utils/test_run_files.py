@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import kept_files, registration, run_config, run_files
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    kept_files,
+    registration,
+    run_config,
+    run_config_plan,
+    run_files,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner
 
@@ -38,7 +44,7 @@ def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
     found = run_config.observe(told)
     for kind in ("script", "yaml", "key"):
         found[kind]["owner"] = told["fleet_user"]
-    return list(run_config.decide(found, told, shape()).reasons)
+    return list(run_config_plan.decide(found, told, shape()).reasons)
 
 
 def tree(root: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import model_files, weights
+from ansible_collections.canvas.fleet.plugins.module_utils import model_files, weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.model_size import BAGEL, PARTS, count, model_of
 from ansible_collections.canvas.fleet.plugins.module_utils.safetensors_header import Tensor, from_file, from_url
@@ -225,6 +225,6 @@ def test_a_model_of_another_size_has_bagels_proportions(parameters: int) -> None
 )
 def test_a_count_that_cannot_be_right_is_a_finding(parts: dict[str, int], told: int, found: str | None) -> None:
     model = {"parts": parts, "from": "/m/ema.safetensors", "problem": "" if parts else "no answer"}
-    made = weights.judge_size(model, {"weights_parameters": told})
+    made = weights_plan.judge_size(model, {"weights_parameters": told})
     assert [one.code for one in made] == (["WEIGHTS_SIZE_UNSURE"] if found else [])
     assert found is None or found in made[0].found

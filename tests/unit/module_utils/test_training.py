@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoints, training, unit, unit_host
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoints,
+    training,
+    training_apply,
+    training_plan,
+    training_report,
+    unit,
+    unit_host,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
@@ -70,7 +78,7 @@ def seen(
 
 
 def decide(observed: dict[str, Any], shape: RunShape = SHAPE, **changed: Any) -> Any:
-    return training.decide(observed, {**SETTINGS, **changed}, shape)
+    return training_plan.decide(observed, {**SETTINGS, **changed}, shape)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,7 @@ def write(want: Want, log: str = "", errors: str = "") -> None:
 def test_the_report_tells_step_losses_speed_and_weights(tmp_path: Path) -> None:
     want = at(tmp_path)
     write(want, (FIXTURES / "cc48f16/resumed.log").read_text())
-    told = training.report(RUNS, want)
+    told = training_report.report(RUNS, want)
     assert (told["phase"], told["step"], told["total_steps"], told["weights"]) == ("running", 50, 60, "loaded")
     assert told["rate"] == pytest.approx(0.44)
     assert told["seconds_left"] == pytest.approx(10 / 0.44)
@@ -202,9 +210,9 @@ def test_what_a_rotated_log_no_longer_says_is_told_by_the_supervisor(tmp_path: P
     Path(want.own).mkdir(parents=True, exist_ok=True)
     heard = {"weights": "loaded", "total_steps": 60, "start_step": 0}
     Path(want.own, "state.json").write_text(json.dumps({**heard, "invocation": "of another start"}))
-    assert training.report(have, want)["weights"] == ""
+    assert training_report.report(have, want)["weights"] == ""
     Path(want.own, "state.json").write_text(json.dumps({**heard, "invocation": "a1"}))
-    log = training.report(have, want)
+    log = training_report.report(have, want)
     assert (log["weights"], log["total_steps"], log["step"]) == ("loaded", 60, 60)
 
 
@@ -212,7 +220,7 @@ def test_lines_before_the_recorded_start_are_of_another_start(tmp_path: Path) ->
     want = at(tmp_path)
     old = (FIXTURES / "cc48f16/finished.log").read_text()
     write(want, old)
-    told = training.report(replace(RUNS, started={"log_bytes": str(len(old.encode()))}), want)
+    told = training_report.report(replace(RUNS, started={"log_bytes": str(len(old.encode()))}), want)
     assert (told["step"], told["weights"], told["reached"]) == (None, "", False)
 
 
@@ -238,14 +246,14 @@ FAILED = replace(READY, active="failed", result="exit-code", status=1, ended="ex
 def test_a_failure_is_told_of_the_start_that_failed(tmp_path: Path, have: Have, errors: str, kind: str | None) -> None:
     want = at(tmp_path)
     write(want, "", (FIXTURES / f"torchrun-2.13.0/{errors}.err").read_text() if errors else "")
-    failure = training.report(have, want)["failure"]
+    failure = training_report.report(have, want)["failure"]
     assert (failure["kind"] if failure else None) == kind
 
 
 def test_words_that_fit_no_class_are_shown_as_they_are(tmp_path: Path) -> None:
     want = at(tmp_path)
     write(want, "", "/bin/bash: /srv/b/train.sh: No such file or directory\n")
-    failure = training.report(replace(FAILED, status=127), want)["failure"]
+    failure = training_report.report(replace(FAILED, status=127), want)["failure"]
     assert failure["line"] == "/bin/bash: /srv/b/train.sh: No such file or directory"
 
 
@@ -274,20 +282,20 @@ def test_a_start_that_does_not_live_is_an_error_with_the_trainers_words(tmp_path
     host.have = replace(READY, text=render(want), gpu=render_gpu(want), spec=want.spec())
     write(want, "", (FIXTURES / "torchrun-2.13.0/oom.err").read_text())
     with pytest.raises(FleetError) as caught:
-        training.converge(host, want, "started", check=False, settle=0)
+        training_apply.converge(host, want, "started", check=False, settle=0)
     assert "GPU_OUT_OF_MEMORY" in str(caught.value)
     assert "CUDA out of memory" in str(caught.value)
 
 
 def test_the_diff_shows_text_and_manner() -> None:
-    done = training.Outcome(("write",), Have(), RUNS)
-    texts, manner = training.difference(done, WANT, "started")
+    done = training_apply.Outcome(("write",), Have(), RUNS)
+    texts, manner = training_apply.difference(done, WANT, "started")
     assert (texts["before"], texts["after"]) == ("", render(WANT))
     assert "running: false" in manner["before"]
     assert "running: true" in manner["after"]
-    assert training.difference(training.Outcome((), RUNS, RUNS), WANT, "started") == []
+    assert training_apply.difference(training_apply.Outcome((), RUNS, RUNS), WANT, "started") == []
     finished = replace(READY, finished=True)
-    assert training.difference(training.Outcome((), finished, finished), WANT, "started") == []
+    assert training_apply.difference(training_apply.Outcome((), finished, finished), WANT, "started") == []
 
 
 SYSTEMCTL = """#!/bin/sh

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import training, unit
+from ansible_collections.canvas.fleet.plugins.module_utils import training_apply, unit
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have, decide
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_text import render, render_gpu
@@ -103,17 +103,17 @@ class Host:
 def test_a_cut_anywhere_then_a_second_run_converges(have: Have, state: str, die_after: int, ends: bool) -> None:
     host = Host(have, die_after, ends)
     with suppress(ConnectionError):
-        training.converge(host, WANT, state, check=False, settle=0)
+        training_apply.converge(host, WANT, state, check=False, settle=0)
     host.left = 99
-    training.converge(host, WANT, state, check=False, settle=0)
+    training_apply.converge(host, WANT, state, check=False, settle=0)
     again = "started" if state == "restarted" else state
-    assert not training.converge(host, WANT, again, check=False, settle=0).steps
+    assert not training_apply.converge(host, WANT, again, check=False, settle=0).steps
 
 
 @given(have=HAVES, state=st.sampled_from(["started", "present"]))
 def test_a_running_training_is_never_stopped_or_started_again(have: Have, state: str) -> None:
     host = Host(replace(have, text=have.text or TEXT, load="loaded", active="active", finished=False))
-    training.converge(host, WANT, state, check=False, settle=0)
+    training_apply.converge(host, WANT, state, check=False, settle=0)
     assert not {"stop", "start", "unfinish"} & set(host.done)
     assert host.have.text == TEXT
 
@@ -121,7 +121,7 @@ def test_a_running_training_is_never_stopped_or_started_again(have: Have, state:
 @given(have=HAVES)
 def test_a_finished_run_stays_finished(have: Have) -> None:
     host = Host(replace(have, finished=True, active="inactive"))
-    training.converge(host, WANT, "started", check=False, settle=0)
+    training_apply.converge(host, WANT, "started", check=False, settle=0)
     assert "start" not in host.done
     assert host.have.finished
 
@@ -129,8 +129,8 @@ def test_a_finished_run_stays_finished(have: Have) -> None:
 @given(have=HAVES, state=STATES)
 def test_a_dry_run_says_what_a_run_does_and_does_nothing(have: Have, state: str) -> None:
     dry, real = Host(have), Host(have)
-    said = training.converge(dry, WANT, state, check=True, settle=0).steps
-    training.converge(real, WANT, state, check=False, settle=0)
+    said = training_apply.converge(dry, WANT, state, check=True, settle=0).steps
+    training_apply.converge(real, WANT, state, check=False, settle=0)
     assert dry.done == []
     assert list(said) == real.done
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import weights
+from ansible_collections.canvas.fleet.plugins.module_utils import weights, weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
 
 SHAPE = RunShape("r", ("a",), 0, 1, 1, "localhost", 29501)
@@ -36,7 +36,7 @@ SEEN: dict[str, Any] = {
 
 
 def test_a_verified_folder_is_in_sync() -> None:
-    plan = weights.decide(SEEN, SETTINGS, SHAPE)
+    plan = weights_plan.decide(SEEN, SETTINGS, SHAPE)
     assert (plan.in_sync, plan.findings) == (True, ())
     assert plan.summary == "2 files, 29.2 GB, revision 5555555"
 
@@ -59,7 +59,7 @@ def test_a_verified_folder_is_in_sync() -> None:
     ],
 )
 def test_each_difference_is_a_reason(change: dict[str, Any], reasons: tuple[str, ...]) -> None:
-    assert weights.decide({**SEEN, **change}, SETTINGS, SHAPE).reasons == reasons
+    assert weights_plan.decide({**SEEN, **change}, SETTINGS, SHAPE).reasons == reasons
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_each_difference_is_a_reason(change: dict[str, Any], reasons: tuple[str,
     ],
 )
 def test_what_cannot_be_right_is_a_finding(seen: dict[str, Any], settings: dict[str, Any], codes: list[str]) -> None:
-    plan = weights.decide({**SEEN, **seen}, {**SETTINGS, **settings}, SHAPE)
+    plan = weights_plan.decide({**SEEN, **seen}, {**SETTINGS, **settings}, SHAPE)
     assert [found.code for found in plan.findings] == codes
 
 
 def test_a_branch_is_in_sync_with_the_commit_that_it_named() -> None:
-    assert weights.decide({**SEEN, "asked": "main"}, {**SETTINGS, "weights_revision": "main"}, SHAPE).in_sync
+    assert weights_plan.decide({**SEEN, "asked": "main"}, {**SETTINGS, "weights_revision": "main"}, SHAPE).in_sync
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", '{"files": {}}'], ids=["absent", "cut", "no record", "empty"])

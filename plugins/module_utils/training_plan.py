@@ -1,0 +1,85 @@
+"""What the plan says of the unit. Runs on the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_findings, checkpoints, unit, unit_text
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.training import want_of
+from ansible_collections.canvas.fleet.plugins.module_utils.training_report import report_of
+from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
+
+REASONS = {
+    "folders": "results, checkpoint or record folder to be made",
+    "payload": "another version of the supervisor",
+    "spec": "what the supervisor is told differs",
+    "write": "the unit's text differs",
+    "enable": "the unit would not come back after a reboot",
+    "disable": "the unit would come back after a reboot",
+    "stop": "the training runs",
+    "unfinish": "the run is marked as finished",
+    "remove": "the unit is there",
+    "forget": "the unit's record is there",
+}
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+    """What the role would do, and what stands in the way of a start."""
+    want, have, state = want_of(settings, shape), Have(**seen["unit"]), str(settings["training_state"])
+    try:
+        steps = unit.decide(have, want, state)
+    except FleetError as error:
+        bad = finding("VARIABLE_INVALID", variable=error.variable, found=error.found, expected=error.expected)
+        return RoomPlan(reasons=(error.message,), findings=(bad,))
+    reasons = [_reason(step, have, state) for step in steps if step != "reload" or len(steps) == 1]
+    findings: list[Finding] = []
+    if "start" in steps:
+        survey, kept = (checkpoints.restore(seen.get(name) or {}) for name in ("survey", "kept"))
+        findings += checkpoint_findings.start_findings(survey, kept, settings, shape)
+    elif state == "started" and (found := runs_older(have, want)):
+        findings.append(found)
+    summary = "" if reasons else summary_of(seen)
+    # What can be told without asking again; not of a training that is going to be another, or to be followed.
+    told = not reasons and not settings.get("training_follow")
+    values = {"report": report_of(seen, want)} if told else {}
+    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
+
+
+def _reason(step: str, have: Have, state: str) -> str:
+    if step == "start":
+        asked = "a restart was asked for" if state == "restarted" else "a restart after the save was asked for"
+        return asked if have.running else f"the training is {have.phase}"
+    if step == "write" and have.text is None:
+        return "no unit yet"
+    if step == "reload":
+        return "systemd does not know the unit's text on disk"
+    return REASONS[step]
+
+
+def runs_older(have: Have, want: Want) -> Finding | None:
+    """The running training was started from something else than what lies on the disk, or is going to."""
+    if not have.running:
+        return None
+    coming = {want.path: have.text != unit_text.render(want), want.spec_path: have.spec != want.spec()}
+    changed = list(dict.fromkeys([*(path for path, other in coming.items() if other), *have.older()]))
+    if not changed:
+        return None
+    return finding(
+        "TRAINING_RUNS_OLDER",
+        found=f"{want.unit} was started before the change of {', '.join(changed)}",
+        expected="started from what is there now",
+        variable="training_apply",
+    )
+
+
+def summary_of(seen: Mapping[str, Any]) -> str:
+    """A few words: "running, step 35/60", "finished, step 60/60"."""
+    log, phase = seen["log"], str(seen["phase"])
+    if log["step"] is None:
+        return phase
+    return f"{phase}, step {log['step']}/{log['total_steps'] if log['total_steps'] is not None else '?'}"
