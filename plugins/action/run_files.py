@@ -19,7 +19,7 @@ class ActionModule(HostInfo):
 
     def _typed(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The settings, and the result of a failed task when one of them has no meaning."""
-        _, settings, findings = self._settings(task_vars)
+        settings, findings = self._settings(task_vars)
         wrong = [found for found in findings if found.code == "VARIABLE_INVALID"]
         told = "; ".join(f"{found.found}, expected {found.expected}" for found in wrong)
         return settings, {"failed": True, "changed": False, "msg": told} if wrong else {}
