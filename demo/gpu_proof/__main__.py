@@ -1,7 +1,8 @@
 """`make gpu-proof`: the whole way on a machine with an NVIDIA GPU: the real trainer and a small random model.
 
-It runs site.yml for this very machine (local connection), kills the trainer in the middle, and follows the run to its
-end. What it showed on an H100, and what it could not show there: docs/gpu-proof.md.
+It runs site.yml for this very machine (local connection), with as many ranks and shards as the plan makes of its GPUs.
+One rank is killed in the middle, and one is stopped later on; each has to be named and got past, and the run to end.
+What it showed on H100s, and what it could not show there: docs/gpu-proof.md.
 
     CANVAS_UPSTREAM   a checkout of MathCanvas, or its BAGEL-Canvas folder; needed
     CANVAS_ENV        prefix of an environment with torch and what the trainer imports; needed, adopted as it is
@@ -22,8 +23,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,26 @@ from demo.minicanvas.tiny_model import write_model
 from demo.puzzles.generate import write_dataset
 from demo.steps import CHECKOUT, REPORTS, duration
 
-ROOT = Path("/srv/canvas-gpu-proof")
+ROOT, STATE = Path("/srv/canvas-gpu-proof"), Path("/var/lib/canvas-gpu-proof")
 OUT = REPORTS / "gpu-proof"
 PORT = 18480
-STEPS, SAVE_EVERY, KILL_AT = 60, 20, 30
+STEPS, SAVE_EVERY = 80, 20
+HANG_SECONDS = 15  # a step of this model takes a third of a second
 UNIT = "canvas-training-gpu"
+LOG, CHECKPOINTS = ROOT / "root/outputs/gpu/log.txt", ROOT / "root/outputs/gpu/checkpoints"
+FAILURE = STATE / "training" / UNIT / "own/failure.json"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A signal to one rank at a step that is not one of a save, and the class that has to come of it."""
+
+    signal: signal.Signals
+    step: int
+    kind: str
+
+
+FAULTS = (Fault(signal.SIGKILL, 30, "RANK_KILLED"), Fault(signal.SIGSTOP, 50, "HANG_WORKER_STOPPED"))
 
 
 class ProofError(Exception):
@@ -99,7 +117,7 @@ def variables(facts: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
         "ansible_become": False,
         "ansible_python_interpreter": "/usr/bin/python3",
         "fleet_root": str(ROOT / "root"),
-        "fleet_state_dir": "/var/lib/canvas-gpu-proof",
+        "fleet_state_dir": str(STATE),
         "training_run": "gpu",
         "canvas_code_source": "controller",
         "canvas_code_controller_path": os.environ["CANVAS_UPSTREAM"],
@@ -121,6 +139,7 @@ def variables(facts: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
         "run_config_warmup_steps": 5,
         "run_config_lr": 0.0003,
         "run_config_ema": 0.95,
+        "training_step_seconds": HANG_SECONDS,
     }
     if own := os.environ.get("CANVAS_VARIABLES"):
         made |= yaml.safe_load(Path(own).read_text())
@@ -134,11 +153,12 @@ def inventory(values: dict[str, Any]) -> Path:
     return path
 
 
-def play(inventory_file: Path, playbook: str, *more: str) -> float:
-    """Seconds. Raises ProofError when it fails."""
+def play(inventory_file: Path, playbook: str, *more: str) -> tuple[float, int]:
+    """Seconds, and how many tasks changed something. Raises ProofError when it fails."""
     say(f"ansible-playbook {playbook} {' '.join(more)}")
     begin = time.monotonic()
     words = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory_file), playbook, *more]
+    changed = 0
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=CHECKOUT,
         env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")},
@@ -146,17 +166,28 @@ def play(inventory_file: Path, playbook: str, *more: str) -> float:
         for line in running.stdout or ():
             log.write(line)
             print(f"    {line}", end="", flush=True)
+            changed += sum(int(count) for count in re.findall(r"ok=\d+ +changed=(\d+)", line))
     if running.returncode:
         raise ProofError(f"{playbook} failed (exit {running.returncode}), see {OUT / 'playbooks.log'}")
-    return time.monotonic() - begin
+    return round(time.monotonic() - begin, 1), changed
 
 
-def step_of(log: Path) -> int:
-    found = re.findall(r"\(step=(\d+)\)", log.read_text(errors="replace")) if log.exists() else []
-    return int(found[-1]) if found else -1
+def starts() -> list[tuple[str, int]]:
+    """Of each start that the trainer's log tells of: the folder that it loaded, and its newest step (-1: none yet)."""
+    text = LOG.read_text(errors="replace") if LOG.exists() else ""
+    parts = text.split("Loading checkpoint from ")[1:]
+    return [
+        (part.partition(".\n")[0], max((int(step) for step in re.findall(r"\(step=(\d+)\)", part)), default=-1))
+        for part in parts
+    ]
 
 
-def wait_for(what: str, seconds: float, true: Any) -> None:
+def failure() -> dict[str, Any]:
+    """What the supervisor wrote about the start that failed last."""
+    return dict(json.loads(FAILURE.read_text())) if FAILURE.exists() else {}
+
+
+def wait_for(what: str, seconds: float, true: Callable[[], bool]) -> None:
     until, said = time.monotonic() + seconds, time.monotonic()
     while not true():
         if time.monotonic() > until:
@@ -168,70 +199,97 @@ def wait_for(what: str, seconds: float, true: Any) -> None:
 
 
 def ranks() -> list[int]:
-    """Process ids of the trainer's ranks: the children of torchrun, not torchrun itself, nor the loaders' workers."""
-    found = []
+    """Process ids of the trainer's ranks in their order: the children of torchrun, and not the loaders' workers."""
+    found = {}
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             above = Path(f"/proc/{parent}/cmdline").read_bytes()
+            own = re.search(rb"(?:^|\0)RANK=(\d+)\0", (entry / "environ").read_bytes())
         except (OSError, ValueError, IndexError):
             continue
         ours = any(b"pretrain_unified_navit" in word for word in words)
-        if ours and b"torchrun" not in b" ".join(words) and (b"torchrun" in above or b"torch.distributed.run" in above):
-            found.append(int(entry.name))
-    return found
+        if own and ours and b"torchrun" not in b" ".join(words) and b"torchrun" in above:
+            found[int(own[1])] = int(entry.name)
+    return [found[rank] for rank in sorted(found)]
 
 
 class Memory(threading.Thread):
-    """The most memory that nvidia-smi ever showed in use, in MiB."""
+    """The most memory that nvidia-smi ever showed in use, in MiB, by GPU."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.peak = 0
+        self.peaks: list[int] = []
 
     def run(self) -> None:
         query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
         while True:
             done = subprocess.run(query, capture_output=True, text=True, check=False)
-            self.peak = max([self.peak, *(int(word) for word in done.stdout.split() if word.isdigit())])
+            used = [int(word) for word in done.stdout.split() if word.isdigit()]
+            self.peaks = [max(pair) for pair in zip_longest(self.peaks, used, fillvalue=0)]
             time.sleep(0.25)
 
 
+def break_one(fault: Fault) -> dict[str, Any]:
+    """Sends the signal to the last rank, and waits until the failure is named and the next start makes steps."""
+    begun, before = len(starts()), failure()
+    wait_for(f"step {fault.step}", 300, lambda: starts()[-1][1] >= fault.step)
+    victims = ranks()
+    if not victims:
+        raise ProofError("no rank of the trainer was found")
+    name, last = fault.signal.name, len(victims) - 1
+    say(f"{name} to rank {last} of {len(victims)} at step {starts()[-1][1]}")
+    os.kill(victims[last], fault.signal)
+    moment = time.monotonic()
+    wait_for("a failure in the record", 300, lambda: failure().get("invocation") != before.get("invocation"))
+    noticed, told = time.monotonic() - moment, failure()
+    if told["kind"] != fault.kind:
+        raise ProofError(f"{name} of a rank was named {told['kind']} ({told['line']}), not {fault.kind}")
+    say(f"{told['kind']}: {told['line']}")
+    wait_for("a step after the resume", 300, lambda: len(starts()) > begun and starts()[-1][1] >= 0)
+    if not starts()[-1][0].startswith(str(CHECKPOINTS)):
+        raise ProofError(f"the next start loaded {starts()[-1][0]}, no checkpoint")
+    return {
+        f"{name}, rank and step": f"{last} of {len(victims)}, {fault.step}",
+        f"{name}, named": f"{told['kind']}: {told['line']}",
+        f"{name}, until it was named, s": round(noticed, 1),
+        f"{name}, resumed from": starts()[-1][0],
+        f"{name}, until the next step, s": round(time.monotonic() - moment, 1),
+    }
+
+
+def shards(wanted: int) -> list[str]:
+    """The optimizer's files of the newest checkpoint, one for each shard. `wanted`: how many; 0: one for each GPU."""
+    newest = max(CHECKPOINTS.iterdir())
+    files = sorted(path.name for path in newest.glob("optimizer.*.pt"))
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    gpus = len(listed.stdout.splitlines())
+    if len(files) != (wanted or gpus):
+        raise ProofError(f"{newest} has {files}, not {wanted or gpus} shards")
+    return files
+
+
 def prove(canvas: Path, python: str) -> dict[str, Any]:
-    begin, told = time.monotonic(), {}
+    begin = time.monotonic()
+    told: dict[str, Any] = {}
     say("a small random model of the real classes, and 200 puzzles")
     counts = small_model(python, canvas)
     write_dataset(ROOT / "made/data", 200, 20)
     memory = Memory()
     memory.start()
     with hub(ROOT / "made/model") as facts:
-        hosts = inventory(variables(facts, counts))
-        told["site.yml until the first step, s"] = round(play(hosts, "site.yml"), 1)
-        log = ROOT / "root/outputs/gpu/log.txt"
-        wait_for(f"step {KILL_AT}", 300, lambda: step_of(log) >= KILL_AT)
-        victims = ranks()
-        if not victims:
-            raise ProofError("no rank of the trainer was found to be killed")
-        at = step_of(log)
-        say(f"SIGKILL to rank process {victims[0]} at step {at}")
-        os.kill(victims[0], signal.SIGKILL)
-        killed = time.monotonic()
-        wait_for(
-            "a start that resumes", 300, lambda: log.read_text(errors="replace").count("Loading checkpoint from") >= 2
-        )
-        resumed = (
-            log.read_text(errors="replace").rpartition("Loading checkpoint from ")[2].split(".\n")[0].split("\n")[0]
-        )
-        wait_for("a step after the resume", 300, lambda: step_of(log) != at)
-        told |= {
-            "killed at step": at,
-            "resumed from": resumed,
-            "from kill to next step, s": round(time.monotonic() - killed, 1),
-        }
-        told["following to the end, s"] = round(play(hosts, "playbooks/status.yml", "-e", "training_follow=true"), 1)
-        told["converged site.yml, s"] = round(play(hosts, "site.yml"), 1)
-    told |= {**counts, "peak GPU memory by nvidia-smi, MiB": memory.peak, **lines_of(log)}
+        values = variables(facts, counts)
+        hosts = inventory(values)
+        told["site.yml until the first step, s"], _ = play(hosts, "site.yml")
+        for fault in FAULTS:
+            told |= break_one(fault)
+        told["following to the end, s"], _ = play(hosts, "playbooks/status.yml", "-e", "training_follow=true")
+        told["converged site.yml, s"], changed = play(hosts, "site.yml")
+    if changed:
+        raise ProofError(f"the converge of the finished run changed {changed}")
+    told |= {"shards of the last checkpoint": shards(int(values.get("run_config_processes", 0))), **counts}
+    told |= {"peak of each GPU by nvidia-smi, MiB": memory.peaks, **lines_of(LOG)}
     told["all of it, s"] = round(time.monotonic() - begin, 1)
     return told
 
