@@ -72,10 +72,14 @@ def _compiler(around: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterato
     if not around["compiler"] and not any(package.startswith(BRINGS_COMPILER) for package in coming):
         lacking, expected = "no cc, gcc or clang", "a C compiler"
     elif around["headers"] is False:
-        lacking, expected = f"no Python.h below {settings['conda_env_prefix']}/include", "Python's headers"
+        lacking, expected = _no_headers(settings), "Python's headers"
     else:
         return
     yield finding("COMPILER_MISSING", variable="run_config_use_flex", found=lacking, expected=expected)
+
+
+def _no_headers(settings: Mapping[str, Any]) -> str:
+    return f"no Python.h below {settings['conda_env_prefix']}/include, nor beside a virtual environment's own base"
 
 
 def _shared_memory(shm: Mapping[str, int] | None, settings: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:

@@ -61,6 +61,7 @@ class Supervisor:
         self._abort = False
         self._written, self._word = 0.0, "looks at the checkpoints"
         self._first: int | None = None
+        self._named: Failure | None = None
         self._follower: Follower | None = None
 
     # what others ask of it
@@ -185,7 +186,7 @@ class Supervisor:
         """The class is on the disk before systemd's watchdog strikes; where it does not, the end is made here."""
         failure = follower.diagnose()
         self.record.failed(failure, retried(failure.kind), self.stage)
-        self._say(f"{failure.kind}: {failure.line}")
+        self._name(failure)
         self.notifier.status(f"{failure.kind}: {failure.line}")
         until = now + MARGIN + float(self.spec.get("grace", GRACE))
         while not self._abort and not self._stop and time.monotonic() < until:
@@ -232,7 +233,7 @@ class Supervisor:
         again = again and not given_up
         self.record.failed(failure, again, self.stage)
         self.record.tried(count if again else 0)
-        self._say(f"{failure.kind}: {failure.line}")
+        self._name(failure)
         for line in failure.lines:
             self._say(f"  {line}")
         if given_up:
@@ -242,6 +243,12 @@ class Supervisor:
         return AGAIN if again else FINAL
 
     # telling
+
+    def _name(self, failure: Failure) -> None:
+        """The class in the journal, once: a hang is named before its end is made, and is how the start ends."""
+        if failure is not self._named:
+            self._say(f"{failure.kind}: {failure.line}")
+        self._named = failure
 
     def _say(self, text: str) -> None:
         sys.stdout.write(text.rstrip() + "\n")

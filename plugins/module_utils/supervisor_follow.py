@@ -138,7 +138,8 @@ class Follower:
         tail = list(self._stderr.lines)[-8:]
         silent = [self._first] if self._rank and asks(self._spec) else []
         tree, repeats = supervisor_tree.mine(), self._stdout.repeats
-        return supervisor_hang.diagnose(watch.stage, watch.limit, tree, repeats, tail, silent)
+        ranks = {one.pid: supervisor_tree.rank_of(one.pid) for one in supervisor_tree.stopped(tree)}
+        return supervisor_hang.diagnose(watch.stage, watch.limit, tree, repeats, tail, silent, ranks)
 
     def why(self, code: int) -> Failure:
         """Why the script ended with this code."""

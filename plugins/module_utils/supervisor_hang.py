@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure
 from ansible_collections.canvas.fleet.plugins.module_utils.progress import duration
@@ -20,15 +20,24 @@ STOOD = {
 
 
 def diagnose(
-    stage: str, limit: float, tree: Sequence[Process], repeats: int, last: Sequence[str], peers: Sequence[str] = ()
+    stage: str,
+    limit: float,
+    tree: Sequence[Process],
+    repeats: int,
+    last: Sequence[str],
+    peers: Sequence[str] = (),
+    ranks: Mapping[int, int | None] | None = None,
 ) -> Failure:
     """`limit` s passed without a sign of life; `repeats`: lines since the last one in which a loader began anew;
-    `peers`: other hosts of the run that do not answer."""
+    `peers`: other hosts of the run that do not answer; `ranks`: those of stopped processes, by process."""
     stood = f"{STOOD[stage]} within {duration(limit)}"
     held = stopped(tree)
     if held:
-        who = ", ".join(f"{one.name} (process {one.pid})" for one in held[:4])
-        return Failure("HANG_WORKER_STOPPED", f"{stood}: {who} is stopped by a signal", tuple(last))
+        of = {one.pid: (ranks or {}).get(one.pid) for one in held}
+        who = ", ".join(f"{one.name} ({_known(one.pid, of[one.pid])})" for one in held[:4])
+        told = f"{stood}: {who} is stopped by a signal"
+        only = next(iter(of.values())) if len(set(of.values())) == 1 else None
+        return Failure("HANG_WORKER_STOPPED", told, tuple(last), only)
     if repeats >= MANY:
         told = f"{stood}, while a loader began its data anew {repeats:,} times: some worker has none it can use"
         return Failure("HANG_STARVED", told, tuple(last))
@@ -39,3 +48,7 @@ def diagnose(
     waits = sum(one.state == "D" for one in tree)
     told = f"; {waits} of its {len(tree)} processes wait for a disk or a driver" if waits else ""
     return Failure("HANG_NO_STEP", f"{stood}{told}", tuple(last))
+
+
+def _known(pid: int, rank: int | None) -> str:
+    return f"process {pid}" if rank is None else f"rank {rank}, process {pid}"

@@ -80,6 +80,16 @@ def mine() -> list[Process]:
     return [one for one in below(os.getpid(), processes()) if one.state != "Z"]
 
 
+def rank_of(pid: int) -> int | None:
+    """The rank whose process this is, or whose loader worker; None for torchrun, the script, and what is gone."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as source:
+            words = source.read().split(b"\0")
+        return next((int(word[5:]) for word in words if word.startswith(b"RANK=")), None)
+    except (OSError, ValueError):
+        return None
+
+
 def stopped(tree: Iterable[Process]) -> list[Process]:
     """Those that a signal or a debugger holds."""
     return [one for one in tree if one.state in "Tt"]

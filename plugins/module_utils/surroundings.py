@@ -72,10 +72,20 @@ def compiler(prefix: str, root: str = "/") -> str:
 
 
 def headers(prefix: str) -> bool | None:
-    """Whether the environment's Python has its headers."""
+    """Whether the environment's Python has its headers; those of a virtual environment lie with its base."""
     if not prefix or not os.path.isdir(prefix):
         return None
-    return bool(glob.glob(os.path.join(glob.escape(prefix), "include/python3*/Python.h")))
+    return any(glob.glob(os.path.join(glob.escape(place), "include/python3*/Python.h")) for place in _homes(prefix))
+
+
+def _homes(prefix: str) -> list[str]:
+    """The prefix, and for a virtual environment that of its base: pyvenv.cfg's `home` is the base's bin folder."""
+    try:
+        with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="replace") as stream:
+            words = [line.partition("=") for line in stream]
+    except OSError:
+        return [prefix]
+    return [prefix, *(os.path.dirname(value.strip()) for name, _, value in words if name.strip() == "home")]
 
 
 def mount(path: str) -> dict[str, bool]:

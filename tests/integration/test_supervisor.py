@@ -6,6 +6,7 @@ Needs an interpreter with torch, named by MINICANVAS_PYTHON: the project's own e
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -122,10 +123,14 @@ def test_a_stop_loses_no_step_and_a_killed_rank_costs_no_more_than_the_last_save
 def test_a_worker_that_a_signal_holds_is_named_within_the_limit(training: Training) -> None:
     unit = training.start(total_steps=4000, save_every=2000)
     wait_for(lambda: steps_of(unit) >= 8)
-    held = time.monotonic()
-    os.kill(training.ranks()[-1], signal.SIGSTOP)
+    held, victim = time.monotonic(), training.ranks()[-1]
+    rank = re.search(rb"\0RANK=(\d+)\0", Path(f"/proc/{victim}/environ").read_bytes())
+    assert rank
+    os.kill(victim, signal.SIGSTOP)
     wait_for(lambda: unit.record("failure.json"), 30)
-    assert unit.record("failure.json")["kind"] == "HANG_WORKER_STOPPED"
+    failure = unit.record("failure.json")
+    assert (failure["kind"], failure["rank"]) == ("HANG_WORKER_STOPPED", int(rank[1]))
+    assert f"(rank {failure['rank']}, process {victim})" in failure["line"]
     assert time.monotonic() - held < 10, "the floor is 3 s here"
     assert unit.end(60) == AGAIN
     assert training.ranks() == []

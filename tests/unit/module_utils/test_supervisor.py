@@ -51,6 +51,7 @@ def test_a_worker_that_is_stopped_is_found_and_named_and_nothing_is_left(run: Su
     assert run.ranks() == []
     assert run.record("tries.json")["count"] == 1
     assert "is stopped by a signal" in run.record("failure.json")["line"]
+    assert sum("HANG_WORKER_STOPPED" in line for line in run.output) == 1, "told once, not when found and at the end"
 
 
 def test_where_no_watchdog_strikes_the_supervisor_ends_a_hang_itself(run: Supervised) -> None:

@@ -211,6 +211,14 @@ def process(pid: int, state: str = "S", name: str = "python3") -> Process:
     return Process(pid, 1, name, state, 1.0)
 
 
+def test_a_stopped_process_is_named_by_its_rank_where_it_has_one() -> None:
+    tree = [process(7, "T", "python"), process(8, "T", "pt_data_worker"), process(9, "T", "torchrun")]
+    found = supervisor_hang.diagnose("steps", 30.0, tree, 0, [], ranks={7: 1, 8: 1, 9: None})
+    assert "python (rank 1, process 7), pt_data_worker (rank 1, process 8), torchrun (process 9)" in found.line
+    assert found.rank is None, "not of one rank alone"
+    assert supervisor_hang.diagnose("steps", 30.0, tree[:2], 0, [], ranks={7: 1, 8: 1}).rank == 1
+
+
 @pytest.mark.parametrize(
     ("tree", "repeats", "peers", "kind", "words"),
     [

@@ -57,6 +57,15 @@ def test_headers_are_of_the_environment(tmp_path: Path) -> None:
     assert surroundings.headers(str(tmp_path / "env")) is True
 
 
+def test_a_virtual_environment_has_the_headers_of_its_base(tmp_path: Path) -> None:
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env/pyvenv.cfg").write_text(f"home = {tmp_path}/base/bin\nversion = 3.12.3\n")
+    assert surroundings.headers(str(tmp_path / "env")) is False
+    (tmp_path / "base/include/python3.12").mkdir(parents=True)
+    (tmp_path / "base/include/python3.12/Python.h").write_text("")
+    assert surroundings.headers(str(tmp_path / "env")) is True
+
+
 def test_a_folder_that_does_not_exist_yet_is_judged_by_where_it_would_lie(tmp_path: Path) -> None:
     assert surroundings.mount(str(tmp_path / "a/b/c")) == surroundings.mount(str(tmp_path))
 
