@@ -43,9 +43,33 @@ def settings(files: Iterable[Path]) -> dict[str, Any]:
     """The role's defaults with the files' values before them; a default that is derived counts as not set."""
     values: dict[str, Any] = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
     for path in files:
-        values |= {name: value for name, value in (yaml.safe_load(path.read_text()) or {}).items() if name in values}
+        values |= {name: value for name, value in _read(path).items() if name in values}
     plain = {name: value for name, value in values.items() if "{{" not in str(value)}
     return {"conda_env_channels": ["conda-forge"], **plain}
+
+
+class _Sealed(str):
+    """A value that only Ansible can open (!vault)."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as a group_vars file has it, with Ansible's tags."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: _Sealed(suffix))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        read = yaml.load(path.read_text(), _Loader) or {}  # noqa: S506 - a safe loader with tags that are not opened
+    except yaml.YAMLError as error:
+        raise LockError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(read, dict):
+        raise LockError(f"{path} holds no variables (a file that is encrypted as a whole can't be read here)")
+    sealed = [name for name, value in read.items() if isinstance(value, _Sealed) and name.startswith("conda_env_")]
+    if sealed:
+        raise LockError(f"{path}: {', '.join(sealed)} is encrypted; give it plain in another file (--vars)")
+    return read
 
 
 def platform_words(values: Mapping[str, Any]) -> list[str]:

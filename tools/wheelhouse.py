@@ -3,8 +3,8 @@
     python -m tools.wheelhouse FOLDER [--vars FILE]... [--glibc 2.34]
 
 The folder holds conda's installer, the packages of the lock (conda_env_lock, with both of its parts: `make lock`), and
-the wheel of flash-attn that fits the locked torch. Every file is checked against its digest; what is there already is
-not fetched again.
+the wheel of flash-attn that fits the locked torch. Every file is checked against its digest (flash-attn's only where
+conda_env_flash_attn_sha256 gives it); what is there already is not fetched again.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.conda_lock import lock_lines, normalised, pinned
+from ansible_collections.canvas.fleet.plugins.module_utils.conda_lock import lock_lines, made_for, normalised, pinned
 
 PREFIX = "conda_env_"
 RECORD = ".canvas-fleet.json"
@@ -37,6 +37,7 @@ class EnvSpec:
     adopt: bool
     conda_lock: tuple[str, ...] = ()  # URL#sha256:…; () where conda solves by itself
     pip_lock: tuple[str, ...] = ()  # name==version --hash=sha256:…; () where pip does
+    lock_python: str = ""  # that the pip part of the lock was made for, as far as it says so
     from_source: bool = False  # flash-attn is built on the host
     compiler: bool = False  # the host shall have one, for what torch compiles while it trains
 
@@ -83,6 +84,7 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         adopt=truth(value("adopt")),
         conda_lock=lock_lines(value("conda_lock")),
         pip_lock=lock_lines(value("pip_lock")),
+        lock_python=made_for(value("pip_lock")),
         from_source=value("flash_attn_from") == "source",
         compiler=truth(value("compiler")),
     )

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.conda_env import EnvSpec, wanted
-from ansible_collections.canvas.fleet.plugins.module_utils.conda_lock import same_version, shortened, stale
+from ansible_collections.canvas.fleet.plugins.module_utils.conda_lock import (
+    conda_stale,
+    conda_versions,
+    same_version,
+    shortened,
+    stale,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
 
@@ -63,13 +69,28 @@ def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:
 
 
 def stale_lock(want: EnvSpec) -> list[Finding]:
-    """Packages that were asked for in a version that the lock does not hold."""
-    wrong = [] if want.adopt else stale(want.pip_lock, want.pip_packages)
-    if not wrong:
+    """A Python, or packages, that were asked for in a version that the lock does not hold."""
+    if want.adopt:
         return []
-    found = f"the lock has {shortened(wrong)}"
-    expected = "the versions of conda_env_pip_packages"
-    return [finding("CONDA_LOCK_STALE", variable="conda_env_lock", found=found, expected=expected)]
+    pythons = {version for version in (conda_versions(want.conda_lock).get("python"), want.lock_python) if version}
+    other = sorted(version for version in pythons if not (version + ".").startswith(want.python + "."))
+    if other:
+        told = f"the lock was made for Python {' and '.join(other)}", f"Python {want.python} (conda_env_python)"
+        return [finding("CONDA_LOCK_STALE", variable="conda_env_lock", found=told[0], expected=told[1])]
+    parts = {
+        "conda_env_conda_packages": conda_stale(want.conda_lock, want.conda_packages),
+        "conda_env_pip_packages": stale(want.pip_lock, want.pip_packages),
+    }
+    return [
+        finding(
+            "CONDA_LOCK_STALE",
+            variable="conda_env_lock",
+            found=f"the lock has {shortened(wrong)}",
+            expected=f"the versions of {variable}",
+        )
+        for variable, wrong in parts.items()
+        if wrong
+    ]
 
 
 def differences(seen: Mapping[str, Any], want: EnvSpec) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 SHOWN = 4  # differences that a reason names before it says how many more there are
+HEAD = re.compile(r"#.*\bfor Python (\d+\.\d+)")
+CONDA_SPEC = re.compile(r"\s*([^\s=<>!~\[]*)\s*(?:(={1,2})\s*([\w.*]+))?")  # ffmpeg, ffmpeg=6, ffmpeg >=5
 PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*==\s*([^\s;,]+)\s*(?:;.*)?")
 
 
@@ -14,6 +16,29 @@ def lock_lines(lines: Iterable[Any]) -> tuple[str, ...]:
     """The packages of a lock, without comments and head line."""
     texts = (str(line).strip() for line in lines)
     return tuple(text for text in texts if text and not text.startswith(("#", "@")))
+
+
+def made_for(lines: Iterable[Any]) -> str:
+    """The Python that a lock's head line names; "" where no line does."""
+    return next((found[1] for line in lines if (found := HEAD.match(str(line)))), "")
+
+
+def conda_versions(lock: Iterable[str]) -> dict[str, str]:
+    """Version by name of a lock of conda: …/linux-64/python-3.10.18-h0_0.conda#sha256:…"""
+    names = (line.split("#")[0].rsplit("/", 1)[-1].rsplit("-", 2) for line in lock)
+    return {name[0].lower(): name[1] for name in names if len(name) == 3}
+
+
+def conda_stale(lock: Iterable[str], specs: Iterable[str]) -> list[str]:
+    """What a lock of conda has instead of what was asked for; [] for a lock of these packages, or none at all."""
+    have = conda_versions(lock)
+    wrong = []
+    for spec in specs if have else ():
+        name, given, version = CONDA_SPEC.findall(spec.rpartition("::")[2])[0]
+        found = have.get(name.lower(), "missing")
+        if found == "missing" or (given and not (found + ".").startswith(version.rstrip("*.") + ".")):
+            wrong.append(f"{name} {found}")
+    return wrong
 
 
 def pinned(requirements: Iterable[str]) -> dict[str, str]:

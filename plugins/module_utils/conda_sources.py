@@ -39,12 +39,17 @@ def installer_url(spec: Mapping[str, Any]) -> str:
 
 
 def locked_urls(lock: Sequence[str], spec: Mapping[str, Any]) -> list[str]:
-    """The lock's URLs at the place that serves this host: the wheelhouse, or the channel when it is a URL."""
-    channel = str((list(spec["channels"]) or [""])[0])
-    place = f"file://{spec['wheelhouse']}/conda" if spec["wheelhouse"] else channel
-    if "://" not in place:
+    """The lock's URLs at the place that serves this host: the wheelhouse, or the channel when it is a URL.
+
+    Of several channels, the one of the same name (…/conda-forge for …/conda-forge), else the first.
+    """
+    channels = [str(channel).rstrip("/") for channel in spec["channels"]]
+    places = [f"file://{spec['wheelhouse']}/conda"] if spec["wheelhouse"] else [one for one in channels if "://" in one]
+    if not places or (not spec["wheelhouse"] and "://" not in channels[0]):
         return list(lock)
-    return ["/".join([place.rstrip("/"), *url.rsplit("/", 2)[-2:]]) for url in lock]
+    names = {place.rpartition("/")[2]: place for place in reversed(places)}
+    parts = (url.rsplit("/", 2) for url in lock)
+    return ["/".join([names.get(head.rpartition("/")[2], places[0]), *rest]) for head, *rest in parts]
 
 
 def flash_attn_url(name: str, spec: Mapping[str, Any]) -> str:

@@ -26,7 +26,11 @@ INSTALLING = "Installing collected packages: "
 REMEDIES = (
     ("CERTIFICATE_VERIFY_FAILED", "the host does not trust this server: set fleet_ca_bundle to your proxy's CA"),
     ("No space left on device", "free space below conda_env_root and conda_env_state_dir"),
-    ("DO NOT MATCH THE HASHES", "the index serves another file than the one that was pinned: do not use it"),
+    (
+        "DO NOT MATCH THE HASHES",
+        "no file of the index is the one that was pinned: it serves another one, which is not to be used, "
+        "or none for this Python and machine, which the lock was not made for",
+    ),
     ("from versions: none", "the index can't be reached, or does not know the package: check conda_env_pip_index_url"),
     ("No matching distribution", "correct the pin, or name an index that has it (conda_env_pip_extra_index_urls)"),
     ("ResolutionImpossible", "two pins contradict each other: correct conda_env_pip_packages"),

@@ -192,6 +192,11 @@ def test_the_digest_does_not_depend_on_the_order_of_the_list(names, random):
     assert first.digest == second.digest
 
 
+CONDA_LOCK = [
+    "@EXPLICIT",
+    "https://original.test/forge/linux-64/python-3.10.18-h_0.conda#sha256:0",
+    "https://original.test/forge/linux-64/gxx_linux-64-12.4.0-h_1.conda#sha256:0",
+]
 STALE = {
     "another version": ({"pip_packages": ["torch==2.8.0"]}, "the lock has torch 2.7.1"),
     "a build of the same version": (
@@ -206,6 +211,22 @@ STALE = {
     "a pin that is not in it": ({"pip_packages": ["rich==1"]}, "the lock has rich missing"),
     "the same versions": ({"pip_packages": ["Torch == 2.7.1", "opencv_python==4.7.0.72", "uvicorn[standard]"]}, None),
     "an adopted environment": ({"pip_packages": ["torch==2.8.0"], "adopt": True}, None),
+    "the lock of another Python": (
+        {"python": "3.11", "pip_packages": [], "pip_lock": ["# Made by `make lock` for Python 3.10, Linux", *LOCK]},
+        "the lock was made for Python 3.10",
+    ),
+    "conda's part of another Python": (
+        {"python": "3.11", "pip_packages": [], "conda_lock": CONDA_LOCK},
+        "the lock was made for Python 3.10.18",
+    ),
+    "a package that conda's part lacks": (
+        {"pip_packages": [], "conda_lock": CONDA_LOCK, "conda_packages": ["ffmpeg>=6", "conda-forge::gxx_linux-64=13"]},
+        "the lock has ffmpeg missing, gxx_linux-64 12.4.0",
+    ),
+    "packages that conda's part has": (
+        {"pip_packages": [], "conda_lock": CONDA_LOCK, "conda_packages": ["gxx_linux-64=12.*", "Python >=3.9"]},
+        None,
+    ),
     "no lock": ({"pip_packages": ["torch==2.8.0"], "pip_lock": []}, None),
 }
 

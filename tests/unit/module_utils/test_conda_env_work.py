@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_tools
+from ansible_collections.canvas.fleet.plugins.module_utils import conda_env, conda_sources, conda_tools
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 from tests.unit.module_utils.conda_host import (
@@ -91,6 +91,16 @@ def test_a_lock_is_taken_as_it_is_and_nothing_is_solved(spec):
 def test_a_channel_by_its_name_leaves_the_lock_s_urls(spec):
     run({**spec, **LOCKED, "channels": ["conda-forge"]})
     assert f"locked {LOCKED['conda_lock'][2]}" in calls(spec)
+
+
+def test_a_lock_of_several_channels_is_taken_from_the_mirror_of_each():
+    lock = [f"https://conda.test/{name}/linux-64/x-1-0.conda#sha256:0" for name in ("conda-forge", "nvidia", "else")]
+    mirrors = ["http://m.test/conda-forge/", "http://m.test/cloud/nvidia"]
+    assert conda_sources.locked_urls(lock, {"channels": mirrors, "wheelhouse": ""}) == [
+        "http://m.test/conda-forge/linux-64/x-1-0.conda#sha256:0",
+        "http://m.test/cloud/nvidia/linux-64/x-1-0.conda#sha256:0",
+        "http://m.test/conda-forge/linux-64/x-1-0.conda#sha256:0",
+    ]
 
 
 def test_a_lock_of_other_packages_is_refused_before_anything_is_fetched(spec):

@@ -131,3 +131,22 @@ def test_derived_defaults_do_not_stand_in_for_values():
     values = lock.settings([])
     assert values["conda_env_channels"] == ["conda-forge"]
     assert "{{" not in json.dumps(values)
+
+
+SEALED = {
+    "a value that is not needed": ("run_config_wandb_api_key: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  66\n", ""),
+    "a value of the environment": ("conda_env_pip_index_url: !vault |\n  66\n", "conda_env_pip_index_url is encrypted"),
+    "a whole file": ("$ANSIBLE_VAULT;1.1;AES256\n6638\n", "encrypted as a whole"),
+    "no YAML": ("a: [", "is no YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), SEALED.values(), ids=SEALED)
+def test_variables_that_only_ansible_can_open(tmp_path, text, told):
+    given = tmp_path / "all.yml"
+    given.write_text(text)
+    if not told:
+        assert lock.settings([given])["conda_env_python"] == "3.10"
+        return
+    with pytest.raises(lock.LockError, match=told):
+        lock.settings([given])
