@@ -52,7 +52,7 @@ class Offer:
     phase: str = "gathering"  # then training
     ready: dict[int, float] = field(default_factory=dict)  # rank -> when it last said so, monotonic
     lost: set[int] = field(default_factory=set)  # ranks that were in this attempt and ask for the next one
-    seen: float = 0.0  # when any node last asked for anything, monotonic
+    seen: float = 0.0  # when any node last came nearer to its start, monotonic
 
     def told(self) -> dict[str, Any]:
         names = ("run", "nnodes", "share", "resume", "attempt", "phase", "step")
@@ -173,15 +173,15 @@ class Handler(BaseHTTPRequestHandler):
         offer = self.server.offer
         if offer is None:
             return self._say(503, {"error": "not decided yet"})
-        offer.seen = time.monotonic()
         url = urlsplit(self.path)
         parts = [unquote(part) for part in url.path.split("/")[1:]]
-        if parts == ["start"]:
-            return self._start(offer, parse_qs(url.query))
         if parts == ["alive"]:
             return self._say(200, {"attempt": offer.attempt, "phase": offer.phase, **self.server.heart.beat()})
         if parts == ["ready"]:
             return self._ready(offer, parse_qs(url.query))
+        offer.seen = time.monotonic()
+        if parts == ["start"]:
+            return self._start(offer, parse_qs(url.query))
         entry = next((one for one in offer.files if len(parts) == 3 and one["name"] == parts[2]), None)
         if entry is None or parts[0] not in ("file", "sha256") or parts[1] != str(offer.step):
             return self._say(404, {"error": "not offered"})
@@ -207,7 +207,10 @@ class Handler(BaseHTTPRequestHandler):
         attempt, rank = query.get("attempt", [""])[0], query.get("rank", [""])[0]
         if attempt == offer.attempt and rank.isdigit() and 0 < int(rank) < offer.nnodes:
             with self.server.changed:
-                offer.ready[int(rank)] = time.monotonic()
+                now = time.monotonic()
+                # Said each second: were it news each time, those that are ready would wait for a dead node for ever.
+                offer.seen = offer.seen if int(rank) in offer.ready else now
+                offer.ready[int(rank)] = now
                 self.server.changed.notify_all()
         self._say(200, {"attempt": offer.attempt, "go": attempt == offer.attempt and offer.phase == "training"})
 

@@ -102,6 +102,20 @@ def test_three_nodes_wait_for_the_last(tmp_path: Path, master: Node, server: Ser
     assert [node.target.step for node in nodes] == [40, 40]
 
 
+def test_a_ready_node_does_not_keep_up_the_wait_for_a_dead_one(tmp_path: Path, master: Node, server: Server) -> None:
+    node = Node(tmp_path / "n1", 1, port(server), nnodes=3)
+    master.crew = crew(0, port(server), nnodes=3, patience=1.0)
+    offer, asking = offered(master, server), node.join()
+    wait_for(lambda: 1 in offer.ready, 20)
+    asleep = threading.Timer(10, master.end.set)
+    asleep.start()
+    with pytest.raises(FleetError, match=r"waited 1 s for nodes 2 \("):
+        peers.gather(server, offer, master.crew, master.said.append, master.end.wait)
+    asleep.cancel()
+    node.end.set()
+    asking.join(20)
+
+
 def test_a_node_does_not_join_an_attempt_twice(tmp_path: Path, master: Node, server: Server) -> None:
     node = Node(tmp_path / "node", 1, port(server))
     offer = start(master, server, node)

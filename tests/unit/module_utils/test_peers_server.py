@@ -106,6 +106,19 @@ def test_no_path_of_a_request_reaches_the_disk(path: str) -> None:
     assert said == [200 if path in ("scheduler.pt",) else 404] or "?" in path or "#" in path or "%" in path
 
 
+def test_only_what_brings_a_node_nearer_to_its_start_is_news(master: Node, server: Server) -> None:
+    offer, client = offered(master, server), Client("127.0.0.1", port(server))
+
+    def is_news(path: str) -> bool:
+        before = offer.seen
+        list(client.blocks(path))
+        return offer.seen != before
+
+    ready = f"/ready?rank=1&attempt={offer.attempt}"
+    asked = ("/start?rank=1", "/sha256/40/scheduler.pt", "/file/40/scheduler.pt", ready, ready, "/alive")
+    assert [is_news(path) for path in asked] == [True, True, True, True, False, False]
+
+
 def test_before_a_decision_nothing_is_told(server: Server) -> None:
     with pytest.raises(UnreachableError, match="503"):
         Client("127.0.0.1", port(server)).ask("/start")
