@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a training to a state and waits for what takes time: the save before a stop, the first step of a start."""
+"""Brings a training to a state, waiting for the save before a stop, or waits for the first step of a start.
+
+Not both in one task: the first step of a run needs all of its hosts, and a task may have fewer workers than those.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,13 @@ class ActionModule(ActionBase):
         self._host = str(self._vars.get("inventory_hostname", ""))
         self._patience = float(self._templar.template(self._vars.get("fleet_patience", PATIENCE)))
         arguments = dict(self._task.args)
+        if arguments.get("state") == "awaited" and not self._task.check_mode:
+            return {"changed": False, "steps": [], "findings": [], **self._started(arguments)}
         first = answer = self._module(arguments)
         steps = list(answer.get("steps", []))
         while answer.get("waiting") == "stop" and self._stopped(arguments):
             answer = self._module(arguments)
             steps += answer.get("steps", [])
-        if answer.get("waiting") == "start":
-            answer = {**answer, **self._started(arguments, answer)}
         result = {**answer, "steps": steps, "changed": bool(steps)}
         if "diff" in first:
             result["diff"] = first["diff"]
@@ -48,7 +51,7 @@ class ActionModule(ActionBase):
         self._watch(arguments, lambda told: told["phase"] != "stopping")
         return True
 
-    def _started(self, arguments: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    def _started(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Waits for the first step, or for the failure of the start."""
 
         def over(told: dict[str, Any]) -> bool:

@@ -18,8 +18,9 @@ description:
   - A training that runs is never restarted or stopped unless O(state=restarted), O(state=stopped), O(state=absent) or
     O(apply=restart_after_save) says so. When the unit's text or the script changed meanwhile, the file is updated and
     the result says that the training runs with older settings.
-  - A start is done when the first step is proved, and a stop when no process is left. Both may take long; the action
-    plugin polls the host meanwhile and shows what goes on.
+  - A stop is done when no process is left, and a start when the first step is proved. Both may take long; the action
+    plugin polls the host meanwhile and shows what goes on. The first step needs all hosts of the run, which may be more
+    than Ansible works on at once, so a start is waited for by a second task, with O(state=awaited).
   - A finished run stays finished, after a reboot too; only O(state=restarted) takes the mark away.
   - A checkpoint counts as whole when both safetensors files have the length that they declare, and all optimizer files,
     C(scheduler.pt) and C(data_status.pt) are complete archives. The trainer itself would resume from the newest one,
@@ -35,15 +36,16 @@ attributes:
 options:
   state:
     description:
-      - V(started) - the unit is there, comes back after a reboot, and has made a step, unless the run is finished.
-        Fails with the class of the failure and the telling lines when the start did.
+      - V(started) - the unit is there, comes back after a reboot, and was started, unless the run is finished.
       - V(restarted) - the same, and the training is started anew now; finished runs too.
       - V(stopped) - the unit is there, and no process of it is left. How a running one ends is O(stop)'s word.
       - V(present) - the unit is there; whether it runs is left as it is.
       - V(absent) - unit and record are gone. Results and checkpoints are never touched.
+      - V(awaited) - nothing is changed; waits for the first step of a start (RV(waiting) of the task that began it is
+        C(start)). Fails with the class of the failure and the telling lines when the start did.
       - V(queried) - nothing is changed; the result tells of the training as it is.
     type: str
-    choices: [started, stopped, restarted, present, absent, queried]
+    choices: [started, stopped, restarted, present, absent, awaited, queried]
     default: started
   unit:
     description: Name of the unit, without C(.service).
@@ -202,7 +204,7 @@ options:
 
 EXAMPLES = r"""
 - name: Start the training
-  canvas.fleet.training_unit:
+  canvas.fleet.training_unit: &training
     unit: canvas-training-atlas
     run: atlas
     user: blockmoving
@@ -211,6 +213,13 @@ EXAMPLES = r"""
     working_dir: /srv/blockmoving/MathCanvas/BAGEL-Canvas
     results_dir: /srv/blockmoving/outputs/atlas
     checkpoint_dir: /srv/blockmoving/outputs/atlas/checkpoints
+  register: training
+
+- name: Wait for its first step
+  canvas.fleet.training_unit:
+    <<: *training
+    state: awaited
+  when: training.waiting == 'start'
 """
 
 RETURN = r"""
@@ -270,7 +279,7 @@ steps:
   type: list
   elements: str
 waiting:
-  description: C(start) or C(stop) while that goes on; the action plugin waits until it is over.
+  description: C(start) while that goes on, for O(state=awaited); C(stop) is waited for by the action plugin.
   returned: success
   type: str
 findings:
@@ -322,7 +331,7 @@ WANT: dict[str, dict[str, Any]] = {
     "save_seconds": {"type": "float", "default": 900},
     "step_seconds": {"type": "float", "default": 30},
 }
-STATES = ["started", "stopped", "restarted", "present", "absent", "queried"]
+STATES = ["started", "stopped", "restarted", "present", "absent", "awaited", "queried"]
 
 
 def main() -> None:
@@ -339,7 +348,7 @@ def main() -> None:
     want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "peer_allow")}, **place})
     host, state = Systemd(), module.params["state"]
     try:
-        if state == "queried":
+        if state in ("awaited", "queried"):
             have = host.read(want)
             module.exit_json(
                 changed=False, training=training_report.report(have, want), steps=[], findings=[], waiting=""
