@@ -12,9 +12,14 @@ PUBLIC_KEY = 6  # the tag of a primary key's packet
 
 
 def dearmored(data: bytes) -> bytes:
-    """The binary form of a key file, armored or not. Raises ValueError for a broken armor."""
+    """The binary form of a key file, armored or not. Raises ValueError for a broken armor, and for two blocks.
+
+    What reads the file later (rpm) takes every block in it, so one that is not looked at here would be trusted.
+    """
     if BEGIN not in data:
         return data
+    if data.count(BEGIN) > 1 or data[0] & 0x80:
+        raise ValueError("more than one block in the file of the key")
     block = data.split(BEGIN, 1)[1].split(END, 1)[0].replace(b"\r\n", b"\n")
     _headers, _, body = block.partition(b"\n\n")
     lines = [line.strip() for line in body.split(b"\n") if line.strip()]

@@ -37,8 +37,18 @@ def test_one_changed_bit_is_another_key():
         ((KEYS / "rsa.asc").read_bytes().replace(b"m", b"!"), "armor"),
         (b"\x99\x00\x02\x03\x00", "version 4"),
         (b"\xc6\xe1", "kind"),
+        ((KEYS / "rsa.asc").read_bytes() + (KEYS / "ed25519.asc").read_bytes(), "more than one block"),
+        ((KEYS / "rsa.gpg").read_bytes() + (KEYS / "ed25519.asc").read_bytes(), "more than one block"),
     ],
-    ids=["an error page", "half a key", "a broken armor", "a key of version 3", "a partial length"],
+    ids=[
+        "an error page",
+        "half a key",
+        "a broken armor",
+        "a key of version 3",
+        "a partial length",
+        "two blocks",
+        "binary and a block",
+    ],
 )
 def test_what_is_no_key_is_told(data, words):
     with pytest.raises(ValueError, match=words):
