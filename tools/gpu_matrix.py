@@ -13,7 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia_files, nvidia_plan, nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    cuda_table,
+    nvidia_files,
+    nvidia_packages,
+    nvidia_plan,
+    nvidia_smi,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,10 +54,12 @@ MACHINES = {
     "2 × RTX 4090": (0x2684, 2, 0, "described/2xrtx4090-busy.xml"),
     "1 × V100": (0x1DB5, 1, 0, "described/1xv100-old.xml"),
     "1 × B200": (0x2901, 1, 0, ""),
+    "8 × B200, NVLink 5": (0x2901, 8, 0, ""),
 }
 READY = {"toolkit": True, "toolkits": ["cuda-12.6"], "profile": nvidia_plan.profile_text("/usr/local/cuda-12.6")}
 OURS = {"record": {"packages": ["nvidia-open"]}}
 UNIT = "nvidia-fabricmanager"
+OWN = nvidia_packages.OWN_SOURCES["debian"]
 
 
 def package(version: str, *, held: bool) -> dict[str, Any]:
@@ -104,6 +112,18 @@ STATES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {**READY, "module_installed": True, "secure_boot": True},
         {},
     ),
+    "… after a restart that did not help": (
+        "1 × H100",
+        "described/driver-not-loaded.txt",
+        {
+            **READY,
+            "module_installed": True,
+            "secure_boot": True,
+            "record": {"restart": {"boot": "the one before", "fault": "not_loaded 6.1.0-40-amd64"}},
+        },
+        {"nvidia_reboot": "when_needed"},
+    ),
+    "module built, no nvidia-smi": ("1 × H100", "", {**READY, "module_installed": True}, {}),
     "a GPU that fell off the bus": ("4 × A100", "described/gpu-lost.txt", READY, {}),
     "MIG on, memory errors": ("4 × A100", "described/4xa100-80gb-mig-ecc.xml", READY, {}),
     "a GPU that somebody uses": ("2 × RTX 4090", "own", READY, {}),
@@ -115,6 +135,18 @@ STATES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "NVSwitch is the provider's, fabric not up": ("1 × H100", "described/8xh100-no-fabric-manager.xml", READY, {}),
+    "nothing installed, NVSwitches of NVLink 5": (
+        "8 × B200, NVLink 5",
+        "",
+        {**READY, "nvlink5": 4},
+        {"nvidia_cuda_version": "12.8"},
+    ),
+    "a source of the user's came after ours": (
+        "1 × H100",
+        "own",
+        {**READY, **OURS, "foreign_source": "/etc/apt/sources.list.d/cuda.list", "own_source": OWN},
+        {},
+    ),
     "NVIDIA's key was rotated": ("1 × H100", "own", {**READY, **OURS, "keyring": ["A" * 40]}, {}),
     "V100, which the trainer can't use": ("1 × V100", "", READY, {}),
     "B200 with CUDA 12.6": ("1 × B200", "", READY, {}),
@@ -140,6 +172,7 @@ def observed(system: str, machine: str, smi: str, more: dict[str, Any]) -> dict[
     base = {"loaded": "", "module_installed": False, "nouveau": False, "secure_boot": False, "toolkit": False}
     base |= {"toolkits": [], "profile": "", "kernel": kernel, "machine": "x86_64", "packages": {}, "services": {}}
     base |= {"upgrader": False, "record": {}, "keyring": [], "foreign_source": "", "nvswitches": switches}
+    base |= {"nvlink5": 0, "boot": "this one", "own_source": ""}
     release = {"ID": name, "VERSION_ID": version}
     gpus = said(own if smi == "own" else smi)
     return {**base, **gpus, "devices": [device] * number, "release": release, **more}
@@ -167,7 +200,8 @@ def afterwards(seen: dict[str, Any], plan: RoomPlan, settings: dict[str, Any], m
     cuda = str(settings["nvidia_cuda_version"])
     ready = {"toolkit": True, "toolkits": [f"cuda-{cuda}"], "profile": values.get("profile") or after["profile"]}
     key = {"keyring": [cuda_table.SYSTEMS[("debian", "12")].fingerprint]} if values.get("key") else {}
-    return {**after, **ready, **key}
+    gone = {"own_source": ""} if values.get("remove") else {}
+    return {**after, **ready, **key, **gone}
 
 
 def does(plan: RoomPlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:
@@ -178,7 +212,8 @@ def does(plan: RoomPlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:
     if stops:
         return f"stops: {stops[0]}"
     order = nvidia_files.work_order(plan, seen, settings, [])
-    parts = [f"installs {', '.join(order['packages'])}"] if order["packages"] else []
+    parts = [f"removes {path}" for path in order["remove"]]
+    parts += [f"installs {', '.join(order['packages'])}"] if order["packages"] else []
     parts += [f"holds {', '.join(order['hold'])}"] if order["hold"] else []
     parts += [f"starts {', '.join(order['services'])}"] if order["services"] else []
     parts += ["fetches the new key"] if plan.values.get("key") else []
@@ -215,7 +250,7 @@ def row(state: str, system: str = "Debian 12") -> list[str]:
 
 def packages(system: str, machine: str) -> str:
     seen = observed(system, machine, "", READY)
-    cuda = "12.8" if machine == "1 × B200" else "12.6"
+    cuda = "12.8" if "B200" in machine else "12.6"
     plan = nvidia_plan.decide(seen, {**SETTINGS, "nvidia_cuda_version": cuda}, None)
     return ", ".join(plan.values["packages"])
 

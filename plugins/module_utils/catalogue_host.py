@@ -129,7 +129,7 @@ ENTRIES: dict[str, Entry] = {
     "NVIDIA_DRIVER_BROKEN": Entry(
         "error",
         "a driver that is installed and does not answer is mended by a restart or by hand, never by training over it",
-        "restart the host (nvidia_reboot: when_needed does it), or follow what nvidia-smi says",
+        "restart the host (nvidia_reboot: when_needed does it once), or follow what nvidia-smi says",
     ),
     "NVIDIA_REBOOT_NEEDED": Entry(
         "error",
@@ -144,8 +144,9 @@ ENTRIES: dict[str, Entry] = {
     "SECURE_BOOT_ON": Entry(
         "warning",
         "with Secure Boot the kernel loads only signed modules, and a driver built on this host is not signed",
-        "on the host's console: mokutil --import /var/lib/dkms/mok.pub, restart, Enroll MOK (it asks before the system "
-        "starts, so not over SSH); or switch Secure Boot off in the firmware or the provider's settings",
+        "on the host: mokutil --import /var/lib/dkms/mok.pub (Ubuntu: /var/lib/shim-signed/mok/MOK.der), restart, and "
+        "on its console Enroll MOK (it asks before the system starts, so not over SSH); or switch Secure Boot off in the "
+        "firmware or the provider's settings",
     ),
     "NVIDIA_KEY_CHANGED": Entry(
         "note",
@@ -166,6 +167,13 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "without the fabric of its NVSwitches every CUDA program ends with error 802 (system not yet initialized)",
         "look at journalctl -u nvidia-fabricmanager; on a rented slice the fabric is the provider's to start",
+    ),
+    "NVSWITCH_NVLINK5": Entry(
+        "warning",
+        "HGX B200 and B300 reach their NVSwitches through network cards, and need a subnet manager besides fabric "
+        "manager; until that fabric is up every CUDA program ends with error 802 (system not yet initialized)",
+        "the role does not set up this fabric: install nvidia-fabricmanager in the driver's version, nvlsm and "
+        "infiniband-diags, load ib_umad (and name it in /etc/modules-load.d), then start nvidia-fabricmanager",
     ),
     "GPU_TOO_OLD": Entry(
         "error",

@@ -83,8 +83,20 @@ SYSTEMS = {
     ("el", "9"): System("rhel9", "el", "D42D0685.pub", "610C7B14E068A878070DA4E99CD0A493D42D0685"),
 }
 EL_NAMES = ("rhel", "rocky", "almalinux", "centos", "ol")
-# Everything whose version is the driver's own; one of them alone in another version is a mismatch.
-DRIVER_GLOBS = ("nvidia-*", "libnvidia-*", "libcuda*", "libxnvctrl*", "cuda-drivers*", "xserver-xorg-video-nvidia*")
+# Whatever may have the driver's version in NVIDIA's repositories: a name that is left out comes from the newest branch,
+# and apt gives up on the others. Some are not the driver's (container toolkit): only those in its version are judged.
+DRIVER_GLOBS = (
+    "nvidia-*",
+    "lib*nvidia*",
+    "libcuda*",
+    "libnvcuvid*",
+    "libnvoptix*",
+    "libnvsdm*",
+    "libxnvctrl*",
+    "firmware-nvidia-*",
+    "cuda-drivers*",
+    "xserver-xorg-video-nvidia*",
+)
 
 
 def system(release: Mapping[str, str]) -> System | None:
@@ -135,9 +147,10 @@ def cuda_knows(cuda: str, of: Generation) -> bool:
 
 def fabric_package(of: System, branch: str, version: str = "") -> str:
     """Fabric manager in the driver's very version ("" before that is known): with another one it refuses to start."""
+    renamed = int(branch) >= 580
     if of.family == "el":
-        return f"nvidia-fabric-manager-{version or branch + '.*'}"
-    return "nvidia-fabricmanager" if int(branch) >= 580 else f"nvidia-fabricmanager-{branch}"
+        return f"nvidia-{'fabricmanager' if renamed else 'fabric-manager'}-{version or branch + '.*'}"
+    return "nvidia-fabricmanager" if renamed else f"nvidia-fabricmanager-{branch}"
 
 
 def header_packages(of: System, kernel: str) -> list[str]:

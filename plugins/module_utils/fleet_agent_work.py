@@ -13,6 +13,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ TRUST = {
     "/etc/pki/ca-trust/source/anchors": ("update-ca-trust",),
 }
 STEPS = 5
+PATIENCE = 300.0  # seconds for another package manager; a fresh server updates itself in its first minutes
+DPKG_LOCKED = "lock was locked by "  # and by whom; Debian 13 names the program
 
 
 def preview(spec: Mapping[str, Any]) -> list[str]:
@@ -138,12 +141,30 @@ def install(manager: str, names: Sequence[str], progress: Progress) -> None:
         run("dnf", "-y", "--setopt=install_weak_deps=False", "install", *names)
         return
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-    run("dpkg", "--configure", "-a")  # mends what a cut left half done; nothing otherwise
-    # A fresh server is busy with its own updates for its first minutes: wait for the lock.
-    wait = ("-o", "DPkg::Lock::Timeout=300", "-o", "APT::Status-Fd=1")
+    configure()
+    wait = ("-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}", "-o", "APT::Status-Fd=1")
     run("apt-get", *wait[:2], "-q", "update")
     command = ("apt-get", *wait, "-q", "-y", "--no-install-recommends", "install", *names)
     run(*command, each_line=lambda line: apt_status(line, progress))
+
+
+def configure(sleep: Callable[[float], None] = time.sleep) -> None:
+    """Mends what a cut left half done; nothing otherwise."""
+    patiently(lambda: run("dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
+
+
+def patiently(step: Callable[[], object], locked: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    """For programs that do not wait for a lock by themselves; `locked` is what they then say."""
+    waited = 0.0
+    while True:
+        try:
+            step()
+            return
+        except FleetError as error:
+            if locked not in error.found or waited >= PATIENCE:
+                raise
+        sleep(5.0)
+        waited += 5.0
 
 
 def apt_status(line: str, progress: Progress) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import shutil
 import subprocess
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +16,15 @@ from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nv
 from ansible_collections.canvas.fleet.plugins.module_utils.cuda_table import System
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.nvidia import base_url
-from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_judge import fingerprint
-from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_packages import KEYRINGS
+from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_judge import fault, fingerprint
+from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_packages import KEYRINGS, OWN_SOURCES
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan
 
 MARK = "# Written by canvas-fleet (role nvidia); changes made here are overwritten.\n"
 PLACES = (
-    "/etc/apt/sources.list.d/canvas-fleet-nvidia.sources",
+    OWN_SOURCES["debian"],
     "/etc/apt/preferences.d/canvas-fleet-nvidia",
-    "/etc/yum.repos.d/canvas-fleet-nvidia.repo",
+    OWN_SOURCES["el"],
 )
 NOUVEAU_PATH = "/etc/modprobe.d/canvas-fleet-nouveau.conf"
 NOUVEAU = MARK + "blacklist nouveau\noptions nouveau modeset=0\n"
@@ -54,8 +56,9 @@ class File:
 
 
 def read_url(url: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({**urllib.request.getproxies(), **apt_proxies()}))
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - the user's own URL, checked by fingerprint
+        with opener.open(url, timeout=60) as answer:
             data: bytes = answer.read()
     except OSError as error:
         raise FleetError(
@@ -65,6 +68,18 @@ def read_url(url: str) -> bytes:
             remedy="check the host's way to this address, or name a mirror (nvidia_repository_url)",
         ) from error
     return data
+
+
+def apt_proxies() -> dict[str, str]:
+    """apt's own, since the key comes the way that the packages will; as apt says, https goes http's way by default."""
+    if not shutil.which("apt-config"):
+        return {}
+    argv = ["apt-config", "dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy"]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    http = told.get("Acquire::http::Proxy", "")
+    found = {"http": http, "https": told.get("Acquire::https::Proxy") or http}
+    return {scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"}
 
 
 def key(system: System, settings: Mapping[str, Any]) -> bytes:
@@ -79,7 +94,7 @@ def key(system: System, settings: Mapping[str, Any]) -> bytes:
         raise FleetError(
             "the key of NVIDIA's repository is not the one that was meant; nothing of it was trusted",
             variable="nvidia_repository_fingerprint",
-            found=f"{url}: {', '.join(known(found)) or 'no OpenPGP key'}",
+            found=f"{url}: {told(found)}",
             expected=expected,
             remedy="compare with NVIDIA's announcement of a new key, then set nvidia_repository_fingerprint to it",
         )
@@ -91,6 +106,14 @@ def known(data: bytes) -> list[str]:
         return openpgp.fingerprints(data)
     except ValueError:
         return []
+
+
+def told(data: bytes) -> str:
+    """What a file holds, for people."""
+    try:
+        return ", ".join(openpgp.fingerprints(data)) or "no OpenPGP key"
+    except ValueError as error:
+        return str(error)
 
 
 def repository(system: System, settings: Mapping[str, Any], signed_by: bytes) -> list[File]:
@@ -118,7 +141,7 @@ def repository_files(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[
         return []
     files = [] if seen["foreign_source"] else repository(system, settings, b"" if check else key(system, settings))
     if system.family == "debian":
-        ours = plan.values.get("driver") or seen["record"]
+        ours = plan.values.get("driver") or seen["record"].get("packages")
         files.append(pins(str(settings["nvidia_driver_branch"]) if ours else ""))
     return files + ([File(NOUVEAU_PATH, NOUVEAU.encode())] if plan.values.get("driver") else [])
 
@@ -127,6 +150,30 @@ def profile(plan: RoomPlan, seen: Mapping[str, Any], check: bool) -> list[File]:
     """Once the toolkit is there; a dry run tells it together with the toolkit."""
     text = plan.values.get("profile")
     return [File(nvidia.PROFILE, text.encode())] if text and (seen["toolkit"] or check) else []
+
+
+def mark(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Remembers for what and in which boot a restart was asked, so that one that does not help is not made again."""
+    wanted = plan.values.get("restart") and not plan.values.get("driver")
+    asked = {"boot": seen["boot"], "fault": fault(seen)} if wanted else {}
+    if asked != seen["record"].get("restart", {}) and (asked or seen["state"] == "works"):
+        remember(str(settings["fleet_state_dir"]), restart=asked)
+
+
+def remember(state_dir: str, **changes: Any) -> None:
+    """Put these into the role's record on the host; one with nothing in it is taken away."""
+    path = os.path.join(state_dir, nvidia.RECORD)
+    record = {**nvidia.record("/", {"fleet_state_dir": state_dir}), **changes}
+    kept = {name: value for name, value in record.items() if value and name != "written_by"}
+    if kept:
+        File(path, json.dumps({"written_by": "canvas.fleet, role nvidia", **kept}, indent=1).encode()).write()
+    elif os.path.exists(path):
+        os.unlink(path)
+
+
+def exchanged(packages: Sequence[str]) -> list[str]:
+    """Those that take the driver from under running programs; the toolkit lies beside it."""
+    return [name for name in packages if not name.startswith("cuda-toolkit-")]
 
 
 def trainings() -> list[str]:
@@ -154,11 +201,14 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     if not check:
         for file in changed:
             file.write()
+        mark(plan, seen, settings)
     running = trainings()
     restart = bool(plan.values.get("restart")) and not running
     warnings = [f"{found.found}: {found.because}" for found in plan.findings if found.severity != "note"]
     if plan.values.get("restart") and running:
         warnings.append(f"a restart is needed and not made: {', '.join(running)} runs")
+    if exchanged(plan.values.get("packages", [])) and running:
+        warnings.append(f"a driver is to be installed, and will not be while {', '.join(running)} runs")
     order = work_order(plan, seen, settings, later)
     return {
         "changed": bool(changed) or (check and order["wanted"]),
@@ -190,19 +240,21 @@ def work_order(
     plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], files: list[File]
 ) -> dict[str, Any]:
     """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
-    values = plan.values
+    values, family = plan.values, getattr(cuda_table.system(seen["release"]), "family", "")
     order: dict[str, Any] = {
-        "family": getattr(cuda_table.system(seen["release"]), "family", ""),
-        "source": seen["foreign_source"] or PLACES[0],
+        "family": family,
+        "source": seen["foreign_source"] or (PLACES[2] if family == "el" else PLACES[0]),
+        "branch": str(settings["nvidia_driver_branch"]),
         "packages": list(values.get("packages", [])),
+        "remove": list(values.get("remove", [])),
         "files": [{"path": file.path, "data": base64.b64encode(file.data).decode()} for file in files],
         "driver_version": values.get("driver_version", ""),
         "services": list(values.get("services", [])),
         "hold": list(values.get("hold", [])),
-        "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen["record"]),
+        "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen["record"].get("packages")),
         "state_dir": str(settings["fleet_state_dir"]),
     }
-    return {**order, "wanted": any(order[name] for name in ("packages", "files", "services", "hold"))}
+    return {**order, "wanted": any(order[name] for name in ("packages", "files", "services", "hold", "remove"))}
 
 
 def difference(file: File) -> dict[str, str]:

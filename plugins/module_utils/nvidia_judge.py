@@ -25,16 +25,28 @@ class Driver:
     services: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
     key: bool = False  # the repository's key is to be fetched anew
+    remove: tuple[str, ...] = ()  # files of ours that are in the way
 
 
 def restart(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
     """The driver is installed and the running kernel does not use it."""
     reason = "the installed driver is not the one that runs: " + seen["detail"]
     secure = secure_boot(seen)
+    asked = seen["record"].get("restart") or {}
+    if asked.get("fault") == fault(seen) and asked.get("boot") != seen["boot"]:
+        found, expected = f"{seen['detail']}; the restart that was asked for did not help", "a module that is loaded"
+        remedy = secure[0].remedy if secure else "look at dmesg and dkms status on the host, then restart it yourself"
+        broken = finding("NVIDIA_DRIVER_BROKEN", found=found, expected=expected, remedy=remedy)
+        return Driver((reason,), findings=(broken, *secure))
     if settings["nvidia_reboot"] != "never":
         return Driver((reason,), restart=True, findings=secure)
     need = finding("NVIDIA_REBOOT_NEEDED", found=seen["detail"], expected="a restart", variable="nvidia_reboot")
     return Driver((reason,), restart=True, findings=(need, *secure))
+
+
+def fault(seen: Mapping[str, Any]) -> str:
+    """What a restart is asked for. The same in a later boot: it did not help; another one: it is a new affair."""
+    return " ".join((seen["trouble"], seen["kernel"], seen["loaded"])).strip()
 
 
 def secure_boot(seen: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -76,6 +88,15 @@ def fabric_down(seen: Mapping[str, Any]) -> tuple[Finding, ...]:
     return (finding("NVSWITCH_FABRIC_DOWN", found=found, expected="Completed on every GPU"),)
 
 
+def judge_nvlink5(seen: Mapping[str, Any]) -> Driver:
+    """NVSwitches that are no PCI devices; where every GPU's fabric is up somebody has set it up."""
+    if not seen["nvlink5"] or (seen["fabric"] and all(state == "Completed" for state in seen["fabric"])):
+        return Driver()
+    found = f"{seen['nvlink5']} ways to NVSwitches of NVLink 5 (ConnectX-7 with SW_MNG)"
+    expected = "nvidia-fabricmanager, nvlsm, infiniband-diags and the module ib_umad"
+    return Driver(findings=(finding("NVSWITCH_NVLINK5", found=found, expected=expected),))
+
+
 def judge_holds(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
     """Packages of the driver that an unattended update may change under a running training."""
     if seen["state"] != "works" or not settings["nvidia_hold"]:
@@ -87,7 +108,7 @@ def judge_holds(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
     text = f"{len(loose)} package{'s' if len(loose) > 1 else ''} of the driver not held: {loose[0]}" + (
         ", …" if len(loose) > 1 else ""
     )
-    if seen["record"]:
+    if seen["record"].get("packages"):
         return Driver((text,), hold=tuple(loose))
     if not seen["upgrader"]:
         return Driver()
@@ -99,7 +120,11 @@ def judge_key(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
     """The key that we laid on the host against the one that is wanted now; another source of the same address."""
     if seen["foreign_source"]:
         note = finding("NVIDIA_SOURCE_FOREIGN", found=seen["foreign_source"], expected="one source for one address")
-        return Driver(findings=(note,))
+        ours = seen["own_source"]
+        if not ours:
+            return Driver(findings=(note,))
+        reason = f"two sources for one address, which apt refuses: {seen['foreign_source']} and ours, which is removed"
+        return Driver((reason,), findings=(note,), remove=(ours,))
     system = cuda_table.system(seen["release"])
     if system is None or not seen["keyring"]:
         return Driver()

@@ -17,8 +17,15 @@ KEYRINGS = {
     "debian": "/usr/share/keyrings/canvas-fleet-nvidia.gpg",
     "el": "/etc/pki/rpm-gpg/RPM-GPG-KEY-canvas-fleet-nvidia",
 }
-SOURCES = ("etc/apt/sources.list.d/*.list", "etc/apt/sources.list.d/*.sources", "etc/yum.repos.d/*.repo")
+SOURCES = (
+    "etc/apt/sources.list",
+    "etc/apt/sources.list.d/*.list",
+    "etc/apt/sources.list.d/*.sources",
+    "etc/yum.repos.d/*.repo",
+)
 OWN = "canvas-fleet-nvidia"
+OWN_SOURCES = {"debian": f"/etc/apt/sources.list.d/{OWN}.sources", "el": f"/etc/yum.repos.d/{OWN}.repo"}
+DISABLED = re.compile(r"^enabled\s*[:=]\s*(no|false|without|off|disable|0)\s*$", re.IGNORECASE | re.MULTILINE)
 SERVICES = ("nvidia-persistenced", "nvidia-fabricmanager")
 UPGRADER = "usr/bin/unattended-upgrade"
 
@@ -54,13 +61,24 @@ def of_version(packages: Mapping[str, Mapping[str, Any]], driver: str) -> list[s
 
 
 def foreign_source(root: str, address: str) -> str:
-    """The file, not ours, that names this address already; "" when none does."""
+    """The file, not ours, that names this address already and is asked; "" when none does."""
     wanted = re.compile(re.escape(address.rstrip("/")) + r"/?(?=\s|$)")
     for path in sorted(path for pattern in SOURCES for path in glob.glob(os.path.join(root, pattern))):
-        lines = [line for line in read("/", path).splitlines() if not line.lstrip().startswith("#")]
-        if OWN not in os.path.basename(path) and any(wanted.search(line) for line in lines):
+        if OWN not in os.path.basename(path) and any(wanted.search(part) for part in enabled_parts(read("/", path))):
             return "/" + os.path.relpath(path, root)
     return ""
+
+
+def enabled_parts(text: str) -> list[str]:
+    """Stanzas of apt's, sections of dnf's, without comments and those that are switched off."""
+    text = "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
+    return [part for part in re.split(r"\n\s*\n|^(?=\[)", text, flags=re.MULTILINE) if not DISABLED.search(part)]
+
+
+def own_source(root: str, family: str) -> str:
+    """The file of ours, "" where it is not there."""
+    path = OWN_SOURCES[family]
+    return path if os.path.exists(os.path.join(root, path.lstrip("/"))) else ""
 
 
 def key_fingerprints(root: str, family: str) -> list[str]:

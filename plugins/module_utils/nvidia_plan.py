@@ -16,6 +16,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.nvidia_judge import (
     judge_gpu,
     judge_holds,
     judge_key,
+    judge_nvlink5,
     restart,
     secure_boot,
 )
@@ -42,7 +43,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     driver = judge_driver(seen, settings)
     if any(found.severity == "error" for found in driver.findings):
         return RoomPlan(reasons=driver.reasons or ("the driver does not work",), findings=driver.findings)
-    parts = [driver, judge_fabric(seen), judge_holds(seen, settings), judge_key(seen, settings)]
+    parts = [driver, judge_fabric(seen), judge_nvlink5(seen), judge_holds(seen, settings), judge_key(seen, settings)]
     toolkit = judge_toolkit(seen, settings)
     reasons = [reason for part in parts for reason in part.reasons] + toolkit
     findings = [found for part in parts for found in part.findings] + judge_devices(seen, settings)
@@ -60,6 +61,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
         "services": sorted({name for part in parts for name in part.services}),
         "hold": [name for part in parts for name in part.hold],
         "key": any(part.key for part in parts),
+        "remove": [path for part in parts for path in part.remove],
     }
     cuda = str(settings["nvidia_cuda_version"])
     summary = f"nothing to do: {seen['detail']} serves CUDA {cuda}" if not reasons else ""
@@ -90,9 +92,11 @@ def judge_driver(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver
         return Driver(
             findings=(finding("NVIDIA_DRIVER_BROKEN", found=seen["detail"], expected="nvidia-smi lists the GPUs"),)
         )
-    if seen["trouble"] == "mismatch" or seen["module_installed"]:
+    if seen["trouble"] == "mismatch" or (seen["trouble"] == "not_loaded" and seen["module_installed"]):
         return restart(seen, settings)
-    if any(name.startswith(("nvidia-kernel", "nvidia-dkms")) for name in seen["packages"]):
+    if seen["module_installed"]:  # what is missing is no module, and does not come by a restart
+        reason = f"the driver's module is here, the rest is not ({seen['detail']}): branch {branch} is installed"
+    elif any(name.startswith(("nvidia-kernel", "nvidia-dkms")) for name in seen["packages"]):
         reason = f"the driver is installed and has no module for the running kernel {seen['kernel']}: it is built"
     else:
         reason = f"{counted(seen['devices'])} without a driver: branch {branch} is installed"

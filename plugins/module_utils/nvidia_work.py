@@ -7,7 +7,6 @@ fetched is kept by apt, and the record of what is ours is written before the fir
 from __future__ import annotations
 
 import base64
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils import (
     nvidia,
     nvidia_apt,
+    nvidia_dnf,
     nvidia_files,
     nvidia_packages,
     nvidia_smi,
@@ -35,18 +35,25 @@ def preview(spec: Mapping[str, Any]) -> list[str]:
         here = [path for path in ours() if os.path.exists(path)]
         kept = recorded(spec)
         return [f"remove {path}" for path in here] + ([f"remove {', '.join(kept)}"] if kept else [])
-    told = [f"install {', '.join(spec['packages'])}"] if spec["packages"] else []
+    told = [f"remove {path}" for path in spec["remove"]]
+    told += [f"install {', '.join(spec['packages'])}"] if spec["packages"] else []
     told += [f"hold {', '.join(spec['hold'])}"] if spec["hold"] else []
     return told + [f"start {name}" for name in spec["services"]]
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """`spec`: family, source, packages, files [{path, data}], driver_version, services, hold, hold_new, state_dir.
+    """`spec`: family, source, branch, packages, remove (files), files [{path, data}], driver_version, services, hold,
+    hold_new, state_dir.
 
     Returns changed, installed (new packages), held. With `absent` everything that is ours is taken away instead.
     """
     if spec.get("absent"):
         return absent(spec)
+    if nvidia_files.exchanged(spec["packages"]):
+        refuse_training("the driver is not exchanged under a running training; nothing was changed")
+    for path in spec["remove"]:  # before apt is asked anything, or it refuses all of it
+        if os.path.exists(path):
+            os.unlink(path)
     files = [File(item["path"], base64.b64decode(item["data"])) for item in spec["files"]]
     installed: list[str] = []
     if spec["packages"]:
@@ -78,11 +85,11 @@ def bring(spec: Mapping[str, Any], files: Sequence[File], progress: Progress) ->
             elif os.path.exists(file.path):
                 os.unlink(file.path)
         raise
-    remember(spec, fresh)
     if spec["family"] == "debian":
+        remember(spec, fresh)
         nvidia_apt.install(names, progress)
     else:
-        nvidia_apt.dnf_install(names, progress)
+        fresh = dnf_bring(spec, fresh, progress)
     if any(name.startswith(DRIVERS) for name in spec["packages"]):
         progress(0, 0, "", "initramfs without nouveau")
         rebuild()
@@ -93,18 +100,30 @@ def bring(spec: Mapping[str, Any], files: Sequence[File], progress: Progress) ->
 def chosen(spec: Mapping[str, Any], progress: Progress) -> tuple[list[str], dict[str, list[str]]]:
     """Packages as the manager is told them, and those that are new by it (see nvidia_apt.simulated)."""
     if spec["family"] != "debian":
-        nvidias = [name for name in spec["packages"] if not name.startswith("kernel-")]
-        return [*spec["packages"], "python3-dnf-plugin-versionlock"], {"packages": nvidias, "others": []}
+        nvidia_dnf.refresh(str(spec["source"]), progress)
+        return spec["packages"], {"packages": nvidia_dnf.new(spec["packages"], nvidia_dnf.installed()), "others": []}
     nvidia_apt.refresh(str(spec["source"]), progress)
-    names = nvidia_apt.exact(spec["packages"], str(spec["driver_version"]))
+    names = nvidia_apt.exact(spec["packages"], str(spec["driver_version"]), str(spec["branch"]))
     return names, nvidia_apt.simulated(names)
+
+
+def dnf_bring(spec: Mapping[str, Any], fresh: Mapping[str, list[str]], progress: Progress) -> dict[str, list[str]]:
+    """What dnf brought is known only afterwards; until then the names that were asked for stand in the record."""
+    earlier, before = recorded(spec), nvidia_dnf.installed()
+    remember(spec, fresh)
+    nvidia_dnf.unlock(recorded(spec, "locks"))
+    nvidia_dnf.install(spec["packages"], progress)
+    brought = nvidia_dnf.brought(before, str(spec["source"]))
+    nvidia_files.remember(str(spec["state_dir"]), packages=sorted({*earlier, *brought}))
+    return {"packages": brought}
 
 
 def hold(spec: Mapping[str, Any]) -> list[str]:
     """The packages of the driver that we installed, and those that were asked for."""
     if spec["family"] != "debian":
         if spec["hold_new"] and spec["packages"]:
-            nvidia_apt.dnf_hold(True)
+            locks = nvidia_dnf.lock(recorded(spec))
+            nvidia_files.remember(str(spec["state_dir"]), locks=sorted({*recorded(spec, "locks"), *locks}))
         return []
     names = list(spec["hold"])
     if spec["hold_new"] and spec["packages"]:
@@ -146,8 +165,7 @@ def recorded(spec: Mapping[str, Any], kind: str = "packages") -> list[str]:
 
 def remember(spec: Mapping[str, Any], fresh: Mapping[str, Sequence[str]]) -> None:
     kept = {kind: sorted({*recorded(spec, kind), *names}) for kind, names in fresh.items()}
-    text = json.dumps({"written_by": "canvas.fleet, role nvidia", **kept}, indent=1)
-    File(os.path.join(str(spec["state_dir"]), nvidia.RECORD), text.encode()).write()
+    nvidia_files.remember(str(spec["state_dir"]), **kept)
 
 
 def ours() -> list[str]:
@@ -155,24 +173,23 @@ def ours() -> list[str]:
     return [*nvidia_packages.KEYRINGS.values(), *nvidia_files.PLACES, nvidia_files.NOUVEAU_PATH, nvidia.PROFILE]
 
 
-def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Packages that we installed, then our files. A driver that was here before us stays."""
+def refuse_training(what: str) -> None:
     running = nvidia_files.trainings()
     if running:
-        raise FleetError(
-            "the driver is not taken from under a running training",
-            found=", ".join(running),
-            remedy="stop it first (playbooks/stop.yml)",
-        )
+        raise FleetError(what, found=", ".join(running), remedy="stop it first (playbooks/stop.yml)")
+
+
+def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Packages that we installed, then our files. A driver that was here before us stays."""
+    refuse_training("the driver is not taken from under a running training")
     told = preview(spec)
     names = recorded(spec)
     if names and shutil.which("apt-get"):
         os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-        run("dpkg", "--configure", "-a")
+        nvidia_apt.configure()
         nvidia_apt.remove(names, recorded(spec, "others"))
     elif names:
-        nvidia_apt.dnf_hold(False)
-        run("dnf", "-y", "remove", *names)
+        nvidia_dnf.remove(names, recorded(spec, "locks"))
     nouveau = os.path.exists(nvidia_files.NOUVEAU_PATH)
     for path in [*ours(), os.path.join(str(spec["state_dir"]), nvidia.RECORD)]:
         if os.path.exists(path):

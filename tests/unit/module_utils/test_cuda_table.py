@@ -1,3 +1,4 @@
+import fnmatch
 import itertools
 
 import pytest
@@ -110,7 +111,15 @@ PACKAGES = {
         "580",
         "open",
         True,
-        ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open", "nvidia-fabric-manager-580.*"],
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open", "nvidia-fabricmanager-580.*"],
+    ),
+    "EL 9, NVSwitch, an older branch": (
+        "rocky",
+        "9.4",
+        "570",
+        "open",
+        True,
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:570-open", "nvidia-fabric-manager-570.*"],
     ),
     "EL 9, proprietary": (
         "rhel",
@@ -129,6 +138,23 @@ PACKAGES = {
 def test_the_packages_of_a_driver(name, version, branch, module, nvswitch, packages):
     system = cuda_table.system({"ID": name, "VERSION_ID": version})
     assert cuda_table.driver_packages(system, branch, module, "6.1.0-x", nvswitch) == packages
+
+
+PINNED = {
+    "what the driver itself needs strictly": (
+        ["libegl-nvidia0", "libglx-nvidia0", "libgles-nvidia2", "libnvcuvid1", "libnvoptix1", "firmware-nvidia-gsp"],
+        True,
+    ),
+    "the driver": (["nvidia-open", "cuda-drivers-580", "libcuda1", "nvidia-kernel-open-dkms", "libnvidia-ml1"], True),
+    "the toolkit": (["cuda-toolkit-12-6", "libcublas-12-6", "libcudnn9-cuda-12", "libnvjitlink-12-6"], False),
+    "the distribution's": (["libnvme1", "firmware-misc-nonfree", "xserver-xorg-video-nouveau"], False),
+}
+
+
+@pytest.mark.parametrize(("names", "pinned"), PINNED.values(), ids=PINNED)
+def test_the_pin_reaches_all_of_the_driver(names, pinned):
+    for name in names:
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in cuda_table.DRIVER_GLOBS) is pinned, name
 
 
 HEADERS = {

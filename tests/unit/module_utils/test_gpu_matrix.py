@@ -8,10 +8,11 @@ from tools import gpu_matrix
 BY_HAND = {
     "after an update: library mismatch",
     "module built, not loaded, Secure Boot",
+    "… after a restart that did not help",
     "a GPU that fell off the bus",
     "no GPU",
 }
-NOT_DESCRIBED = {"B200 with CUDA 12.6", "B200 with CUDA 12.8"}
+NOT_DESCRIBED = {"B200 with CUDA 12.6", "B200 with CUDA 12.8", "nothing installed, NVSwitches of NVLink 5"}
 
 
 def test_the_page_is_fresh():

@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import nvidia, nvidia_plan, nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils import nvidia, nvidia_packages, nvidia_plan, nvidia_smi
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "nvidia-smi"
 SETTINGS = {
@@ -23,6 +23,7 @@ SETTINGS = {
 BARE = {
     "devices": [],
     "nvswitches": 0,
+    "nvlink5": 0,
     "loaded": "",
     "module_installed": False,
     "nouveau": False,
@@ -31,6 +32,7 @@ BARE = {
     "toolkits": [],
     "profile": "",
     "kernel": "6.1.0-x",
+    "boot": "this one",
     "machine": "x86_64",
     "release": {"ID": "debian", "VERSION_ID": "12"},
     "packages": {},
@@ -39,6 +41,7 @@ BARE = {
     "record": {},
     "keyring": [],
     "foreign_source": "",
+    "own_source": "",
 }
 READY = {"toolkit": True, "toolkits": ["cuda-12.8"], "profile": nvidia_plan.profile_text("/usr/local/cuda-12.8")}
 H100, V100, B200 = 0x2330, 0x1DB5, 0x2901
@@ -116,6 +119,14 @@ CHANGES = {
         ["no CUDA toolkit at /usr/local/cuda-12.8 (there is cuda-13.0)", PROFILE.replace("is missing", "differs")],
         ["cuda-toolkit-12-8"],
     ),
+    "a module of Debian's own, without the tool": (
+        "",
+        {"devices": [H100], "module_installed": True, **READY},
+        [
+            "the driver's module is here, the rest is not (no nvidia-smi on this host): branch 580 is installed",
+        ],
+        [HEADERS, "nvidia-open", "nvidia-persistenced"],
+    ),
     "the profile alone": (REAL, {**READY, "profile": ""}, [PROFILE], []),
     "EL 9": (
         "",
@@ -169,6 +180,59 @@ FINDINGS = {
         {"devices": [H100]},
         {"nvidia_reboot": "when_needed"},
         [],
+    ),
+    "… after a restart that did not help": (
+        "described/library-mismatch.txt",
+        {"devices": [H100], "record": {"restart": {"boot": "another", "fault": "mismatch 6.1.0-x"}}},
+        {"nvidia_reboot": "when_needed"},
+        ["NVIDIA_DRIVER_BROKEN"],
+    ),
+    "… which Secure Boot keeps out": (
+        "described/driver-not-loaded.txt",
+        {
+            "devices": [H100],
+            "module_installed": True,
+            "secure_boot": True,
+            "record": {"restart": {"boot": "another", "fault": "not_loaded 6.1.0-x"}},
+        },
+        {"nvidia_reboot": "when_needed"},
+        ["NVIDIA_DRIVER_BROKEN", "SECURE_BOOT_ON"],
+    ),
+    "… that was asked for in this very boot": (
+        "described/library-mismatch.txt",
+        {"devices": [H100], "record": {"restart": {"boot": "this one", "fault": "mismatch 6.1.0-x"}}},
+        {"nvidia_reboot": "when_needed"},
+        [],
+    ),
+    "… for another fault": (
+        "described/library-mismatch.txt",
+        {"devices": [H100], "record": {"restart": {"boot": "another", "fault": "not_loaded 6.1.0-x"}}},
+        {"nvidia_reboot": "when_needed"},
+        [],
+    ),
+    "no library although a module is there": (
+        "described/no-library.txt",
+        {"devices": [H100], "module_installed": True, **READY},
+        {},
+        [],
+    ),
+    "NVSwitches of NVLink 5": (
+        "",
+        {"devices": [B200] * 8, "nvlink5": 4},
+        {},
+        ["NVSWITCH_NVLINK5"],
+    ),
+    "… whose fabric somebody has set up": (
+        REAL,
+        {"devices": [B200] * 8, "nvlink5": 4, "fabric": ["Completed"] * 8, **READY},
+        {},
+        [],
+    ),
+    "… whose fabric is not up": (
+        "described/8xh100-no-fabric-manager.xml",
+        {"devices": [B200] * 8, "nvlink5": 4, **READY},
+        {},
+        ["NVSWITCH_FABRIC_DOWN", "NVSWITCH_NVLINK5"],
     ),
     "a GPU that was lost": ("described/gpu-lost.txt", {"devices": [H100]}, {}, ["NVIDIA_DRIVER_BROKEN"]),
     "a user without permission": ("described/no-permission.txt", {"devices": [H100]}, {}, ["NVIDIA_DRIVER_BROKEN"]),
@@ -302,6 +366,34 @@ def test_what_we_installed_is_held_again_and_what_is_the_user_s_is_not_touched()
     assert decide(REAL, {**READY, "packages": LOOSE, "record": {"packages": []}}, nvidia_hold=False).in_sync
 
 
+def test_a_restart_that_secure_boot_makes_useless_is_not_planned_again():
+    seen = {
+        "devices": [H100],
+        "module_installed": True,
+        "secure_boot": True,
+        "record": {"restart": {"boot": "another", "fault": "not_loaded 6.1.0-x"}},
+    }
+    plan = decide("described/driver-not-loaded.txt", seen, nvidia_reboot="when_needed")
+    assert not plan.values.get("restart")
+    assert "did not help" in plan.findings[0].found
+    assert "mokutil" in plan.findings[0].remedy
+
+
+def test_a_record_of_a_restart_makes_no_driver_ours():
+    seen = {**READY, "packages": LOOSE, "record": {"restart": {"boot": "another", "fault": "x"}}}
+    assert decide(REAL, seen).in_sync
+
+
+def test_our_source_gives_way_to_one_of_the_user_s():
+    foreign = {**READY, "foreign_source": "/etc/apt/sources.list.d/cuda.list"}
+    assert decide(REAL, foreign).values["remove"] == []
+    plan = decide(REAL, {**foreign, "own_source": "/etc/ours"})
+    assert plan.values["remove"] == ["/etc/ours"]
+    assert plan.reasons == (
+        "two sources for one address, which apt refuses: /etc/apt/sources.list.d/cuda.list and ours, which is removed",
+    )
+
+
 def test_a_kernel_without_headers_is_told_as_such():
     packages = {"nvidia-kernel-open-dkms": {"version": "580.1-1", "held": True}}
     plan = decide("described/driver-not-loaded.txt", {"devices": [H100], **READY, "packages": packages})
@@ -339,6 +431,9 @@ def test_observe_reads_the_bus_the_kernel_and_the_toolkits(tmp_path):
             ("0x10de", "0x22a3", "0x068000"),
             ("0x10de", "0x22ba", "0x040300"),
             ("0x1a03", "0x2000", "0x030000"),
+            ("0x15b3", "0x1021", "0x020700"),
+            ("0x15b3", "0x1021", "0x020700"),
+            ("0x15b3", "0x1021", "0x020000"),
         ],
         modules="nouveau 2400256 0 - Live 0x0\n",
         **{
@@ -347,11 +442,17 @@ def test_observe_reads_the_bus_the_kernel_and_the_toolkits(tmp_path):
             "usr/local/cuda-13.0/version.json": "",
             nvidia.SECURE_BOOT: "\x06\0\0\0\x01",
             nvidia.PROFILE.lstrip("/"): "x",
+            "proc/sys/kernel/random/boot_id": "c0ffee\n",
+            "sys/bus/pci/devices/0000:04:00.0/vpd": "\x82\x2a\0ConnectX-7\x90\x41\0SMDL\x06SW_MNG",
+            "sys/bus/pci/devices/0000:05:00.0/vpd": "\x82\x2a\0ConnectX-7\x90\x41\0",
+            "sys/bus/pci/devices/0000:06:00.0/vpd": "SW_MNG of an Ethernet port",
+            "etc/apt/sources.list.d/canvas-fleet-nvidia.sources": "",
         },
     )
     (tmp_path / "usr/local/cuda-12.8/bin/nvcc").chmod(0o755)
     seen = nvidia.observe(SETTINGS, str(tmp_path))
-    assert (seen["devices"], seen["nvswitches"]) == ([0x2330], 1)
+    assert (seen["devices"], seen["nvswitches"], seen["nvlink5"]) == ([0x2330], 1, 1)
+    assert (seen["boot"], seen["own_source"]) == ("c0ffee", nvidia_packages.OWN_SOURCES["debian"])
     assert (seen["nouveau"], seen["secure_boot"], seen["toolkit"]) == (True, True, True)
     assert seen["toolkits"] == ["cuda-12.8", "cuda-13.0"]
     assert seen["loaded"].startswith("NVRM version: NVIDIA UNIX Open Kernel Module")
@@ -364,10 +465,18 @@ def test_observe_of_a_bare_host_raises_nothing(tmp_path):
     assert (seen["devices"], seen["toolkit"], seen["secure_boot"], seen["gpus"]) == ([], False, False, [])
 
 
-@pytest.mark.parametrize(("place", "built"), [("updates/dkms", True), ("kernel/drivers/gpu", False)])
-def test_a_module_that_is_built_for_the_running_kernel_is_seen(tmp_path, monkeypatch, place, built):
+BUILT = {
+    "NVIDIA's": ("updates/dkms/nvidia.ko.xz", True),
+    "Debian's own": ("updates/dkms/nvidia-current.ko.xz", True),
+    "another driver's": ("updates/dkms/nvidiafb.ko.xz", False),
+    "another place": ("kernel/drivers/gpu/nvidia.ko.xz", False),
+}
+
+
+@pytest.mark.parametrize(("module", "built"), BUILT.values(), ids=BUILT)
+def test_a_module_that_is_built_for_the_running_kernel_is_seen(tmp_path, monkeypatch, module, built):
     monkeypatch.setattr(nvidia.platform, "release", lambda: "6.1.0-x")
-    host(tmp_path, **{f"lib/modules/6.1.0-x/{place}/nvidia.ko.xz": "", "lib/modules/5.0/updates/dkms/nvidia.ko": ""})
+    host(tmp_path, **{f"lib/modules/6.1.0-x/{module}": "", "lib/modules/5.0/updates/dkms/nvidia.ko": ""})
     assert nvidia.observe(SETTINGS, str(tmp_path))["module_installed"] is built
 
 

@@ -1,8 +1,16 @@
 import base64
+import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import cuda_table, nvidia, nvidia_files, nvidia_smi, openpgp
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    cuda_table,
+    nvidia,
+    nvidia_files,
+    nvidia_packages,
+    nvidia_smi,
+    openpgp,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 KEYS = Path(__file__).parents[2] / "fixtures" / "openpgp"
@@ -45,6 +53,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(nvidia_files, "KEYRINGS", {name: f"{tmp_path}/key.{name}" for name in ("debian", "el")})
     monkeypatch.setattr(nvidia_files, "NOUVEAU_PATH", f"{tmp_path}/nouveau.conf")
     monkeypatch.setattr(nvidia, "PROFILE", f"{tmp_path}/profile.sh")
+    monkeypatch.setitem(SETTINGS, "fleet_state_dir", f"{tmp_path}/state")
+    monkeypatch.setattr(nvidia_files, "apt_proxies", dict)
     return tmp_path
 
 
@@ -72,17 +82,19 @@ def test_a_rotated_key_replaces_the_one_that_is_here(place, served):
 
 WRONG = {
     "another key": ((KEYS / "ed25519.asc").read_bytes(), "AD75EED4698133398C9D2FA0C26A239E7B80DFBE"),
+    "another block beside the right one": (ARMORED + (KEYS / "ed25519.asc").read_bytes(), "more than one block"),
     "another key beside the right one": (BINARY + openpgp.dearmored((KEYS / "ed25519.asc").read_bytes()), "AD75EED4"),
     "a page of a portal": (b"<html>please log in</html>", "no OpenPGP key"),
     "nothing": (b"", "no OpenPGP key"),
 }
 
 
+@pytest.mark.parametrize("system", [DEBIAN, EL], ids=["Debian", "EL"])
 @pytest.mark.parametrize(("data", "words"), WRONG.values(), ids=WRONG)
-def test_what_is_not_the_key_is_refused(place, served, data, words):
+def test_what_is_not_the_key_is_refused(place, served, data, words, system):
     served(data)
     with pytest.raises(FleetError) as caught:
-        nvidia_files.key(DEBIAN, SETTINGS)
+        nvidia_files.key(system, SETTINGS)
     assert caught.value.variable == "nvidia_repository_fingerprint"
     assert words in caught.value.found
 
@@ -91,6 +103,31 @@ def test_a_key_that_can_not_be_had_names_the_way(place):
     with pytest.raises(FleetError) as caught:
         nvidia_files.key(DEBIAN, {**SETTINGS, "nvidia_repository_key_url": (place / "none").as_uri()})
     assert caught.value.variable == "nvidia_repository_key_url"
+
+
+PROXIES = {
+    "none": ("", {}),
+    "https goes http's way": ("Acquire::http::Proxy=http://p:1\n", {"http": "http://p:1", "https": "http://p:1"}),
+    "each its own": (
+        "Acquire::http::Proxy=http://p:1\nAcquire::https::Proxy=http://q:2\n",
+        {"http": "http://p:1", "https": "http://q:2"},
+    ),
+    "past the proxy": ("Acquire::http::Proxy=http://p:1\nAcquire::https::Proxy=DIRECT\n", {"http": "http://p:1"}),
+}
+
+
+@pytest.mark.parametrize(("dump", "proxies"), PROXIES.values(), ids=PROXIES)
+def test_the_key_comes_apt_s_way(monkeypatch, dump, proxies):
+    monkeypatch.setattr(nvidia_files.shutil, "which", lambda name: f"/usr/bin/{name}")
+    said = subprocess.CompletedProcess([], 0, stdout=dump)
+    monkeypatch.setattr(nvidia_files.subprocess, "run", lambda *argv, **named: said)
+    assert nvidia_files.apt_proxies() == proxies
+
+
+def test_the_key_is_asked_of_the_proxy(monkeypatch):
+    monkeypatch.setattr(nvidia_files, "apt_proxies", lambda: {"http": "http://127.0.0.1:9"})
+    with pytest.raises(FleetError, match="refused"):
+        nvidia_files.read_url("http://mirror.invalid/key")
 
 
 def test_the_repository_of_each_family():
@@ -105,7 +142,7 @@ def test_the_pin_chooses_the_branch_of_a_driver_that_is_ours_and_of_no_other():
     ours, theirs = (nvidia_files.pins(branch).data.decode() for branch in ("580", ""))
     assert "Pin: release l=NVIDIA CUDA\nPin-Priority: 600\n" in theirs
     assert ours.startswith(theirs)
-    assert "\n\nPackage: nvidia-* libnvidia-* " in ours
+    assert "\n\nPackage: nvidia-* lib*nvidia* " in ours
     assert ours.endswith("\nPin: version 580.*\nPin-Priority: 1001\n")
     assert "1001" not in theirs
 
@@ -120,6 +157,10 @@ def h100(place, monkeypatch):
         "gpus": [],
         "devices": [0x2330],
         "nvswitches": 0,
+        "nvlink5": 0,
+        "loaded": "",
+        "boot": "this one",
+        "own_source": "",
         "module_installed": False,
         "nouveau": True,
         "secure_boot": False,
@@ -174,6 +215,18 @@ def test_a_source_of_the_user_s_is_used_and_none_is_added(h100):
     assert result["work"]["source"] == "/etc/apt/sources.list.d/cuda-debian12-x86_64.list"
 
 
+def test_our_source_beside_one_of_the_user_s_is_the_work_s_to_remove(h100):
+    real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
+    h100.update(real, toolkit=True, own_source="/etc/ours", foreign_source="/etc/apt/sources.list.d/cuda.list")
+    order = nvidia_files.converge(SETTINGS, check=False)["work"]
+    assert (order["wanted"], order["remove"], order["packages"], order["files"]) == (True, ["/etc/ours"], [], [])
+
+
+def test_el_has_its_own_source(h100):
+    h100.update(release={"ID": "rocky", "VERSION_ID": "9.4"})
+    assert nvidia_files.converge(SETTINGS, check=True)["work"]["source"] == nvidia_packages.OWN_SOURCES["el"]
+
+
 def test_a_toolkit_beside_a_driver_of_the_user_s_pins_no_branch(h100):
     real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
     h100.update(real)
@@ -196,6 +249,28 @@ def test_a_restart_waits_for_a_training_and_for_leave(h100, monkeypatch):
     result = nvidia_files.converge(SETTINGS, check=False)
     assert not result["restart"]
     assert "canvas-training-atlas.service runs" in result["warnings"][0]
+
+
+def test_a_driver_under_a_running_training_is_told_before(h100, monkeypatch):
+    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+    result = nvidia_files.converge({**SETTINGS, "nvidia_reboot": "never"}, check=True)
+    assert any("will not be while canvas-training-atlas.service runs" in text for text in result["warnings"])
+
+
+def test_a_restart_that_was_asked_for_is_remembered_until_the_driver_works(h100, place):
+    h100.update(state="broken", trouble="not_loaded", detail="x", module_installed=True, toolkit=True)
+    nvidia_files.converge(SETTINGS, check=True)
+    assert not (place / "state").exists()
+    assert nvidia_files.converge(SETTINGS, check=False)["restart"]
+    kept = nvidia.record("/", SETTINGS)
+    assert kept["restart"] == {"boot": "this one", "fault": "not_loaded 6.1.0-x"}
+    h100.update(record=kept, boot="the next")
+    with pytest.raises(FleetError, match="NVIDIA_DRIVER_BROKEN"):
+        nvidia_files.converge(SETTINGS, check=False)
+    assert nvidia.record("/", SETTINGS) == kept
+    h100.update(nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text()))
+    nvidia_files.converge(SETTINGS, check=False)
+    assert list((place / "state").iterdir()) == []
 
 
 def test_a_converged_host_is_left_alone(h100, place):

@@ -22,6 +22,10 @@ Package: nvidia-container-toolkit
 Status: install ok installed
 Version: 1.17.8-1
 
+Package: libnvcuvid1
+Status: install ok installed
+Version: 580.159.04-1
+
 Package: nvidia-kernel-dkms
 Status: deinstall ok config-files
 Version: 535.1-1
@@ -41,9 +45,9 @@ def laid(root, **files):
 
 def test_the_driver_s_packages_are_those_of_its_version(tmp_path):
     found = nvidia_packages.installed(laid(tmp_path, **{"var/lib/dpkg/status": STATUS}))
-    assert sorted(found) == ["libnvidia-ml1", "nvidia-container-toolkit", "nvidia-open"]
+    assert sorted(found) == ["libnvcuvid1", "libnvidia-ml1", "nvidia-container-toolkit", "nvidia-open"]
     assert found["nvidia-open"] == {"version": "580.159.04-1", "held": True}
-    assert of_version(found, "580.159.04") == ["libnvidia-ml1", "nvidia-open"]
+    assert of_version(found, "580.159.04") == ["libnvcuvid1", "libnvidia-ml1", "nvidia-open"]
 
 
 def test_a_host_without_dpkg_has_none(tmp_path):
@@ -70,6 +74,12 @@ SOURCES = {
     "without the slash at its end": ("nvidia.sources", f"Types: deb\nURIs: {URL[:-1]}\nSuites: /\n", True),
     "a comment": ("old.list", f"# deb {URL} /\n", False),
     "another distribution's": ("cuda.list", f"deb {URL.replace('12', '11')} /\n", False),
+    "one that is switched off": ("nvidia.sources", f"Enabled: no\nTypes: deb\nURIs: {URL}\nSuites: /\n", False),
+    "one beside another that is switched off": (
+        "nvidia.sources",
+        f"Types: deb\nURIs: https://deb.test\nEnabled: no\n\nTypes: deb\nURIs: {URL}\nSuites: /\n",
+        True,
+    ),
     "our own": ("canvas-fleet-nvidia.sources", f"URIs: {URL}\n", False),
 }
 
@@ -78,6 +88,28 @@ SOURCES = {
 def test_a_source_of_the_user_s_for_the_same_address(tmp_path, name, text, foreign):
     root = laid(tmp_path, **{f"etc/apt/sources.list.d/{name}": text})
     assert foreign_source(root, URL) == (f"/etc/apt/sources.list.d/{name}" if foreign else "")
+
+
+def test_a_source_in_apt_s_oldest_place(tmp_path):
+    root = laid(tmp_path, **{"etc/apt/sources.list": f"deb https://deb.test bookworm main\ndeb {URL} /\n"})
+    assert foreign_source(root, URL) == "/etc/apt/sources.list"
+
+
+@pytest.mark.parametrize(
+    ("rest", "foreign"),
+    [("", True), ("enabled=1\n", True), ("enabled = 0\n", False), ("\n[other]\nenabled=0\n", True)],
+    ids=["by default", "on", "off", "another section's switch"],
+)
+def test_a_source_of_dnf_s(tmp_path, rest, foreign):
+    text = f"[base]\nbaseurl=https://x.test/\nenabled=0\n[cuda]\nbaseurl={URL}\n{rest}"
+    root = laid(tmp_path, **{"etc/yum.repos.d/cuda-rhel9.repo": text})
+    assert foreign_source(root, URL) == ("/etc/yum.repos.d/cuda-rhel9.repo" if foreign else "")
+
+
+def test_our_own_source_is_told_by_its_place(tmp_path):
+    assert nvidia_packages.own_source(str(tmp_path), "el") == ""
+    root = laid(tmp_path, **{nvidia_packages.OWN_SOURCES["el"].lstrip("/"): ""})
+    assert nvidia_packages.own_source(root, "el") == "/etc/yum.repos.d/canvas-fleet-nvidia.repo"
 
 
 def test_the_key_on_the_host_is_told_by_its_fingerprint(tmp_path):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import (
+    fleet_agent_work,
     nvidia,
     nvidia_apt,
+    nvidia_attempt,
     nvidia_files,
     nvidia_packages,
     nvidia_smi,
@@ -30,6 +32,7 @@ class Host:
     def __init__(self):
         self.installed, self.held, self.lists, self.calls = {}, set(), "", []
         self.active = set()
+        self.candidate, self.versions = VERSION, ["610.43.02-1", "590.48.01-1", VERSION]
         self.fabric = ["580.173.02-1", VERSION]
         self.breaks = {}  # a word of a call → what the program then says
         self.die_at = 0
@@ -47,9 +50,10 @@ class Host:
 
     def answer(self, argv):
         if argv[:2] == ("apt-cache", "policy"):
-            return [f"  Candidate: {VERSION}"]
+            return [f"  Candidate: {self.candidate}"]
         if argv[:2] == ("apt-cache", "madison"):
-            return [f" {argv[2]} | {version} | file:/srv" for version in self.fabric]
+            versions = self.fabric if "fabric" in argv[2] else self.versions
+            return [f" {argv[2]} | {version} | file:/srv" for version in versions]
         if argv[0] == "apt-mark" and argv[1] != "auto":
             (self.held.update if argv[1] == "hold" else self.held.difference_update)(argv[2:])
         if argv[0] == "apt-get" and "install" in argv:
@@ -82,7 +86,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     made = Host()
-    for module in (nvidia_apt, nvidia_work):
+    for module in (nvidia_attempt, nvidia_work):
         monkeypatch.setattr(module, "run", made.run)
     monkeypatch.setattr(nvidia_packages, "installed", made.packages)
     monkeypatch.setattr(nvidia_packages, "services", made.services)
@@ -103,6 +107,7 @@ def spec(folder, **changes):
         for name in ("key", "source", "pin", "nouveau")
     ]
     order = {"family": "debian", "packages": WANTED, "files": files, "driver_version": "", "services": [], "hold": []}
+    order |= {"branch": "580", "remove": []}
     return {**order, "source": f"{folder}/source", "hold_new": True, "state_dir": str(folder / "state"), **changes}
 
 
@@ -176,6 +181,11 @@ TROUBLES = {
         "E: Package 'nvidia-open' has no installation candidate",
         "nvidia_driver",
     ),
+    "two sources for one address": (
+        "--simulate",
+        "E: Conflicting values set for option Signed-By regarding source https://x/ /: /a.gpg != /b.gpg",
+        "nvidia_repository_url",
+    ),
 }
 
 
@@ -211,7 +221,7 @@ def test_the_distribution_s_own_trouble_is_not_ours(host, tmp_path, monkeypatch)
             raise FleetError("apt-get failed", found="E: The list of sources could not be read.")
         real(*argv, each_line=each_line)
 
-    monkeypatch.setattr(nvidia_apt, "run", broken)
+    monkeypatch.setattr(nvidia_attempt, "run", broken)
     run(spec(tmp_path))
     assert_converged(host, tmp_path)
 
@@ -222,6 +232,87 @@ def test_fabric_manager_of_the_driver_s_version_or_none(host, tmp_path):
         run(spec(tmp_path))
     assert caught.value.expected == "nvidia-fabricmanager 580.159.04"
     assert host.installed == {}
+
+
+def test_a_branch_that_is_not_served_is_refused_and_not_taken_from_another(host, tmp_path):
+    host.candidate, host.versions = "610.43.02-1", ["610.43.02-1", "590.48.01-1", "590.44.01-1"]
+    with pytest.raises(FleetError, match="nothing was installed") as caught:
+        run(spec(tmp_path))
+    assert caught.value.variable == "nvidia_driver_branch"
+    assert caught.value.found == "nvidia-open of branch 590, 610"
+    assert caught.value.expected == "nvidia-open of branch 580"
+    assert (host.installed, list(tmp_path.iterdir())) == ({}, [])
+
+
+def test_a_driver_that_apt_does_not_know_at_all_is_told_by_apt(host, tmp_path):
+    host.candidate, host.breaks = "(none)", {"--simulate": "E: Unable to locate package nvidia-open"}
+    with pytest.raises(FleetError, match="Unable to locate"):
+        run(spec(tmp_path, packages=WANTED[:2]))
+
+
+@pytest.mark.parametrize(
+    ("packages", "refused"),
+    [
+        (WANTED, True),
+        (["nvidia-fabricmanager"], True),
+        (["@nvidia-driver:580-open"], True),
+        (["cuda-toolkit-12-6"], False),
+        ([], False),
+    ],
+    ids=["a driver", "fabric manager", "EL's", "a toolkit alone", "nothing"],
+)
+def test_no_driver_is_exchanged_under_a_running_training(host, tmp_path, monkeypatch, packages, refused):
+    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+    order = spec(tmp_path, packages=packages, driver_version="580.159.04", remove=[f"{tmp_path}/other"])
+    (tmp_path / "other").write_text("x")
+    if not refused:
+        run(order)
+        assert not (tmp_path / "other").exists()
+        return
+    with pytest.raises(FleetError, match="under a running training") as caught:
+        run(order)
+    assert "stop.yml" in caught.value.remedy
+    assert (host.calls, [path.name for path in tmp_path.iterdir()]) == ([], ["other"])
+
+
+def test_our_source_is_removed_before_apt_is_asked(host, tmp_path, monkeypatch):
+    ours, real = tmp_path / "ours", host.run
+    ours.write_text("x")
+
+    def strict(*argv, each_line=None):
+        assert not ours.exists()
+        real(*argv, each_line=each_line)
+
+    monkeypatch.setattr(nvidia_attempt, "run", strict)
+    order = spec(tmp_path, files=[], remove=[str(ours)], source="/etc/apt/sources.list.d/cuda.list")
+    assert nvidia_work.preview(order)[0] == f"remove {ours}"
+    run(order)
+    assert "nvidia-open" in host.installed
+
+
+@pytest.mark.parametrize(
+    ("module", "configure"),
+    [(nvidia_attempt, nvidia_apt.configure), (fleet_agent_work, fleet_agent_work.configure)],
+    ids=["for the driver", "for the agent's packages"],
+)
+def test_dpkg_s_lock_is_waited_for(monkeypatch, module, configure):
+    texts = (
+        "frontend lock was locked by another process with pid 7",
+        "database lock was locked by /usr/bin/apt process",
+    )
+    said, slept = [FleetError("x", found=f"dpkg: error: dpkg {text}") for text in texts], []
+
+    def run(*argv, each_line=None):
+        assert argv == ("dpkg", "--configure", "-a")
+        if said:
+            raise said.pop()
+
+    monkeypatch.setattr(module, "run", run)
+    configure(slept.append)
+    assert slept == [5.0] * 2
+    said.append(FleetError("x", found="dpkg: error processing package nvidia-dkms"))
+    with pytest.raises(FleetError, match="processing"):
+        configure(slept.append)
 
 
 def test_the_lock_of_the_lists_is_waited_for_and_not_for_ever():
@@ -296,18 +387,6 @@ def test_a_driver_that_was_here_before_us_stays(host, tmp_path):
     host.installed = {"nvidia-open": VERSION}
     run({"absent": True, "state_dir": str(tmp_path / "state")})
     assert host.installed == {"nvidia-open": VERSION}
-
-
-def test_el_is_told_the_same_in_its_own_words(host, tmp_path):
-    names = ["kernel-devel-5.14", "@nvidia-driver:580-open"]
-    run(spec(tmp_path, family="el", packages=names, files=[]))
-    words = [" ".join(call) for call in host.calls]
-    assert [next(n for n, text in enumerate(words) if word in text) for word in ("makecache", "--downloadonly")] == [
-        0,
-        1,
-    ]
-    assert words[2].endswith("install kernel-devel-5.14 @nvidia-driver:580-open python3-dnf-plugin-versionlock")
-    assert "dnf -y versionlock add *nvidia*" in words
 
 
 def test_what_a_dry_run_tells():
