@@ -150,6 +150,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "PATH_IS_A_FILE": Entry("error", "a folder is needed here", "move the file away, or choose another folder"),
     # a running training
+    "TRAINING_OF_ANOTHER_RUN": Entry(
+        "error",
+        "the unit of another run is alive on this host: all runs of a host share the GPUs and train_blockmoving.sh",
+        "stop it after its next save: playbooks/stop.yml -e training_run=<that run>",
+    ),
     "TRAINING_RUNS_OLDER": Entry(
         "warning",
         "a converge never restarts a running training",

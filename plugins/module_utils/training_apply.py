@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ansible_collections.canvas.fleet.plugins.module_utils import unit, unit_host, unit_text
+from ansible_collections.canvas.fleet.plugins.module_utils import unit, unit_host, unit_refusals, unit_text
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
@@ -29,10 +29,15 @@ def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, sett
     """Bring the unit to `state` and look again, waiting `settle` s for what takes time: a stop waits for a save, a
     start for its first step. What still goes on then is told as `waiting`: come again when it is over.
 
-    Raises FleetError when a start failed, or when the host did not follow.
+    Raises FleetError when a start is refused or failed, or when the host did not follow.
     """
     before = host.read(want)
     steps = tuple(unit.decide(before, want, state))
+    if "start" in steps:
+        for one in unit_refusals.refusals(before, want):
+            raise FleetError(
+                one.because, variable=one.variable, found=one.found, expected=one.expected, remedy=one.remedy
+            )
     if check:
         return Outcome(steps, before, before, _warnings(before, want, state))
     for number, step in enumerate(steps):
@@ -78,9 +83,15 @@ def difference(done: Outcome, want: Want, state: str) -> list[dict[str, str]]:
     is_running = {"started": not done.before.finished, "restarted": True}.get(state, False)
     running = done.before.running if state == "present" else is_running or (state == "started" and done.before.running)
     enabled = done.before.enabled if state == "present" else state in ("started", "restarted")
-    texts = {"before": done.before.text or "", "after": text, "before_header": want.path, "after_header": want.path}
-    manner = {"before": was, "after": _manner(running, enabled), "before_header": want.unit, "after_header": want.unit}
-    return [one for one in (texts, manner) if one["before"] != one["after"]]
+    texts = {"before": done.before.text or "", "after": text, **_heads(want.path)}
+    manner = {"before": was, "after": _manner(running, enabled), **_heads(want.unit)}
+    gone = [step.partition(" ")[2] for step in done.steps if step.startswith("disable ")]
+    others = [{"before": _manner(False, True), "after": _manner(False, False), **_heads(name)} for name in gone]
+    return [one for one in (texts, manner, *others) if one["before"] != one["after"]]
+
+
+def _heads(name: str) -> dict[str, str]:
+    return {"before_header": name, "after_header": name}
 
 
 def _manner(running: bool, enabled: bool) -> str:

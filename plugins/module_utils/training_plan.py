@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_findings, checkpoints, unit, unit_text
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    checkpoint_findings,
+    checkpoints,
+    unit,
+    unit_refusals,
+    unit_text,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
@@ -41,6 +47,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     if "start" in steps:
         survey, kept = (checkpoints.restore(seen.get(name) or {}) for name in ("survey", "kept"))
         findings += checkpoint_findings.start_findings(survey, kept, settings, shape)
+        findings += unit_refusals.refusals(have, want)
     elif state == "started" and (found := runs_older(have, want)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
@@ -58,6 +65,8 @@ def _reason(step: str, have: Have, state: str) -> str:
         return "no unit yet"
     if step == "reload":
         return "systemd does not know the unit's text on disk"
+    if step.startswith("disable "):
+        return f"{step.partition(' ')[2]}, of another run, would come back after a reboot"
     return REASONS[step]
 
 

@@ -51,6 +51,8 @@ class Have:
     started: Mapping[str, str] = field(default_factory=dict)  # invocation, log_bytes, errors_bytes, digests by path
     ended: str = ""  # SERVICE_RESULT EXIT_CODE EXIT_STATUS of the last end
     digests: Mapping[str, str] = field(default_factory=dict)  # of the watched files now
+    # Units of other runs that are alive, or would be after a reboot, with systemd's word (active, inactive, …).
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:
@@ -103,6 +105,9 @@ def decide(have: Have, want: Want, state: str) -> list[str]:
         return _removal(have)
     steps = _files(have, want)
     outdated = bool(have.older() or {"payload", "spec", "write"} & set(steps))
+    if state in ("started", "restarted"):
+        # All runs of a host share script and GPUs: the unit of an earlier run would start this one's once more.
+        steps += [f"disable {name}" for name, active in have.others.items() if active in ("inactive", "failed")]
     if state in ("started", "restarted") and not have.enabled:
         steps.append("enable")
     if state == "stopped":

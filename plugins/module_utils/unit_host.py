@@ -70,10 +70,27 @@ class Systemd:
             started=parse_started(_text(f"{want.record}/started") or ""),
             ended=(_text(f"{want.record}/ended") or "").strip(),
             digests={path: digest for path in want.watched if (digest := _digest(path))},
+            others=self._others(want),
         )
+
+    def _others(self, want: Want) -> dict[str, str]:
+        """Units of other runs that have a record here, as Have.others."""
+        units = [f"{name}.service" for name in _names(os.path.dirname(want.record)) if name != want.unit]
+        if not units:
+            return {}
+        text = self._systemctl("show", "-pId", "-pActiveState", "-pUnitFileState", *units)[1]
+        shown = [parse_show(block) for block in text.split("\n\n") if block.strip()]
+        return {
+            told["Id"].rpartition(".")[0]: told["ActiveState"]
+            for told in shown
+            if told["UnitFileState"] == "enabled" or told["ActiveState"] not in ("inactive", "failed")
+        }
 
     def do(self, step: str, want: Want) -> None:
         """One step of unit.decide(). Raises FleetError when the host did not follow."""
+        if step.startswith("disable "):
+            self._must("disable", f"{step.partition(' ')[2]}.service")
+            return
         {
             "folders": lambda: self._folders(want),
             "payload": lambda: unit_files.place_payload(want),

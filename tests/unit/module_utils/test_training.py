@@ -95,6 +95,44 @@ def test_a_running_and_a_finished_training_are_in_sync(have: Have, summary: str)
 
 
 @pytest.mark.parametrize(
+    ("have", "total", "codes"),
+    [
+        (replace(READY, finished=True), 120, ["RUN_STAYS_FINISHED"]),
+        (replace(READY, finished=True), 60, []),
+        (RUNS, 120, ["TRAINING_RUNS_OLDER"]),
+        (READY, 120, []),
+    ],
+)
+def test_more_steps_for_a_run_that_has_ended_need_a_start_that_is_asked_for(
+    have: Have, total: int, codes: list[str]
+) -> None:
+    plan = decide(seen(have, step=60), training_total_steps=total)
+    assert [one.code for one in plan.findings] == codes
+    assert not [reason for reason in plan.reasons if have.finished and "the training is" in reason]
+
+
+def test_checkpoints_that_root_may_not_read_are_read_as_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    denied = {
+        "survey": {"checkpoints": [{"flaws": ["cannot be read: Permission denied"]}]},
+        "kept": {"checkpoints": []},
+    }
+    asked = []
+
+    def surveyed(place: Any) -> dict[str, Any]:
+        asked.append(os.geteuid())
+        return denied if os.geteuid() == 0 else {"survey": "as owner"}
+
+    os.chown(tmp_path, 12345, 12345)
+    monkeypatch.setattr(training_report.checkpoint_guard, "surveyed", surveyed)
+    found = training_report._surveyed(training_report.Place(str(tmp_path), str(tmp_path / "kept")))
+    assert (found, asked) == ({"survey": "as owner"}, [0, 12345])
+
+
+@pytest.mark.parametrize(
     ("state", "have", "reasons"),
     [
         (
@@ -116,6 +154,11 @@ def test_a_running_and_a_finished_training_are_in_sync(have: Have, summary: str)
         ("restarted", RUNS, ("the training runs", "a restart was asked for")),
         ("stopped", RUNS, ("the unit would come back after a reboot", "the training runs")),
         ("stopped", replace(READY, enabled=False), ()),
+        (
+            "started",
+            replace(RUNS, others={"canvas-training-bolt": "inactive"}),
+            ("canvas-training-bolt, of another run, would come back after a reboot",),
+        ),
         ("present", READY, ()),
         ("absent", Have(), ()),
         ("absent", replace(READY, enabled=False), ("the unit is there", "the unit's record is there")),
@@ -173,6 +216,15 @@ def test_shards_are_those_that_the_user_set() -> None:
 )
 def test_a_running_training_older_than_its_files_is_told(have: Have, older: bool) -> None:
     assert [one.code for one in decide(seen(have)).findings] == (["TRAINING_RUNS_OLDER"] if older else [])
+
+
+@pytest.mark.parametrize("active", ["active", "activating", "deactivating"])
+def test_the_plan_refuses_a_start_beside_another_run_as_the_module_does(active: str) -> None:
+    have = replace(READY, others={"canvas-training-bolt": active})
+    (found,) = decide(seen(have)).findings
+    assert (found.code, found.found) == ("TRAINING_OF_ANOTHER_RUN", f"canvas-training-bolt is {active}")
+    for quiet in (decide(seen(have), training_state="stopped"), decide(seen(replace(RUNS, others=have.others)))):
+        assert not quiet.findings
 
 
 def test_a_name_that_systemd_refuses_is_a_finding_not_a_crash() -> None:
@@ -294,6 +346,8 @@ def test_the_diff_shows_text_and_manner() -> None:
     assert "running: false" in manner["before"]
     assert "running: true" in manner["after"]
     assert training_apply.difference(training_apply.Outcome((), RUNS, RUNS), WANT, "started") == []
+    (other,) = training_apply.difference(training_apply.Outcome(("disable bolt",), RUNS, RUNS), WANT, "started")
+    assert (other["before_header"], "not started" in other["after"]) == ("bolt", True)
     finished = replace(READY, finished=True)
     assert training_apply.difference(training_apply.Outcome((), finished, finished), WANT, "started") == []
 
@@ -301,7 +355,13 @@ def test_the_diff_shows_text_and_manner() -> None:
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >> {log}
 case "$1" in
-show) printf 'LoadState=loaded\\nActiveState=%s\\nSubState=running\\nUnitFileState=enabled\\nNRestarts=2\\n' active ;;
+show)
+  case "$2" in
+  -pId)
+    shift 4
+    for unit; do printf 'Id=%s\\nActiveState=%s\\nUnitFileState=%s\\n\\n' "$unit" {others}; done ;;
+  *) printf 'LoadState=loaded\\nActiveState=%s\\nSubState=running\\nUnitFileState=enabled\\nNRestarts=2\\n' active ;;
+  esac ;;
 start) echo 'Job failed' >&2; exit 1 ;;
 esac
 """
@@ -309,7 +369,7 @@ esac
 
 def test_the_host_is_read_from_systemd_and_its_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "systemctl"
-    tool.write_text(SYSTEMCTL.format(log=tmp_path / "asked"))
+    tool.write_text(SYSTEMCTL.format(log=tmp_path / "asked", others=""))
     tool.chmod(0o755)
     want = at(tmp_path, script=str(tmp_path / "train.sh"), inputs=())
     (tmp_path / "train.sh").write_text("exit 0\n")
@@ -327,6 +387,33 @@ def test_the_host_is_read_from_systemd_and_its_records(tmp_path: Path, monkeypat
         host.do("start", want)
     asked = (tmp_path / "asked").read_text().splitlines()
     assert "reset-failed canvas-training-atlas.service" in asked
+
+
+@pytest.mark.parametrize(
+    ("said", "others"),
+    [
+        ("inactive enabled", {"canvas-training-bolt": "inactive"}),
+        ("failed enabled", {"canvas-training-bolt": "failed"}),
+        ("active disabled", {"canvas-training-bolt": "active"}),
+        ("inactive disabled", {}),
+        ("inactive ''", {}),
+    ],
+    ids=["would boot", "failed, would boot", "runs", "rests", "only its record is left"],
+)
+def test_units_of_other_runs_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, others: dict[str, str]
+) -> None:
+    tool = tmp_path / "systemctl"
+    tool.write_text(SYSTEMCTL.format(log=tmp_path / "asked", others=said))
+    tool.chmod(0o755)
+    monkeypatch.setattr(unit_host, "PATH", str(tmp_path))
+    want = at(tmp_path)
+    Path(want.record).mkdir(parents=True)
+    assert unit_host.Systemd().read(want).others == {}, "its own unit is no other"
+    (tmp_path / "training/canvas-training-bolt").mkdir()
+    assert unit_host.Systemd().read(want).others == others
+    unit_host.Systemd().do("disable canvas-training-bolt", want)
+    assert "disable canvas-training-bolt.service" in (tmp_path / "asked").read_text().splitlines()
 
 
 @pytest.mark.parametrize(

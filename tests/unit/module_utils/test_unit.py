@@ -36,6 +36,7 @@ HAVES = st.builds(
     finished=st.booleans(),
     record=st.booleans(),
     folders=st.booleans(),
+    others=st.sampled_from([{}, {"canvas-training-bolt": "inactive"}, {"canvas-training-bolt": "failed"}]),
 )
 
 
@@ -71,6 +72,9 @@ class Host:
         self.left -= 1
         self.done.append(step)
         have = self.have
+        if step == "disable canvas-training-bolt":
+            self.have = replace(have, others={})
+            return
         self.have = {
             "folders": lambda: replace(have, folders=True, record=True),
             "payload": lambda: replace(have, payloads=(want.payload.rpartition("/")[2],)),
@@ -170,6 +174,35 @@ def test_a_finished_run_is_trained_on_only_when_a_restart_is_asked_for() -> None
     have = replace(RUNS, active="inactive", finished=True)
     assert decide(have, WANT, "started") == []
     assert decide(have, WANT, "restarted") == ["unfinish", "start"]
+
+
+@pytest.mark.parametrize(
+    ("state", "steps"),
+    [
+        ("started", ["disable canvas-training-bolt", "start"]),
+        ("restarted", ["disable canvas-training-bolt", "start"]),
+        ("stopped", ["disable"]),
+        ("present", []),
+    ],
+)
+def test_the_unit_of_an_earlier_run_would_start_the_new_ones_script(state: str, steps: list[str]) -> None:
+    have = replace(RUNS, active="inactive", others={"canvas-training-bolt": "inactive"})
+    assert decide(have, WANT, state) == steps
+    finished = replace(have, finished=True)
+    assert decide(finished, WANT, "started") == ["disable canvas-training-bolt"]
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["converge", "dry run"])
+@pytest.mark.parametrize("active", ["active", "activating", "deactivating"])
+def test_a_start_beside_another_run_is_refused(check: bool, active: str) -> None:
+    host = Host(replace(READY, load="loaded", others={"canvas-training-bolt": active}))
+    with pytest.raises(FleetError) as caught:
+        training_apply.converge(host, WANT, "started", check, settle=0)
+    assert caught.value.found == f"canvas-training-bolt is {active}"
+    assert "disable --now canvas-training-bolt" in caught.value.remedy
+    assert host.done == []
+    for state in ("stopped", "present", "absent"):
+        training_apply.converge(host, WANT, state, check, settle=0)
 
 
 def test_a_failed_training_is_started_again() -> None:

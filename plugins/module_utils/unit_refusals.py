@@ -1,0 +1,26 @@
+"""Why a training may not be started on a host, beside what its checkpoints say. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
+from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
+
+ALIVE = ("active", "activating", "deactivating", "reloading")
+
+
+def refusals(have: Have, want: Want) -> list[Finding]:
+    """What would end a start, as errors of the catalogue; to be asked where a start is among the steps."""
+    busy = [name for name, state in have.others.items() if state in ALIVE]
+    found = []
+    if busy:
+        found.append(
+            finding(
+                "TRAINING_OF_ANOTHER_RUN",
+                variable="training_run",
+                found=", ".join(f"{name} is {have.others[name]}" for name in busy),
+                expected=f"{want.unit} alone",
+                remedy=f"stop it: systemctl disable --now {' '.join(busy)} on the host, which waits for its next save",
+            )
+        )
+    return found
