@@ -160,6 +160,12 @@ ENTRIES: dict[str, Entry] = {
         "a converge never restarts a running training",
         "they apply at its next start (training_apply: restart_after_save brings it about after the next save)",
     ),
+    "CHECKPOINTS_LINKED_AWAY": Entry(
+        "error",
+        "the unit lets the training write to its own folders alone, so the first save would die of a read-only file "
+        "system",
+        "name the folder by its real path",
+    ),
     "CHECKPOINTS_FOREIGN_NAME": Entry(
         "warning",
         "the trainer parses every name in the checkpoint folder as a number and dies on any other, so the start moves "
@@ -206,7 +212,18 @@ ENTRIES: dict[str, Entry] = {
         "warning",
         "with auto_resume the trainer loads the finished checkpoint, sees that all steps are done, and ends: what was "
         "changed is never trained",
-        "start a new training_run, or raise run_config_total_steps",
+        "start a new training_run, or raise run_config_total_steps and ask for a start (-e training_state=restarted)",
+    ),
+    "RUN_STAYS_FINISHED": Entry(
+        "warning",
+        "a run that has ended is not started again by a converge, whatever was changed",
+        "ansible-playbook site.yml -e training_state=restarted goes on from its last checkpoint",
+    ),
+    "DATASET_IN_USE": Entry(
+        "error",
+        "the loader opens the training file anew for each row group and knows its groups from its start: another file "
+        "in its place starves some workers and hides rows from others",
+        "stop the training after its next save (playbooks/stop.yml) and converge, or take the change back",
     ),
     "WANDB_KEY_IN_SCRIPT": Entry(
         "warning",

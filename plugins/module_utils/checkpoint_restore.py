@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ansible_collections.canvas.fleet.plugins.module_utils import (
@@ -86,31 +83,6 @@ def refuse_while_running(unit: str) -> None:
             expected="a training that is stopped",
             remedy="stop it first: ansible-playbook playbooks/stop.yml",
         )
-
-
-@contextmanager
-def as_owner(folder: str) -> Iterator[None]:
-    """As the user whom the checkpoints belong to: nothing of root's can be reached through a link that lies there.
-
-    Raises FleetError when there is no such folder.
-    """
-    try:
-        info = os.stat(folder)
-    except OSError as error:
-        found = f"{folder}: {error.strerror}"
-        raise FleetError("there are no checkpoints", variable="training_checkpoint_dir", found=found) from error
-    user, group, groups = os.geteuid(), os.getegid(), os.getgroups()
-    if user == 0:
-        os.setgroups([info.st_gid])
-        os.setegid(info.st_gid)
-        os.seteuid(info.st_uid)
-    try:
-        yield
-    finally:
-        if user == 0:
-            os.seteuid(user)
-            os.setegid(group)
-            os.setgroups(groups)
 
 
 def resumes_from(place: Place) -> int | None:

@@ -72,8 +72,9 @@ def stale_lock(want: EnvSpec) -> list[Finding]:
     """A Python, or packages, that were asked for in a version that the lock does not hold."""
     if want.adopt:
         return []
-    pythons = {version for version in (conda_versions(want.conda_lock).get("python"), want.lock_python) if version}
-    other = sorted(version for version in pythons if not (version + ".").startswith(want.python + "."))
+    solved, series = conda_versions(want.conda_lock).get("python", ""), ".".join(want.python.split(".")[:2])
+    other = [solved] if solved and not (solved + ".").startswith(want.python + ".") else []
+    other += [want.lock_python] if want.lock_python not in ("", series) else []
     if other:
         told = f"the lock was made for Python {' and '.join(other)}", f"Python {want.python} (conda_env_python)"
         return [finding("CONDA_LOCK_STALE", variable="conda_env_lock", found=told[0], expected=told[1])]

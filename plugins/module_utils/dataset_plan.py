@@ -47,7 +47,8 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     if findings:
         return RoomPlan(reasons=("the data cannot be prepared",), findings=tuple(findings))
     known = seen["record"]
-    reasons = [*_originals(seen, settings), *_copy(seen, settings, shape)]
+    copy_reasons = list(_copy(seen, settings, shape))
+    reasons = [*_originals(seen, settings), *copy_reasons]
     inspection = known.get("inspection") or {}
     if inspection and inspection.get("rules") != RULES:
         inspection, reasons = {}, [*reasons, "the rows were looked at by older rules"]
@@ -61,9 +62,24 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     return RoomPlan(
         reasons=tuple(reasons),
         findings=tuple(findings),
-        values={"rows": copy.get("rows", 0), "longest_sample_tokens": longest},
+        values={
+            "rows": copy.get("rows", 0),
+            "longest_sample_tokens": longest,
+            "exchanged": exchanged(seen, settings, copy_reasons),
+        },
         summary="" if reasons else summary,
     )
+
+
+def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], reasons: list[str]) -> str:
+    """Why the file that the loader reads would be another one after a converge; "" when it stays, or is not there."""
+    if not seen["copy"]["present"]:
+        return ""
+    train = (seen["record"].get("originals") or {}).get("train") or {}
+    wanted = wanted_digest(settings, "train")
+    if not reasons and (train.get("origin") != origin(settings, "train") or wanted not in ("", train.get("sha256"))):
+        return "the train file is another one"
+    return "; ".join(reasons)
 
 
 def _blocking(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:

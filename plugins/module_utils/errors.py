@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class FleetError(Exception):
     """Something a user can mend.
@@ -26,3 +28,14 @@ class FleetError(Exception):
             if value:
                 parts.append(f"{label}: {value}")
         return "; ".join(parts)
+
+
+def refused_by_host(error: OSError) -> FleetError:
+    """What the host's system would not do, as a user can mend it. Root is refused where a network file system takes it
+    for nobody."""
+    squashed = "let the file server trust root here (no_root_squash), or choose a folder on a disk of the host"
+    return FleetError(
+        "the host does not allow this",
+        found=f"{error.filename or 'a file'}: {error.strerror or error}",
+        remedy=squashed if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "",
+    )

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, kept_dir_of
+
 # The folders whose disks matter, and what is said about them when space is short.
 FOLDER_SETTINGS = (
     "fleet_root",
@@ -20,6 +22,7 @@ FOLDER_SETTINGS = (
     "weights_dir",
     "dataset_train_dir",
     "training_results_dir",
+    "training_checkpoint_dir",
 )
 
 
@@ -49,9 +52,12 @@ def _read(path: str) -> str:
 
 
 def existing_parent(path: str) -> str:
-    """The path itself, or its nearest parent that exists: where a folder yet to be made would lie."""
+    """The path itself, or its nearest parent that exists: where a folder yet to be made would lie.
+
+    A link whose target is not there (a disk that is not mounted) does not exist.
+    """
     path = os.path.abspath(path)
-    while not os.path.lexists(path) and path != "/":
+    while not os.path.exists(path) and path != "/":
         path = os.path.dirname(path)
     return path
 
@@ -68,16 +74,27 @@ def disk(path: str) -> dict[str, Any]:
     }
 
 
-def tree_bytes(path: str) -> int:
-    """Bytes of the files below a folder, 0 when it does not exist."""
-    total = 0
-    for folder, _, files in os.walk(path):
+def tree_bytes(*paths: str, without: str = "") -> int:
+    """Bytes of the files below folders that need not exist, but for those below `without`; a file of several names
+    (a kept checkpoint has two) counts once."""
+    sizes = {}
+    for folder, folders, files in (step for path in paths for step in os.walk(path)):
+        folders[:] = [name for name in folders if os.path.join(folder, name) != without]
         for name in files:
             try:
-                total += os.lstat(os.path.join(folder, name)).st_size
+                found = os.lstat(os.path.join(folder, name))
             except OSError:
                 continue  # a checkpoint that is rotated away while we look
-    return total
+            sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
+
+
+def checkpoints_bytes(settings: Mapping[str, Any]) -> int:
+    """Of the run's checkpoints and of what is kept of them; what was moved aside is no part of them any more."""
+    folder = str(settings.get("training_checkpoint_dir") or "")
+    results, kept = (str(settings.get(f"training_{name}_dir") or "") for name in ("results", "kept"))
+    place = Place(folder, kept_dir_of(results or folder, folder, kept))
+    return tree_bytes(place.checkpoints, place.kept, without=place.aside) if folder else 0
 
 
 def init_system() -> dict[str, str]:
@@ -109,6 +126,6 @@ def observe(settings: Mapping[str, Any], folders: Iterable[str] = FOLDER_SETTING
         "memory_bytes": memory.get("MemTotal", 0),
         "memory_available_bytes": memory.get("MemAvailable", 0),
         "disks": {name: disk(str(settings[name])) for name in folders if settings.get(name)},
-        "results_bytes": tree_bytes(str(settings.get("training_results_dir") or "")),
+        "checkpoints_bytes": checkpoints_bytes(settings),
         "time": time.time(),
     }

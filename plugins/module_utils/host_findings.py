@@ -40,6 +40,20 @@ def will_start(rooms: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     return state in ("started", "restarted") and not over and phase not in ("running", "restarting", "stopping")
 
 
+def in_use(rooms: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
+    """`exchanged`: why a converge would lay another training file in the place of the one that is there."""
+    phase = rooms.get("training", {}).get("phase")
+    if not exchanged or phase not in ("running", "restarting", "stopping"):
+        return []
+    return [
+        finding(
+            "DATASET_IN_USE",
+            found=f"the training is {phase}, and {exchanged}",
+            expected=f"{settings['dataset_train_file']} as the training was started with",
+        )
+    ]
+
+
 def compiles(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether a compiler must be there already; a driver that is yet to be built brings its own (dkms)."""
     driven = seen["rooms"].get("nvidia", {}).get("state") == "works"

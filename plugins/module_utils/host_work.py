@@ -32,6 +32,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetEr
 from ansible_collections.canvas.fleet.plugins.module_utils.work_files import (
     account,
     make_folder,
+    open_folder,
     payload,
     provide_folder,
     read_own,
@@ -187,6 +188,7 @@ class Desk:
         for path in (self._record.parents[1] / order.worker, *map(Path, order.folders)):
             provide_folder(path, owner)
         make_folder(self._record, owner)
+        open_folder(self._private.parent)
         make_folder(self._private, owner)
         for name in ("result.json", "progress.json", "log"):
             (self._record / name).unlink(missing_ok=True)
@@ -223,7 +225,8 @@ class Desk:
     def _locked(self) -> Iterator[None]:
         """Two controllers at once: the second finds what the first has started."""
         folder = self._record.parent
-        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        for place in (folder.parent, folder):
+            open_folder(place)
         descriptor = os.open(folder / f".{self._record.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -87,7 +87,7 @@ def fit_of(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping
     saves = sum(run_parts(run, saves_of(settings, shape)).values())
     wants = {
         "weights_dir": ("weights", missing),
-        "training_results_dir": ("checkpoints", max(0.0, saves - float(facts["results_bytes"]))),
+        "training_checkpoint_dir": ("checkpoints", max(0.0, saves - float(facts["checkpoints_bytes"]))),
     }
     rates = {
         "download": float(settings.get("fleet_download_rate") or 0) * 1e6 or float(weights.get("rate") or 0),
@@ -217,6 +217,7 @@ def saves_of(settings: Mapping[str, Any], shape: RunShape) -> Saves:
         node=shape.node_rank,
         keep_last=None if keep_last is None else int(keep_last),
         keep_every=int(settings.get("training_keep_every") or 0),
+        fetches=bool(shape.node_rank and settings.get("training_peer_port") and not settings.get("training_share")),
     )
 
 

@@ -233,6 +233,8 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
             fit = fits[host.name] = machine.fit_of(seen["facts"], seen["rooms"], host.settings, place[host.name])
             own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name], fit)
             own += host_findings.check(seen, host.settings, place[host.name])
+            exchanged = rooms[host.name]["dataset"].values.get("exchanged", "") if "dataset" in decide else ""
+            own += host_findings.in_use(seen["rooms"], exchanged, host.settings)
         for room in rooms[host.name].values():
             own += room.findings
         accept = host.settings.get("preflight_accept") or () if host.judged else ()

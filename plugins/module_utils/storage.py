@@ -28,6 +28,7 @@ class Saves:
     node: int = 0
     keep_last: int | None = None
     keep_every: int = 0
+    fetches: bool = False  # a host above the first: before a start it copies what it resumes from (peers.py)
 
     @property
     def number(self) -> int:
@@ -76,7 +77,11 @@ def save_parts(run: Run, node: int = 0) -> dict[str, float]:
 def run_parts(run: Run, saves: Saves) -> dict[str, float]:
     """Bytes of all checkpoints at the fullest moment."""
     one = save_parts(run, saves.node)
-    return {name: size * (saves.states if name == "optimizer" else saves.folders) for name, size in one.items()}
+    parts = {name: size * (saves.states if name == "optimizer" else saves.folders) for name, size in one.items()}
+    if saves.fetches:
+        whole = BF16 * run.model.parameters * (2 if run.ema_copy else 1) + MOMENTS * run.trained
+        parts["copies of the first host's"] = float(whole) * min(AT_LEAST, saves.number)
+    return parts
 
 
 def fewer_saves(run: Run, saves: Saves, room: float) -> Saves | None:

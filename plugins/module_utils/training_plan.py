@@ -48,7 +48,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
         survey, kept = (checkpoints.restore(seen.get(name) or {}) for name in ("survey", "kept"))
         findings += checkpoint_findings.start_findings(survey, kept, settings, shape)
         findings += unit_refusals.refusals(have, want)
-    elif state == "started" and (found := runs_older(have, want)):
+    elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, have, want)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
     # What can be told without asking again; not of a training that is going to be another, or to be followed.
@@ -83,6 +83,19 @@ def runs_older(have: Have, want: Want) -> Finding | None:
         found=f"{want.unit} was started before the change of {', '.join(changed)}",
         expected="started from what is there now",
         variable="training_apply",
+    )
+
+
+def stays_finished(seen: Mapping[str, Any], have: Have, want: Want) -> Finding | None:
+    """A finished run was given more steps: a converge leaves what has ended, so it has to be told to go on."""
+    total = seen["log"].get("total_steps")
+    if not have.finished or have.running or not total or total >= want.total_steps:
+        return None
+    return finding(
+        "RUN_STAYS_FINISHED",
+        found=f"the run ended at step {total}, run_config_total_steps is {want.total_steps}",
+        expected=f"{total} steps, or a start that is asked for",
+        variable="run_config_total_steps",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +17,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     unit_text,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure, failure_of
+from ansible_collections.canvas.fleet.plugins.module_utils.ownership import as_owner
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 
@@ -29,10 +33,24 @@ def told(have: Have, want: Want) -> dict[str, Any]:
         "phase": have.phase,
         "log": {**log.as_dict(), **_heard(have, want, log)},
         "tail": list(log.tail),
-        **checkpoint_guard.surveyed(Place(want.checkpoint_dir, want.kept)),
+        **_surveyed(Place(want.checkpoint_dir, want.kept)),
         "failure": failure.as_dict() if failure else None,
         "supervisor": supervised(have, want),
     }
+
+
+def _surveyed(place: Place) -> dict[str, Any]:
+    """The checkpoints. Root is nobody on a network file system (root_squash), so there they are read as their owner."""
+    found = checkpoint_guard.surveyed(place)
+    denied = os.strerror(errno.EACCES)
+    flaws = [flaw for name in ("survey", "kept") for one in found[name]["checkpoints"] for flaw in one["flaws"]]
+    if os.geteuid() or (os.access(place.checkpoints, os.R_OK | os.X_OK) and not any(denied in flaw for flaw in flaws)):
+        return found
+    try:
+        with as_owner(place.checkpoints):
+            return checkpoint_guard.surveyed(place)
+    except FleetError:  # there is no such folder
+        return found
 
 
 def supervised(have: Have, want: Want, now: float | None = None) -> dict[str, Any]:

@@ -73,12 +73,15 @@ stashed:
   type: str
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import code_apply, code_copy_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 
 
 def main() -> None:
+    os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "default": {}},

@@ -73,6 +73,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_restore
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, kept_dir_of
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.ownership import as_owner
 
 TEXT = {"type": "str", "required": True}
 
@@ -93,7 +94,7 @@ def main() -> None:
     )
     try:
         checkpoint_restore.refuse_while_running(given["unit"])
-        with checkpoint_restore.as_owner(place.checkpoints):
+        with as_owner(place.checkpoints):
             done = checkpoint_restore.restore(place, given["step"], module.check_mode)
             now = checkpoint_restore.resumes_from(place)
     except FleetError as error:

@@ -79,6 +79,7 @@ lacking:
 """
 
 import grp
+import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
@@ -97,6 +98,7 @@ SPEC = {
 
 
 def main() -> None:
+    os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     settings = module.params["settings"]
     try:

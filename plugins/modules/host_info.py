@@ -75,6 +75,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     weights,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.host_findings import will_start
+from ansible_collections.canvas.fleet.plugins.module_utils.printable import printable
 
 OBSERVERS = {
     "fleet_agent": fleet_agent.observe,
@@ -97,7 +98,7 @@ def main() -> None:
     if will_start(rooms, settings):
         around.update(surroundings.before_start(master))
     found = {**facts.observe(settings), "around": around}
-    module.exit_json(changed=False, observation={"facts": found, "rooms": rooms})
+    module.exit_json(changed=False, observation=printable({"facts": found, "rooms": rooms}))
 
 
 if __name__ == "__main__":

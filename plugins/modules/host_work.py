@@ -120,11 +120,12 @@ would:
   elements: str
 """
 
+import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import host_work, work_main
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError, refused_by_host
 
 SPEC = {
     "worker": {"type": "str", "required": True},
@@ -145,6 +146,7 @@ SPEC = {
 
 
 def main() -> None:
+    os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     given = module.params
     name = given["name"] or given["worker"]
@@ -171,6 +173,8 @@ def main() -> None:
         module.exit_json(changed=False, work={**desk.started(order), "digest": order.digest})
     except FleetError as error:
         module.fail_json(msg=str(error), finding=work_main.error_parts(error))
+    except OSError as error:
+        module.fail_json(msg=str(refused_by_host(error)))
 
 
 if __name__ == "__main__":

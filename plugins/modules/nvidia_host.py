@@ -110,6 +110,8 @@ restart:
   type: bool
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -131,6 +133,7 @@ SPEC = {
 
 
 def main() -> None:
+    os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     settings = {f"nvidia_{name}": value for name, value in module.params.items()}
     settings["conda_env_root"] = module.params["own_programs"]

@@ -54,12 +54,15 @@ files:
   elements: dict
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import launch, run_files
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError, refused_by_host
 
 
 def main() -> None:
+    os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(
         argument_spec={
             "shape": {"type": "dict", "required": True},
@@ -75,6 +78,8 @@ def main() -> None:
         )
     except FleetError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=str(refused_by_host(error)))
     for entry in report["files"]:
         if entry["kept"]:
             module.warn(f"{entry['path']} was made or changed by hand; that text is kept as {entry['kept']}")

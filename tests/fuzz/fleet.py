@@ -110,7 +110,7 @@ def observe(told: Mapping[str, Any]) -> Seen:
         memory_available_bytes=2100 * GB,
         disks={name: dict(disk) for name in seen["disks"]},
         cpus=128,
-        results_bytes=0,
+        checkpoints_bytes=0,
     )
     plain = {name: {"noexec": False, "read_only": False} for name in surroundings.MOUNTED}
     shm = {"free": 1000 * GB, "total": 1000 * GB}

@@ -127,5 +127,8 @@ def fleet(random: Random, base: Mapping[str, Any]) -> list[Host]:
         members, shared = random.randint(1, 3), machine(random)
         for rank in range(members):
             own = {"training_run": f"run{run}"} if members > 1 else {}
-            hosts.append(Host(f"r{run}n{rank}", {**told, **own, **some(random, OF_A_HOST)}, shared))
+            drawn = some(random, OF_A_HOST)
+            if drawn.get("conda_env_python") == "3.11":
+                drawn["conda_env_lock"] = ""  # the role's lock is of 3.10
+            hosts.append(Host(f"r{run}n{rank}", {**told, **own, **drawn}, shared))
     return hosts

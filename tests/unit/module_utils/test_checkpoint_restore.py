@@ -17,6 +17,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     guard_hooks,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.ownership import as_owner
 
 from tests.unit.module_utils import saves
 from tests.unit.module_utils.guarded import Run, killed_before
@@ -125,7 +126,7 @@ def test_it_is_refused_while_the_training_runs(state: str, refused: bool) -> Non
 
 
 def test_without_checkpoints_there_is_nothing_to_put_back(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match="no checkpoints"), checkpoint_restore.as_owner(str(tmp_path / "x")):
+    with pytest.raises(FleetError, match="no checkpoints"), as_owner(str(tmp_path / "x")):
         pass
 
 
@@ -135,7 +136,7 @@ def test_it_works_as_the_owner_of_the_checkpoints() -> None:
         Path(root).chmod(0o711)
         place = saves.place(Path(root))
         os.chown(place.checkpoints, 12345, 12346)
-        with checkpoint_restore.as_owner(place.checkpoints):
+        with as_owner(place.checkpoints):
             assert (os.geteuid(), os.getegid(), os.getgroups()) == (12345, 12346, [12346])
             os.mkdir(f"{place.checkpoints}/0000020")
         assert os.geteuid() == 0

@@ -215,6 +215,10 @@ STALE = {
         {"python": "3.11", "pip_packages": [], "pip_lock": ["# Made by `make lock` for Python 3.10, Linux", *LOCK]},
         "the lock was made for Python 3.10",
     ),
+    "a micro version of the lock's Python": (
+        {"python": "3.10.14", "pip_packages": [], "pip_lock": ["# Made by `make lock` for Python 3.10, Linux", *LOCK]},
+        None,
+    ),
     "conda's part of another Python": (
         {"python": "3.11", "pip_packages": [], "conda_lock": CONDA_LOCK},
         "the lock was made for Python 3.10.18",

@@ -105,6 +105,17 @@ def test_a_second_run_changes_nothing_and_the_room_is_in_sync(tmp_path, wanted):
     assert in_sync(wanted).summary == "11 rows in 4 row groups"
 
 
+def test_what_would_exchange_the_file_that_a_loader_reads(wanted):
+    assert in_sync(wanted).values["exchanged"] == "", "there is none to be exchanged yet"
+    dataset_work.work(wanted, quiet)
+    assert in_sync(wanted).values["exchanged"] == ""
+    assert "another number of workers" in in_sync({**wanted, "dataset_num_workers": 3}).values["exchanged"]
+    other = {**wanted, "dataset_train_sha256": "a" * 64}
+    assert in_sync(other).values["exchanged"] == "the train file is another one"
+    os.unlink(wanted["dataset_train_file"])
+    assert in_sync(wanted).values["exchanged"] == "", "nothing is in the place of a file that is gone"
+
+
 def test_progress_counts_rows_of_both_passes(wanted):
     told = []
     dataset_work.work(wanted, lambda *progress: told.append(progress))

@@ -84,6 +84,17 @@ def test_a_finding_is_raised_and_its_near_miss_is_not(code: str, case: Any, miss
     assert [one.code for one in host_findings.check(observed, {**SETTINGS, **told}, shape()) if one.refuses] == []
 
 
+@pytest.mark.parametrize(
+    ("phase", "exchanged", "told"),
+    [("running", "", []), ("stopped", "other groups", []), ("finished", "other groups", [])]
+    + [(phase, "other groups", ["DATASET_IN_USE"]) for phase in ("running", "restarting", "stopping")],
+)
+def test_the_file_that_a_loader_reads_is_not_exchanged(phase: str, exchanged: str, told: list[str]) -> None:
+    found = host_findings.in_use({"training": {"phase": phase}}, exchanged, {"dataset_train_file": "/d/train.parquet"})
+    assert [one.code for one in found] == told
+    assert all(exchanged in one.found and one.severity == "error" for one in found)
+
+
 def test_a_good_host_has_no_findings() -> None:
     assert codes(seen()) == []
 

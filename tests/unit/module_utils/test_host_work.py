@@ -89,6 +89,16 @@ def test_the_work_starts_as_its_user_from_the_copied_code(desk: Desk, units: Fak
     assert "work_main.py" in "".join(zipfile.ZipFile(argv[1]).namelist())
 
 
+def test_the_way_to_the_work_is_open_although_an_earlier_converge_closed_it(
+    desk: Desk, order: Order, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "state", tmp_path / "state" / "work", tmp_path / "run"]
+    for folder in folders:
+        folder.mkdir(mode=0o750)
+    desk.started(order)
+    assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o755"] * 3
+
+
 def test_a_secret_is_in_the_private_file_alone(desk: Desk, units: FakeUnits, order: Order, tmp_path: Path) -> None:
     desk.started(order)
     assert files_with("s3cr3t", tmp_path) == ["private.json"]

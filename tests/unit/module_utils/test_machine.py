@@ -51,8 +51,8 @@ def judged(
         "init": {"name": "systemd"},
         "python": "3.11.2",
         "memory_bytes": memory,
-        "results_bytes": 0,
-        "disks": {"weights_dir": disk, "training_results_dir": disk},
+        "checkpoints_bytes": 0,
+        "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
     }
     seen = {
         "nvidia": {"gpus": [{"name": "GPU", "memory_bytes": card}] * gpus},
@@ -180,6 +180,22 @@ T = BAGEL - 32_241_664  # trained
 
 
 @pytest.mark.parametrize(
+    ("rank", "settings", "copies"),
+    [
+        pytest.param(0, {}, 0, id="the first host writes its own"),
+        pytest.param(1, {}, 2, id="another one copies what it resumes from, and the one before stays"),
+        pytest.param(1, {"training_share": True}, 0, id="a folder that all hosts see"),
+        pytest.param(1, {"run_config_save_every": 1530}, 1, id="one save is all there is"),
+    ],
+)
+def test_copies_of_checkpoints_take_room_on_the_other_hosts(rank: int, settings: dict[str, Any], copies: int) -> None:
+    given = {**SETTINGS, "training_keep_last": 0, "training_peer_port": 29611, **settings}
+    shape = RunShape("r", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
+    parts = run_parts(machine.run_of({}, given, shape), machine.saves_of(given, shape))
+    assert parts.get("copies of the first host's", 0) == copies * (4 * BAGEL + 8 * T)
+
+
+@pytest.mark.parametrize(
     ("saves", "models", "states"),
     [
         pytest.param({}, 3, 2, id="without a guard: the older state goes when the new one is whole"),
@@ -212,17 +228,17 @@ def test_the_disk_at_its_fullest_moment(saves: dict[str, Any], models: int, stat
             600 * GB,
             {"run_config_save_every": 153, "training_keep_last": 0},
             "training_keep_last: 2 (older checkpoints are removed); or run_config_save_every: 510; or 363.7 GB more on "
-            "the disk of weights_dir and training_results_dir",
+            "the disk of weights_dir and training_checkpoint_dir",
             id="ten saves: rotation, or three of them",
         ),
         pytest.param(
             250 * GB,
             {},
-            "run_config_save_every: 1530; or 188.0 GB more on the disk of weights_dir and training_results_dir",
+            "run_config_save_every: 1530; or 188.0 GB more on the disk of weights_dir and training_checkpoint_dir",
             id="one save fits where three do not",
         ),
         pytest.param(
-            100 * GB, {}, "338.0 GB more on the disk of weights_dir and training_results_dir", id="not even one"
+            100 * GB, {}, "338.0 GB more on the disk of weights_dir and training_checkpoint_dir", id="not even one"
         ),
     ],
 )
@@ -239,7 +255,7 @@ def test_what_to_give_up_for_a_small_disk(free: int, settings: dict[str, Any], r
     ],
 )
 def test_times_at_the_rate_that_is_known(settings: dict[str, Any], rate: float, download: float, save: float) -> None:
-    facts = {"memory_bytes": 2e12, "results_bytes": 0, "disks": {}}
+    facts = {"memory_bytes": 2e12, "checkpoints_bytes": 0, "disks": {}}
     shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
     fit = machine.fit_of(facts, {"weights": {"bytes": 0, "rate": rate}}, {**SETTINGS, **settings}, shape)
     assert fit.seconds == pytest.approx({"download": download, "save": save}, rel=0.001)

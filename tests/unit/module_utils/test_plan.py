@@ -43,8 +43,8 @@ def observed(
         "init": {"name": init},
         "python": python,
         "memory_bytes": memory,
-        "results_bytes": 0,
-        "disks": {"weights_dir": disk, "training_results_dir": disk},
+        "checkpoints_bytes": 0,
+        "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
     }
     return {"facts": facts, "rooms": {"nvidia": {"gpus": gpus(number)}, "weights": {"bytes": 0}, "dataset": {}}}
 
@@ -100,6 +100,14 @@ def test_the_mesh_is_the_world_and_each_worker_gets_one_group(nodes: int, gpu_co
 def test_the_hosts_of_a_run_must_be_told_the_same(second: plan.HostSeen, code: str | None) -> None:
     made = plan.make_plan([host("b0", "b"), second], DECIDE)
     assert [one for one in codes(made) if one == "RUN_DISAGREES"] == ([code] if code else [])
+
+
+def test_the_data_of_a_training_that_runs_is_not_exchanged_and_its_run_is_refused() -> None:
+    seen = observed()
+    seen["rooms"]["training"] = {"phase": "running"}
+    exchanged: plan.Decide = lambda seen, settings, shape: RoomPlan(("other groups",), values={"exchanged": "groups"})  # noqa: E731
+    made = plan.make_plan([host("a", seen=seen, dataset_train_file="/d/t.parquet"), host("b")], {"dataset": exchanged})
+    assert (made.hosts["a"].refusal, made.hosts["b"].refusal) == ("DATASET_IN_USE on a", "")
 
 
 def test_a_lost_host_refuses_its_own_run_and_no_other() -> None:

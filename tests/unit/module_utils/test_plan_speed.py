@@ -20,8 +20,8 @@ def seen(number: int) -> dict[str, Any]:
             "init": {"name": "systemd"},
             "python": "3.11.2",
             "memory_bytes": 512e9,
-            "results_bytes": 0,
-            "disks": {"weights_dir": disk, "training_results_dir": disk},
+            "checkpoints_bytes": 0,
+            "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
         },
         "rooms": {
             "nvidia": {"gpus": [{"name": "GPU", "memory_bytes": CARDS[number % 5] * MIB}] * 8},

@@ -1,0 +1,34 @@
+"""Acting as the user to whom files belong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+
+@contextmanager
+def as_owner(folder: str) -> Iterator[None]:
+    """As the user whom the checkpoints belong to: nothing of root's can be reached through a link that lies there.
+
+    Raises FleetError when there is no such folder.
+    """
+    try:
+        info = os.stat(folder)
+    except OSError as error:
+        found = f"{folder}: {error.strerror}"
+        raise FleetError("there are no checkpoints", variable="training_checkpoint_dir", found=found) from error
+    user, group, groups = os.geteuid(), os.getegid(), os.getgroups()
+    if user == 0:
+        os.setgroups([info.st_gid])
+        os.setegid(info.st_gid)
+        os.seteuid(info.st_uid)
+    try:
+        yield
+    finally:
+        if user == 0:
+            os.seteuid(user)
+            os.setegid(group)
+            os.setgroups(groups)
