@@ -15,8 +15,8 @@ NAMED = {"user": "fleet_user", "group": "fleet_group", "state_dir": "fleet_state
 # Settings of other rooms come to the role through defaults of its own, which are settings too.
 FIELDS = (
     "unit", "run", "user", "group", "script", "working_dir", "results_dir", "checkpoint_dir", "state_dir", "inputs",
-    "wandb_key_file", "restarts", "stop", "stop_seconds", "apply", "kept_dir", "peer_port", "peer_allow", "share",
-    "save_every", "total_steps", "auto_resume", "weights_expected", "load_seconds", "first_step_seconds",
+    "mounts", "wandb_key_file", "restarts", "stop", "stop_seconds", "apply", "kept_dir", "peer_port", "peer_allow",
+    "share", "save_every", "total_steps", "auto_resume", "weights_expected", "load_seconds", "first_step_seconds",
     "save_seconds", "step_seconds", "first_ce_warn", "first_ce_stop", "keep_last", "keep_every",
 )  # fmt: skip
 
@@ -25,7 +25,7 @@ def want_of(settings: Mapping[str, Any], shape: RunShape | None = None) -> Want:
     """The unit that the settings ask for; `shape` is the run's, which only the plan knows."""
     given = {name: settings.get(NAMED.get(name, f"training_{name}")) for name in FIELDS}
     told = {name: value for name, value in given.items() if value is not None}
-    told.update({name: tuple(map(str, told.get(name, ()))) for name in ("inputs", "peer_allow")})
+    told.update({name: tuple(map(str, told.get(name, ()))) for name in ("inputs", "mounts", "peer_allow")})
     shared = shape.as_dict() if shape else {}
     return Want(**told, **unit_want.of_shape(shared, int(settings.get("training_num_shard") or 0)))
 

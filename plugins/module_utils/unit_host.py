@@ -70,6 +70,7 @@ class Systemd:
             started=parse_started(_text(f"{want.record}/started") or ""),
             ended=(_text(f"{want.record}/ended") or "").strip(),
             digests={path: digest for path in want.watched if (digest := _digest(path))},
+            strays=_strays(want),
             others=self._others(want),
         )
 
@@ -220,6 +221,12 @@ def _owned(path: str, user: str) -> bool:
         return os.path.isdir(path) and os.stat(path).st_uid == pwd.getpwnam(user).pw_uid
     except (OSError, KeyError):
         return False
+
+
+def _strays(want: Want) -> dict[str, str]:
+    inside = [os.path.realpath(path) for path in want.writable]
+    real = {path: os.path.realpath(path) for path in (want.checkpoint_dir, want.kept)}
+    return {path: at for path, at in real.items() if not any(os.path.commonpath([at, one]) == one for one in inside)}
 
 
 def _processes(unit: str) -> list[str]:

@@ -23,4 +23,15 @@ def refusals(have: Have, want: Want) -> list[Finding]:
                 remedy=f"stop it: systemctl disable --now {' '.join(busy)} on the host, which waits for its next save",
             )
         )
+    for path, real in have.strays.items():
+        variable = "training_checkpoint_dir" if path == want.checkpoint_dir else "training_kept_dir"
+        found.append(
+            finding(
+                "CHECKPOINTS_LINKED_AWAY",
+                variable=variable,
+                found=f"{path} is a link to {real}, or lies behind one",
+                expected=f"a folder that really lies below {' or '.join(want.writable[:-1])}",
+                remedy=f"{variable}: {real}",
+            )
+        )
     return found

@@ -75,8 +75,8 @@ def _check(want: Want) -> None:
             found=want.unit,
             expected="letters, digits, and : _ . -",
         )
-    for name in ("script", "working_dir", "results_dir", "checkpoint_dir", "state_dir"):
-        value = getattr(want, name)
+    names = ("script", "working_dir", "results_dir", "checkpoint_dir", "state_dir")
+    for name, value in [*((name, getattr(want, name)) for name in names), *(("mounts", one) for one in want.mounts)]:
         if not value.startswith("/") or re.search(r"[\x00-\x1f\x7f]", value):
             raise FleetError(
                 "a unit needs a full path here", variable=f"training_{name}", found=repr(value), expected="/…"
@@ -90,7 +90,8 @@ def _unit_section(want: Want) -> list[str]:
         f"Description=BAGEL training {specifier(want.run)}",
         f"Wants=network-online.target {want.unit}-gpu.service",
         f"After=network-online.target {want.unit}-gpu.service",
-        f"RequiresMountsFor={words(want.results_dir, want.checkpoint_dir, want.working_dir, want.script)}",
+        "# After a boot a disk may come late: what is not there yet would count as missing for good.",
+        f"RequiresMountsFor={words(*want.needed)}",
         "# A finished run stays finished: training_state: restarted takes the mark away.",
         f"ConditionPathExists=!{specifier(want.record)}/finished",
         "StartLimitIntervalSec=1h",

@@ -50,6 +50,7 @@ class Want:
     checkpoint_dir: str
     state_dir: str
     inputs: tuple[str, ...] = ()  # further files that a start reads, beside unit and script
+    mounts: tuple[str, ...] = ()  # further folders that it reads, perhaps on disks of their own
     wandb_key_file: str = ""  # "" when W&B is off
     restarts: int = 3  # failures in a row, without a save between them
     stop: str = "after_save"
@@ -125,6 +126,12 @@ class Want:
     def watched(self) -> tuple[str, ...]:
         """Files whose content a start depends on."""
         return (self.path, self.spec_path, self.script, *self.inputs)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Paths whose file systems must be there before a start."""
+        own = (self.results_dir, self.checkpoint_dir, self.kept, self.state_dir)
+        return (*own, self.working_dir, self.script, *self.mounts)
 
     @property
     def writable(self) -> tuple[str, ...]:

@@ -88,6 +88,11 @@ options:
     type: list
     elements: str
     default: []
+  mounts:
+    description: Further folders that a start reads; after a boot the unit waits for the file systems that they lie on.
+    type: list
+    elements: str
+    default: []
   wandb_key_file:
     description: File on the host with the W&B key, handed over as a credential; empty when W&B is off.
     type: str
@@ -309,6 +314,7 @@ WANT: dict[str, dict[str, Any]] = {
     "checkpoint_dir": TEXT,
     "state_dir": {"type": "str", "default": "/var/lib/canvas-fleet"},
     "inputs": {"type": "list", "elements": "str", "default": []},
+    "mounts": {"type": "list", "elements": "str", "default": []},
     "wandb_key_file": {"type": "str", "default": "", "no_log": False},  # a path, not the key
     "restarts": {"type": "int", "default": 3},
     "stop": {"type": "str", "choices": ["after_save", "now"], "default": "after_save"},
@@ -345,7 +351,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     given = {name: module.params[name] for name in WANT}
     place = of_shape(module.params["shape"], module.params["num_shard"])
-    want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "peer_allow")}, **place})
+    want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "mounts", "peer_allow")}, **place})
     host, state = Systemd(), module.params["state"]
     try:
         if state in ("awaited", "queried"):

@@ -227,6 +227,43 @@ def test_the_plan_refuses_a_start_beside_another_run_as_the_module_does(active: 
         assert not quiet.findings
 
 
+@pytest.mark.parametrize(
+    ("links", "strays"),
+    [
+        ({"out/ck": "disk/ck"}, {"out/ck": "disk/ck"}),
+        ({"out": "disk/out"}, {}),
+        ({"out/ck": "out/elsewhere"}, {}),
+        ({"out/kept": "disk/kept"}, {"out/kept": "disk/kept"}),
+        ({}, {}),
+    ],
+    ids=["checkpoints on another disk", "the whole results", "within the results", "what is kept", "none"],
+)
+def test_folders_that_lie_behind_a_link_outside_of_the_units_own_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: dict[str, str], strays: dict[str, str]
+) -> None:
+    for link, target in links.items():
+        for folder in (tmp_path / target, (tmp_path / link).parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / link).symlink_to(tmp_path / target)
+    monkeypatch.setattr(unit_host, "PATH", str(tmp_path))
+    found = unit_host.Systemd().read(at(tmp_path)).strays
+    assert found == {f"{tmp_path}/{path}": f"{tmp_path}/{real}" for path, real in strays.items()}
+
+
+@pytest.mark.parametrize(
+    ("path", "variable"), [(WANT.checkpoint_dir, "training_checkpoint_dir"), (WANT.kept, "training_kept_dir")]
+)
+def test_a_save_that_would_meet_a_read_only_file_system_is_refused_before(path: str, variable: str) -> None:
+    have = replace(READY, strays={path: "/disk/ck"})
+    (found,) = decide(seen(have)).findings
+    assert (found.code, found.remedy) == ("CHECKPOINTS_LINKED_AWAY", f"{variable}: /disk/ck")
+    assert not decide(seen(replace(RUNS, strays=have.strays))).findings
+    host = Dies()
+    host.have = have
+    with pytest.raises(FleetError, match=f"{variable}: /disk/ck"):
+        training_apply.converge(host, WANT, "started", check=True, settle=0)
+
+
 def test_a_name_that_systemd_refuses_is_a_finding_not_a_crash() -> None:
     plan = decide(seen(Have()), training_unit="canvas training")
     assert [one.code for one in plan.findings] == ["VARIABLE_INVALID"]

@@ -273,6 +273,7 @@ def test_each_setting_is_named_once() -> None:
         {"script": "train.sh"},
         {"results_dir": "/srv/a\nExecStart=/bin/true"},
         {"working_dir": ""},
+        {"mounts": ("/models\nExecStart=/bin/true",)},
     ],
 )
 def test_what_a_unit_cannot_hold_is_refused_with_its_variable(change: dict[str, str]) -> None:

@@ -46,6 +46,16 @@ def test_checkpoints_and_what_is_kept_of_them_are_writable_in_one_mount(
     assert f"ReadWritePaths={' '.join(want.writable)}\n" in render(want)
 
 
+def test_a_start_waits_for_every_disk_that_it_reads_or_writes() -> None:
+    """A disk that a boot mounts late would end in SCRIPT_MISSING, which is not tried again."""
+    want = replace(WANT, kept_dir="/kept/atlas", mounts=("/models/BAGEL", "/envs/bagel canvas", "/data/train"))
+    (line,) = (line for line in render(want).splitlines() if line.startswith("RequiresMountsFor="))
+    assert line == (
+        "RequiresMountsFor=/srv/b/out /srv/b/out/checkpoints /kept/atlas /var/lib/canvas-fleet /srv/b/code "
+        '/srv/b/train.sh /models/BAGEL "/envs/bagel canvas" /data/train'
+    )
+
+
 def test_the_spec_holds_the_shape_of_the_run_and_no_key() -> None:
     shape = {"hosts": ["b0", "b1"], "addresses": ["10.0.0.1", "10.0.0.2"], "node_rank": 1, "nnodes": 2, "num_shard": 4}
     want = replace(WANT, wandb_key_file="/srv/key", **unit_want.of_shape(shape, 0))
