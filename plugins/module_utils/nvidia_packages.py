@@ -72,7 +72,8 @@ def foreign_source(root: str, address: str) -> str:
 def enabled_parts(text: str) -> list[str]:
     """Stanzas of apt's, sections of dnf's, without comments and those that are switched off."""
     text = "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
-    return [part for part in re.split(r"\n\s*\n|^(?=\[)", text, flags=re.MULTILINE) if not DISABLED.search(part)]
+    border = r"^(?=\[)" if re.search(r"^\[", text, re.MULTILINE) else r"\n\s*\n"
+    return [part for part in re.split(border, text, flags=re.MULTILINE) if not DISABLED.search(part)]
 
 
 def own_source(root: str, family: str) -> str:

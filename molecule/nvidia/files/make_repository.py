@@ -55,9 +55,10 @@ def driver(out: Path, version: str, tool: str, xml: str) -> None:
     full = f"{version}-1"
     xml = re.sub(r"(?<=<driver_version>)[\d.]+", version, xml)
     smi = {"/usr/bin/nvidia-smi": tool, f"{STAND_IN}/nvidia-smi-q.xml": xml}
-    package(out, "libnvidia-ml1", full, {})
-    package(out, "nvidia-kernel-open-dkms", full, {})
-    package(out, "nvidia-driver-cuda", full, smi, f"libnvidia-ml1 (= {full})")
+    for name in ("libnvidia-ml1", "libnvcuvid1", "firmware-nvidia-gsp"):
+        package(out, name, full, {})
+    package(out, "nvidia-kernel-open-dkms", full, {}, f"firmware-nvidia-gsp (= {full})")
+    package(out, "nvidia-driver-cuda", full, smi, f"libnvidia-ml1 (= {full}), libnvcuvid1 (= {full})")
     package(out, "nvidia-open", full, {}, f"nvidia-driver-cuda (= {full}), nvidia-kernel-open-dkms (= {full})")
     package(out, "nvidia-persistenced", full, {"/usr/lib/systemd/system/nvidia-persistenced.service": UNIT})
     fabric(out, full)

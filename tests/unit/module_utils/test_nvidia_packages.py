@@ -97,8 +97,14 @@ def test_a_source_in_apt_s_oldest_place(tmp_path):
 
 @pytest.mark.parametrize(
     ("rest", "foreign"),
-    [("", True), ("enabled=1\n", True), ("enabled = 0\n", False), ("\n[other]\nenabled=0\n", True)],
-    ids=["by default", "on", "off", "another section's switch"],
+    [
+        ("", True),
+        ("enabled=1\n", True),
+        ("enabled = 0\n", False),
+        ("\nenabled=0\n", False),
+        ("\n[other]\nenabled=0\n", True),
+    ],
+    ids=["by default", "on", "off", "off behind an empty line", "another section's switch"],
 )
 def test_a_source_of_dnf_s(tmp_path, rest, foreign):
     text = f"[base]\nbaseurl=https://x.test/\nenabled=0\n[cuda]\nbaseurl={URL}\n{rest}"
