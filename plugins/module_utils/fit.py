@@ -157,17 +157,17 @@ def _fewer_tokens(run: Run, node: Node) -> Run | None:
     """The run itself when it fits, else with the largest expected_num_tokens that does; None when none does."""
     if fits(run, node):
         return run
-    least = run.expecting(1)
-    if not fits(least, node):
+    least = -(-run.sample_tokens // TOKEN_STEP)  # in steps; with less than the longest sample batches are no shorter
+    if not fits(run.expecting(least * TOKEN_STEP), node):
         return None
-    low, high = 0, -(-run.expected_tokens // TOKEN_STEP)  # in steps: low fits, high does not
+    low, high = least, -(-run.expected_tokens // TOKEN_STEP)  # low fits, high does not
     while high - low > 1:
         middle = (low + high) // 2
         if fits(run.expecting(middle * TOKEN_STEP), node):
             low = middle
         else:
             high = middle
-    return run.expecting(max(1, low * TOKEN_STEP))
+    return run.expecting(low * TOKEN_STEP)
 
 
 def nearest_hardware(run: Run, node: Node) -> Change | None:

@@ -60,8 +60,10 @@ class Run:
 
     @property
     def batch_tokens(self) -> int:
-        """Of the longest batch: one token less than is expected, and then the longest sample."""
-        return max(1, min(self.most_tokens, self.expected_tokens - 1 + self.sample_tokens))
+        """Of the longest batch. The packer takes a first sample and always one more before it looks at what is
+        expected: one token less than that or the longest sample, and then the longest sample (PackedDataset; seen).
+        """
+        return max(1, min(self.most_tokens, max(self.expected_tokens - 1, self.sample_tokens) + self.sample_tokens))
 
     def frozen(self, *, ema_copy: bool) -> Run:
         """The same in training_profile: frozen."""
@@ -104,7 +106,7 @@ def gpu_phases(run: Run) -> dict[str, Items]:
     moments = {"Adam's moments": MOMENTS * trained / split}
     rest = {**weights, **gradients, **moments, **fixed}
     return {
-        "load": {**weights, "CUDA context and NCCL": CONTEXT},
+        "load": {**weights, "CUDA context and NCCL": CONTEXT, **_wrapped(run)},
         "first step": _step(run, {**weights, **fixed}, {}, gradients),
         "optimizer.step": {**rest, "AdamW's temporaries": FP32 * trained / split},
         "pictures": {**rest, **_pictures(run)},
@@ -122,6 +124,14 @@ def _weights(run: Run) -> Items:
     if run.ema_copy:
         held["EMA copy"] = run.ema / run.split
     return held
+
+
+def _wrapped(run: Run) -> Items:
+    """FSDP wraps the root unit, embedding and output layer, last: whole, and once more before it is cut in shards
+    (exact in four runs of the real width on H100s, docs/gpu-proof.md).
+    """
+    size = (BF16 if run.patched else FP32) * run.model.embeddings
+    return {"root unit, twice": float(2 * size)} if run.split > 1 else {}
 
 
 def _step(run: Run, held: Items, old: Items, new: Items) -> Items:
@@ -219,8 +229,17 @@ def host_phases(run: Run) -> dict[str, Items]:
     load["weights file, mapped"] = float(BF16 * everything * ranks)
     load["processes"] = process * ranks
     save = {"bytes to be written": float(BF16 * everything), "processes": process * ranks}
-    if not run.streamed:
-        save["state dict"] = run.weights
+    if run.split > 1 and not run.offload:
+        # A unit is gathered on the GPU and moved here. FSDP leaves the module's tensors pointing at that copy until the
+        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, for good. The first
+        # rank of each replica does it: 14 B per parameter in `full`, 4 in `frozen`, measured (docs/gpu-proof.md).
+        replicas = max(1, ranks // run.split)
+        save["state dict"] = run.weights * replicas
+        save["tensors left here by FSDP"] = (run.weights + run.ema) * replicas
+        if not run.patched:
+            save["its bf16 copy"] = float(BF16 * everything)
+    elif run.offload and not run.streamed:
+        save["state dict"] = run.weights  # NO_SHARD without offload clones on the GPU
     if run.offload:
         share = ranks / run.split
         save["parameters"] = run.weights * share

@@ -11,6 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.memory import BF16, M
 
 # B/s, where neither a measured nor a given rate is known: a line of 1 Gbit/s, and a disk of a rented server.
 DOWNLOAD_RATE, DISK_RATE = 110e6, 1e9
+GATHER_RATE = 0.5e9  # B/s at which rank 0 gathers sharded weights into host memory: 0.42 to 0.96 on two to four H100s
 AT_LEAST = 2  # checkpoints that the guard keeps able to resume (checkpoint_rotation.py)
 
 
@@ -136,7 +137,9 @@ def seconds(size: float, rate: float) -> float:
 
 def times(missing: float, run: Run, node: int, rates: Mapping[str, float]) -> dict[str, float]:
     """Seconds of the download of what is missing and of one save; `rates`: B/s by "download" and "disk", if known."""
+    gathered = run.weights + run.ema if run.split > 1 else 0.0
     return {
         "download": seconds(missing, rates.get("download") or DOWNLOAD_RATE),
-        "save": seconds(sum(save_parts(run, node).values()), rates.get("disk") or DISK_RATE),
+        "save": seconds(gathered, GATHER_RATE)
+        + seconds(sum(save_parts(run, node).values()), rates.get("disk") or DISK_RATE),
     }

@@ -103,7 +103,7 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
     [
         pytest.param(
             {"gpus": 4, "card": 24564 * 2**20, "memory": 128 * GB},
-            "25.8 GB per GPU (GPU), too little in load (30.7 GB: parameters 14.6 GB, EMA copy 14.6 GB,",
+            "25.8 GB per GPU (GPU), too little in load (39.4 GB: parameters 14.6 GB, EMA copy 14.6 GB, root unit",
             "optimizer.step 89.3 GB",
             "training_profile: frozen, run_config_processes: 1, run_config_cpu_offload: true",
             id="the guide's recommended 4 × 24 GB with 128 GB",
@@ -150,7 +150,7 @@ def test_a_finding_tells_what_is_short_and_what_fits(
 def test_the_longest_sample_of_the_data_and_its_text_count() -> None:
     seen = {"dataset": {"record": {"inspection": {"longest": {"tokens": 9500, "image_tokens": 9025}}}}}
     run = machine.run_of(seen, SETTINGS, RunShape("r", ("h",), 0, 8, 4, "", 0))
-    assert (run.sample_tokens, run.batch_tokens, round(run.text_share, 3)) == (9500, 17691, 0.05)
+    assert (run.sample_tokens, run.batch_tokens, round(run.text_share, 3)) == (9500, 19000, 0.05)
 
 
 def test_flags_are_read_where_the_user_may_put_them() -> None:
@@ -258,4 +258,5 @@ def test_times_at_the_rate_that_is_known(settings: dict[str, Any], rate: float, 
     facts = {"memory_bytes": 2e12, "checkpoints_bytes": 0, "disks": {}}
     shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
     fit = machine.fit_of(facts, {"weights": {"bytes": 0, "rate": rate}}, {**SETTINGS, **settings}, shape)
-    assert fit.seconds == pytest.approx({"download": download, "save": save}, rel=0.001)
+    gathered = 8 * BAGEL / 0.5e9  # model and EMA copy in fp32, from eight shards into the memory of the first rank
+    assert fit.seconds == pytest.approx({"download": download, "save": gathered + save}, rel=0.001)
