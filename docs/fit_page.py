@@ -80,28 +80,28 @@ missing; `tight`: it may do, and the plan warns. The plan's `fit` table says the
 `fleet_plan_format=json` gives every item.
 """
 GPU = """\
-The largest number of a line is what each GPU must have. 20 bytes per parameter at rest (weights 4, gradients 4, Adam's
-moments 8, EMA copy 4), 24 in `optimizer.step`, divided by the shards. A step adds gathered layers and the activations
-of the longest batch: two of the longest samples, since one more is always packed before the tokens are counted, so
-`run_config_expected_num_tokens` below the longest sample saves nothing.
+The largest number of a line is what each GPU must have. 20 bytes per parameter at rest (weights 4, gradients 4,
+Adam's moments 8, EMA copy 4), 24 in `optimizer.step`, divided by the shards. A step adds gathered layers and the
+activations of the longest batch: two of the longest samples, since one more is always packed before the tokens are
+counted, so `run_config_expected_num_tokens` below the longest sample saves nothing.
 
-**The save of a sharded model is planned as users report it**: it needs room for the whole model, 8 × 80 GB die in it and
-12 do not (Bagel#71, #139). Measured on four H100s with torch 2.11 it took the root unit alone (2.2 GB with `frozen`, 4.4 GB
-with `full`, [gpu-proof.md](gpu-proof.md)), by which `full` would fit on 8 × 80 GB with 51 GB. Nobody has seen that yet with
-torch 2.7.1, which the lock has: who wants to try sets `preflight_accept: [GPU_MEMORY_SHORT]`, and `run_config_save_every`
-so that the first save comes soon.
+**The save of a sharded model is planned as users report it**: it needs room for the whole model, 8 × 80 GB die in it
+and 12 do not (Bagel#71, #139). Measured on four H100s with torch 2.11 it took the root unit alone (2.2 GB with
+`frozen`, 4.4 GB with `full`, [gpu-proof.md](gpu-proof.md)), by which `full` would fit on 8 × 80 GB with 51 GB. Nobody
+has seen that yet with torch 2.7.1, which the lock has: who wants to try sets `preflight_accept: [GPU_MEMORY_SHORT]`,
+and `run_config_save_every` so that the first save comes soon.
 
-With BAGEL itself (`frozen`, on one, two and four H100s) the phases `first step`, `optimizer.step`, `pictures` and
-`training` were within 3 % of these figures. Not in them: what the allocator keeps in reserve between batches of other
-sizes (38 GB for 29 in use; 31 GB with `expandable_segments`, which the script sets), up to 1.3 GB more of CUDA and NCCL with
-several ranks, cuDNN's workspace, and the compiler's trials. The allocator gives its reserve back before it fails, so a
-tight GPU is not lost by it; but do not plan to the last gigabyte.
+With BAGEL itself (`frozen`, on one, two and four H100s, without offload) the phases `first step`, `optimizer.step`,
+`pictures` and `training` were within 3 % of these figures. Not in them: what the allocator keeps in reserve between
+batches of other sizes (38 GB for 29 in use; 31 GB with `expandable_segments`, which the script sets), up to 1.3 GB
+more of CUDA and NCCL with several ranks, cuDNN's workspace, and the compiler's trials. The allocator gives its
+reserve back before it fails, so a tight GPU is not lost by it; but do not plan to the last gigabyte.
 """
 HOST = """\
-Each rank builds the model in fp32, copies it for the EMA, and maps the weights: 10 bytes per parameter. The mapped file
-can be dropped by the kernel, the rest cannot. (Measured with `frozen`: 60 GB a rank, 89 GB with the mapped file.) At a
-save the first rank of each copy of a sharded model gathers it in the host's memory, 16 bytes per parameter with `full`, 6
-with `frozen`: more than the load only where a host has one rank of a run.
+Each rank builds the model in fp32, copies it for the EMA, and maps the weights: 10 bytes per parameter. The mapped
+file can be dropped by the kernel, the rest cannot. (Measured with `frozen`: 60 GB a rank, 89 GB with the mapped
+file.) At a save the first rank of each copy of a sharded model gathers it in the host's memory, 16 bytes per
+parameter with `full`, 6 with `frozen`: more than the load only where a host has one rank of a run.
 """
 
 
