@@ -49,6 +49,9 @@ class Notifier:
         if self._socket is None:
             return
         try:
-            self._socket.sendto(message.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, self._address)
+            # A file's name that is not UTF-8 must not end the training that it is told of.
+            self._socket.sendto(
+                message.encode(errors="replace"), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, self._address
+            )
         except OSError:
             return

@@ -15,6 +15,7 @@ length only. What a start and its end look like on the disk: supervisor_record.p
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -266,6 +267,9 @@ class Supervisor:
 
 
 def main(arguments: list[str]) -> int:
+    # The names of files are told as they are found, and not all are UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     with open(arguments[0], encoding="utf-8") as source:
         spec = json.load(source)
     supervisor_tree.adopt()

@@ -56,8 +56,9 @@ class Record:
     def _write(self, name: str, values: Mapping[str, Any]) -> None:
         path = f"{self.folder}/{name}"
         try:
-            with open(f"{path}.new", "w", encoding="utf-8") as out:
-                json.dump({**values, "invocation": self._invocation}, out)
+            # Readers get no half characters: a file's name that is not UTF-8 is told with ? in their place.
+            with open(f"{path}.new", "w", encoding="utf-8", errors="replace") as out:
+                json.dump({**values, "invocation": self._invocation}, out, ensure_ascii=False)
             os.replace(f"{path}.new", path)
             self.flaw = ""
         except OSError as error:

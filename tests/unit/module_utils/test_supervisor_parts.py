@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import supervisor_record, supervisor_spec, supervisor_tree
+from ansible_collections.canvas.fleet.plugins.module_utils import (
+    supervisor,
+    supervisor_record,
+    supervisor_spec,
+    supervisor_tree,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure
 from ansible_collections.canvas.fleet.plugins.module_utils.sd_notify import Notifier
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor_hooks import Hooks
@@ -161,13 +166,37 @@ def test_systemd_is_told_and_its_address_kept_from_the_children(tmp_path: Path, 
         notifier.status("step 1/2 ce 0.5")
         notifier.alive(32.5)
         notifier.extend(60)
-        got = [inbox.recv(999).decode() for _ in range(4)]
+        notifier.status("moves \udcb1\udcb8")
+        got = [inbox.recv(999).decode() for _ in range(5)]
     assert got == [
         "READY=1",
         "STATUS=step 1/2 ce 0.5",
         "WATCHDOG=1\nWATCHDOG_USEC=32500000",
         "EXTEND_TIMEOUT_USEC=60000000",
+        "STATUS=moves ??",
     ]
+
+
+def test_whatever_a_file_is_called_the_supervisor_can_say_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out, name = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict"), os.fsdecode("备份".encode("gbk"))
+
+    def run(told: supervisor.Supervisor) -> int:
+        told._say(f"moves {name}")
+        return 0
+
+    (tmp_path / "spec.json").write_text(json.dumps({"record": str(tmp_path)}))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(supervisor.Supervisor, "run", run)
+    monkeypatch.setattr(supervisor.supervisor_tree, "adopt", lambda: None)
+    monkeypatch.setattr(supervisor.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(supervisor.os, "_exit", lambda code: None)
+    supervisor.main([str(tmp_path / "spec.json")])
+    assert out.buffer.getvalue() == b"moves \\udcb1\\udcb8\\udcb7\\udcdd\n"
+
+
+def test_a_record_of_such_a_name_is_plain_text(tmp_path: Path) -> None:
+    supervisor_record.Record(str(tmp_path), "ab").failed(Failure("UNKNOWN", "moves \udcb1\udcb8"), True, "prepare")
+    assert supervisor_record.read(str(tmp_path / "failure.json"))["line"] == "moves ??"
 
 
 def test_without_systemd_nothing_is_told() -> None:
