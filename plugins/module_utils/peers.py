@@ -140,7 +140,7 @@ def gather(server: Server, offer: Offer, crew: Crew, say: Say, ended: Callable[[
 
 def join(crew: Crew, place: Place, say: Say, ended: Callable[[float], bool]) -> Checkpoint | None:
     """On every other node: come to the first node's checkpoint, and return when all start. Raises FleetError."""
-    client, wait, last = Client(crew.master, crew.port), Wait(crew.patience, say, ended), joined(place)
+    client, wait, last = Client(crew.master, crew.port), Wait(crew.patience, say, ended), joined(place, crew.rank)
     while True:
         with contextlib.suppress(UnreachableError):
             answer = client.ask(f"/start?rank={crew.rank}&last={quote(last)}")
@@ -177,25 +177,26 @@ def _go(client: Client, crew: Crew, place: Place, answer: Answer, wait: Wait) ->
             if said.get("attempt") != attempt:
                 return False
             if said.get("go"):
-                remember(place, attempt)
+                remember(place, crew.rank, attempt)
                 return True
         wait.pause("the other nodes of the run", "training_peer_port")
 
 
-def joined(place: Place) -> str:
-    """The attempt that this node was in last; "" when in none."""
-    try:
-        with open(f"{place.kept}/attempt", encoding="utf-8") as source:
+def joined(place: Place, rank: int) -> str:
+    """The attempt that this node was in last; "" when in none. `attempt` without a rank: of an earlier version."""
+    for name in (f"attempt-{rank}", "attempt"):
+        with contextlib.suppress(OSError), open(f"{place.kept}/{name}", encoding="utf-8") as source:
             return source.read().strip()
-    except OSError:
-        return ""
+    return ""
 
 
-def remember(place: Place, attempt: str) -> None:
+def remember(place: Place, rank: int, attempt: str) -> None:
+    """A file for each rank: in a shared folder several nodes would rename each other's away."""
+    path = f"{place.kept}/attempt-{rank}"
     os.makedirs(place.kept, exist_ok=True)
-    with open(f"{place.kept}/attempt.new", "w", encoding="utf-8") as target:
+    with open(f"{path}.new", "w", encoding="utf-8") as target:
         target.write(attempt + "\n")
-    os.replace(f"{place.kept}/attempt.new", f"{place.kept}/attempt")
+    os.replace(f"{path}.new", path)
 
 
 def follow(
@@ -247,4 +248,4 @@ def alive(crew: Crew, place: Place) -> dict[str, Any] | None:
         found = Client(crew.master, crew.port, timeout=5.0).ask("/alive")
     except (UnreachableError, FleetError):
         return None
-    return {**found, "same": found.get("attempt") == joined(place)}
+    return {**found, "same": found.get("attempt") == joined(place, crew.rank)}

@@ -33,7 +33,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils.git_folder import Git
 
 BY_HAND = "changed by hand"
 # What checkpoint_seal, its neighbours and peers make in there.
-_KEPT = re.compile(r"\d{7,}(\.json)?(\.new)?|aside|(attempt|fetched\.json)(\.new)?|\.(back|fetch|lock|new|old)\b.*")
+_KEPT = re.compile(
+    r"\d{7,}(\.json)?(\.new)?|aside|(attempt(-\d+)?|fetched\.json)(\.new)?|\.(back|fetch|lock|new|old)\b.*"
+)
 _MADE_ANEW = re.compile(r"(^|/)__pycache__/|\.pyc$")
 Settings = Mapping[str, Any]
 

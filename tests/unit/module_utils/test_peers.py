@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -119,7 +120,7 @@ def test_a_ready_node_does_not_keep_up_the_wait_for_a_dead_one(tmp_path: Path, m
 def test_a_node_does_not_join_an_attempt_twice(tmp_path: Path, master: Node, server: Server) -> None:
     node = Node(tmp_path / "node", 1, port(server))
     offer = start(master, server, node)
-    assert peers.joined(node.place) == offer.attempt
+    assert peers.joined(node.place, 1) == offer.attempt
     again = node.join()  # its trainer died, the first node's has not noticed yet
     again.join(0.5)
     assert again.is_alive()
@@ -127,7 +128,7 @@ def test_a_node_does_not_join_an_attempt_twice(tmp_path: Path, master: Node, ser
     peers.gather(server, offered(master, server), master.crew, master.said.append, master.end.wait)
     again.join(20)
     assert not again.is_alive()
-    assert peers.joined(node.place) != offer.attempt
+    assert peers.joined(node.place, 1) != offer.attempt
 
 
 def test_a_node_that_never_joined_may_come_late(tmp_path: Path, master: Node, server: Server) -> None:
@@ -260,7 +261,32 @@ def test_a_shared_folder_is_looked_at_and_left_alone(tmp_path: Path, master: Nod
     before = set(everything(master.root))
     start(master, server, node)
     assert node.target.step == 40
-    assert set(everything(master.root)) - before == {f"{peers.joined(node.place)}\n".encode()}
+    assert set(everything(master.root)) - before == {f"{peers.joined(node.place, 1)}\n".encode()}
+
+
+def test_nodes_that_share_a_folder_remember_their_attempts_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node's whole memory falls between any two calls of this one's."""
+    place, real = saves.place(tmp_path), os.replace
+
+    def replace(source: str, target: str) -> None:
+        monkeypatch.setattr(os, "replace", real)
+        peers.remember(place, 2, "b")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    peers.remember(place, 1, "a")
+    assert [peers.joined(place, rank) for rank in (1, 2, 3)] == ["a", "b", ""]
+
+
+def test_an_attempt_that_an_earlier_version_remembered_is_not_joined_twice(tmp_path: Path) -> None:
+    place = saves.place(tmp_path)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/attempt").write_text("old\n")
+    assert peers.joined(place, 1) == "old"
+    peers.remember(place, 1, "new")
+    assert peers.joined(place, 1) == "new"
 
 
 def test_a_folder_that_is_not_shared_is_told(tmp_path: Path, master: Node, server: Server) -> None:

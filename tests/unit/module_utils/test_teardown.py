@@ -386,6 +386,8 @@ def test_a_kept_folder_that_is_shared_keeps_what_is_not_ours(host: Host) -> None
         "0000020.json",
         "aside/0000040/model.safetensors",
         "attempt",
+        "attempt-2",
+        "attempt-13.new",
         ".old-0000000/x",
     ):
         host.write(shared / name, "x")
