@@ -145,8 +145,8 @@ ENTRIES: dict[str, Entry] = {
         "warning",
         "with Secure Boot the kernel loads only signed modules, and a driver built on this host is not signed",
         "on the host: mokutil --import /var/lib/dkms/mok.pub (Ubuntu: /var/lib/shim-signed/mok/MOK.der), restart, and "
-        "on its console Enroll MOK (it asks before the system starts, so not over SSH); or switch Secure Boot off in the "
-        "firmware or the provider's settings",
+        "on its console Enroll MOK (it asks before the system starts, so not over SSH); or switch Secure Boot off in "
+        "the firmware or the provider's settings",
     ),
     "NVIDIA_KEY_CHANGED": Entry(
         "note",

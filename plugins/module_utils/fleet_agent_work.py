@@ -28,6 +28,7 @@ TRUST = {
 }
 STEPS = 5
 PATIENCE = 300.0  # seconds for another package manager; a fresh server updates itself in its first minutes
+LISTS_LOCKED = "lists/lock"  # DPkg::Lock::Timeout does not cover it
 DPKG_LOCKED = "lock was locked by "  # and by whom; Debian 13 names the program
 
 
@@ -143,7 +144,7 @@ def install(manager: str, names: Sequence[str], progress: Progress) -> None:
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     configure()
     wait = ("-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}", "-o", "APT::Status-Fd=1")
-    run("apt-get", *wait[:2], "-q", "update")
+    patiently(lambda: run("apt-get", *wait[:2], "-q", "update"), LISTS_LOCKED)
     command = ("apt-get", *wait, "-q", "-y", "--no-install-recommends", "install", *names)
     run(*command, each_line=lambda line: apt_status(line, progress))
 

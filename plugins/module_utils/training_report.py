@@ -20,6 +20,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal impor
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.failures import Failure, failure_of
 from ansible_collections.canvas.fleet.plugins.module_utils.ownership import as_owner
+from ansible_collections.canvas.fleet.plugins.module_utils.printable import printable
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want
 
@@ -82,7 +83,7 @@ def _heard(have: Have, want: Want, log: train_log.TrainLog) -> dict[str, Any]:
 
 def report(have: Have, want: Want) -> dict[str, Any]:
     """What the module returns of a training, flat: unit, run, phase, step, losses, checkpoints, failure, and so on."""
-    return report_of(told(have, want), want)
+    return dict(printable(report_of(told(have, want), want)))
 
 
 def report_of(found: Mapping[str, Any], want: Want) -> dict[str, Any]:

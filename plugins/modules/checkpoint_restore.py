@@ -74,6 +74,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_res
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, kept_dir_of
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.ownership import as_owner
+from ansible_collections.canvas.fleet.plugins.module_utils.printable import printable
 
 TEXT = {"type": "str", "required": True}
 
@@ -104,9 +105,9 @@ def main() -> None:
     header = f"{place.checkpoints} (step and kind)"
     module.exit_json(
         changed=bool(done.moves),
-        moves=list(done.moves),
+        moves=printable(done.moves),
         resumes_from=now,
-        diff={"before": done.before, "after": done.after, "before_header": header, "after_header": header},
+        diff=printable({"before": done.before, "after": done.after, "before_header": header, "after_header": header}),
     )
 
 

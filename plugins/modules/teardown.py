@@ -60,6 +60,7 @@ rooms:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import host_work, teardown
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.printable import printable
 
 
 def main() -> None:
@@ -74,7 +75,8 @@ def main() -> None:
     except FleetError as error:
         module.fail_json(msg=str(error))
     before = "".join(f"{part['path']}\n" for part in report["removed"])
-    module.exit_json(rooms=rooms, diff=[{"before": before, "after": ""}] if before else [], **report)
+    told = {"rooms": rooms, "diff": [{"before": before, "after": ""}] if before else [], **report}
+    module.exit_json(**printable(told))
 
 
 if __name__ == "__main__":
