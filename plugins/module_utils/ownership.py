@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -20,11 +20,18 @@ def as_owner(folder: str) -> Iterator[None]:
     except OSError as error:
         found = f"{folder}: {error.strerror}"
         raise FleetError("there are no checkpoints", variable="training_checkpoint_dir", found=found) from error
+    with acting_as(info.st_uid, info.st_gid, [info.st_gid]):
+        yield
+
+
+@contextmanager
+def acting_as(uid: int, gid: int, supplementary: Sequence[int]) -> Iterator[None]:
+    """Root becomes this user; who is not root stays who they are."""
     user, group, groups = os.geteuid(), os.getegid(), os.getgroups()
     if user == 0:
-        os.setgroups([info.st_gid])
-        os.setegid(info.st_gid)
-        os.seteuid(info.st_uid)
+        os.setgroups(supplementary)
+        os.setegid(gid)
+        os.seteuid(uid)
     try:
         yield
     finally:

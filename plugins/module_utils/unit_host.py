@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import hashlib
 import os
-import pwd
 import shutil
 import subprocess
 import time
@@ -14,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from ansible_collections.canvas.fleet.plugins.module_utils import unit_files
+from ansible_collections.canvas.fleet.plugins.module_utils import unit_files, unit_folders
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.plain_file import open_plain
 from ansible_collections.canvas.fleet.plugins.module_utils.unit import (
@@ -48,7 +46,6 @@ class Systemd:
 
     def read(self, want: Want) -> Have:
         shown = parse_show(self._systemctl("show", *(f"-p{name}" for name in SHOWN), f"{want.unit}.service")[1])
-        folders = (want.results_dir, want.checkpoint_dir, want.kept, want.own)
         active, sub = _soon(shown)
         return Have(
             text=_text(want.path),
@@ -66,7 +63,7 @@ class Systemd:
             invocation=shown.get("InvocationID", ""),
             finished=os.path.lexists(f"{want.record}/finished"),
             record=os.path.isdir(want.record),
-            folders=os.path.isdir(want.record) and all(_owned(path, want.user) for path in folders),
+            folders=unit_folders.ready(want),
             started=parse_started(_text(f"{want.record}/started") or ""),
             ended=(_text(f"{want.record}/ended") or "").strip(),
             digests={path: digest for path in want.watched if (digest := _digest(path))},
@@ -93,7 +90,7 @@ class Systemd:
             self._must("disable", f"{step.partition(' ')[2]}.service")
             return
         {
-            "folders": lambda: self._folders(want),
+            "folders": lambda: unit_folders.make(want),
             "payload": lambda: unit_files.place_payload(want),
             "spec": lambda: unit_files.write(Path(want.spec_path), want.spec().encode()),
             "write": lambda: self._write(want),
@@ -146,25 +143,6 @@ class Systemd:
         # A trainer that had to be killed would be listed as a failure for ever, although its stop was wanted.
         self._systemctl("reset-failed", f"{want.unit}.service")
 
-    def _folders(self, want: Want) -> None:
-        try:
-            user, group = pwd.getpwnam(want.user).pw_uid, grp.getgrnam(want.group).gr_gid
-        except KeyError as error:
-            raise FleetError(
-                "the training's user or group does not exist on this host",
-                variable="fleet_user",
-                found=str(error.args[0]),
-            ) from None
-        os.makedirs(want.record, mode=0o755, exist_ok=True)
-        for path in (want.results_dir, want.checkpoint_dir, want.kept, want.own):
-            if os.path.lexists(path) and not os.path.isdir(path):
-                raise FleetError(
-                    "a folder is needed here", found=f"{path} is no folder", variable="training_results_dir"
-                )
-            os.makedirs(path, mode=0o755, exist_ok=True)
-            # The folder above may be the training user's: a link that lies there gives away nothing of root's.
-            os.chown(path, user, group, follow_symlinks=False)
-
     def _must(self, *words: str) -> None:
         status, _, error = self._systemctl(*words)
         if status:
@@ -214,13 +192,6 @@ def _digest(path: str) -> str:
         while block := source.read(SMALL):
             found.update(block)
         return found.hexdigest()
-
-
-def _owned(path: str, user: str) -> bool:
-    try:
-        return os.path.isdir(path) and os.stat(path).st_uid == pwd.getpwnam(user).pw_uid
-    except (OSError, KeyError):
-        return False
 
 
 def _strays(want: Want) -> dict[str, str]:

@@ -38,9 +38,14 @@ def account(user: str) -> pwd.struct_passwd:
 def open_folder(path: Path) -> None:
     """Root's, and anybody may pass through; also one that an earlier version made under a login's umask of 027."""
     path.mkdir(parents=True, exist_ok=True)
-    found = path.stat()
-    if found.st_uid == os.geteuid() and found.st_mode & 0o005 != 0o005:
+    if closed(path):
         path.chmod(0o755)
+
+
+def closed(path: Path) -> bool:
+    """Ours, and not everybody may pass through."""
+    found = path.stat()
+    return found.st_uid == os.geteuid() and found.st_mode & 0o005 != 0o005
 
 
 def make_folder(path: Path, owner: pwd.struct_passwd) -> None:

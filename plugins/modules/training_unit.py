@@ -294,11 +294,12 @@ findings:
   elements: dict
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.canvas.fleet.plugins.module_utils import training_apply, training_report
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError, refused_by_host
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_host import Systemd
 from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want, of_shape
 
@@ -341,6 +342,7 @@ STATES = ["started", "stopped", "restarted", "present", "absent", "awaited", "qu
 
 
 def main() -> None:
+    os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     spec = {
         **WANT,
         "shape": {"type": "dict", "default": {}},
@@ -362,6 +364,8 @@ def main() -> None:
         done = training_apply.converge(host, want, state, module.check_mode, module.params["settle"])
     except FleetError as error:
         module.fail_json(msg=str(error), training=training_report.report(host.read(want), want))
+    except OSError as error:
+        module.fail_json(msg=str(refused_by_host(error)))
     for found in done.warnings:
         module.warn(f"{found.code}: {found.found}; {found.because}; {found.remedy}")
     module.exit_json(
