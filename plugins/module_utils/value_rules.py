@@ -172,7 +172,15 @@ NOT_CHECKPOINTS = (
     "canvas_code_checkout",
 )
 # With these nothing is known of a host, or of what was meant, so there is nothing that could go on.
-NEVER_ACCEPTED = ("VARIABLE_INVALID", "SECRET_MISPLACED", "HOST_UNREACHABLE", "HOST_KEY_CHANGED", "HOST_MISSING")
+NEVER_ACCEPTED = (
+    "VARIABLE_INVALID",
+    "SECRET_MISPLACED",
+    "HOST_UNREACHABLE",
+    "HOST_KEY_CHANGED",
+    "HOST_MISSING",
+    "CHECKPOINTS_LINKED_AWAY",  # this and the next: the start itself refuses them, too
+    "TRAINING_OF_ANOTHER_RUN",
+)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bwandb_v\d_\w{20,}|://[^\s/@]*:[^\s/@]+@")
