@@ -5,6 +5,7 @@ Needs an interpreter with torch, named by MINICANVAS_PYTHON: the project's own e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -37,9 +38,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(number: int) -> list[int]:
+    """Different ones: asked for one after the other, the system may give the same twice."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
 class Training:
@@ -48,7 +56,7 @@ class Training:
     def __init__(self, folder: Path, made: Path, node: int = 0, nnodes: int = 1, **spec: Any) -> None:
         self.run = Run(folder, made, groups=4)
         self.node, self.nnodes, self.port = node, nnodes, int(spec.pop("master_port", 0)) or free_port()
-        limits = {"load": 120, "first_step": 60, "save": 60, "floor": 3.0}
+        limits = {"load": 120, "first_step": 60, "save": 60, "floor": float(spec.pop("floor", 3.0))}
         self.supervised = Supervised(
             folder / "unit", limits=limits, nnodes=nnodes, node_rank=node, hosts=["bolt0", "bolt1"][:nnodes],
             addresses=["127.0.0.1"] * nnodes, master_addr="127.0.0.1", peer_patience=60, results_dir=str(self.run.out),
@@ -155,12 +163,14 @@ def test_a_training_from_scratch_is_ended_before_its_first_step(training: Traini
 
 
 def test_a_node_that_is_lost_ends_the_step_of_all_and_they_start_again_together(tmp_path: Path, made: Path) -> None:
-    ports = {"master_port": free_port(), "peer_port": free_port()}
-    nodes = [Training(tmp_path / f"node{rank}", made, rank, 2, **ports) for rank in (0, 1)]
+    ports = dict(zip(("master_port", "peer_port"), free_ports(2), strict=True))
+    # The floor is what a node waits for an answer of the other one, while both load on two busy cores.
+    nodes = [Training(tmp_path / f"node{rank}", made, rank, 2, floor=20.0, **ports) for rank in (0, 1)]
     try:
         units = [node.start(total_steps=4000) for node in nodes]
         wait_for(lambda: steps_of(units[0]) >= 7, 60)
-        wait_for(lambda: units[1].said("READY=1"), 20)
+        wait_for(lambda: units[1].said("READY=1") or units[1].process.poll() is not None, 30)
+        assert units[1].said("READY=1"), (units[1].output, units[1].statuses()[-3:])
         assert any("bolt0 is at step" in line for line in units[1].statuses())
         units[1].process.kill()
         for pid in nodes[1].ranks():
