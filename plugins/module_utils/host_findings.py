@@ -14,6 +14,7 @@ TENSOR_BYTES = (14 * 14 * 3 * 4, 16 * 16 * 3 * 4)  # at least, at most
 PREFETCH = 2  # batches that each worker holds ready (the trainer's prefetch_factor)
 SKEW = 5.0  # s between two hosts of a run
 SKEW_OF_DAY = 86_400.0  # s; beyond it certificates and package lists are not valid yet, or any more
+ALIVE = ("running", "restarting", "stopping")  # phases of a training that has processes, or will by itself
 BRINGS_COMPILER = ("gcc", "clang", "build-essential", "compilers", "c-compiler", "gxx")
 
 
@@ -37,13 +38,13 @@ def will_start(rooms: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether a converge would start the training: it does not run, and has not come to its end."""
     phase, state = rooms.get("training", {}).get("phase"), settings.get("training_state")
     over = phase == "finished" and state != "restarted"
-    return state in ("started", "restarted") and not over and phase not in ("running", "restarting", "stopping")
+    return state in ("started", "restarted") and not over and phase not in ALIVE
 
 
 def in_use(rooms: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
     """`exchanged`: why a converge would lay another training file in the place of the one that is there."""
     phase = rooms.get("training", {}).get("phase")
-    if not exchanged or phase not in ("running", "restarting", "stopping"):
+    if not exchanged or phase not in ALIVE:
         return []
     return [
         finding(

@@ -180,6 +180,7 @@ NEVER_ACCEPTED = (
     "HOST_MISSING",
     "CHECKPOINTS_LINKED_AWAY",  # this and the next: the start itself refuses them, too
     "TRAINING_OF_ANOTHER_RUN",
+    "DATASET_IN_USE",  # rows would be lost in silence
 )
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -105,7 +105,10 @@ def test_the_hosts_of_a_run_must_be_told_the_same(second: plan.HostSeen, code: s
 def test_the_data_of_a_training_that_runs_is_not_exchanged_and_its_run_is_refused() -> None:
     seen = observed()
     seen["rooms"]["training"] = {"phase": "running"}
-    exchanged: plan.Decide = lambda seen, settings, shape: RoomPlan(("other groups",), values={"exchanged": "groups"})  # noqa: E731
+
+    def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: Any) -> RoomPlan:
+        return RoomPlan(("other groups",), values={"exchanged": "groups"})
+
     made = plan.make_plan([host("a", seen=seen, dataset_train_file="/d/t.parquet"), host("b")], {"dataset": exchanged})
     assert (made.hosts["a"].refusal, made.hosts["b"].refusal) == ("DATASET_IN_USE on a", "")
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +16,6 @@ from ansible_collections.canvas.fleet.plugins.module_utils import (
     training_plan,
     training_report,
     unit,
-    unit_folders,
     unit_host,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
@@ -489,108 +485,3 @@ def test_a_start_is_watched_until_it_settles_or_has_stopped(
 def test_a_host_without_systemd_reads_as_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit_host, "PATH", str(tmp_path))
     assert unit_host.Systemd().read(at(tmp_path)).phase == "absent"
-
-
-def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
-    import getpass
-
-    me = getpass.getuser()
-    want = at(tmp_path, user=me, group=me)
-    (tmp_path / "out").write_text("mine")
-    with pytest.raises(FleetError, match="is no folder"):
-        unit_host.Systemd().do("folders", want)
-    assert (tmp_path / "out").read_text() == "mine"
-
-
-def test_a_link_in_the_place_of_a_folder_gives_its_target_to_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import getpass
-
-    me, given = getpass.getuser(), []
-    want = at(tmp_path, user=me, group=me)
-    monkeypatch.setattr(unit_folders.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=12345, pw_gid=12345))
-    monkeypatch.setattr(unit_folders, "acting_as", lambda *_: nullcontext())
-    (tmp_path / "precious").mkdir()
-    Path(want.results_dir).mkdir()
-    Path(want.kept).symlink_to(tmp_path / "precious")
-    monkeypatch.setattr(os, "chown", lambda path, *_, follow_symlinks=True: given.append((path, follow_symlinks)))
-    unit_host.Systemd().do("folders", want)
-    assert (want.kept, False) in given
-    assert not any(follow for _, follow in given)
-
-
-@pytest.mark.parametrize("umask", [0o027, 0o077])
-def test_folders_that_a_closed_umask_closed_are_opened_again(tmp_path: Path, umask: int) -> None:
-    """The supervisor's code and record lie in them, and it runs as the training's user."""
-    import getpass
-
-    me = getpass.getuser()
-    want = at(tmp_path / "state", user=me, group=me)
-    before = os.umask(umask)
-    try:
-        Path(want.payloads).mkdir(parents=True)
-        for path in (want.results_dir, want.checkpoint_dir, want.kept, want.own):
-            Path(path).mkdir(parents=True, exist_ok=True)
-        assert not unit_folders.ready(want)
-    finally:
-        os.umask(before)
-    unit_folders.make(want)
-    assert unit_folders.ready(want)
-    for path in (want.state_dir, f"{want.state_dir}/training", want.record, want.payloads):
-        assert Path(path).stat().st_mode & 0o777 == 0o755
-
-
-class Squashed:
-    """A network file system on which root is nobody; `user` may write there, or not."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, may: bool) -> None:
-        self.as_user, make = False, os.makedirs
-
-        @contextmanager
-        def acting_as(*_: Any) -> Iterator[None]:
-            self.as_user = True
-            yield
-            self.as_user = False
-
-        def makedirs(path: str, mode: int = 0o777, exist_ok: bool = False) -> None:
-            if path.startswith(str(folder)) and not (self.as_user and may):
-                self.as_user = False
-                raise PermissionError(13, "Permission denied", path)
-            make(path, mode, exist_ok)
-
-        def chown(path: str, *_: Any, **__: Any) -> None:
-            raise PermissionError(1, "Operation not permitted", path)
-
-        monkeypatch.setattr(unit_folders, "acting_as", acting_as)
-        monkeypatch.setattr(os, "makedirs", makedirs)
-        monkeypatch.setattr(os, "chown", chown)
-
-
-def test_where_root_is_nobody_the_user_makes_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import getpass
-
-    me = getpass.getuser()
-    want = at(tmp_path, user=me, group=me)
-    Squashed(monkeypatch, tmp_path / "out", may=True)
-    unit_host.Systemd().do("folders", want)
-    assert unit_folders.ready(want)
-
-
-def test_where_neither_root_nor_the_user_may_the_setting_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import getpass
-
-    me = getpass.getuser()
-    want = at(tmp_path, user=me, group=me)
-    Squashed(monkeypatch, tmp_path / "out", may=False)
-    with pytest.raises(FleetError) as caught:
-        unit_host.Systemd().do("folders", want)
-    assert caught.value.variable == "training_results_dir"
-    assert "no_root_squash" in caught.value.remedy
-
-
-def test_an_account_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match="fleet_user"):
-        unit_host.Systemd().do("folders", at(tmp_path, user="nobody-of-this-name"))

@@ -7,7 +7,10 @@ import os
 import pwd
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils import unit_folders
@@ -48,16 +51,6 @@ def test_from_nothing_to_folders_that_are_ready(root: Path) -> None:
     assert os.stat(wanted.record).st_uid == os.geteuid(), "root's, so that nobody exchanges it"
 
 
-def test_folders_that_a_login_s_umask_closed_are_opened(root: Path) -> None:
-    wanted = want(root)
-    unit_folders.make(wanted)
-    for path in (wanted.state_dir, wanted.payloads):
-        os.chmod(path, 0o700)
-    assert not unit_folders.ready(wanted)
-    unit_folders.make(wanted)
-    assert unit_folders.ready(wanted)
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_folder_that_the_user_cannot_enter_is_told_with_its_variable(root: Path) -> None:
     (root / "out").mkdir(mode=0o700)  # root's, and closed
@@ -92,3 +85,40 @@ def test_a_file_in_the_way_is_told(root: Path) -> None:
     (root / "out/a").write_text("")
     with pytest.raises(FleetError, match="is no folder"):
         unit_folders.make(want(root))
+
+
+def test_a_link_in_the_place_of_a_folder_gives_its_target_to_nobody(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, bool]] = []
+    wanted = want(root)
+    monkeypatch.setattr(unit_folders.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=12345, pw_gid=12345))
+    monkeypatch.setattr(unit_folders, "acting_as", lambda *_: nullcontext())
+    (root / "precious").mkdir()
+    Path(wanted.results_dir).mkdir(parents=True)
+    Path(wanted.kept).symlink_to(root / "precious")
+    monkeypatch.setattr(os, "chown", lambda path, *_, follow_symlinks=True: given.append((path, follow_symlinks)))
+    unit_folders.make(wanted)
+    assert (wanted.kept, False) in given
+    assert not any(follow for _, follow in given)
+
+
+@pytest.mark.parametrize("umask", [0o027, 0o077])
+def test_folders_that_a_closed_umask_closed_are_opened_again(root: Path, umask: int) -> None:
+    """The supervisor's code and record lie in them, and it runs as the training's user."""
+    wanted = want(root)
+    before = os.umask(umask)
+    try:
+        Path(wanted.payloads).mkdir(parents=True)
+        assert not unit_folders.ready(wanted)
+    finally:
+        os.umask(before)
+    unit_folders.make(wanted)
+    assert unit_folders.ready(wanted)
+    for path in (wanted.state_dir, f"{wanted.state_dir}/training", wanted.record, wanted.payloads):
+        assert Path(path).stat().st_mode & 0o777 == 0o755
+
+
+def test_an_account_that_is_not_there_is_named(root: Path) -> None:
+    with pytest.raises(FleetError, match="fleet_user"):
+        unit_folders.make(replace(want(root), user="nobody-of-this-name"))
