@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from ansible_collections.canvas.fleet.plugins.module_utils.fit import Node, assess
-from ansible_collections.canvas.fleet.plugins.module_utils.machine import human, remedy
-from ansible_collections.canvas.fleet.plugins.module_utils.memory import Run, gpu_phases, host_floor, host_need
-from ansible_collections.canvas.fleet.plugins.module_utils.model_size import BAGEL
-from ansible_collections.canvas.fleet.plugins.module_utils.report import mark, of
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.capacity import human, remedy
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import (
+    Run,
+    gpu_phases,
+    host_floor,
+    host_need,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import mark, of
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 
 MIB = 2**20
 LONGEST = 9500  # tokens of BlockMoving's longest samples
@@ -109,7 +114,7 @@ def page(made: str) -> str:
     shards = (1, 2, 4, 8, 12, 16)
     full = [(f"{number} shard{'s' if number > 1 else ''}", run(number)) for number in shards]
     frozen = [(name, one.frozen(ema_copy=False)) for name, one in full]
-    source = made.format(source="plugins/module_utils/{memory,storage,fit}.py")
+    source = made.format(source="plugins/module_utils/machine/fit/{memory,disks,assess}.py")
     lines = [
         "# What fits",
         "",

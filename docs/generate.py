@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs")]
 
-from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
 from fit_page import page  # noqa: E402 - the path is set above
 
 MADE = "<!-- Made by `make docs`; edit the source instead: {source}. -->\n"
@@ -54,7 +54,7 @@ def variables() -> str:
 
 
 def findings() -> str:
-    lines = ["# Findings", "", MADE.format(source="plugins/module_utils/catalogue_*.py")]
+    lines = ["# Findings", "", MADE.format(source="plugins/module_utils/findings/of_*.py")]
     lines += [
         "An error refuses its own run; the other runs go on. `preflight_accept: [CODE]` lowers one on purpose: it is",
         "then shown as accepted.",

@@ -13,14 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import (
-    cuda_table,
-    nvidia_files,
-    nvidia_packages,
-    nvidia_plan,
-    nvidia_smi,
-)
-from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RoomPlan
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import decide as nvidia_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "nvidia-smi"

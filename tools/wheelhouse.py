@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import flash_attn
-from ansible_collections.canvas.fleet.plugins.module_utils.conda_lock import lock_lines, pinned
-from ansible_collections.canvas.fleet.plugins.module_utils.download import fetch
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import flash_attn
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env.lock import lock_lines, pinned
+from ansible_collections.canvas.fleet.plugins.module_utils.system.download import fetch
 
 from tools.lock import LOCKS, LockError, platform_words, settings
 

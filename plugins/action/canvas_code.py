@@ -6,8 +6,8 @@ import os
 import tempfile
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.action.run_files import ActionModule as RunFiles
-from ansible_collections.canvas.fleet.plugins.module_utils import code_copy
+from ..module_utils.roles.canvas_code import copy as code_copy
+from .run_files import ActionModule as RunFiles
 
 
 class ActionModule(RunFiles):

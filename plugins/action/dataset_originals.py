@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.canvas.fleet.plugins.module_utils import dataset_controller
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_inspect import refuse
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import layout
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+from ..module_utils.core.errors import FleetError
+from ..module_utils.roles.dataset import controller as dataset_controller
+from ..module_utils.roles.dataset.inspect import refuse
+from ..module_utils.roles.dataset.record import layout
 
 
 class ActionModule(ActionBase):

@@ -11,8 +11,9 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
-from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
-from ansible_collections.canvas.fleet.plugins.module_utils.settings import Option, across, options_of, read, validator
+
+from ..module_utils.findings.finding import Finding
+from ..module_utils.plan.settings import Option, across, options_of, read, validator
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.canvas.fleet.plugins.module_utils import progress
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.plugin_utils.patience import patiently
+
+from ..module_utils.core import progress
+from ..module_utils.core.errors import FleetError
+from ..plugin_utils.patience import patiently
 
 display = Display()
 MODULE = "canvas.fleet.host_work"

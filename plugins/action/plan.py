@@ -12,23 +12,22 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.canvas.fleet.plugins.module_utils import (
-    canvas_code_plan,
-    conda_env_plan,
-    dataset_controller,
-    dataset_plan,
-    fleet_agent_plan,
-    nvidia_plan,
-    run_config_plan,
-    training_plan,
-    weights_plan,
-)
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import judge
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.findings import CATALOGUE, Finding, finding
-from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostSeen, Plan, make_plan
-from ansible_collections.canvas.fleet.plugins.module_utils.report import finding_lines, plan_text, summary_line
-from ansible_collections.canvas.fleet.plugins.module_utils.room import RoomPlan, RunShape
+
+from ..module_utils.core.errors import FleetError
+from ..module_utils.core.role_plan import RoomPlan, RunShape
+from ..module_utils.findings.finding import CATALOGUE, Finding, finding
+from ..module_utils.plan.make import HostSeen, Plan, make_plan
+from ..module_utils.plan.text import finding_lines, plan_text, summary_line
+from ..module_utils.roles.canvas_code import decide as canvas_code_plan
+from ..module_utils.roles.conda_env import decide as conda_env_plan
+from ..module_utils.roles.dataset import controller as dataset_controller
+from ..module_utils.roles.dataset import decide as dataset_plan
+from ..module_utils.roles.dataset.judge import judge
+from ..module_utils.roles.fleet_agent import decide as fleet_agent_plan
+from ..module_utils.roles.nvidia import decide as nvidia_plan
+from ..module_utils.roles.run_config import decide as run_config_plan
+from ..module_utils.roles.training import decide as training_plan
+from ..module_utils.roles.weights import decide as weights_plan
 
 Resolve = Callable[[str], str]
 

@@ -6,8 +6,9 @@ import os
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.canvas.fleet.plugins.action.run_files import ActionModule as RunFiles
-from ansible_collections.canvas.fleet.plugins.module_utils.progress import amount
+
+from ..module_utils.core.progress import amount
+from .run_files import ActionModule as RunFiles
 
 
 class ActionModule(RunFiles):

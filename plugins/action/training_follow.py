@@ -8,8 +8,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.canvas.fleet.plugins.module_utils import report_status
-from ansible_collections.canvas.fleet.plugins.plugin_utils.patience import patiently
+
+from ..module_utils.roles.training import table as report_status
+from ..plugin_utils.patience import patiently
 
 display = Display()
 MODULE = "canvas.fleet.training_unit"

@@ -8,7 +8,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.canvas.fleet.plugins.module_utils import report_status
+
+from ..module_utils.roles.training import table as report_status
 
 
 class ActionModule(ActionBase):

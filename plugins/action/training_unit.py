@@ -13,8 +13,9 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.canvas.fleet.plugins.module_utils import report_status
-from ansible_collections.canvas.fleet.plugins.plugin_utils.patience import patiently
+
+from ..module_utils.roles.training import table as report_status
+from ..plugin_utils.patience import patiently
 
 display = Display()
 POLL = 2.0  # seconds between two looks

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.canvas.fleet.plugins.module_utils import code_copy
+
+from ..module_utils.roles.canvas_code import copy as code_copy
 
 DOCUMENTATION = r"""
 name: folder_digest

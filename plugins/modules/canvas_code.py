@@ -76,8 +76,10 @@ stashed:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import code_apply, code_copy_apply
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+from ..module_utils.core.errors import FleetError
+from ..module_utils.roles.canvas_code import apply as code_apply
+from ..module_utils.roles.canvas_code import apply_copy as code_copy_apply
 
 
 def main() -> None:

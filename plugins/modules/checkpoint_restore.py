@@ -70,11 +70,12 @@ resumes_from:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoint_restore
-from ansible_collections.canvas.fleet.plugins.module_utils.checkpoint_seal import Place, kept_dir_of
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.ownership import as_owner
-from ansible_collections.canvas.fleet.plugins.module_utils.printable import printable
+
+from ..module_utils.checkpoints import restore as checkpoint_restore
+from ..module_utils.checkpoints.seal import Place, kept_dir_of
+from ..module_utils.core.errors import FleetError
+from ..module_utils.core.printable import printable
+from ..module_utils.system.ownership import as_owner
 
 TEXT = {"type": "str", "required": True}
 

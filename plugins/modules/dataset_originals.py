@@ -83,12 +83,13 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset import observe
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_judge import plain_shape
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_originals import prepare
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_plan import decide, wanted_digest
-from ansible_collections.canvas.fleet.plugins.module_utils.dataset_record import layout
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+from ..module_utils.core.errors import FleetError
+from ..module_utils.roles.dataset.decide import decide, wanted_digest
+from ..module_utils.roles.dataset.judge import plain_shape
+from ..module_utils.roles.dataset.observe import observe
+from ..module_utils.roles.dataset.originals import prepare
+from ..module_utils.roles.dataset.record import layout
 
 SPEC = {
     "settings": {"type": "dict", "required": True},

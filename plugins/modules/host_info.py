@@ -62,20 +62,19 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import (
-    canvas_code,
-    conda_env,
-    dataset,
-    facts,
-    fleet_agent,
-    nvidia,
-    run_config,
-    surroundings,
-    training,
-    weights,
-)
-from ansible_collections.canvas.fleet.plugins.module_utils.host_findings import will_start
-from ansible_collections.canvas.fleet.plugins.module_utils.printable import printable
+
+from ..module_utils.core.printable import printable
+from ..module_utils.machine import environment as surroundings
+from ..module_utils.machine import facts
+from ..module_utils.machine.findings import will_start
+from ..module_utils.roles.canvas_code import observe as canvas_code
+from ..module_utils.roles.conda_env import observe as conda_env
+from ..module_utils.roles.dataset import observe as dataset
+from ..module_utils.roles.fleet_agent import observe as fleet_agent
+from ..module_utils.roles.nvidia import observe as nvidia
+from ..module_utils.roles.run_config import observe as run_config
+from ..module_utils.roles.training import observe as training
+from ..module_utils.roles.weights import observe as weights
 
 OBSERVERS = {
     "fleet_agent": fleet_agent.observe,

@@ -124,8 +124,10 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import host_work, work_main
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError, refused_by_host
+
+from ..module_utils.core.errors import FleetError, refused_by_host
+from ..module_utils.work import entry as work_main
+from ..module_utils.work import runner as host_work
 
 SPEC = {
     "worker": {"type": "str", "required": True},

@@ -113,8 +113,9 @@ restart:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import nvidia_files
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
+
+from ..module_utils.core.errors import FleetError
+from ..module_utils.roles.nvidia import files as nvidia_files
 
 SPEC = {
     "gpu_expected": {"type": "bool", "default": True},

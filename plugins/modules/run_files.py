@@ -57,8 +57,10 @@ files:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import launch, run_files
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError, refused_by_host
+
+from ..module_utils.core.errors import FleetError, refused_by_host
+from ..module_utils.roles.run_config import apply as run_files
+from ..module_utils.roles.run_config import script as launch
 
 
 def main() -> None:

@@ -58,9 +58,11 @@ rooms:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import host_work, teardown
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.printable import printable
+
+from ..module_utils.core.errors import FleetError
+from ..module_utils.core.printable import printable
+from ..module_utils.teardown import apply as teardown
+from ..module_utils.work import runner as host_work
 
 
 def main() -> None:

@@ -298,10 +298,12 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.canvas.fleet.plugins.module_utils import training_apply, training_report
-from ansible_collections.canvas.fleet.plugins.module_utils.errors import FleetError, refused_by_host
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_host import Systemd
-from ansible_collections.canvas.fleet.plugins.module_utils.unit_want import Want, of_shape
+
+from ..module_utils.core.errors import FleetError, refused_by_host
+from ..module_utils.roles.training import apply as training_apply
+from ..module_utils.roles.training import report as training_report
+from ..module_utils.roles.training.host import Systemd
+from ..module_utils.roles.training.want import Want, of_shape
 
 TEXT = {"type": "str", "required": True}
 WANT: dict[str, dict[str, Any]] = {

@@ -19,13 +19,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
 
 from demo import torch_python
 from demo.minicanvas import tiny_model
 from demo.puzzles import generate
-from tests.unit.module_utils.guarded import killed_before
-from tests.unit.module_utils.saves import FILES, SHARDS, STATE, Killed
+from tests.unit.support.guarded import killed_before
+from tests.unit.support.saves import FILES, SHARDS, STATE, Killed
 
 EVERY = 20
 STEPS = (20, 40, 60)

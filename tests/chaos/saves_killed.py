@@ -16,12 +16,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils import checkpoints as judge
-from ansible_collections.canvas.fleet.plugins.module_utils import guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as judge
 
 from tests.chaos.saves import EVERY, Point
 from tests.integration import minicanvas_run
-from tests.unit.module_utils.saves import FILES, SHARDS
+from tests.unit.support.saves import FILES, SHARDS
 
 FLAGS: dict[str, Any] = {"save_every": EVERY, "total_steps": 100000, "num_shard": SHARDS}
 START = 240.0  # seconds for a start on a busy machine

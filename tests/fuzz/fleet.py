@@ -19,9 +19,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE, lost
-from ansible_collections.canvas.fleet.plugins.module_utils import facts, nvidia_smi, surroundings
-from ansible_collections.canvas.fleet.plugins.module_utils.plan import HostSeen, Plan, make_plan
-from ansible_collections.canvas.fleet.plugins.module_utils.settings import read
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import environment as surroundings
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import facts
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostSeen, Plan, make_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.settings import read
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.modules.host_info import OBSERVERS
 
 GB = 10**9

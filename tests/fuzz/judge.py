@@ -10,13 +10,13 @@ from random import Random
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE
-from ansible_collections.canvas.fleet.plugins.module_utils.findings import Finding
-from ansible_collections.canvas.fleet.plugins.module_utils.plan import Plan, make_plan
-from ansible_collections.canvas.fleet.plugins.module_utils.report import finding_lines, plan_text
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import Plan, make_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import finding_lines, plan_text
 
 from tests.fuzz import mutations, traps, valid
 from tests.fuzz.fleet import Host, host_seen, plan, use_cache
-from tests.unit.module_utils import dataset_files as files
+from tests.unit.support import dataset_files as files
 
 LIMIT = 2.0  # s
 ROWS = 400

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.fleet import GB, Host, Seen, gpus
-from tests.unit.module_utils import dataset_files as files
+from tests.unit.support import dataset_files as files
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import pytest
 from demo.minicanvas import tiny_model
 from demo.puzzles import generate
 from tests.integration.minicanvas_run import PYTHON, Run, kill
-from tests.unit.module_utils.supervised import Supervised
+from tests.unit.support.supervised import Supervised
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="MINICANVAS_PYTHON names no interpreter with torch")
 EVERY = 20

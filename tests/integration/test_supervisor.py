@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import survey
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.checkpoint import survey
 
 from demo.minicanvas import tiny_model
 from demo.puzzles import generate
 from tests.integration.minicanvas_run import PYTHON, Run, kill, wait_for
-from tests.unit.module_utils.supervised import Supervised
+from tests.unit.support.supervised import Supervised
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="MINICANVAS_PYTHON names no interpreter with torch")
 

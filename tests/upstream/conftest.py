@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import code_patches, kept_files
-from ansible_collections.canvas.fleet.plugins.module_utils.kept_files import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
+from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
+from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
 
 HERE = Path(__file__).parent
 Drive = Callable[..., dict[str, Any]]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import patch_table, patches
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch as patches
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch_table
 
 from tests.upstream.conftest import HERE, copy_tree, patch_tree
 

@@ -9,22 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import (
-    code_patches,
-    launch,
-    parquet_copy,
-    registration,
-    row_groups,
-    run_config,
-    run_config_plan,
-    run_files,
-)
-from ansible_collections.canvas.fleet.plugins.module_utils import upstream as known
-from ansible_collections.canvas.fleet.plugins.module_utils.room import RunShape
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer_flags import KNOWN
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import copy as parquet_copy
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known, registration, row_groups
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.flags import KNOWN
 
-from tests.unit.module_utils.dataset_files import row, write
-from tests.unit.module_utils.run_settings import settings, shape
+from tests.unit.support.dataset_files import row, write
+from tests.unit.support.run_settings import settings, shape
 from tests.upstream.conftest import Drive, copy_tree, patch_tree
 
 LISTENER = "#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils import row_groups
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import row_groups
 
 from tests.upstream.conftest import Drive
 

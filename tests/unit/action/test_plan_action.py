@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.action.plan import decide_dataset, lost
 
-from tests.unit.module_utils import dataset_files as files
+from tests.unit.support import dataset_files as files
 
 CHANGED = (
     "Failed to connect to the host via ssh: @@@@@@@@@@@@@@@@@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS "

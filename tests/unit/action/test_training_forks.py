@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).parents[3]
+from tests.unit.support.places import ROOT
+
+CHECKOUT = ROOT
 HOSTS = ("n1", "n2", "n3")
 MODULE = """#!/usr/bin/python
 # WANT_JSON: a unit that makes its first step when those of all hosts were started

@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-TRAINER = Path(__file__).parents[3] / "demo/minicanvas/BAGEL-Canvas"
+from tests.unit.support.places import ROOT
+
+TRAINER = ROOT / "demo/minicanvas/BAGEL-Canvas"
 sys.path.insert(0, str(TRAINER))
 
 from data import interleave, packing, row_groups, tokens  # noqa: E402

@@ -1,0 +1,65 @@
+"""Digests of a sealed save's whole content, computed beside the training: hundreds of gigabytes take minutes.
+
+A copy to another node and a checkpoint that is put back are verified by them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+
+from ..core.progress import amount
+from . import seal
+from .seal import Place, Say
+
+NICE = 19
+
+
+def fill(place: Place, step: int, lock: AbstractContextManager[Any], stop: Callable[[], bool], say: Say) -> None:
+    """Put the sha256 of each file of a sealed step into its manifest. `lock`: held by whoever writes manifests."""
+    begin, done = time.monotonic(), 0
+    manifest = seal.read_manifest(place, step)
+    for name, entry in (manifest or {"files": {}})["files"].items():
+        if entry.get("sha256"):
+            continue
+        path = f"{place.links(step) if manifest and manifest.get('links') else place.folder(step)}/{name}"
+        try:
+            found = seal.sha256_of(path, stop)
+        except OSError:
+            return  # rotated away, or moved: another start seals what is left
+        with lock:
+            if not found or not _note(place, step, name, entry, found):
+                return
+        done += int(entry["size"])
+    if done:
+        seconds = time.monotonic() - begin
+        say(f"step {step}: the content of {amount(done, 'B')} is on record, after {seconds:.0f} s")
+
+
+def step_back() -> None:
+    """From here on the calling thread, and it alone, takes what the training leaves."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+def _note(place: Place, step: int, name: str, entry: Mapping[str, Any], digest: str) -> bool:
+    """Into the manifest as it is now; False when it has come to speak of another save."""
+    manifest = seal.read_manifest(place, step)
+    if manifest is None or manifest["files"].get(name) != entry:
+        return False
+    manifest["files"][name]["sha256"] = digest
+    seal.write_manifest(place, manifest)
+    return True
+
+
+def flaws(path: str, manifest: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Files whose content is not what is on record. Reads all of it."""
+    found = []
+    for name, entry in (manifest or {"files": {}})["files"].items():
+        if entry.get("sha256") and seal.sha256_of(f"{path}/{name}") != entry["sha256"]:
+            found.append(f"{name} is not what was sealed")
+    return tuple(found)

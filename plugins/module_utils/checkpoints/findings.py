@@ -1,0 +1,84 @@
+"""What the checkpoints make of a start, told before it: what the guard will do, and what it will refuse. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.errors import FleetError
+from ..core.role_plan import RunShape
+from ..findings.finding import Finding, finding
+from ..trainer.checkpoint import Checkpoint, Survey
+from . import guard
+from .guard import Seen
+from .seal import Place, kept_dir_of
+
+WHOLE = "both safetensors files, all optimizer files, scheduler.pt and data_status.pt, each complete"
+
+
+def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """Of a start that resumes by itself. `kept`: what lies in the kept folder.
+
+    A node above the first says nothing: it takes what the first one has, whatever lies here.
+    """
+    follows = bool(shape.node_rank and settings.get("training_peer_port"))
+    if follows or not settings.get("run_config_auto_resume", True):
+        return []
+    place, findings = _place(settings), []
+    if found.foreign:
+        findings.append(
+            finding(
+                "CHECKPOINTS_FOREIGN_NAME",
+                found=", ".join(f"{place.checkpoints}/{name}" for name in found.foreign[:5]),
+                expected="folders named by a step alone",
+                remedy=f"none is needed, it will lie in {place.aside}; or move it where you want it",
+            )
+        )
+    try:
+        target = guard.decide(Seen(found, kept.checkpoints), place, _save_every(settings)).target
+    except FleetError as error:
+        return [*findings, finding("CHECKPOINTS_NONE_WHOLE", found=error.found, expected=error.expected)]
+    newest = found.newest
+    if newest and not (newest.whole or (target and target.step == newest.step)):
+        findings.append(_incomplete(newest, target, place, shape))
+    return [*findings, *_shards(target, settings, shape)]
+
+
+def _place(settings: Mapping[str, Any]) -> Place:
+    folder, kept = str(settings["training_checkpoint_dir"]), str(settings.get("training_kept_dir") or "")
+    return Place(folder, kept_dir_of(str(settings.get("training_results_dir") or folder), folder, kept))
+
+
+def _save_every(settings: Mapping[str, Any]) -> int:
+    return int(settings.get("run_config_save_every") or 0)
+
+
+def _incomplete(newest: Checkpoint, target: Checkpoint | None, place: Place, shape: RunShape) -> Finding:
+    if shape.node_rank:
+        then = f"copy the newest whole checkpoint of {shape.hosts[0]} to this host: each node resumes from its own"
+        return finding("CHECKPOINT_INCOMPLETE", found=_flaws(newest), expected=WHOLE, remedy=then)
+    then = f"the run resumes from step {target.step}" if target else "the run begins anew, since no other is there"
+    return finding(
+        "CHECKPOINT_INCOMPLETE",
+        found=_flaws(newest),
+        expected=WHOLE,
+        remedy=f"none is needed: it will lie in {place.aside}, and {then}",
+    )
+
+
+def _flaws(one: Checkpoint) -> str:
+    return f"{one.path}: {'; '.join(one.flaws[:3])}"
+
+
+def _shards(target: Checkpoint | None, settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    shards = int(settings.get("run_config_num_shard") or shape.num_shard)
+    if target is None or target.shards == shards:
+        return []
+    return [
+        finding(
+            "CHECKPOINT_SHARDS_DIFFER",
+            found=f"{target.path}: {target.shards} shards",
+            expected=f"{shards} shards",
+            variable="run_config_processes",
+        )
+    ]

@@ -1,0 +1,247 @@
+"""Before a start: the newest checkpoint that is whole becomes the newest that there is, and nothing is deleted.
+
+The trainer resumes from the highest number, whole or not, and dies of any other name (MathCanvas cc48f16,
+train/train_utils.py get_latest_ckpt). So what stands above the newest whole one is moved out of checkpoint_dir, and
+one whose .pt files the trainer deleted, or that was damaged, is put back from the hard links of its seal.
+
+look() reads, decide() is pure, apply() renames and links. Each single call of the system may be the last one of this
+process: the next prepare() comes to the same end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.errors import FleetError
+from ..trainer import checkpoint as checkpoints
+from ..trainer.checkpoint import Checkpoint, Survey
+from . import seal
+from .errors import ChangedError
+from .seal import Place, Say
+
+BACK = re.compile(r"\.back-(\d{7,})")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What lies in both folders, judged. `back`: steps whose folder was being put back when a process ended."""
+
+    found: Survey
+    kept: tuple[Checkpoint, ...] = ()
+    back: tuple[int, ...] = ()
+
+    @property
+    def whole(self) -> dict[int, Checkpoint]:
+        return {one.step: one for one in self.found.checkpoints if one.whole}
+
+    @property
+    def restorable(self) -> dict[int, Checkpoint]:
+        """Kept ones whose links are whole, by step."""
+        return {one.step: one for one in self.kept if one.whole}
+
+
+@dataclass(frozen=True)
+class Move:
+    """One change: `aside` moves `path` out of the way, `put back` makes the folder of `step` whole from its links."""
+
+    do: str
+    path: str
+    step: int = -1
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`target`: what a start will resume from; None when the run begins anew."""
+
+    target: Checkpoint | None
+    moves: tuple[Move, ...] = ()
+
+
+def look(place: Place) -> Seen:
+    """Both folders as they are; absent ones are empty."""
+    found = checkpoints.survey(place.checkpoints)
+    judged = tuple(
+        seal.judge(one.path, one.step, seal.read_manifest(place, one.step)) if one.whole else one
+        for one in found.checkpoints
+    )
+    kept = tuple(
+        seal.judge(place.links(step), step, seal.read_manifest(place, step)) for step in seal.kept_steps(place)
+    )
+    names = os.listdir(place.kept) if os.path.isdir(place.kept) else []
+    back = tuple(sorted(int(match[1]) for name in names if (match := BACK.fullmatch(name))))
+    return Seen(replace(found, checkpoints=judged), kept, back)
+
+
+def surveyed(place: Place) -> dict[str, Any]:
+    """Both folders as plain data: {"survey", "kept"}, each as Survey.as_dict()."""
+    seen = look(place)
+    return {"survey": seen.found.as_dict(), "kept": Survey(seen.kept).as_dict()}
+
+
+def decide(seen: Seen, place: Place, save_every: int = 0) -> Decision:
+    """What a start can resume from, and what has to be moved for it.
+
+    Links alone bring nothing back: whose whole folder was removed by a person stays removed. Raises FleetError where
+    nothing is whole although more than one save was made: to begin anew would throw that away.
+    """
+    present = {one.step for one in seen.found.checkpoints} | set(seen.back)
+    links = {step: one for step, one in seen.restorable.items() if step in present}
+    whole = seen.whole
+    step = max({**links, **whole}, default=None)
+    if step is None:
+        _refuse_to_lose(seen.found.checkpoints, save_every)
+    return towards(seen, place, whole.get(step) or links.get(step) if step is not None else None)
+
+
+def _refuse_to_lose(found: Sequence[Checkpoint], save_every: int) -> None:
+    beyond = [one for one in found if save_every and one.step > save_every]
+    if beyond:
+        newest = beyond[-1]
+        raise FleetError(
+            "no checkpoint is whole, and to begin anew would lose more than one save",
+            variable="run_config_resume_from",
+            found=f"{newest.path}: {'; '.join(newest.flaws[:3])}",
+            expected=f"a whole checkpoint in the folder, or nothing beyond step {save_every}",
+            remedy="put a whole one in its place, or move all out of the folder: then the run begins anew, "
+            "with run_config_resume_from naming the model files to begin from",
+        )
+
+
+def towards(seen: Seen, place: Place, target: Checkpoint | None) -> Decision:
+    """The moves after which `target`, and nothing else, is what the trainer resumes from; None: it finds nothing."""
+    moves, goal = [], target
+    if target is not None and target.step not in seen.whole:
+        moves.append(Move("put back", place.folder(target.step), target.step, "from its kept links"))
+        goal = replace(target, path=place.folder(target.step))
+    for name in seen.found.foreign:
+        moves.append(Move("aside", f"{place.checkpoints}/{name}", -1, "a name that is no number ends every start"))
+    floor = goal.step if goal else -1
+    for one in reversed(seen.found.checkpoints):
+        if one.step > floor or (goal and one.step == floor and one.path != goal.path):
+            moves.append(Move("aside", one.path, one.step, "; ".join(one.flaws[:2]) or f"newer than step {floor}"))
+    return Decision(goal, tuple(moves))
+
+
+def back_to(seen: Seen, place: Place, step: int) -> Decision:
+    """An older one becomes the newest. Links of newer ones go aside first: they would bring their folders back.
+
+    Raises FleetError when that step is not whole, with those that are.
+    """
+    target = seen.whole.get(step) or seen.restorable.get(step)
+    if target is None:
+        can = sorted({**seen.whole, **seen.restorable})
+        raise FleetError(
+            f"step {step} cannot be put back",
+            variable="training_restore_step",
+            found="; ".join(next((one.flaws for one in seen.found.checkpoints if one.step == step), ("no such step",))),
+            expected=f"one of {', '.join(map(str, can))}" if can else "a whole checkpoint, of which there is none",
+        )
+    kept = [Move("aside", place.links(one.step), one.step, "its links") for one in seen.kept if one.step > step]
+    half = [Move("aside", place.part("back", one), one, "half put back") for one in seen.back if one > step]
+    decision = towards(seen, place, target)
+    return Decision(decision.target, (*kept, *half, *decision.moves))
+
+
+def apply(place: Place, decision: Decision, say: Say) -> None:
+    """Do the moves, in order. Raises FleetError across file systems, OSError for what the disk refuses."""
+    for move in decision.moves:
+        if move.do == "put back":
+            put_back(place, move.step)
+            say(f"checkpoint {move.step} was put back {move.why}")
+        elif os.path.lexists(move.path):
+            where = _aside(place, move)
+            if where:
+                say(f"moved {move.path} aside to {where}: {move.why}")
+
+
+def _aside(place: Place, move: Move) -> str:
+    """Where the thing went; "" for an empty folder, which holds nothing to keep."""
+    if move.step >= 0 and move.path == place.links(move.step):
+        if os.path.lexists(place.manifest(move.step)):
+            seal.out_of_the_way(place, place.manifest(move.step))
+        return seal.out_of_the_way(place, move.path, f"{move.step:07d}-links")
+    if move.step >= 0 and not os.listdir(move.path):
+        os.rmdir(move.path)
+        return ""
+    return seal.out_of_the_way(place, move.path)
+
+
+def put_back(place: Place, step: int) -> None:
+    """Make the folder of a step whole from its links; a damaged one is moved aside, one without .pt gets them."""
+    links, folder, back = place.links(step), place.folder(step), place.part("back", step)
+    names = seal.names_of(links)
+    if os.path.isdir(folder) and _only_lacks(folder, links):
+        _link_missing(links, folder, names)
+        seal.sync_folder(folder)
+        return
+    os.makedirs(back, exist_ok=True)
+    _link_missing(links, back, names)
+    seal.sync_folder(back)
+    if os.path.lexists(folder):
+        seal.out_of_the_way(place, folder)
+    os.makedirs(place.checkpoints, exist_ok=True)
+    os.rename(back, folder)
+    seal.sync_folder(place.checkpoints)
+
+
+def _only_lacks(folder: str, links: str) -> bool:
+    """Are all of the trainer's files that are there the very ones that were linked?"""
+    return all(seal.same_file(f"{folder}/{n}", f"{links}/{n}") for n in seal.names_of(folder))
+
+
+def _link_missing(source: str, target: str, names: Sequence[str]) -> None:
+    for name in names:
+        if not os.path.lexists(f"{target}/{name}"):
+            os.link(f"{source}/{name}", f"{target}/{name}")
+
+
+def prepare(place: Place, shards: int, save_every: int, say: Say) -> Checkpoint | None:
+    """Before a start: returns what it will resume from, None when it begins anew.
+
+    Raises FleetError when it could not start, or only by losing work; then nothing was moved.
+    """
+    decision = decide(look(place), place, save_every)
+    refuse_other_shards(decision.target, shards)
+    return settle(place, decision, say)
+
+
+def refuse_other_shards(target: Checkpoint | None, shards: int) -> None:
+    if target is not None and shards and target.shards != shards:
+        raise FleetError(
+            "the newest whole checkpoint was saved in another number of shards",
+            variable="run_config_processes",
+            found=f"{target.path}: {target.shards} shards",
+            expected=f"{shards} shards",
+            remedy="start with as many processes on a node as the checkpoint was saved with",
+        )
+
+
+def settle(place: Place, decision: Decision, say: Say) -> Checkpoint | None:
+    """Do what was decided, look again, and seal what will be resumed from. Raises FleetError when it did not help."""
+    apply(place, decision, say)
+    now, target = checkpoints.survey(place.checkpoints), decision.target
+    newest = now.newest
+    if now.foreign or (newest and newest.step) != (target and target.step) or (newest and not newest.whole):
+        raise ChangedError(
+            "the checkpoints changed while they were looked at",
+            found=f"newest: {newest.path if newest else 'none'}",
+            expected=f"newest: {target.path if target else 'none'}",
+            remedy="see who writes to the folder, and start again",
+        )
+    if target is not None:
+        keep(place, target.step, target.path, say)
+    return target
+
+
+def keep(place: Place, step: int, path: str, say: Say) -> Mapping[str, object] | None:
+    """Seal a whole save; a disk that refuses is told and does not end a training."""
+    try:
+        return seal.seal(place, step, path, say)
+    except OSError as error:
+        say(f"step {step} could not be sealed: {error.strerror} ({error.filename or place.kept})")
+        return None

@@ -1,0 +1,87 @@
+"""An older checkpoint becomes what the next start resumes from; newer ones are moved aside, none is deleted."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+
+from ..core.errors import FleetError
+from ..trainer import checkpoint as checkpoints
+from . import digests, guard, seal
+from .guard import Decision, Seen
+from .seal import Place
+
+RUNS = ("active", "activating", "deactivating", "reloading")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done, or in check mode would be. The listings are the steps in the folder, a line each."""
+
+    moves: tuple[str, ...]
+    before: str
+    after: str
+
+
+def restore(place: Place, step: int, check: bool) -> Restored:
+    """Raises FleetError when the step is not whole, with those that are, or not what was sealed of it."""
+    seen = guard.look(place)
+    decision = guard.back_to(seen, place, step)
+    if not check and decision.moves:
+        _verify(seen, place, step)
+    moves = tuple(f"{move.do} {move.path}" for move in decision.moves)
+    if check:
+        return Restored(moves, listing(seen), expected(seen, decision))
+    said: list[str] = []
+    if moves:
+        guard.settle(place, decision, said.append)
+    return Restored(moves, listing(seen), listing(guard.look(place)))
+
+
+def _verify(seen: Seen, place: Place, step: int) -> None:
+    source = seen.whole.get(step) or seen.restorable[step]
+    flaws = digests.flaws(source.path, seal.read_manifest(place, step))
+    if flaws:
+        raise FleetError(
+            f"step {step} cannot be put back",
+            variable="training_restore_step",
+            found=f"{source.path}: {'; '.join(flaws[:3])}",
+            expected="the content that was sealed",
+        )
+
+
+def listing(seen: Seen) -> str:
+    return "".join(f"{one.step} {one.kind}\n" for one in seen.found.checkpoints)
+
+
+def expected(seen: Seen, decision: Decision) -> str:
+    """The listing after the moves."""
+    target = decision.target
+    gone = {move.path for move in decision.moves if move.do == "aside"}
+    kinds = {one.step: one.kind for one in seen.found.checkpoints if one.path not in gone}
+    if target is not None:
+        kinds[target.step] = "whole"
+    return "".join(f"{step} {kind}\n" for step, kind in sorted(kinds.items()))
+
+
+def refuse_while_running(unit: str) -> None:
+    """Raises FleetError while the unit runs, starts or stops: the trainer would go on beside what was put back."""
+    command = ["systemctl", "show", "--property=ActiveState", "--value", f"{unit}.service"]
+    try:
+        state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return
+    if state in RUNS:
+        raise FleetError(
+            "the training runs",
+            variable="training_unit",
+            found=f"{unit}: {state}",
+            expected="a training that is stopped",
+            remedy="stop it first: ansible-playbook playbooks/stop.yml",
+        )
+
+
+def resumes_from(place: Place) -> int | None:
+    """The step that a start would resume from as things are; None for none."""
+    newest = checkpoints.survey(place.checkpoints).newest
+    return newest.step if newest and newest.whole else None

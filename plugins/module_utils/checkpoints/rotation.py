@@ -1,0 +1,119 @@
+"""Which saves stay able to resume: the newest N whole ones and every Mth; and how much disk the next save needs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+from ..core.progress import amount
+from ..trainer import checkpoint as checkpoints
+from . import seal
+from .seal import Place, Say
+
+AT_LEAST = 2  # two that can resume: the next save may damage one
+
+
+def kept_of(steps: Sequence[int], keep_last: int, keep_every: int) -> set[int]:
+    """Of rising steps those that stay: the newest max(keep_last, 2), and every multiple of keep_every (0: none)."""
+    newest = set(steps[-max(keep_last, AT_LEAST) :])
+    return newest | {step for step in steps if keep_every > 0 and step % keep_every == 0}
+
+
+def rotate(place: Place, newest: int, keep_last: int, keep_every: int, say: Say) -> None:
+    """After the save `newest` was sealed: let go of links that no longer stay. Links above `newest` are not ours to
+    judge. With keep_last > 0 the user also asked for the trainer's older folders to be removed.
+    """
+    _clear_old(place)
+    steps = [step for step in seal.kept_steps(place) if step <= newest]
+    if newest not in steps:
+        return  # without links nothing is given up
+    for step in sorted(set(steps) - kept_of(steps, keep_last, keep_every)):
+        _drop_links(place, step)
+        say(f"checkpoint {step} is no longer kept: it can be read, but not be resumed from")
+    if keep_last > 0:
+        _drop_folders(place, kept_of(steps, keep_last, 0), keep_every, say)
+
+
+def _drop_links(place: Place, step: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(place.manifest(step))
+    os.rename(place.links(step), place.part("old", step))
+    _clear_old(place)
+
+
+def drop(place: Place, step: int) -> None:
+    """Links and folder of a step that this code brought here itself."""
+    if os.path.isdir(place.links(step)):
+        _drop_links(place, step)
+    if os.path.isdir(place.folder(step)):
+        _empty(place.folder(step))
+
+
+def _clear_old(place: Place) -> None:
+    names = os.listdir(place.kept) if os.path.isdir(place.kept) else []
+    for folder in (f"{place.kept}/{name}" for name in names if name.startswith(".old-")):
+        _empty(folder)
+
+
+def _empty(folder: str) -> None:
+    """Take the trainer's files out of a folder, and the folder if nothing else is in it."""
+    for name in seal.names_of(folder):
+        os.unlink(f"{folder}/{name}")
+    with contextlib.suppress(OSError):  # a person's own file in it stays
+        os.rmdir(folder)
+
+
+def _drop_folders(place: Place, newest: set[int], keep_every: int, say: Say) -> None:
+    for one in checkpoints.survey(place.checkpoints).checkpoints:
+        stays = one.step >= min(newest) or (keep_every > 0 and one.step % keep_every == 0)
+        if not stays and one.kind != "incomplete":
+            _remove(place, one.path)
+            say(f"checkpoint {one.step} was removed: training_keep_last asks for it")
+
+
+def _remove(place: Place, folder: str) -> None:
+    """In one step where nothing but the trainer's files is in it: half a folder would look like a save that was cut."""
+    old = f"{place.kept}/.old-folder-{os.path.basename(folder)}"
+    if set(os.listdir(folder)) == set(seal.names_of(folder)) and not os.path.lexists(old):
+        os.rename(folder, old)
+        folder = old
+    _empty(folder)
+
+
+def low_disk(place: Place) -> str:
+    """A sentence when the next save would not fit, "" when it does. Its size is taken to be that of the last one."""
+    size, step = _last_size(place)
+    if not size:
+        return ""
+    try:
+        status = os.statvfs(place.checkpoints)
+    except OSError as error:
+        return f"{place.checkpoints} cannot be asked for free space: {error.strerror}"
+    free = status.f_bavail * status.f_frsize
+    if free >= size + (size >> 5):
+        return ""
+    old = _bytes_aside(place)
+    aside = f"; {amount(old, 'B')} lie in {place.aside}, which is never cleared by itself" if old else ""
+    needs = f"the next save needs {amount(size, 'B')} (as step {step} did)"
+    return f"{needs}, {place.checkpoints} has {amount(free, 'B')} free{aside}"
+
+
+def _last_size(place: Place) -> tuple[int, int]:
+    for step in reversed(seal.kept_steps(place)):
+        manifest = seal.read_manifest(place, step)
+        if manifest:
+            return int(manifest["size"]), step
+    whole = checkpoints.survey(place.checkpoints).newest_whole
+    return (whole.size, whole.step) if whole else (0, 0)
+
+
+def _bytes_aside(place: Place) -> int:
+    """Bytes whose only names lie in the aside folder: removing it would free them."""
+    total = 0
+    for folder, _folders, names in os.walk(place.aside):
+        for name in names:
+            with contextlib.suppress(OSError):
+                info = os.lstat(f"{folder}/{name}")
+                total += info.st_size if info.st_nlink == 1 else 0
+    return total

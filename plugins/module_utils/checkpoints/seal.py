@@ -1,0 +1,285 @@
+"""What is kept of a finished save: hard links of its files, and a manifest of what they were.
+
+Both lie in a folder outside checkpoint_dir, because any name in there that is not a number kills the trainer
+(MathCanvas cc48f16, train/train_utils.py get_latest_ckpt):
+
+    <kept>/0000040/        the save's files again, as hard links: they outlive the trainer's deletion of older .pt files
+    <kept>/0000040.json    sizes, times and digests; written last, so it stands for a save that is on the disk
+    <kept>/aside/          what was moved out of the trainer's way; nothing in there is ever deleted
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.errors import FleetError
+from ..system.plain_file import open_plain
+from ..trainer import checkpoint as checkpoints
+from ..trainer.checkpoint import Checkpoint
+
+MARK = 1 << 16  # bytes at each end of a file that its mark covers; a .pt file's end holds the checksums of all entries
+MANIFEST_LIMIT = 1 << 24  # bytes; a real one has a few thousand
+NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
+STEP_NAME = re.compile(r"\d{7,}")
+Say = Callable[[str], None]
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run's two folders. They lie on one file system: hard links and renames do not cross it."""
+
+    checkpoints: str
+    kept: str
+
+    def folder(self, step: int) -> str:
+        """Where the trainer itself puts the save of a step."""
+        return f"{self.checkpoints}/{step:07d}"
+
+    def links(self, step: int) -> str:
+        return f"{self.kept}/{step:07d}"
+
+    def manifest(self, step: int) -> str:
+        return f"{self.kept}/{step:07d}.json"
+
+    def part(self, what: str, step: int) -> str:
+        """A folder that is being made or unmade: what = new, back, old or fetch."""
+        return f"{self.kept}/.{what}-{step:07d}"
+
+    @property
+    def aside(self) -> str:
+        return f"{self.kept}/aside"
+
+
+def kept_dir_of(results_dir: str, checkpoint_dir: str, kept_dir: str = "") -> str:
+    """Where a run's links and manifests lie: as the user said, else in results_dir when the checkpoints lie in it
+    too, else beside them. A unit's sandbox must make it writable in one mount with checkpoint_dir.
+    """
+    if kept_dir:
+        return os.path.normpath(kept_dir)
+    results, folder = os.path.normpath(results_dir), os.path.normpath(checkpoint_dir)
+    if folder.startswith(results.rstrip("/") + "/"):
+        return f"{results.rstrip('/')}/kept"
+    return f"{folder}-kept"
+
+
+def kept_steps(place: Place) -> list[int]:
+    """Steps of which links are kept, rising."""
+    try:
+        names = os.listdir(place.kept)
+    except OSError:
+        return []
+    found = (int(name) for name in names if STEP_NAME.fullmatch(name) and os.path.isdir(f"{place.kept}/{name}"))
+    return sorted(set(found))
+
+
+def read_manifest(place: Place, step: int) -> Manifest | None:
+    """The manifest of a step, None when there is none that can be read."""
+    try:
+        source, size = open_plain(place.manifest(step))
+        with source:
+            found = json.loads(source.read(min(size, MANIFEST_LIMIT)))
+        return found if isinstance(found["files"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_manifest(place: Place, manifest: Manifest) -> None:
+    path = place.manifest(int(manifest["step"]))
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    with open(f"{path}.new", "w", encoding="utf-8") as target:
+        target.write(text)
+        target.flush()
+        os.fsync(target.fileno())
+    os.replace(f"{path}.new", path)
+    sync_folder(place.kept)
+
+
+def sync_folder(path: str) -> None:
+    """What was renamed or made in a folder is there after a power cut. Some network file systems refuse: no harm."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def mark_of(path: str) -> dict[str, Any]:
+    """{"size": bytes, "mtime": ns, "mark": digest of both ends}. Raises OSError for what is no plain file."""
+    source, size = open_plain(path)
+    with source:
+        mark = hashlib.sha256(source.read(MARK))
+        source.seek(max(0, size - MARK))
+        mark.update(source.read(MARK))
+        return {"size": size, "mtime": os.fstat(source.fileno()).st_mtime_ns, "mark": mark.hexdigest()}
+
+
+def sha256_of(path: str, stop: Callable[[], bool] = lambda: False) -> str:
+    """Digest of the whole content, "" when stopped. Leaves the page cache as it was: training needs the memory."""
+    digest, done = hashlib.sha256(), 0
+    source, _size = open_plain(path)
+    with source:
+        while block := source.read(1 << 22):
+            if stop():
+                return ""
+            digest.update(block)
+            done += len(block)
+            with contextlib.suppress(OSError, AttributeError):
+                os.posix_fadvise(source.fileno(), 0, done, os.POSIX_FADV_DONTNEED)
+    return digest.hexdigest()
+
+
+def judge(path: str, step: int, manifest: Mapping[str, Any] | None) -> Checkpoint:
+    """The checkpoint by the trainer's contract, and by what was sealed of it."""
+    found = checkpoints.examine(path, step)
+    if not found.whole or manifest is None:
+        return found
+    flaws = changes(path, manifest)
+    return replace(found, kind="incomplete", flaws=flaws) if flaws else found
+
+
+def changes(path: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """How a folder's files differ from what was sealed.
+
+    None of the files as it was: another save of the same step, of which the manifest knows nothing.
+    """
+    files: Mapping[str, Mapping[str, Any]] = manifest["files"]
+    now: dict[str, dict[str, Any]] = {}
+    for name in files:
+        with contextlib.suppress(OSError):
+            now[name] = mark_of(f"{path}/{name}")
+    touched = {name for name, was in files.items() if _stamp(now.get(name)) != _stamp(was)}
+    if touched == set(files):
+        return ()
+    flaws = []
+    for name, was in files.items():
+        differs = now.get(name, {}).get("mark") != was["mark"]
+        if not differs and name in touched and was.get("sha256"):
+            differs = sha256_of(f"{path}/{name}") != was["sha256"]
+        if differs:
+            flaws.append(f"{name} is not what was sealed")
+    return tuple(flaws)
+
+
+def _stamp(entry: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
+    return (entry["size"], entry["mtime"]) if entry else None
+
+
+def names_of(path: str) -> list[str]:
+    """The trainer's own files in a checkpoint's folder."""
+    wanted = (*checkpoints.MODEL_FILES, *checkpoints.STATE_FILES)
+    return sorted(name for name in os.listdir(path) if name in wanted or checkpoints.OPTIMIZER.fullmatch(name))
+
+
+def seal(place: Place, step: int, path: str, say: Say) -> Manifest:
+    """Make a whole save at `path` one that is on the disk, is linked in the kept folder, and has a manifest.
+
+    Each step may be the last one of this process: what is half done is done again by the next call.
+    """
+    known = read_manifest(place, step)
+    names = names_of(path)
+    files = {name: mark_of(f"{path}/{name}") for name in names}
+    if known and _same(known, files) and _linked(place.links(step), path, names, bool(known.get("links"))):
+        return known
+    for name in names:
+        to_disk(f"{path}/{name}")
+    sync_folder(path)
+    os.makedirs(place.kept, exist_ok=True)
+    links = _link_all(place, step, path, names, say)
+    found = checkpoints.examine(path, step)
+    old = known["files"] if known else {}
+    for name, entry in files.items():
+        if _same_entry(old.get(name), entry) and old[name].get("sha256"):
+            entry["sha256"] = old[name]["sha256"]
+    made = {"step": step, "shards": found.shards, "size": found.size, "links": links, "files": files}
+    write_manifest(place, made)
+    return made
+
+
+def _same(known: Manifest, files: Mapping[str, Mapping[str, Any]]) -> bool:
+    return set(known["files"]) == set(files) and all(_same_entry(known["files"][n], e) for n, e in files.items())
+
+
+def _same_entry(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
+    return one is not None and all(one.get(key) == other[key] for key in ("size", "mtime", "mark"))
+
+
+def _linked(links: str, path: str, names: list[str], wanted: bool) -> bool:
+    return not wanted or all(same_file(f"{links}/{name}", f"{path}/{name}") for name in names)
+
+
+def same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def to_disk(path: str) -> None:
+    """A file's content outlives a power cut from here on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _link_all(place: Place, step: int, path: str, names: list[str], say: Say) -> bool:
+    """Hard links of a save under the kept folder; False when the file system has none."""
+    links, new = place.links(step), place.part("new", step)
+    if all(same_file(f"{links}/{name}", f"{path}/{name}") for name in names):
+        return True
+    if os.path.isdir(links):
+        out_of_the_way(place, links)  # of another save of this step
+    os.makedirs(new, exist_ok=True)
+    for name in os.listdir(new):
+        if not same_file(f"{new}/{name}", f"{path}/{name}"):
+            out_of_the_way(place, f"{new}/{name}")
+    try:
+        for name in names:
+            if not os.path.lexists(f"{new}/{name}"):
+                os.link(f"{path}/{name}", f"{new}/{name}")
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        say(f"step {step} is sealed, but not kept: hard links from {path} to {place.kept}: {error.strerror}")
+        return False
+    os.rename(new, links)
+    sync_folder(place.kept)
+    return True
+
+
+def out_of_the_way(place: Place, path: str, name: str = "") -> str:
+    """Move a file or folder to the aside folder under a free name, and return where.
+
+    Raises FleetError where the two folders are not of one mount.
+    """
+    os.makedirs(place.aside, exist_ok=True)
+    base = name or os.path.basename(path).lstrip(".")
+    number = 1
+    while os.path.lexists(f"{place.aside}/{base}-{number}"):
+        number += 1
+    target = f"{place.aside}/{base}-{number}"
+    try:
+        os.rename(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise FleetError(
+            "what stands in the trainer's way cannot be moved aside: the kept folder is on another file system",
+            variable="training_kept_dir",
+            found=f"{path} and {place.kept}",
+            expected="both in one mount",
+        ) from None
+    sync_folder(os.path.dirname(path))
+    sync_folder(place.aside)
+    return target

@@ -1,0 +1,63 @@
+"""Findings: what is wrong with a run, and how a user is told. What a code means stands in catalogue.py.
+
+A finding is data. Text is made at the edge (terminal, JSON, docs/findings.md).
+Nothing else decides whether a run may start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .catalogue import CATALOGUE
+from .entry import Entry
+
+__all__ = ["CATALOGUE", "SEVERITIES", "Entry", "Finding", "finding", "placed"]
+
+SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    code: str
+    severity: str
+    host: str
+    found: str
+    expected: str
+    because: str
+    remedy: str
+    run: str = ""
+    variable: str = ""
+    accepted: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @property
+    def refuses(self) -> bool:
+        """True when the run may not start because of this."""
+        return self.severity == "error" and not self.accepted
+
+
+def finding(code: str, *, found: str, expected: str, host: str = "", variable: str = "", remedy: str = "") -> Finding:
+    """A finding of the catalogue. Raises KeyError for a code that the catalogue does not hold."""
+    entry = CATALOGUE[code]
+    return Finding(
+        code=code,
+        severity=entry.severity,
+        host=host,
+        found=found,
+        expected=expected,
+        because=entry.because,
+        remedy=remedy or entry.remedy,
+        variable=variable,
+    )
+
+
+def placed(findings: Iterable[Finding], *, host: str, run: str, accept: Iterable[str] = ()) -> list[Finding]:
+    """The findings with host and run filled in where missing; accepted codes are marked, not dropped."""
+    accepted = set(accept)
+    return [
+        replace(f, host=f.host or host, run=f.run or run, accepted=f.accepted or f.code in accepted) for f in findings
+    ]

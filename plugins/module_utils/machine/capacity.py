@@ -1,0 +1,246 @@
+"""What a machine must have before anything is changed on it: findings from facts and from what the run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..core.progress import amount
+from ..core.role_plan import RunShape
+from ..findings.finding import Finding, finding
+from ..trainer.model import model_of
+from .fit.assess import Change, Fit, Node, Verdict, assess, judge_host
+from .fit.disks import AT_LEAST, Disk, Saves, disks, fewer_saves, run_parts, times
+from .fit.memory import Run, gpu_phases, host_floor
+
+TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
+NO_FLAGS: Mapping[str, Any] = {}
+
+
+def human(size: float) -> str:
+    """Bytes as a person reads them: 29.2 GB (powers of 1000, as disks and hubs count)."""
+    return amount(size, "B")
+
+
+def run_of(rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Run:
+    """What the settings come to for the arithmetic of memory, with the model and the longest sample as observed."""
+
+    def flag(name: str, otherwise: Any) -> Any:
+        extra = settings.get("run_config_extra_flags") or NO_FLAGS
+        return settings.get(f"run_config_{name}", extra.get(name, otherwise))
+
+    frozen = settings.get("training_profile") == "frozen"
+    longest, text_share = sample(rooms.get("dataset") or NO_FLAGS)
+    return Run(
+        model=model_of(int(settings["weights_parameters"]), (rooms.get("weights") or NO_FLAGS).get("model")),
+        ranks=shape.nproc_per_node,
+        nodes=shape.nnodes,
+        shards=int(flag("num_shard", 0)) or shape.num_shard,
+        expected_tokens=int(flag("expected_num_tokens", 8192)),
+        most_tokens=int(flag("max_num_tokens", 32768)),
+        sample_tokens=longest or int(flag("max_num_tokens_per_sample", 16384)),
+        text_share=text_share,
+        freeze_llm=frozen or told(flag("freeze_llm", False)),
+        freeze_vit=frozen or told(flag("freeze_vit", False)),
+        patched=frozen,
+        ema_copy=not (frozen and float(flag("ema", 0.9999)) == 0.0),
+        offload=told(flag("cpu_offload", False)),
+        flex=told(flag("use_flex", True)),
+        gpu=bool(settings["nvidia_gpu_expected"]),
+    )
+
+
+def told(value: Any) -> bool:
+    """A flag's value as the trainer's parser reads it; extra flags may be words."""
+    return value is True or str(value).strip().lower() in ("true", "yes", "on", "1")
+
+
+def sample(dataset: Mapping[str, Any]) -> tuple[int, float]:
+    """Tokens of the longest sample as the room dataset counted them (0: not known), and the share that is text."""
+    record = dataset.get("record") or NO_FLAGS
+    longest = (record.get("inspection") or NO_FLAGS).get("longest") or NO_FLAGS
+    tokens = int(longest.get("tokens") or 0)
+    return (tokens, 1 - int(longest.get("image_tokens") or 0) / tokens) if tokens else (0, TEXT_SHARE)
+
+
+def fit_of(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Fit:
+    """Whether the run fits this host, itemised; pure."""
+    gpus = (rooms.get("nvidia") or NO_FLAGS).get("gpus", []) if settings["nvidia_gpu_expected"] else []
+    node = Node(
+        gpus=len(gpus),
+        gpu_bytes=float(min((gpu["memory_bytes"] for gpu in gpus), default=0)),
+        memory=float(facts["memory_bytes"]),
+        gpu_name=str(gpus[0]["name"]) if gpus else "GPU",
+    )
+    run = run_of(rooms, settings, shape)
+    weights = rooms.get("weights") or NO_FLAGS
+    missing = max(0.0, float(settings["weights_bytes"]) - float(weights.get("bytes", 0)))
+    saves = sum(run_parts(run, saves_of(settings, shape)).values())
+    wants = {
+        "weights_dir": ("weights", missing),
+        "training_checkpoint_dir": ("checkpoints", max(0.0, saves - float(facts["checkpoints_bytes"]))),
+    }
+    rates = {
+        "download": float(settings.get("fleet_download_rate") or 0) * 1e6 or float(weights.get("rate") or 0),
+        "disk": float(settings.get("fleet_disk_rate") or 0) * 1e6,
+    }
+    return replace(
+        assess(run, node), disks=disks(facts["disks"], wants), seconds=times(missing, run, shape.node_rank, rates)
+    )
+
+
+def check(
+    facts: Mapping[str, Any],
+    rooms: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    shape: RunShape,
+    fit: Fit | None = None,
+) -> list[Finding]:
+    """Findings about the machine itself; pure. `fit`: what fit_of() made, where it is at hand."""
+    fit = fit or fit_of(facts, rooms, settings, shape)
+    return [
+        *_system(facts),
+        *_gpus(fit),
+        *_memory(fit),
+        *_disks(fit, saves_of(settings, shape)),
+    ]
+
+
+def _system(facts: Mapping[str, Any]) -> list[Finding]:
+    found = []
+    if facts["init"]["name"] != "systemd":
+        found.append(finding("NO_SYSTEMD", found=f"PID 1 is {facts['init']['name']}", expected="systemd"))
+    if tuple(int(part) for part in facts["python"].split(".")[:2]) < (3, 9):
+        found.append(finding("PYTHON_OLD", found=f"Python {facts['python']}", expected="3.9 or newer"))
+    return found
+
+
+def _gpus(fit: Fit) -> list[Finding]:
+    """Nothing where no GPU was seen: the nvidia room judges that, it may be its own work to bring the driver."""
+    if not fit.gpu:
+        return []
+    found = []
+    if fit.node.gpus < fit.run.ranks:
+        found.append(
+            finding(
+                "GPU_COUNT_SHORT",
+                variable="run_config_processes",
+                found=f"{fit.node.gpus} × {fit.node.gpu_name}",
+                expected=f"{fit.run.ranks}, one for each process",
+            )
+        )
+    if fit.gpu.state != "fits":
+        found.append(
+            finding(
+                "GPU_MEMORY_SHORT" if fit.gpu.state == "short" else "GPU_MEMORY_TIGHT",
+                found=f"{human(fit.gpu.have)} per GPU ({fit.node.gpu_name}), too little in {_phase(fit.gpu)}",
+                expected=f"{human(fit.gpu.need)} per GPU at {_shards(fit.run)} ({_phases(fit.run)})",
+                remedy=remedy(fit),
+            )
+        )
+    return found
+
+
+def _shards(run: Run) -> str:
+    return "1 shard" if run.split == 1 else f"{run.split} shards"
+
+
+def _phases(run: Run) -> str:
+    """`load 43.8 GB, …, optimizer.step 87.6 GB, …` in the order in which a run meets them."""
+    return ", ".join(f"{name} {human(sum(items.values()))}" for name, items in gpu_phases(run).items())
+
+
+def _phase(verdict: Verdict) -> str:
+    """`optimizer.step (87.6 GB: Adam's moments 29.2 GB, …)`, the three largest items."""
+    largest = sorted(verdict.items.items(), key=lambda item: -item[1])[:3]
+    parts = ", ".join(f"{name} {human(size)}" for name, size in largest)
+    return f"{verdict.phase} ({human(sum(verdict.items.values()))}: {parts}, …)"
+
+
+def _memory(fit: Fit) -> list[Finding]:
+    host = fit.host
+    if host.state == "fits":
+        return []
+    what = "while " + ("1 rank loads" if fit.run.ranks == 1 else f"{fit.run.ranks} ranks load")
+    what = what if host.phase == "load" else "while a checkpoint is saved"
+    return [
+        finding(
+            "HOST_MEMORY_SHORT" if host.state == "short" else "HOST_MEMORY_TIGHT",
+            found=human(host.have),
+            expected=f"{human(host.need)} {what}, {human(host.floor)} at the very least",
+            remedy=remedy(fit),
+        )
+    ]
+
+
+def remedy(fit: Fit) -> str:
+    """The nearest that fits, in words; "" leaves the catalogue's own."""
+    parts = []
+    if fit.setting:
+        more = judge_host(fit.setting.run, fit.node)
+        parts.append(
+            words(fit.setting) + (f", on a host with {human(more.need)} of memory" if more.state == "short" else "")
+        )
+    if fit.hardware:
+        parts.append(
+            f"{fit.hardware.gpus} × {fit.node.gpu_name} in one run"
+            f" ({human(host_floor(fit.hardware.run))} of host memory in all)"
+        )
+    if fit.host.state != "fits" and (not fit.gpu or fit.gpu.state == "fits"):
+        parts.append(f"a host with {human(fit.host.need)} of memory")
+    return "; or ".join(parts)
+
+
+def words(change: Change) -> str:
+    return ", ".join(f"{name}: {_yaml(value)}" for name, value in change.settings.items())
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def saves_of(settings: Mapping[str, Any], shape: RunShape) -> Saves:
+    keep_last = settings.get("training_keep_last")
+    return Saves(
+        total_steps=int(settings["run_config_total_steps"]),
+        save_every=int(settings["run_config_save_every"]),
+        thinned=bool(settings["run_config_del_previous_state"]),
+        node=shape.node_rank,
+        keep_last=None if keep_last is None else int(keep_last),
+        keep_every=int(settings.get("training_keep_every") or 0),
+        fetches=bool(shape.node_rank and settings.get("training_peer_port") and not settings.get("training_share")),
+    )
+
+
+def _disks(fit: Fit, saves: Saves) -> list[Finding]:
+    """Free space against what is still to be written, summed where folders share a disk."""
+    return [
+        finding(
+            "DISK_SHORT",
+            variable=", ".join(disk.variables),
+            found=f"{human(disk.have)} free at {disk.at}",
+            expected=f"{human(disk.need)} ("
+            + " + ".join(f"{what} {human(size)}" for what, size in disk.parts.items())
+            + ")",
+            remedy=_less(fit.run, saves, disk),
+        )
+        for disk in fit.disks
+        if disk.short
+    ]
+
+
+def _less(run: Run, saves: Saves, disk: Disk) -> str:
+    """What may be given up so that the checkpoints fit beside the rest; "" leaves the catalogue's own remedy."""
+    if "checkpoints" not in disk.parts:
+        return ""
+    now = sum(run_parts(run, saves).values())
+    room = now - (disk.need - disk.have)
+    offers = []
+    rotated = replace(saves, keep_last=AT_LEAST)
+    if not saves.keep_last and saves.folders > rotated.folders and sum(run_parts(run, rotated).values()) <= room:
+        offers.append(f"training_keep_last: {AT_LEAST} (older checkpoints are removed)")
+    fewer = fewer_saves(run, saves, room)
+    if fewer:
+        offers.append(f"run_config_save_every: {fewer.save_every}")
+    return "; or ".join([*offers, f"{human(disk.need - disk.have)} more on the disk of {' and '.join(disk.variables)}"])

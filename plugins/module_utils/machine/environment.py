@@ -1,0 +1,112 @@
+"""What a training meets on a host besides memory and disks: shared memory, ports, a compiler, mounts, its master.
+
+Asks the kernel for a handful of folders: a few milliseconds. What is asked only before a start (ports, the master) can
+take longer. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from .facts import existing_parent
+
+LISTENING = "0A"  # the state in /proc/net/tcp
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+COMPILERS = ("cc", "gcc", "clang")
+PATIENCE = 1.0  # s that a connection to the master may take
+MOUNTED = ("training_results_dir", "conda_env_root", "weights_dir", "dataset_train_dir", "fleet_state_dir")
+
+
+def observe(settings: Mapping[str, Any], root: str = "/") -> dict[str, Any]:
+    """{"shm": {"free", "total"} in bytes or None, "compiler": path, "headers", "mounts"}.
+
+    `headers` is None while the environment does not exist. `root` is / but for tests.
+    """
+    return {
+        "shm": space(os.path.join(root, "dev/shm")),
+        "compiler": compiler(str(settings.get("conda_env_prefix") or ""), root),
+        "headers": headers(str(settings.get("conda_env_prefix") or "")),
+        "mounts": {name: mount(str(settings[name])) for name in MOUNTED if settings.get(name)},
+    }
+
+
+def before_start(master: Mapping[str, Any]) -> dict[str, Any]:
+    """{"listening": ports} on the first host of a run, {"master": why it cannot be reached} on the others."""
+    if not master:
+        return {"listening": listening()}
+    return {"master": reach(str(master["address"]), int(master["port"]))}
+
+
+def space(path: str) -> dict[str, int] | None:
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return {"free": found.f_bavail * found.f_frsize, "total": found.f_blocks * found.f_frsize}
+
+
+def listening(root: str = "/") -> list[int]:
+    """Ports that something listens on, at whatever address."""
+    ports = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            with open(os.path.join(root, "proc/net", name), encoding="ascii", errors="replace") as stream:
+                rows = [line.split() for line in stream]
+        except OSError:
+            continue
+        ports |= {int(row[1].rpartition(":")[2], 16) for row in rows[1:] if len(row) > 3 and row[3] == LISTENING}
+    return sorted(ports)
+
+
+def compiler(prefix: str, root: str = "/") -> str:
+    """The C compiler that the script would find: in the environment, else the system's; "" when there is none."""
+    system = os.pathsep.join(os.path.join(root, folder.lstrip("/")) for folder in SYSTEM_PATH.split(":"))
+    places = f"{prefix}/bin{os.pathsep}{system}" if prefix else system
+    return next((found for name in COMPILERS if (found := shutil.which(name, path=places))), "")
+
+
+def headers(prefix: str) -> bool | None:
+    """Whether the environment's Python has its headers; those of a virtual environment lie with its base."""
+    if not prefix or not os.path.isdir(prefix):
+        return None
+    return any(glob.glob(os.path.join(glob.escape(place), "include/python3*/Python.h")) for place in _homes(prefix))
+
+
+def _homes(prefix: str) -> list[str]:
+    """The prefix, and for a virtual environment that of its base: pyvenv.cfg's `home` is the base's bin folder."""
+    try:
+        with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="replace") as stream:
+            words = [line.partition("=") for line in stream]
+    except OSError:
+        return [prefix]
+    return [prefix, *(os.path.dirname(value.strip()) for name, _, value in words if name.strip() == "home")]
+
+
+def mount(path: str) -> dict[str, bool]:
+    """Options of the file system under a folder that may not exist yet."""
+    try:
+        flags = os.statvfs(existing_parent(path)).f_flag
+    except OSError:
+        return {"noexec": False, "read_only": False}
+    return {"noexec": bool(flags & os.ST_NOEXEC), "read_only": bool(flags & os.ST_RDONLY)}
+
+
+def reach(address: str, port: int, patience: float = PATIENCE) -> str:
+    """Why a connection to the master cannot be had; "" when it can. A refusal is an answer: the host is there."""
+    try:
+        with socket.create_connection((address, port), timeout=patience):
+            return ""
+    except ConnectionRefusedError:
+        return ""
+    except socket.timeout:
+        return f"no answer within {patience:g} s"
+    except socket.gaierror as error:
+        return f"the name cannot be resolved ({error.strerror})"
+    except OSError as error:
+        return "" if error.errno == errno.ECONNRESET else str(error.strerror or error)

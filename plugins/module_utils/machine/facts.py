@@ -1,0 +1,131 @@
+"""Facts of a host that any later step needs, read in one go. Standard library only; reads, never writes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..checkpoints.seal import Place, kept_dir_of
+
+# The folders whose disks matter, and what is said about them when space is short.
+FOLDER_SETTINGS = (
+    "fleet_root",
+    "fleet_state_dir",
+    "conda_env_root",
+    "weights_dir",
+    "dataset_train_dir",
+    "training_results_dir",
+    "training_checkpoint_dir",
+)
+
+
+def os_release(text: str) -> dict[str, str]:
+    """Fields of /etc/os-release, unquoted."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip().strip("\"'") for key, value in pairs}
+
+
+def meminfo(text: str) -> dict[str, int]:
+    """Fields of /proc/meminfo in bytes."""
+    found = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdigit():
+            found[name] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def existing_parent(path: str) -> str:
+    """The path itself, or its nearest parent that exists: where a folder yet to be made would lie.
+
+    A link whose target is not there (a disk that is not mounted) does not exist.
+    """
+    path = os.path.abspath(path)
+    while not os.path.exists(path) and path != "/":
+        path = os.path.dirname(path)
+    return path
+
+
+def disk(path: str) -> dict[str, Any]:
+    """The file system under a folder that may not exist yet: device number, free and total bytes."""
+    at = existing_parent(path)
+    usage = shutil.disk_usage(at)
+    return {
+        "at": at,
+        "device": os.stat(at).st_dev,
+        "free": usage.free,
+        "total": usage.total,
+    }
+
+
+def tree_bytes(*paths: str, without: str = "") -> int:
+    """Bytes of the files below folders that need not exist, but for those below `without`; a file of several names
+    (a kept checkpoint has two) counts once."""
+    sizes = {}
+    for folder, folders, files in (step for path in paths for step in os.walk(path)):
+        folders[:] = [name for name in folders if os.path.join(folder, name) != without]
+        for name in files:
+            try:
+                found = os.lstat(os.path.join(folder, name))
+            except OSError:
+                continue  # a checkpoint that is rotated away while we look
+            sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
+
+
+def checkpoints_bytes(settings: Mapping[str, Any]) -> int:
+    """Of the run's checkpoints and of what is kept of them; what was moved aside is no part of them any more."""
+    folder = str(settings.get("training_checkpoint_dir") or "")
+    results, kept = (str(settings.get(f"training_{name}_dir") or "") for name in ("results", "kept"))
+    place = Place(folder, kept_dir_of(results or folder, folder, kept))
+    return tree_bytes(place.checkpoints, place.kept, without=place.aside) if folder else 0
+
+
+def init_system() -> dict[str, str]:
+    """PID 1 and systemd's version; "systemd" only where it really runs the machine."""
+    name = _read("/proc/1/comm").strip()
+    running = os.path.isdir("/run/systemd/system")
+    version = ""
+    systemctl = shutil.which("systemctl", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if running and systemctl:
+        words = subprocess.run([systemctl, "--version"], capture_output=True, text=True, check=False).stdout.split()
+        version = words[1] if len(words) > 1 else ""
+    return {"name": "systemd" if running and systemctl else name or "unknown", "version": version}
+
+
+def observe(settings: Mapping[str, Any], folders: Iterable[str] = FOLDER_SETTINGS) -> dict[str, Any]:
+    """What this machine is. Sizes in bytes, time in seconds since the epoch."""
+    release = os_release(_read("/etc/os-release"))
+    memory = meminfo(_read("/proc/meminfo"))
+    return {
+        "hostname": socket.gethostname(),
+        "distribution": release.get("ID", "unknown"),
+        "distribution_version": release.get("VERSION_ID", ""),
+        "distribution_name": release.get("PRETTY_NAME", "unknown"),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "init": init_system(),
+        "cpus": os.cpu_count() or 1,
+        "memory_bytes": memory.get("MemTotal", 0),
+        "memory_available_bytes": memory.get("MemAvailable", 0),
+        "disks": {name: disk(str(settings[name])) for name in folders if settings.get(name)},
+        "checkpoints_bytes": checkpoints_bytes(settings),
+        "time": time.time(),
+    }

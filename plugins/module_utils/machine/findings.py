@@ -1,0 +1,187 @@
+"""Findings about what a training meets on its hosts, and about hosts of one run against each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..core.role_plan import RunShape
+from ..findings.finding import Finding, finding
+
+# Bytes of tensors per token of a batch, float32: latents stand for 16 × 16 × 3 pixels, vision tokens for 14 × 14 × 3.
+TENSOR_BYTES = (14 * 14 * 3 * 4, 16 * 16 * 3 * 4)  # at least, at most
+PREFETCH = 2  # batches that each worker holds ready (the trainer's prefetch_factor)
+SKEW = 5.0  # s between two hosts of a run
+SKEW_OF_DAY = 86_400.0  # s; beyond it certificates and package lists are not valid yet, or any more
+ALIVE = ("running", "restarting", "stopping")  # phases of a training that has processes, or will by itself
+BRINGS_COMPILER = ("gcc", "clang", "build-essential", "compilers", "c-compiler", "gxx")
+
+
+def check(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """What of one host would stop or spoil its training. `seen` is the whole observation."""
+    around = seen["facts"].get("around")
+    if not around:
+        return []
+    starts = will_start(seen["rooms"], settings)
+    return [
+        *_mounts(around["mounts"], settings),
+        *(_compiler(around, settings) if compiles(seen, settings) else ()),
+        *(_shared_memory(around["shm"], settings, shape) if settings["nvidia_gpu_expected"] else ()),
+        *(_port(around.get("listening", ()), settings, shape) if starts else ()),
+        *(_master(seen, shape) if starts else ()),
+        *_mixed(_names(seen)[: shape.nproc_per_node], "", settings),
+    ]
+
+
+def will_start(rooms: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a converge would start the training: it does not run, and has not come to its end."""
+    phase, state = rooms.get("training", {}).get("phase"), settings.get("training_state")
+    over = phase == "finished" and state != "restarted"
+    return state in ("started", "restarted") and not over and phase not in ALIVE
+
+
+def in_use(rooms: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
+    """`exchanged`: why a converge would lay another training file in the place of the one that is there."""
+    phase = rooms.get("training", {}).get("phase")
+    if not exchanged or phase not in ALIVE:
+        return []
+    return [
+        finding(
+            "DATASET_IN_USE",
+            found=f"the training is {phase}, and {exchanged}",
+            expected=f"{settings['dataset_train_file']} as the training was started with",
+        )
+    ]
+
+
+def compiles(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a compiler must be there already; a driver that is yet to be built brings its own (dkms)."""
+    driven = seen["rooms"].get("nvidia", {}).get("state") == "works"
+    return bool(settings["nvidia_gpu_expected"] and settings["run_config_use_flex"] and driven)
+
+
+def _mounts(mounts: Mapping[str, Mapping[str, bool]], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, options in mounts.items():
+        if options["read_only"]:
+            yield finding(
+                "MOUNT_READ_ONLY",
+                variable=name,
+                found=f"{settings[name]} lies on a file system that is mounted read-only",
+                expected="one that can be written to",
+            )
+    for name, what in {"conda_env_root": "programs", "training_results_dir": "the compile cache"}.items():
+        wanted = name == "conda_env_root" or settings["run_config_use_flex"]
+        if wanted and mounts.get(name, {}).get("noexec"):
+            yield finding(
+                "MOUNT_NOEXEC",
+                variable=name,
+                found=f"{settings[name]} lies on a file system that is mounted noexec",
+                expected=f"one that {what} can be run from",
+            )
+
+
+def _compiler(around: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    names = ("fleet_agent_apt_packages", "fleet_agent_dnf_packages", "conda_env_conda_packages")
+    coming = [str(package) for name in names for package in settings.get(name, ())]  # installed before the start
+    if not around["compiler"] and not any(package.startswith(BRINGS_COMPILER) for package in coming):
+        lacking, expected = "no cc, gcc or clang", "a C compiler"
+    elif around["headers"] is False:
+        lacking, expected = _no_headers(settings), "Python's headers"
+    else:
+        return
+    yield finding("COMPILER_MISSING", variable="run_config_use_flex", found=lacking, expected=expected)
+
+
+def _no_headers(settings: Mapping[str, Any]) -> str:
+    return f"no Python.h below {settings['conda_env_prefix']}/include, nor beside a virtual environment's own base"
+
+
+def _shared_memory(shm: Mapping[str, int] | None, settings: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
+    """An error where even the smallest batches cannot lie there together; a warning where large ones could not."""
+    extra = settings.get("run_config_extra_flags") or {}
+    prefetch = int(extra.get("prefetch_factor", PREFETCH))
+    batches = shape.nproc_per_node * max(1, shape.num_workers) * prefetch
+    tokens = (settings["run_config_expected_num_tokens"], settings["run_config_max_num_tokens"])
+    least, most = (batches * count * size for count, size in zip(tokens, TENSOR_BYTES))
+    free = shm["free"] if shm else 0
+    if free >= most:
+        return
+    told = finding(
+        "SHM_SMALL",
+        variable="run_config_num_workers",
+        found=f"{free / 1e9:.2f} GB free in /dev/shm",
+        expected=f"{least / 1e9:.1f} to {most / 1e9:.1f} GB for the {batches} batches that wait there "
+        f"({shape.nproc_per_node} ranks × {max(1, shape.num_workers)} workers × {prefetch})",
+    )
+    yield told if free < least else replace(told, severity="note")
+
+
+def _port(ports: Sequence[int], settings: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
+    if shape.node_rank == 0 and shape.master_port in ports:
+        yield finding(
+            "PORT_TAKEN",
+            variable="run_config_master_port",
+            found=f"something listens on port {shape.master_port}, and this run does not run",
+            expected="a free port",
+        )
+
+
+def _master(seen: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
+    why = seen["facts"]["around"].get("master")
+    if why and shape.node_rank > 0:
+        yield finding(
+            "PEER_UNREACHABLE",
+            variable="fleet_address",
+            found=f"{shape.master_addr}:{shape.master_port} of {shape.hosts[0]}: {why}",
+            expected="a connection, or a refusal while nothing listens there",
+        )
+
+
+def _names(seen: Mapping[str, Any]) -> list[str]:
+    return [str(gpu["name"]) for gpu in seen["rooms"].get("nvidia", {}).get("gpus", [])]
+
+
+def _mixed(names: Sequence[str], other: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """`other` says whose GPUs they are compared with, when not with each other."""
+    kinds = list(dict.fromkeys(names))
+    if len(kinds) > 1 and settings["nvidia_gpu_expected"]:
+        yield finding(
+            "GPU_MIXED", found=" and ".join(kinds) + (f" (the latter here, the former on {other})" if other else ""),
+            expected="GPUs of one kind",
+        )  # fmt: skip
+
+
+def skew(seen: Mapping[str, Any]) -> tuple[float, float] | None:
+    """(seconds that the host's clock is ahead of the controller's, how far that may be wrong)."""
+    asked = seen.get("asked")
+    if not asked:
+        return None
+    begin, end = asked
+    return seen["facts"]["time"] - (begin + end) / 2, (end - begin) / 2
+
+
+def between(names: Sequence[str], seen: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Finding]:
+    """What hosts of one run, or one host and the controller, do not have in common. The first is compared with."""
+    found: list[Finding] = []
+    clocks = [skew(one) for one in seen]
+    for place, name in enumerate(names):
+        own, first = clocks[place], clocks[0]
+        if own and abs(own[0]) - own[1] > SKEW_OF_DAY:
+            found.append(_clock(name, own[0], "the controller's", "error"))
+        elif place and own and first and abs(own[0] - first[0]) - own[1] - first[1] > SKEW:
+            found.append(_clock(name, own[0] - first[0], f"{names[0]}'s", ""))
+        if place and _names(seen[0]) and _names(seen[place]):
+            pair = [_names(seen[0])[0], _names(seen[place])[0]]
+            found += [replace(one, host=name) for one in _mixed(pair, names[0], settings)]
+    return found
+
+
+def _clock(name: str, ahead: float, whose: str, severity: str) -> Finding:
+    told = finding(
+        "CLOCK_SKEW",
+        host=name,
+        found=f"its clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} {whose}",
+        expected=f"less than {SKEW:.0f} s between the hosts of a run" if not severity else "the time of day",
+    )
+    return replace(told, severity=severity) if severity else told

@@ -1,0 +1,264 @@
+"""What one training needs of each GPU and of each host's memory, item by item, in bytes. Pure.
+
+Measured (contract, "Size of the thing"): 20 B per parameter at rest, 24 in optimizer.step, 26.65 at most on one GPU,
+where FSDP switches to NO_SHARD and a save clones the model on the GPU; 14.9 with --cpu_offload on one GPU; 10 per rank
+of host memory while loading, 30 with --cpu_offload at a save. What else is taken stands among CONSTANTS, with reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ...trainer.model import Model
+
+# CONSTANTS
+FP32, BF16, MOMENTS = 4, 2, 8  # bytes of a master weight, of its copy for computing, of Adam's two moments
+OFFLOADED = 14.9  # B per trained parameter on the GPU with --cpu_offload on one GPU, measured
+CONTEXT = 1.5e9  # CUDA context, NCCL and cuBLAS: in no allocator's books
+# B per token (of one layer: per width and per inner width) or per logit, from an H100 with layers of BAGEL's width
+# (tests: SCALED): in the forward, in the backward of a trained layer, and in that of a frozen one.
+LOGIT_FORWARD, LOGIT_BACKWARD = 8, 10
+FORWARD, TRAINED, STILL = (0, 5.5), (48, 12), (22, 10)
+SAVED = 2  # B per token, layer and width: the bf16 input of a checkpointed layer
+MASK = 6  # B per pair of tokens of one sample without flex attention: fp32 mask and its bf16 copy
+# B per pixel of all pictures of a batch, which the VAE encodes at once: 2048 by following the allocations of upstream's
+# encoder under autocast, tensor by tensor (two outputs of 128 channels in bf16, and norm, sigmoid and product in fp32),
+# and the pictures in fp32. A token of the VAE is a square of 16 pixels; an image of the solution has 2 × 1,024 of them.
+PIXEL, TOKEN_PIXELS, VAE_SHARE = 2048 + 12, 256, 0.6
+VIT_SHARE = 0.45  # of a batch's tokens go through the ViT: 1,369 patches of about 3,420 tokens of an image
+# Per rank: interpreter, CUDA's and NCCL's host side, and pages of the weights file on their way. The reports fix the
+# sum between 8.2 GB (8 ranks die in 1 TB: Bagel#180, #172, #215) and 11 GB (2 ranks load in 256 GB: #180).
+PROCESS, PROCESS_WITHOUT_GPU, WINDOW = 4e9, 0.5e9, 5e9
+
+Items = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What decides about memory."""
+
+    model: Model
+    ranks: int  # on one host
+    nodes: int = 1
+    shards: int = 0  # 0: one per rank of a host
+    expected_tokens: int = 8192  # run_config_expected_num_tokens: a batch is given out once it has so many
+    most_tokens: int = 32_768  # run_config_max_num_tokens
+    sample_tokens: int = 16_384  # of the longest sample
+    text_share: float = 0.15  # of the tokens, at most so many are words whose next one is predicted
+    freeze_llm: bool = False
+    freeze_vit: bool = False
+    patched: bool = False  # by training_profile: frozen (patch_table.py): frozen weights and the EMA copy are bf16
+    ema_copy: bool = True
+    offload: bool = False
+    flex: bool = True
+    gpu: bool = True
+
+    @property
+    def split(self) -> int:
+        return self.shards or self.ranks
+
+    @property
+    def batch_tokens(self) -> int:
+        """Of the longest batch. The packer takes a first sample and always one more before it looks at what is
+        expected: one token less than that or the longest sample, and then the longest sample (PackedDataset; seen).
+        """
+        return max(1, min(self.most_tokens, max(self.expected_tokens - 1, self.sample_tokens) + self.sample_tokens))
+
+    def frozen(self, *, ema_copy: bool) -> Run:
+        """The same in training_profile: frozen."""
+        return replace(self, freeze_llm=True, freeze_vit=True, patched=True, ema_copy=ema_copy)
+
+    def expecting(self, tokens: int) -> Run:
+        return replace(self, expected_tokens=tokens)
+
+    @property
+    def trained(self) -> int:
+        return self.model.trained(freeze_llm=self.freeze_llm, freeze_vit=self.freeze_vit)
+
+    @property
+    def weights(self) -> float:
+        """Bytes of all weights as they are held: fp32, frozen ones bf16 where the code is patched for it."""
+        frozen = self.model.parameters - self.trained
+        return float(FP32 * self.trained + (BF16 if self.patched else FP32) * frozen)
+
+    @property
+    def ema(self) -> float:
+        """Bytes of the EMA copy."""
+        return float(self.model.parameters * (BF16 if self.patched else FP32)) if self.ema_copy else 0.0
+
+    @property
+    def streamed(self) -> bool:
+        """Frozen layers stay in pinned host memory, and each forward fetches its own: the patched code on one GPU."""
+        return self.offload and self.patched and self.ranks * self.nodes == 1
+
+
+def gpu_phases(run: Run) -> dict[str, Items]:
+    """Bytes on each GPU in each phase, in the order in which a run meets them.
+
+    The first step has no optimizer state yet; so what is too small for the optimizer dies in its first (Bagel#215).
+    """
+    fixed = {"CUDA context and NCCL": CONTEXT, "VAE": float(FP32 * run.model.vae)}
+    if run.offload and not run.streamed:
+        return _offloaded_phases(run, fixed)
+    split, trained, weights = run.split, run.trained, _weights(run)
+    gradients = {"gradients": FP32 * trained / split}
+    moments = {"Adam's moments": MOMENTS * trained / split}
+    rest = {**weights, **gradients, **moments, **fixed}
+    return {
+        "load": {**weights, "CUDA context and NCCL": CONTEXT, **_wrapped(run)},
+        "first step": _step(run, {**weights, **fixed}, {}, gradients),
+        "optimizer.step": {**rest, "AdamW's temporaries": FP32 * trained / split},
+        "pictures": {**rest, **_pictures(run)},
+        "training": _step(run, {**weights, **moments, **fixed}, gradients, gradients),
+        "save": {**rest, **_state_dict(run)},
+    }
+
+
+def _weights(run: Run) -> Items:
+    if run.streamed:
+        root = run.model.embeddings + run.model.positions
+        held = {"parameters": float(BF16 * (root + 2 * run.model.layer) + FP32 * run.model.connectors)}
+        return {**held, "EMA copy": float(BF16 * root)} if run.ema_copy else held
+    held = {"parameters": run.weights / run.split}
+    if run.ema_copy:
+        held["EMA copy"] = run.ema / run.split
+    return held
+
+
+def _wrapped(run: Run) -> Items:
+    """FSDP wraps the root unit, embedding and output layer, last: whole, and once more before it is cut in shards
+    (exact in four runs of the real width on H100s, docs/gpu-proof.md).
+    """
+    size = (BF16 if run.patched else FP32) * run.model.embeddings
+    return {"root unit, twice": float(2 * size)} if run.split > 1 else {}
+
+
+def _step(run: Run, held: Items, old: Items, new: Items) -> Items:
+    """The fullest of three moments of a step: its forward, with the gradients of the step before, which zero_grad frees
+    only then; the start of the backward, with none; its end, with all of the new ones and one layer at work.
+    """
+    root, layers = gathered(run)
+    ahead = activations(run)
+    inputs = {"inputs of layers": ahead["inputs of layers"]}
+    last = {name: size for name, size in ahead.items() if name in ("one layer", "attention masks")}
+    forward = {**held, **old, **root, **layers, **inputs, **activations(run, backward=False)}
+    return max(
+        (forward, {**held, **root, **layers, **ahead}, {**held, **new, **layers, **last}),
+        key=lambda items: sum(items.values()),
+    )
+
+
+def _pictures(run: Run) -> Items:
+    """The VAE's encoding of a batch's pictures, before the forward: all padded to the largest, here of one size."""
+    return {"pictures in the VAE": float(PIXEL * TOKEN_PIXELS * VAE_SHARE * run.batch_tokens)}
+
+
+def _state_dict(run: Run) -> Items:
+    """What a save adds on the GPU: the larger of the two models, which are saved one after the other.
+
+    NO_SHARD's state dict is a clone on the GPU, and so is its bf16 copy. A sharded one is moved to the host unit by
+    unit, yet the reports want room for the whole: 8 × 80 GB die while it is gathered, 12 do not (Bagel#71, #139).
+    """
+    largest = max(run.weights, run.ema)
+    if run.streamed:
+        return {"state dict": float(BF16 * (run.model.embeddings + run.model.positions))}
+    if run.split > 1:
+        return {"model gathered whole": largest}
+    found = {"state dict": largest}
+    if not run.patched:
+        found["its bf16 copy"] = float(BF16 * run.model.parameters)
+    return found
+
+
+def _offloaded_phases(run: Run, fixed: Items) -> dict[str, Items]:
+    """On one GPU as measured; on several only what is computed, and at a save what is gathered, is on the GPU."""
+    pictures = {**fixed, **_pictures(run)}
+    if run.split > 1:
+        return {"pictures": pictures, "training": _step(run, fixed, {}, {}), "save": {**fixed, **_state_dict(run)}}
+    moved = {"parameters and gradients on their way": OFFLOADED * run.trained}
+    training = {**fixed, **moved, **activations(run)}
+    return {"pictures": pictures, "training": training, "save": {**fixed, **_state_dict(run)}}
+
+
+def gathered(run: Run) -> tuple[Items, Items]:
+    """bf16 copies that FSDP holds whole while it computes: the root unit, nearly all of a step; and layers with their
+    gradients: the one at work and, where there are shards to gather, the next one. NO_SHARD has none of frozen bf16.
+    """
+    model = run.model
+    if run.patched and run.split == 1:
+        return {"bf16 copies": float(BF16 * model.connectors)}, {}
+    root, layer = model.embeddings + model.connectors, model.layer
+    if run.split == 1:
+        return {"root unit in bf16": float(BF16 * root)}, {"layers in bf16": float(BF16 * layer)}
+    grown = 0 if run.freeze_llm else layer
+    return {"root unit in bf16": float(BF16 * root)}, {"layers in bf16": float(BF16 * (2 * layer + grown))}
+
+
+def activations(run: Run, *, backward: bool = True) -> Items:
+    """Activations of one batch with activation checkpointing: inputs of all layers, and one layer or the logits."""
+    model, tokens = run.model, run.batch_tokens
+    per_width, per_inner = FORWARD if not backward else STILL if run.freeze_llm else TRAINED
+    layer = per_width * model.hidden + per_inner * model.intermediate
+    logits = (LOGIT_BACKWARD if backward else LOGIT_FORWARD) * model.vocabulary * run.text_share
+    saved = SAVED * (model.layers * model.hidden + VIT_SHARE * model.vit_layers * model.vit_hidden)
+    found = {
+        "inputs of layers": tokens * saved,
+        "logits" if logits > layer else "one layer": tokens * max(layer, logits),
+    }
+    if not run.flex:
+        found["attention masks"] = float(MASK * tokens * min(run.sample_tokens, tokens))
+    return found
+
+
+def gpu_need(run: Run) -> float:
+    """Bytes that each GPU must have."""
+    return max(sum(items.values()) for items in gpu_phases(run).values())
+
+
+def host_phases(run: Run) -> dict[str, Items]:
+    """Bytes of one host's memory while it loads and while it saves.
+
+    The weights file is mapped: its pages count for each rank, are shared by all, and the kernel can drop them.
+    """
+    everything, ranks = run.model.parameters, run.ranks
+    process = (PROCESS if run.gpu else PROCESS_WITHOUT_GPU) + min(WINDOW, BF16 * everything)
+    load = {"model in fp32": float(FP32 * everything * ranks)}
+    if run.ema_copy:
+        load["EMA copy"] = float(FP32 * everything * ranks)
+    load["weights file, mapped"] = float(BF16 * everything * ranks)
+    load["processes"] = process * ranks
+    save = {"bytes to be written": float(BF16 * everything), "processes": process * ranks}
+    if run.split > 1 and not run.offload:
+        # A unit is gathered on the GPU and moved here. FSDP leaves the module's tensors pointing at that copy until the
+        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, for good. The first
+        # rank of each replica does it: 14 B per parameter in `full`, 4 in `frozen`, measured (docs/gpu-proof.md).
+        replicas = max(1, ranks // run.split)
+        save["state dict"] = run.weights * replicas
+        save["tensors left here by FSDP"] = (run.weights + run.ema) * replicas
+        if not run.patched:
+            save["its bf16 copy"] = float(BF16 * everything)
+    elif run.offload and not run.streamed:
+        save["state dict"] = run.weights  # NO_SHARD without offload clones on the GPU
+    if run.offload:
+        share = ranks / run.split
+        save["parameters"] = run.weights * share
+        if run.ema_copy:
+            save["EMA copy"] = run.ema * share
+        if not run.streamed:
+            # FSDP pins a gradient buffer for each flat parameter, for those of the EMA copy too.
+            save["gradient buffers"] = (run.weights + run.ema) * share
+            save["Adam's moments"] = MOMENTS * run.trained * share
+    return {"load": load, "save": save}
+
+
+def host_need(run: Run) -> float:
+    """Bytes with which nothing has to give way: 10 per parameter and rank, and the processes themselves."""
+    return max(sum(items.values()) for items in host_phases(run).values())
+
+
+def host_floor(run: Run) -> float:
+    """Bytes below which the kernel kills a rank: the mapped file can be dropped, the rest cannot."""
+    phases = host_phases(run)
+    load = sum(size for item, size in phases["load"].items() if item != "weights file, mapped")
+    return max(load, sum(phases["save"].values()))

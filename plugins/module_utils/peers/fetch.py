@@ -1,0 +1,165 @@
+"""A checkpoint of the run's first node, brought to this one: fetched aside, verified by content, then renamed.
+
+A download that was cut goes on where it stopped. Only what was fetched by this code is ever deleted by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from ..checkpoints import guard as checkpoint_guard
+from ..checkpoints import rotation as checkpoint_rotation
+from ..checkpoints import seal as checkpoint_seal
+from ..checkpoints.errors import PeersError
+from ..checkpoints.seal import Place, Say
+from ..core.errors import FleetError
+from ..core.progress import amount
+
+BLOCK = 1 << 22
+WORDS = 15.0  # seconds between two words of a download
+TRIES = 3  # of one file that comes whole, but not as it was sent
+Entry = Mapping[str, Any]
+
+
+class Source(Protocol):
+    """What of the first node is needed here."""
+
+    def blocks(self, path: str, begin: int = 0) -> Iterator[bytes]: ...
+    def ask(self, path: str) -> dict[str, Any]: ...
+
+
+def same(folder: str, files: Iterable[Entry]) -> bool:
+    """Does a folder hold these files, by size and by the mark of both ends?"""
+    return all(_alike(f"{folder}/{one['name']}", one) for one in files)
+
+
+def _alike(path: str, entry: Entry) -> bool:
+    try:
+        found = checkpoint_seal.mark_of(path)
+    except OSError:
+        return False
+    return bool(found["size"] == entry["size"] and found["mark"] == entry["mark"])
+
+
+def has(place: Place, answer: Mapping[str, Any]) -> bool:
+    """Does this node have the checkpoint of the answer whole, in the trainer's folder or as links?"""
+    step, seen = int(answer["step"]), checkpoint_guard.look(place)
+    found = seen.whole.get(step) or seen.restorable.get(step)
+    return found is not None and same(found.path, answer["files"])
+
+
+def fetch(place: Place, answer: Mapping[str, Any], source: Source, say: Say, ended: Callable[[float], bool]) -> None:
+    """Bring the checkpoint into the trainer's folder. Raises FleetError for a full disk and for what does not match."""
+    step, files = int(answer["step"]), list(answer["files"])
+    folder, part = place.folder(step), place.part("fetch", step)
+    os.makedirs(part, exist_ok=True)
+    missing = [one for one in files if not _alike(f"{part}/{one['name']}", one)]
+    _room(part, missing)
+    say(f"fetches checkpoint {step}: {len(missing)} of {len(files)} files")
+    for one in missing:
+        _file(part, step, one, source, say, ended)
+    checkpoint_seal.sync_folder(part)
+    for old in (place.links(step), folder):  # of another save of this step, or cut
+        if os.path.isdir(old) and not os.listdir(old):
+            os.rmdir(old)
+        elif os.path.lexists(old):
+            say(f"moved {old} aside to {checkpoint_seal.out_of_the_way(place, old)}: not the first node's")
+    note_fetched(place, [*fetched(place), step])
+    os.makedirs(place.checkpoints, exist_ok=True)
+    os.rename(part, folder)
+    checkpoint_seal.sync_folder(place.checkpoints)
+
+
+def _room(part: str, files: list[Entry]) -> None:
+    status = os.statvfs(part)
+    free, need = status.f_bavail * status.f_frsize, sum(int(one["size"]) for one in files)
+    have = sum(os.path.getsize(f"{part}/{name}") for name in os.listdir(part) if name.endswith(".part"))
+    if need - have > free:
+        raise FleetError(
+            "the checkpoint of the first node does not fit on this node's disk",
+            variable="training_checkpoint_dir",
+            found=f"{amount(free, 'B')} free",
+            expected=amount(need - have, "B"),
+        )
+
+
+def _file(part: str, step: int, entry: Entry, source: Source, say: Say, ended: Callable[[float], bool]) -> None:
+    """One file, whole and verified, under its name. Raises FleetError when what comes is not what was offered."""
+    name, size = str(entry["name"]), int(entry["size"])
+    path, address = f"{part}/{name}.part", f"{step}/{quote(name)}"
+    for _ in range(TRIES):
+        found = _gain(path, size, f"/file/{address}", source, say)
+        if found == _wanted(f"/sha256/{address}", source, name, say, ended):
+            checkpoint_seal.to_disk(path)
+            os.replace(path, f"{part}/{name}")
+            return
+        os.unlink(path)
+        say(f"{name} did not come as it was sent: once more")
+    raise PeersError(f"{name} of checkpoint {step} does not come as it was sent", found=f"{TRIES} tries")
+
+
+def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
+    """Append what is missing of a file; returns the digest of all of it.
+
+    Raises UnreachableError when the connection ends; what came stays.
+    """
+    digest = hashlib.sha256()
+    with open(path, "a+b") as target:
+        if target.tell() > size:
+            target.truncate(0)
+        target.seek(0)
+        while block := target.read(BLOCK):
+            digest.update(block)
+        begin, told, since = target.tell(), time.monotonic(), time.monotonic()
+        for block in source.blocks(address, begin) if begin < size else ():
+            target.write(block)
+            digest.update(block)
+            now = time.monotonic()
+            if now - told >= WORDS:
+                told, gained = now, target.tell() - begin
+                rate = f"{amount(gained / (now - since), 'B')}/s"
+                say(f"fetches {os.path.basename(path)[:-5]}: {100 * target.tell() // size} %, {rate}")
+    return digest.hexdigest()
+
+
+def _wanted(address: str, source: Source, name: str, say: Say, ended: Callable[[float], bool]) -> str:
+    """The first node's digest of a file; it may have to compute it first."""
+    told = time.monotonic()
+    while not (found := str(source.ask(address).get("sha256", ""))):
+        if ended(0.2):
+            raise FleetError("the start was called off", found=f"waited for the digest of {name}")
+        if time.monotonic() - told >= WORDS:
+            told = time.monotonic()
+            say(f"waits for the first node's digest of {name}")
+    return found
+
+
+def fetched(place: Place) -> list[int]:
+    """Steps that were fetched to this node, rising."""
+    try:
+        with open(f"{place.kept}/fetched.json", encoding="utf-8") as source:
+            return sorted({int(step) for step in json.load(source)})
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def note_fetched(place: Place, steps: Iterable[int]) -> None:
+    with open(f"{place.kept}/fetched.json.new", "w", encoding="utf-8") as target:
+        json.dump(sorted(set(steps)), target)
+    os.replace(f"{place.kept}/fetched.json.new", f"{place.kept}/fetched.json")
+
+
+def forget_older(place: Place, step: int | None, say: Say) -> None:
+    """Take away copies that were fetched for earlier starts, all but the newest: the first node has them."""
+    steps = [one for one in fetched(place) if step is not None and one < step]
+    for old in steps[:-1]:
+        checkpoint_rotation.drop(place, old)
+        say(f"the copy of checkpoint {old} was removed from this node")
+    if steps[:-1]:
+        note_fetched(place, [one for one in fetched(place) if one not in steps[:-1]])

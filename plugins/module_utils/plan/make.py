@@ -1,0 +1,256 @@
+"""The plan: a pure function of what was observed on all hosts of all runs.
+
+It is the only place that computes world size, ranks and shards, and the only judge of whether a run may start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.role_plan import ROOMS, RoomPlan, RunShape
+from ..findings.finding import Finding, finding, placed
+from ..machine import capacity as machine
+from ..machine import findings as host_findings
+from ..machine.fit.assess import Fit
+
+Decide = Callable[[Mapping[str, Any], Mapping[str, Any], RunShape], RoomPlan]
+
+# Settings of a whole run, beside all of run_config_*: ranks that disagree on one of them hang or train other things.
+RUN_SETTINGS = (
+    "weights_repo",
+    "weights_revision",
+    "canvas_code_commit",
+    "dataset_commit",
+    "dataset_train_sha256",
+    "training_profile",
+)
+# … and those of run_config_* that may differ: where things lie on a host, and how it is reached.
+HOST_SETTINGS = (
+    "run_config_yaml",
+    "run_config_script",
+    "run_config_master_addr",
+    "run_config_resume_from",
+    "run_config_env",
+    "run_config_wandb_api_key",
+    "run_config_wandb_key_file",
+    "run_config_processes",  # compared as the number it comes to, since 0 means one per GPU
+)
+
+
+@dataclass(frozen=True)
+class HostSeen:
+    """One host as the play knows it: its settings, what was observed, and why it was not when it was not."""
+
+    name: str
+    run: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    observation: Mapping[str, Any] | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """True when enough is known of the host to plan it: it was observed, and its own variables are sound."""
+        return self.observation is not None and not any(found.refuses for found in self.findings)
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    name: str
+    shape: RunShape
+    rooms: Mapping[str, RoomPlan]
+    findings: tuple[Finding, ...]
+    refusal: str  # the errors of its run, by code and host; "" when the run may go on
+    fit: Fit | None = None  # what the run needs of this host; None where it was not judged
+
+    @property
+    def refused(self) -> bool:
+        return bool(self.refusal)
+
+    @property
+    def changes(self) -> list[str]:
+        return [room for room in ROOMS if room in self.rooms and not self.rooms[room].in_sync]
+
+    @property
+    def unready(self) -> str:
+        """Why the run can't be started here yet: rooms out of sync, the training's own aside; "" when ready."""
+        rooms = [room for room in self.changes if room != "training"]
+        return "; ".join(f"{room}: {', '.join(self.rooms[room].reasons)}" for room in rooms)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "shape": self.shape.as_dict(),
+            "rooms": {
+                name: {
+                    "in_sync": room.in_sync,
+                    "reasons": list(room.reasons),
+                    "values": dict(room.values),
+                    "summary": room.summary,
+                }
+                for name, room in self.rooms.items()
+            },
+            "changes": self.changes,
+            "findings": [found.as_dict() for found in self.findings],
+            "refused": self.refused,
+            "refusal": self.refusal,
+            "unready": self.unready,
+            "fit": self.fit.as_dict() if self.fit else None,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    hosts: Mapping[str, HostPlan]  # in inventory order
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [found for host in self.hosts.values() for found in host.findings]
+
+    @property
+    def runs(self) -> dict[str, list[str]]:
+        members: dict[str, list[str]] = {}
+        for host in self.hosts.values():
+            members.setdefault(host.shape.run, []).append(host.name)
+        return members
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "runs": self.runs,
+            "hosts": {name: host.as_dict() for name, host in self.hosts.items()},
+            "findings": [found.as_dict() for found in self.findings],
+            "refused": sorted({host.shape.run for host in self.hosts.values() if host.refused}),
+            "changes": {name: host.changes for name, host in self.hosts.items()},
+        }
+
+
+def processes(host: HostSeen) -> int:
+    """Ranks on this host: as many as the user said, or one per GPU."""
+    wanted = host.settings.get("run_config_processes") or 0
+    if isinstance(wanted, int) and wanted > 0:
+        return wanted
+    rooms = (host.observation or {}).get("rooms", {})
+    return max(1, len(rooms.get("nvidia", {}).get("gpus", [])))
+
+
+def shapes(members: Sequence[HostSeen]) -> dict[str, RunShape]:
+    """The place of each host in its run. Ranks follow the inventory; the first host is the master."""
+    first = members[0]
+    counted = next((host for host in members if host.observation is not None), first)  # GPUs of a lost host: unknown
+    alone = len(members) == 1
+    address = str(first.settings.get("run_config_master_addr") or first.settings.get("fleet_address") or first.name)
+    return {
+        host.name: RunShape(
+            run=host.run,
+            hosts=tuple(member.name for member in members),
+            node_rank=rank,
+            nproc_per_node=processes(counted),
+            num_workers=_number(first.settings.get("run_config_num_workers")),
+            master_addr="localhost" if alone else address,
+            master_port=_number(first.settings.get("run_config_master_port")),
+            addresses=tuple(str(member.settings.get("fleet_address") or member.name) for member in members),
+        )
+        for rank, host in enumerate(members)
+    }
+
+
+def _number(value: Any) -> int:
+    """An int setting; 0 where the settings of a host could not be read (it is refused anyway)."""
+    return value if isinstance(value, int) else 0
+
+
+def disagreements(members: Sequence[HostSeen]) -> list[Finding]:
+    """What the hosts of one run were told differently."""
+    first, found = members[0], []
+    names = [name for name in first.settings if name.startswith("run_config_") and name not in HOST_SETTINGS]
+    for host in members[1:]:
+        if not host.settings:
+            continue
+        theirs = {name: (first.settings.get(name), host.settings.get(name)) for name in (*names, *RUN_SETTINGS)}
+        if host.observation and first.observation:
+            theirs["run_config_processes"] = (processes(first), processes(host))
+        for name, (wanted, told) in theirs.items():
+            if wanted != told:
+                found.append(
+                    finding(
+                        "RUN_DISAGREES",
+                        host=host.name,
+                        variable=name,
+                        found=f"{name}: {told!r}",
+                        expected=f"{wanted!r}, as {first.name} of the same run",
+                    )
+                )
+    return found
+
+
+def same_address(members: Sequence[HostSeen]) -> list[Finding]:
+    """Hosts of one run that cannot be told apart by the others."""
+    first: dict[str, str] = {}
+    found = []
+    for host in members:
+        address = str(host.settings.get("fleet_address") or host.name)
+        if first.setdefault(address, host.name) != host.name:
+            found.append(
+                finding(
+                    "ADDRESS_TWICE",
+                    host=host.name,
+                    variable="fleet_address",
+                    found=f"{address}, as {first[address]} of the same run",
+                    expected="an address of its own",
+                )
+            )
+    return found
+
+
+def unlike(members: Sequence[HostSeen]) -> list[Finding]:
+    """What the machines of one run do not have in common: clocks, kinds of GPU."""
+    judged = [host for host in members if host.judged]
+    seen = [host.observation for host in judged if host.observation is not None]
+    return host_findings.between([host.name for host in judged], seen, judged[0].settings) if judged else []
+
+
+def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
+    """Plan all runs. `hosts` in inventory order, all members of each run among them, whether seen or not."""
+    runs: dict[str, list[HostSeen]] = {}
+    for host in hosts:
+        runs.setdefault(host.run, []).append(host)
+    plans: dict[str, HostPlan] = {}
+    for members in runs.values():
+        plans.update(_plan_run(members, decide))
+    return Plan({host.name: plans[host.name] for host in hosts})
+
+
+def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:
+    place = shapes(members)
+    at_odds = disagreements(members) + same_address(members) + unlike(members)
+    rooms: dict[str, dict[str, RoomPlan]] = {}
+    findings: dict[str, list[Finding]] = {}
+    fits: dict[str, Fit] = {}
+    for host in members:
+        rooms[host.name] = _rooms(host, place[host.name], decide)
+        own = [*host.findings, *(found for found in at_odds if found.host == host.name)]
+        if host.observation is not None and host.judged:
+            seen = host.observation
+            fit = fits[host.name] = machine.fit_of(seen["facts"], seen["rooms"], host.settings, place[host.name])
+            own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name], fit)
+            own += host_findings.check(seen, host.settings, place[host.name])
+            exchanged = rooms[host.name]["dataset"].values.get("exchanged", "") if "dataset" in decide else ""
+            own += host_findings.in_use(seen["rooms"], exchanged, host.settings)
+        for room in rooms[host.name].values():
+            own += room.findings
+        accept = host.settings.get("preflight_accept") or () if host.judged else ()
+        findings[host.name] = placed(own, host=host.name, run=host.run, accept=accept)
+    refusal = ", ".join(f"{found.code} on {found.host}" for own in findings.values() for found in own if found.refuses)
+    return {
+        host.name: HostPlan(
+            host.name, place[host.name], rooms[host.name], tuple(findings[host.name]), refusal, fits.get(host.name)
+        )
+        for host in members
+    }
+
+
+def _rooms(host: HostSeen, shape: RunShape, decide: Mapping[str, Decide]) -> dict[str, RoomPlan]:
+    if host.observation is None or not host.judged:
+        return {}
+    seen = host.observation["rooms"]
+    return {room: decide[room](seen[room], host.settings, shape) for room in ROOMS if room in decide}

@@ -1,0 +1,279 @@
+"""What a value of the inventory may be beyond its type: ranges, forms, full paths, and no secret in the wrong place.
+
+One table for the variables of all roles. What needs two variables stands in `together`; what needs the host, the data
+or the run is judged by the rooms.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..findings.finding import CATALOGUE, Finding, finding
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is expected, in words, and whether a value of the right type is that."""
+
+    expected: str
+    fits: Callable[[Any], bool]
+
+
+def span(low: float, high: float, *, above: bool = False) -> Rule:
+    """A number from low to high; `above`: not low itself. Nothing else than a number fits, nan neither."""
+    text = f"more than {low:g}, at most {high:g}" if above else f"{low:g} to {high:,.0f}"
+    return Rule(text, lambda value: low <= value <= high and not (above and value == low))
+
+
+def form(pattern: str, expected: str) -> Rule:
+    compiled = re.compile(pattern)
+    return Rule(expected, lambda value: bool(compiled.fullmatch(str(value))))
+
+
+def optional(rule: Rule) -> Rule:
+    return Rule(f"{rule.expected}, or empty", lambda value: value == "" or rule.fits(value))
+
+
+COUNT = span(1, 10**15)
+STEPS = span(1, 10**9)
+TOKENS = span(1, 10**7)
+SHARE = span(0, 1)
+FULL_PATH = Rule(
+    "a full path on the host, such as /srv/blockmoving/x (~ is not expanded there)",
+    lambda value: str(value).startswith("/") and str(value).strip("/") not in ("", "."),
+)
+SHA256 = optional(form(r"[0-9a-fA-F]{64}", "64 hex digits (sha256)"))
+URL = form(r"(https?|file)://[^\s/]*/?\S*", "a URL, https://…")
+PLACE = optional(form(r"(https?|file)://\S+|/\S+", "a URL or a full path"))
+GIT = form(r"(https?|git|ssh|file)://\S+|[\w.-]+@[\w.-]+:\S+|/\S+", "the URL of a git repository")
+REF = form(r"(?!-)[^\s~^:?*\[\\]+", "a commit id (40 hex digits), a tag or a branch")
+ACCOUNT = form(r"[a-z_][a-z0-9_-]{0,31}", "an account's name: small letters, digits, - and _")
+FILE_WORD = form(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", "letters, digits, and _ . - after the first")
+WORD = form(r"[A-Za-z_][A-Za-z0-9_-]*", "one word of letters, digits, _ and -")
+HOST = form(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.%\w]*", "a host name or an address")
+NO_SPACE = Rule("a path without spaces (conda takes none)", lambda value: not re.search(r"\s", str(value)))
+REQUIREMENT = form(r"[A-Za-z0-9][^\s;]*(\s*[<>=!~]=?\s*[^\s;]+)?(\s*;.+)?|https?://\S+", "a package, name==version")
+
+RULES: dict[str, Rule] = {
+    "fleet_user": ACCOUNT,
+    "fleet_group": ACCOUNT,
+    "fleet_patience": span(1, 86_400),
+    "fleet_download_rate": span(0, 10**6),
+    "fleet_disk_rate": span(0, 10**6),
+    "fleet_address": HOST,
+    "fleet_pip_index_url": optional(URL),
+    "fleet_pip_find_links": PLACE,
+    "nvidia_driver_branch": form(r"[4-9]\d\d", "a driver branch, such as 580"),
+    "nvidia_cuda_version": form(r"1[1-9]\.\d", "a CUDA version, such as 12.8"),
+    "nvidia_cuda_home": FULL_PATH,
+    "nvidia_own_programs": optional(FULL_PATH),
+    "nvidia_reboot_timeout": span(1, 86_400),
+    "nvidia_repository_url": URL,
+    "nvidia_repository_key_url": optional(URL),
+    "nvidia_repository_fingerprint": optional(form(r"[0-9A-Fa-f ]{40,50}", "40 hex digits")),
+    "conda_env_wheelhouse": optional(form(r"[/~]\S*", "a full path on the controller")),
+    "conda_env_flash_attn_sha256": SHA256,
+    "conda_env_root": NO_SPACE,
+    "conda_env_prefix": NO_SPACE,
+    "conda_env_name": FILE_WORD,
+    "conda_env_python": form(r"3\.(9|1[0-9])(\.\d+)?", 'a Python version in quotes, such as "3.10"'),
+    "conda_env_installer_url": URL,
+    "conda_env_installer_sha256": SHA256,
+    "conda_env_channels": form(r"\S+", "names or URLs of channels"),
+    "conda_env_conda_packages": form(r"[A-Za-z0-9_][^\s]*", "packages, name=version"),
+    "conda_env_pip_packages": REQUIREMENT,
+    "conda_env_pip_index_url": optional(URL),
+    "conda_env_pip_extra_index_urls": URL,
+    "conda_env_pip_find_links": PLACE,
+    "conda_env_flash_attn": optional(form(r"\d+(\.\w+)+", "a version, such as 2.8.2")),
+    "conda_env_flash_attn_releases": URL,
+    "conda_env_imports": form(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "names that Python can import"),
+    "fleet_agent_packages": REQUIREMENT,
+    "fleet_agent_apt_packages": form(r"[a-z0-9][a-z0-9+.:-]+", "names of packages"),
+    "fleet_agent_dnf_packages": form(r"[A-Za-z0-9][\w+.:-]+", "names of packages"),
+    "canvas_code_repo": GIT,
+    "canvas_code_commit": REF,
+    "dataset_repo": optional(GIT),
+    "dataset_commit": optional(REF),
+    "dataset_name": WORD,
+    "dataset_group": WORD,
+    "dataset_train_sha256": SHA256,
+    "dataset_test_sha256": SHA256,
+    "weights_repo": form(r"[\w.-]+/[\w.-]+", "owner/name of a repository of the hub"),
+    "weights_revision": REF,
+    "weights_endpoint": URL,
+    "weights_files": form(r"(?!/)(?!.*\.\.)\S.*", "names of files in the repository"),
+    "weights_patience": span(1, 86_400),
+    "weights_parameters": span(0, 10**15),  # 0: counted in the files
+    "weights_bytes": COUNT,
+    "run_config_processes": span(0, 64),
+    "run_config_num_shard": span(0, 4096),
+    "run_config_num_replicate": span(0, 4096),
+    "run_config_master_addr": optional(HOST),
+    "run_config_master_port": span(1024, 65_535),
+    "run_config_layer_module": form(
+        r"Qwen2(MoE|MoT)?DecoderLayer", "Qwen2MoTDecoderLayer, Qwen2MoEDecoderLayer or Qwen2DecoderLayer"
+    ),
+    "run_config_resume_from": optional(FULL_PATH),  # empty: random weights, which the room run_config judges
+    "run_config_max_latent_size": span(1, 4096),
+    "run_config_timestep_shift": span(0, 1000, above=True),
+    "run_config_log_every": STEPS,
+    "run_config_save_every": STEPS,
+    "run_config_lr": span(0, 1, above=True),
+    "run_config_min_lr": span(0, 1),
+    "run_config_ce_weight": span(0, 1000),
+    "run_config_mse_weight": span(0, 1000),
+    "run_config_warmup_steps": span(0, 10**9),
+    "run_config_total_steps": STEPS,
+    "run_config_ema": Rule("0 to less than 1", lambda value: 0 <= value < 1),
+    # the trainer hands prefetch_factor to its DataLoader, which refuses it without workers
+    "run_config_num_workers": span(1, 64),
+    "run_config_expected_num_tokens": TOKENS,
+    "run_config_max_num_tokens": TOKENS,
+    "run_config_max_num_tokens_per_sample": TOKENS,
+    "run_config_prefer_buffer_before": span(0, 10**7),
+    "run_config_text_cond_dropout_prob": SHARE,
+    "run_config_vit_cond_dropout_prob": SHARE,
+    "run_config_vae_cond_dropout_prob": SHARE,
+    "run_config_debug_batches": span(0, 1000),
+    "run_config_wandb_name": form(r".+", "a name"),
+    "run_config_wandb_runid": form(r"[^\s/\\#?%:]{1,128}", "a run id: no spaces, and none of / \\ # ? % :"),
+    "training_run": FILE_WORD,
+    "training_unit": form(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,200}", "the name of a unit, without .service"),
+    "training_restarts": span(0, 1000),
+    "training_kept_dir": optional(FULL_PATH),
+    "training_wandb_key_file": optional(FULL_PATH),
+    "training_restore_step": span(-1, 10**9),
+    "training_peer_port": span(1024, 65_535),
+    "training_peer_allow": form(r"[0-9A-Fa-f:.]+(/\d{1,3})?", "addresses or networks, such as 10.0.0.0/24"),
+    "training_save_every": STEPS,
+    "training_total_steps": STEPS,
+    "training_num_shard": span(0, 4096),
+    "training_stop_seconds": span(1, 86400),
+    "training_load_seconds": span(1, 86400),
+    "training_first_step_seconds": span(1, 86400),
+    "training_save_seconds": span(1, 86400),
+    "training_step_seconds": span(1, 86400),
+    "training_first_ce_warn": span(0, 1000),
+    "training_first_ce_stop": span(0, 1000),
+    "training_keep_last": span(0, 1_000_000),
+    "training_keep_every": span(0, 1_000_000_000),
+}
+NOT_CHECKPOINTS = (
+    "training_results_dir",
+    "run_config_wandb_key_file",
+    "weights_dir",
+    "dataset_train_dir",
+    "dataset_output_dir",
+    "canvas_code_checkout",
+)
+# With these nothing is known of a host, or of what was meant, so there is nothing that could go on.
+NEVER_ACCEPTED = (
+    "VARIABLE_INVALID",
+    "SECRET_MISPLACED",
+    "HOST_UNREACHABLE",
+    "HOST_KEY_CHANGED",
+    "HOST_MISSING",
+    "CHECKPOINTS_LINKED_AWAY",  # this and the next: the start itself refuses them, too
+    "TRAINING_OF_ANOTHER_RUN",
+    "DATASET_IN_USE",  # rows would be lost in silence
+)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bwandb_v\d_\w{20,}|://[^\s/@]*:[^\s/@]+@")
+_SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
+
+
+def wrong_kind(kind: str, value: Any) -> str:
+    """What is expected instead where Ansible's conversion would make something else of the value; "" when it fits.
+
+    It takes true for the number 1, a list for its text, and nothing for no setting at all.
+    """
+    if value is None:
+        return f"{kind}; without a value the line is to be removed"
+    if kind in ("int", "float") and isinstance(value, bool):
+        return kind
+    if kind in ("str", "path") and isinstance(value, (bool, list, dict)):
+        return f"{kind} (in quotes, if it is meant so)"
+    if kind.startswith("list of ") and isinstance(value, list):
+        return next((f"{kind}" for one in value if isinstance(one, (bool, list, dict)) or one in (None, "")), "")
+    return ""
+
+
+def broken(name: str, kind: str, value: Any) -> str:
+    """What is expected instead of a converted value; "" when it may stand."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, str) and _CONTROL.search(one):
+            return "one line without control characters"
+        if kind.endswith("path") and not FULL_PATH.fits(one):
+            return FULL_PATH.expected
+        rule = RULES.get(name)
+        if rule and not rule.fits(one):
+            return rule.expected
+    return _not_acceptable(value) if name == "preflight_accept" else ""
+
+
+def _not_acceptable(codes: list[str]) -> str:
+    for code in codes:
+        if code not in CATALOGUE:
+            near = difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0.5)
+            return f"{near[0]}?" if near else "codes of docs/findings.md"
+        if code in NEVER_ACCEPTED:
+            return f"codes that a run can live with; {code} is none"
+    return ""
+
+
+def misplaced_secret(name: str, value: Any) -> Finding | None:
+    """A secret where it would be written into a readable file; its text is not shown."""
+    places = [(name, value)]
+    if isinstance(value, dict):
+        places = [(f"{name}: {key}", inner) for key, inner in value.items()]
+    for place, inner in places:
+        named = isinstance(value, dict) and _SECRET_NAME.search(place) and inner not in ("", None)
+        if named or _SECRET_VALUE.search(str(inner)):
+            return finding(
+                "SECRET_MISPLACED",
+                variable=name,
+                found=f"{place} holds a secret",
+                expected="no secret in this variable",
+            )
+    return None
+
+
+def together(settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """What two variables of one host say against each other; a name that is not there is not judged."""
+    get = settings.get
+    if get("run_config_lr_scheduler") == "cosine" and get("run_config_min_lr", 0) > get("run_config_lr", 1):
+        told, most = (
+            f"run_config_min_lr: {get('run_config_min_lr'):g}",
+            f"at most run_config_lr ({get('run_config_lr'):g})",
+        )
+        yield finding("VARIABLE_INVALID", variable="run_config_min_lr", found=told, expected=most)
+    if get("run_config_ce_weight") == 0 and get("run_config_mse_weight") == 0:
+        told = "run_config_ce_weight and run_config_mse_weight are both 0"
+        yield finding("VARIABLE_INVALID", variable="run_config_ce_weight", found=told, expected="one of them above 0")
+    if get("training_peer_port", 0) == get("run_config_master_port", 1):
+        told = f"training_peer_port: {get('training_peer_port')}, as run_config_master_port"
+        yield finding("VARIABLE_INVALID", variable="training_peer_port", found=told, expected="a port of its own")
+    yield from _inside_checkpoints(settings)
+
+
+def _inside_checkpoints(settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """The trainer reads every folder's name in the checkpoint folder as a number, so nothing else may lie there."""
+    folder = str(settings.get("training_checkpoint_dir") or "").rstrip("/")
+    others = (
+        "training_results_dir",
+        "run_config_wandb_key_file",
+        "weights_dir",
+        "dataset_train_dir",
+        "canvas_code_dir",
+    )
+    for name in others:
+        place = str(settings.get(name) or "").rstrip("/")
+        if folder and (place == folder or place.startswith(folder + "/")):
+            told, expected = f"{name} ({place}) lies in it: {folder}", "a folder for checkpoints alone"
+            yield finding("VARIABLE_INVALID", variable="training_checkpoint_dir", found=told, expected=expected)

@@ -1,0 +1,233 @@
+"""Settings: the variables of all roles, checked and typed by their argument specs.
+
+Ansible's own role validation checks types but does not convert, and ignores names it does not know. Here every
+value is converted once, so that the plan computes with numbers, and a misspelt name is told with its nearest kin.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ..findings.finding import Finding, finding, placed
+from . import rules
+
+# What only the plan knows enters the roles through defaults that name one of these; they are no settings of a user.
+PLAN_NAMES = ("fleet_plan", "__fleet_plan")
+PREFIX_ALIKE = 0.85  # of 1: one or two letters of a role's name
+
+
+@dataclass(frozen=True)
+class Option:
+    """One variable of one role, as its argument spec states it."""
+
+    name: str
+    role: str
+    spec: Mapping[str, Any]
+
+    @property
+    def secret(self) -> bool:
+        return bool(self.spec.get("no_log"))
+
+    @property
+    def kind(self) -> str:
+        kind = str(self.spec.get("type", "str"))
+        elements = self.spec.get("elements")
+        return f"{kind} of {elements}" if elements else kind
+
+    @property
+    def planned(self) -> bool:
+        """True for values that the plan hands to the role, so not part of what a user sets."""
+        return any(name in str(self.spec.get("default", "")) for name in PLAN_NAMES)
+
+
+def options_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Option]:
+    """All options of all roles by variable name; `specs` maps a role to its loaded meta/argument_specs.yml."""
+    found = {}
+    for role, spec in specs.items():
+        for name, option in spec["argument_specs"]["main"].get("options", {}).items():
+            found[name] = Option(name, role, option)
+    return found
+
+
+def across(options: Mapping[str, Option], texts: Mapping[str, str]) -> set[str]:
+    """Names that another role's text (its defaults, vars, tasks) refers to.
+
+    A role sees its own defaults alone, so those are handed to it. Secrets are not.
+    """
+    words = {role: set(re.findall(r"\w+", text)) for role, text in texts.items()}
+    return {
+        name
+        for name, option in options.items()
+        if not option.secret and any(name in found for role, found in words.items() if role != option.role)
+    }
+
+
+def convert(option: Option, value: Any) -> Any:
+    """The value in the type that the spec states. Raises ValueError with Ansible's own words when it can't be."""
+    result = validator(option).validate({option.name: value})
+    if result.error_messages:
+        raise ValueError(result.error_messages[0])
+    return result.validated_parameters[option.name]
+
+
+def validator(option: Option) -> ArgumentSpecValidator:
+    """Ansible's own, made once for each option."""
+    spec = {key: option.spec[key] for key in ("type", "elements", "choices") if key in option.spec}
+    for key in ("type", "elements"):
+        if spec.get(key) == "path":
+            spec[key] = "str"  # a path of the host: expanding ~ on the controller would name another folder
+    return _validator(option.name, json.dumps(spec))
+
+
+@lru_cache(maxsize=1024)
+def _validator(name: str, spec: str) -> ArgumentSpecValidator:
+    return ArgumentSpecValidator({name: json.loads(spec)})
+
+
+def masked(value: Any) -> str:
+    """A secret as the plan sees it: its digest, enough to notice a change; "" when it is not set."""
+    text = "" if value is None else str(value)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+def read(
+    options: Mapping[str, Option],
+    defaults: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    template: Callable[[Any], Any],
+) -> tuple[dict[str, Any], list[Finding]]:
+    """A host's settings from the roles' defaults and its variables, and all that is wrong with them.
+
+    `template` resolves a raw value and raises ValueError, in words, where it can't. Accepted findings are marked.
+    """
+    raw = {name: variables.get(name, defaults.get(name)) for name in options if name in variables or name in defaults}
+    given: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for name in raw:
+        if not options[name].planned:
+            try:
+                given[name] = template(raw[name])
+            except ValueError as error:
+                failed[name] = str(error)
+    settings, findings = resolve(options, given)
+    findings += [untemplated(options[name], why) for name, why in failed.items()]
+    # a default that stands on a broken variable is not broken itself
+    findings = [found for found in findings if found.variable in variables] or findings
+    findings += unknown(options, variables, {option.role for option in options.values()})
+    # a list of codes that is wrong itself accepts nothing
+    sound = all(found.variable != "preflight_accept" for found in findings)
+    return settings, placed(findings, host="", run="", accept=(settings.get("preflight_accept") or ()) if sound else ())
+
+
+def untemplated(option: Option, why: str) -> Finding:
+    """The finding for a value whose Jinja text can't be resolved; the text itself is not shown."""
+    return finding(
+        "VARIABLE_INVALID",
+        variable=option.name,
+        found=f"{option.name}: {why[:200]}"
+        if not option.secret
+        else f"{option.name}: a secret that cannot be resolved",
+        expected=f"{option.kind}, from variables that are set",
+    )
+
+
+def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """Typed settings from templated values, and a finding for each value that can't be converted.
+
+    `given` holds a value for each option that is no planned one. Secrets come out masked.
+    """
+    settings: dict[str, Any] = {}
+    findings: list[Finding] = []
+    for name, value in given.items():
+        option = options[name]
+        try:
+            settings[name], found = judged(option, value)
+        except (ValueError, TypeError) as error:
+            settings[name], found = value, invalid(option, value, option.kind, str(error))
+        findings += [found] if found else []
+    return settings, findings or list(rules.together(settings))
+
+
+def judged(option: Option, value: Any) -> tuple[Any, Finding | None]:
+    """The typed value, and what is wrong with it. Raises ValueError or TypeError when it can't be converted."""
+    if option.secret:
+        fits = isinstance(value, (str, int)) and not isinstance(value, bool) and len(str(value).split()) < 2
+        return masked(value), None if fits else invalid(option, value, "one word")
+    kind = rules.wrong_kind(option.kind, value)
+    if kind:
+        return value, invalid(option, value, kind)
+    typed = convert(option, value)
+    if secret := rules.misplaced_secret(option.name, typed):
+        return "a secret, not shown", secret  # the settings are part of verbose output
+    broken = rules.broken(option.name, option.kind, typed)
+    return typed, invalid(option, value, broken) if broken else None
+
+
+def invalid(option: Option, value: Any, expected: str, why: str = "") -> Finding:
+    """The finding for a value that does not fit its option; a secret's value is not shown."""
+    if option.spec.get("choices"):
+        expected += ", one of " + ", ".join(str(choice) for choice in option.spec["choices"])
+    remedy = f"correct {option.name} in the inventory" + (f" ({why})" if why else "")
+    shown = "a secret" if option.secret else repr(value)
+    return finding(
+        "VARIABLE_INVALID",
+        variable=option.name,
+        found=f"{option.name}: {shown} ({kind_of(value)})",
+        expected=expected,
+        remedy="" if option.secret else remedy,
+    )
+
+
+def kind_of(value: Any) -> str:
+    """The plain type's name: Ansible marks the values that it read with types of its own."""
+    plain = (bool, int, float, str, list, dict)
+    return next((kind.__name__ for kind in plain if isinstance(value, kind)), "nothing" if value is None else "?")
+
+
+def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable[str]) -> list[Finding]:
+    """A finding for each name that carries a role's prefix, or nearly one, and that no spec knows."""
+    prefixes = tuple(f"{role}_" for role in roles)
+    squeezed = {squeeze(name): [name] for name in options}
+    findings = []
+    for name in sorted(set(names) - set(options) - set(PLAN_NAMES)):
+        near = squeezed.get(squeeze(name), [])
+        if name.startswith(prefixes):
+            near = near or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+        elif not (near := near or misspelt_prefix(options, name)):
+            continue
+        findings.append(
+            finding(
+                "VARIABLE_UNKNOWN",
+                variable=name,
+                found=f"{name}, which no role knows",
+                expected=f"{near[0]}?" if near else "a variable of docs/variables.md",
+                remedy=f"write {near[0]} instead of {name}, or remove it" if near else "",
+            )
+        )
+    return findings
+
+
+def squeeze(name: str) -> str:
+    """The letters alone, so that Weights-Dir and weightsdir are seen to mean weights_dir."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def misspelt_prefix(options: Mapping[str, Option], name: str) -> list[str]:
+    """The option that differs from `name` only by some letters of its role's name, as traning_run does."""
+    heads = [name[:place] for place, letter in enumerate(name) if letter == "_"]
+    return [
+        known
+        for known, option in options.items()
+        for head in heads
+        if known == option.role + name[len(head) :]
+        and difflib.SequenceMatcher(None, head, option.role).ratio() >= PREFIX_ALIKE
+    ][:1]

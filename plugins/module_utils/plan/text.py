@@ -1,0 +1,144 @@
+"""The plan and its findings as text. Rows are data; this is the only place where they become lines."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from ..core.progress import duration
+from ..findings.finding import SEVERITIES, Finding
+from ..machine.capacity import human, remedy
+from ..machine.fit.assess import Verdict
+from .make import HostPlan, Plan
+
+WIDTH = 110
+NONE = "–"
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Columns as wide as their widest cell; the last one is left ragged."""
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return [
+        (indent + "  ".join([cell.ljust(width) for cell, width in zip(row, widths)] + [row[-1]])).rstrip()
+        for row in rows
+    ]
+
+
+def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
+    """A row per room: host, room, what will happen, why. The host's name stands on the first row only."""
+    if not host.rooms:
+        return [(host.name, "–", "not observed", "see the findings")]
+    rows = []
+    for number, (name, room) in enumerate(host.rooms.items()):
+        state = "in sync" if room.in_sync else "will change"
+        why = room.summary if room.in_sync else "; ".join(room.reasons)
+        rows.append((host.name if number == 0 else "", name, state, textwrap.shorten(why, WIDTH, placeholder=" …")))
+    return rows
+
+
+FIT_HEAD = ("fit", "GPU memory", "host memory", "disk", "full", "frozen", "download", "save", "nearest that fits")
+
+
+def fit_row(host: HostPlan) -> tuple[str, ...]:
+    """What the run needs of a host, of what it has; the profiles that fit; and the nearest setting that does."""
+    fit = host.fit
+    if not fit:
+        return (host.name, *[NONE] * (len(FIT_HEAD) - 2), "not judged")
+    gpu = "none seen" if fit.run.gpu else "none expected"
+    times = [duration(fit.seconds[what]) if fit.seconds.get(what) else NONE for what in ("download", "save")]
+    return (
+        host.name,
+        of(fit.gpu.need, fit.gpu.have) if fit.gpu else gpu,
+        of(fit.host.need, fit.host.have),
+        "; ".join(of(one.need, one.have) for one in fit.disks) or "nothing to write",
+        *(mark(fit.profiles[profile]) for profile in ("full", "frozen")),
+        *times,
+        "as it is" if fit.state == "fits" else remedy(fit) or "nothing on this host or with its GPUs",
+    )
+
+
+def of(need: float, have: float) -> str:
+    """`96.7 of 150.8 GB`, with both units where they differ."""
+    needed, had = human(need).split(), human(have).split()
+    return f"{needed[0]} of {' '.join(had)}" if needed[1] == had[1] else f"{' '.join(needed)} of {' '.join(had)}"
+
+
+def mark(pair: tuple[Verdict | None, Verdict]) -> str:
+    """`✓`, `tight`, or by how much it does not fit: `✗ 10.8 GB GPU, 240.6 GB host`."""
+    states = [(name, one) for name, one in zip(("GPU", "host"), pair) if one]
+    short = [f"{human(one.missing)} {name}" for name, one in states if one.state == "short"]
+    if short:
+        return "✗ " + ", ".join(short)
+    return "✓" if all(one.state == "fits" for _, one in states) else "tight"
+
+
+def run_line(hosts: Sequence[HostPlan]) -> str:
+    shape = hosts[0].shape
+    return (
+        f"run {shape.run}: {many(shape.nnodes, 'host')} × {shape.nproc_per_node} processes"
+        f" = world size {shape.world_size} ({shape.num_replicate} × {shape.num_shard} shards),"
+        f" {shape.num_workers} workers each, {shape.row_groups} row groups,"
+        f" master {shape.master_addr}:{shape.master_port}"
+    )
+
+
+def finding_lines(found: Finding) -> list[str]:
+    """One finding: code and place, then the variable where there is one, found, expected, because, remedy."""
+    place = " ".join(part for part in (f"run {found.run}" if found.run else "", f"host {found.host}") if part.strip())
+    label = "accepted" if found.accepted else found.severity
+    lines = [f"{label:<8} {found.code:<24} {place}".rstrip()]
+    for name in ("variable", "found", "expected", "because", "remedy"):
+        text = getattr(found, name)
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12, break_long_words=False
+        )
+    return lines
+
+
+def many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def counts(findings: Iterable[Finding]) -> str:
+    """ "2 errors, 1 warning": accepted findings are counted apart."""
+    found = list(findings)
+    parts = []
+    for severity in SEVERITIES:
+        number = sum(1 for one in found if one.severity == severity and not one.accepted)
+        if number:
+            parts.append(many(number, severity))
+    accepted = sum(1 for one in found if one.accepted)
+    if accepted:
+        parts.append(f"{accepted} accepted")
+    return ", ".join(parts) or "no findings"
+
+
+def summary_line(plan: Plan) -> str:
+    changes = {name: len(host.changes) for name, host in plan.hosts.items()}
+    todo = sum(1 for number in changes.values() if number)
+    refused = sorted({host.shape.run for host in plan.hosts.values() if host.refused})
+    line = (
+        f"{many(len(changes), 'host')}, {many(len(plan.runs), 'run')}: {todo} to change"
+        f" ({many(sum(changes.values()), 'room')}), {len(changes) - todo} in sync; {counts(plan.findings)}"
+    )
+    if refused:
+        line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"
+    return line
+
+
+def plan_text(plan: Plan) -> str:
+    """The whole plan: findings first (errors at the end, next to the summary), rooms per run and host."""
+    lines: list[str] = []
+    for members in plan.runs.values():
+        hosts = [plan.hosts[name] for name in members]
+        lines += [run_line(hosts), *table([row for host in hosts for row in host_rows(host)]), ""]
+    if plan.hosts:
+        lines += [*table([FIT_HEAD, *(fit_row(host) for host in plan.hosts.values())]), ""]
+    for severity in reversed(SEVERITIES):
+        for found in plan.findings:
+            if found.severity == severity:
+                lines += [*finding_lines(found), ""]
+    lines.append(summary_line(plan))
+    return "\n".join(lines)

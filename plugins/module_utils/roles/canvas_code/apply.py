@@ -1,0 +1,266 @@
+"""Brings a checkout to its commit. Nothing that a person changed is lost, and a cut anywhere is mended by the next run.
+
+A first clone is made aside and renamed. A change of commit is announced in our note (`pending`) before git touches the
+work tree: what a killed git left behind is then known for what it is, and not taken for edits of a person.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.role_plan import RoomPlan, RunShape
+from ...system import managed_files as kept_files
+from ...system.managed_files import Owner
+from ...trainer import registration
+from . import git as git_folder
+from . import patching
+from .decide import decide, named
+from .git import Git, Ours
+from .observe import observe, pinned
+
+_NOBODY = RunShape("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this room looks at no shape
+
+
+def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> RoomPlan:
+    """What is to be changed, and why. Raises FleetError for what may not be touched."""
+    plan = decide(seen, settings, _NOBODY)
+    for found in plan.findings:
+        if found.refuses:
+            raise FleetError(
+                f"{found.code}: {found.because}",
+                variable=found.variable,
+                found=found.found,
+                expected=found.expected,
+                remedy=found.remedy,
+            )
+    return plan
+
+
+def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """Returns {"changed", "commit", "before", "edits", "stashed", "patches"}; checking, what is known offline."""
+    seen = observe(settings)
+    plan = refuse(seen, settings)
+    before = str(seen.get("commit") or "")
+    report = {"changed": not plan.in_sync, "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
+    if plan.in_sync:
+        return {**report, "patches": []}
+    if check:
+        patches = [] if plan.values["moving"] else patching.converge(settings, check=True)
+        return {**report, "commit": plan.values["version"], "patches": patches}
+    if plan.values["moving"]:
+        report["stashed"] = _move(seen, settings)
+    patches = patching.converge(settings, check=False)
+    after = observe(settings)
+    left = refuse(after, settings)
+    if not left.in_sync:
+        raise FleetError("the checkout did not become what was asked", found="; ".join(left.reasons))
+    return {**report, "commit": after["commit"], "edits": after["edits"], "patches": patches}
+
+
+def _move(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Bring the checkout to its commit. Returns the patch file that edits were saved to, or ""."""
+    if not git_folder.find_git():
+        raise FleetError("git is not installed", variable="fleet_agent_system_packages", found="no git on the host")
+    path = str(settings["canvas_code_checkout"])
+    if seen["state"] in ("absent", "unfinished"):
+        _clone(path, settings, unfinished=seen["state"] == "unfinished")
+        return ""
+    return _change(path, settings, seen["edits"])
+
+
+def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
+    """Into a folder beside, then renamed: a checkout is there whole or not at all."""
+    owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
+    part = path if unfinished else f"{path}.canvas-fleet-part"
+    kept_files.make_folders(part, owner, 0o755)
+    git = Git(part)
+    git("init", "--quiet")
+    with _locked(part) as lock:
+        _remove_stale_locks(part)
+        _set_remote(git, str(settings["canvas_code_repo"]))
+        commit = _fetch(git, str(settings["canvas_code_commit"]), shallow=True, lock=lock)
+        # In a folder that was not ours alone git refuses to overwrite; in the part beside it nothing can be lost.
+        force = "--no-overwrite-ignore" if unfinished else "--force"
+        git("checkout", "--quiet", force, "--detach", commit, lock=lock)
+        _note(part, settings, commit)
+    if part != path:
+        if os.path.isdir(path):
+            os.rmdir(path)  # an empty one, or folder_state would have said so
+        os.rename(part, path)
+
+
+def _change(path: str, settings: Mapping[str, Any], edited: list[str]) -> str:
+    """Another commit in an existing checkout. Returns the patch that edits were saved to, or ""."""
+    git, ours, stashed = Git(path), Ours.of(settings), ""
+    with _locked(path) as lock:
+        note = git_folder.record(path)
+        if note.get("pending"):
+            _remove_stale_locks(path)
+            _undo_cut(git, str(note["pending"]), ours)
+            edited = git_folder.edits(git, ours)
+        if note or not git.has(str(settings["canvas_code_commit"])):
+            _set_remote(git, str(settings["canvas_code_repo"]))
+        shallow = os.path.exists(os.path.join(path, ".git", "shallow"))
+        commit = _fetch(git, str(settings["canvas_code_commit"]), shallow=shallow, lock=lock)
+        touched = git.touched(commit)
+        blocked = sorted(touched & set(edited))
+        if blocked:
+            stashed = _stash(git, blocked, settings, lock)
+        entry = _own_entry(git, settings, ours)
+        _note(path, settings, str(note.get("commit") or ""), pending=commit)
+        patching.take_back(settings)
+        if entry and ours.registration in touched:
+            git("checkout", "--quiet", "HEAD", "--", ours.registration, lock=lock)
+        git("checkout", "--quiet", "--no-overwrite-ignore", "--detach", commit, lock=lock)
+        if entry:
+            _register_again(git, settings, ours, entry)
+        _note(path, settings, commit)
+    return stashed
+
+
+def _fetch(git: Git, asked: str, *, shallow: bool, lock: int) -> str:
+    """The commit that was asked for, fetched if it is not there. Raises FleetError when the repository lacks it.
+
+    shallow: the commit alone, where the server allows it; a person's full clone is never made shallow.
+    """
+    if pinned(asked) and git.has(asked):
+        return asked
+    if shallow:
+        with contextlib.suppress(FleetError):  # a server may refuse single commits, and a short id is no ref
+            git("fetch", "--quiet", "--depth=1", "--no-tags", "origin", asked, lock=lock)
+            return git.line("rev-parse", "--verify", "FETCH_HEAD^{commit}")
+    deepen = ("--unshallow",) if os.path.exists(os.path.join(git.folder, ".git", "shallow")) else ()
+    try:
+        git("fetch", "--quiet", "--tags", *deepen, "origin", "+refs/heads/*:refs/remotes/origin/*", lock=lock)
+    except FleetError as error:
+        raise FleetError(
+            "the repository cannot be fetched",
+            variable="canvas_code_repo",
+            found=error.found,
+            expected="a repository that this host can reach",
+        ) from error
+    for name in (f"refs/remotes/origin/{asked}", f"refs/tags/{asked}", asked):
+        commit = git.line("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        if commit:
+            return commit
+    raise FleetError(
+        "the repository has no such commit",
+        variable="canvas_code_commit",
+        found=asked,
+        expected=f"a commit of {git.line('config', '--get', 'remote.origin.url')}",
+    )
+
+
+def _set_remote(git: Git, url: str) -> None:
+    known = git.line("config", "--get", "remote.origin.url")
+    if known != url:
+        git("remote", *(("set-url", "origin", url) if known else ("add", "origin", url)))
+
+
+def _stash(git: Git, paths: list[str], settings: Mapping[str, Any], lock: int) -> str:
+    """Save edits twice, as a patch file of ours and in git's stash, then take them out of the work tree."""
+    if settings["canvas_code_local_edits"] != "stash":
+        raise FleetError(
+            "CODE_EDITS_IN_THE_WAY: another commit would overwrite changes that were made by hand",
+            variable="canvas_code_local_edits",
+            found=named(paths),
+            expected=f"no edits in what {str(settings['canvas_code_commit'])[:8]} changes",
+            remedy="save them elsewhere, or set canvas_code_local_edits: stash",
+        )
+    git("add", "--intent-to-add", "--", *paths, lock=lock)
+    patch = git("diff", "--binary", "HEAD", "--", *paths)
+    folder = os.path.join(str(settings["fleet_state_dir"]), "canvas_code")
+    place = os.path.join(folder, f"edits-{hashlib.sha256(patch).hexdigest()[:12]}.patch")
+    kept_files.make_folders(folder, Owner(), 0o755)
+    kept_files.write(place, patch, 0o644, Owner())
+    who = ("-c", "user.name=canvas-fleet", "-c", "user.email=canvas-fleet@localhost")
+    git("reset", "--quiet", "--", *paths, lock=lock)
+    git(*who, "stash", "push", "--quiet", "--include-untracked", "-m", "kept by canvas-fleet", "--", *paths, lock=lock)
+    return place
+
+
+def _own_entry(git: Git, settings: Mapping[str, Any], ours: Ours) -> Mapping[str, Any] | None:
+    """What our block in dataset_info.py says, when the file differs by nothing else."""
+    have = git.read(ours.registration)
+    if have is None or not registration.block(have):
+        return None
+    if not ours.alone(ours.registration, have, git.blob("HEAD", ours.registration)):
+        return None
+    found = registration.lookup(have, str(settings["dataset_group"]), str(settings["dataset_name"]))
+    return found.entry if found.state == "ours" else None
+
+
+def _register_again(git: Git, settings: Mapping[str, Any], ours: Ours, entry: Mapping[str, Any]) -> None:
+    """Our block again, in the new commit's file; where it does not fit, run_config tells why."""
+    path = os.path.join(git.folder, ours.registration)
+    group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
+    with contextlib.suppress(FleetError):
+        source = kept_files.read(path)
+        if source is not None:
+            info = os.stat(path)
+            data = registration.register(source, group, name, entry)
+            kept_files.write(path, data, info.st_mode & 0o7777, Owner(info.st_uid, info.st_gid))
+
+
+def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
+    """Take back what a killed checkout of `pending` did: files of that commit, whole, cut short, or already gone.
+
+    Edits of a person in such files were refused before the checkout began, so nothing of theirs is among them.
+    """
+    if not git.has(pending):
+        return
+    touched = git.touched(pending)
+    for _, path in git.status():
+        want, have = git.blob(pending, path) or b"", git.read(path)
+        if path not in touched or ours.hides(path) or not want.startswith(have or b""):
+            continue
+        if git.blob("HEAD", path) is not None:
+            git("checkout", "--quiet", "HEAD", "--", path)
+            continue
+        git("rm", "--quiet", "--cached", "--ignore-unmatch", "--", path)
+        if have is not None:
+            os.unlink(os.path.join(git.folder, path))
+
+
+def _note(path: str, settings: Mapping[str, Any], commit: str, pending: str = "") -> None:
+    asked = str(settings["canvas_code_commit"]) if not pending else ""
+    repo = git_folder.without_secrets(str(settings["canvas_code_repo"]))
+    info = os.stat(path)
+    text = json.dumps({"repo": repo, "asked": asked, "commit": commit, "pending": pending}) + "\n"
+    kept_files.write(git_folder.record_path(path), text.encode(), 0o644, Owner(info.st_uid, info.st_gid))
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[int]:
+    """One of us at a time. Git inherits the lock, so that a git which outlives a killed us still holds it."""
+    handle = os.open(os.path.join(path, ".git", "canvas-fleet.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FleetError(
+                "another change of this checkout is under way", found=path, remedy="wait for it, then try again"
+            ) from error
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _remove_stale_locks(path: str) -> None:
+    """Locks and half packs of a git that was killed under our lock; while we hold it nobody of ours is at work."""
+    top = os.path.join(path, ".git")
+    for name in ("index.lock", "shallow.lock", "HEAD.lock", "config.lock", "packed-refs.lock"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(top, name))
+    packs = os.path.join(top, "objects", "pack")
+    for name in os.listdir(packs) if os.path.isdir(packs) else ():
+        if name.startswith("tmp_"):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(packs, name))

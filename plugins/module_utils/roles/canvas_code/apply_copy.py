@@ -1,0 +1,150 @@
+"""Brings a copy of the controller's code folder about. A cut anywhere is mended by the next run.
+
+What is to come is noted (`pending`) before the first file is written, so that a half-changed copy is not taken for
+edits of a person.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.errors import FleetError
+from ...system import managed_files as kept_files
+from ...trainer import registration
+from . import copy, patching
+from .apply import refuse
+from .decide import named
+from .git import Ours
+from .observe import observe
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Paths to write and to remove, those among them that a person changed, and edits that stay as they are."""
+
+    write: list[str]
+    remove: list[str]
+    blocked: list[str]
+    edited: list[str]
+
+
+def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: str, *, check: bool) -> dict[str, Any]:
+    """Returns {"changed", "needs_archive", "before", "commit", "edits", "stashed", "patches"}; without an archive only
+    looks, unless patches are all that is to be done.
+    """
+    folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
+    seen = observe(settings)
+    wanting = refuse(seen, settings)
+    note = copy.record(folder)
+    before, wanted = str(note["digest"]), str(settings["canvas_code_controller_digest"])
+    report = {"changed": not wanting.in_sync, "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
+    report |= {"needs_archive": False, "patches": []}
+    if wanting.in_sync:
+        return report
+    if not wanting.values["moving"]:
+        return {**report, "patches": patching.converge(settings, check=check)}
+    steps = plan(folder, manifest, note, ours)
+    if steps.blocked and settings["canvas_code_local_edits"] != "stash":
+        raise FleetError(
+            "CODE_EDITS_IN_THE_WAY: another version would overwrite changes that were made by hand",
+            variable="canvas_code_local_edits",
+            found=named(steps.blocked),
+            expected="no edits in what the new version changes",
+            remedy="save them elsewhere, or set canvas_code_local_edits: stash",
+        )
+    if check or not archive:
+        return {**report, "commit": wanted, "needs_archive": not check}
+    kept = _apply(settings, manifest, steps, archive)
+    patches = patching.converge(settings, check=False)
+    edits = observe(settings)["edits"]
+    return {**report, "commit": wanted, "edits": edits, "stashed": ", ".join(kept), "patches": patches}
+
+
+def plan(folder: str, manifest: Mapping[str, str], note: Mapping[str, Any], ours: Ours) -> Steps:
+    """Compares files on disk with the manifest and with what was written before; reads only."""
+    write: list[str] = []
+    remove: list[str] = []
+    blocked: list[str] = []
+    edited: list[str] = []
+    for path in sorted({*manifest, *note["files"], *note["pending"]}):
+        known = note["files"].get(path)
+        have, want = copy.content_digest(folder, path, ours, known), manifest.get(path, "")
+        if have == want:
+            continue
+        if known and have and want == known[0] and have not in note["pending"].get(path, []):
+            edited.append(path)  # by a person, in a file that the new version leaves as it was
+            continue
+        (write if want else remove).append(path)
+        if have and have not in [*(known or [])[:1], *note["pending"].get(path, [])]:
+            blocked.append(path)
+    return Steps(write, remove, blocked, edited)
+
+
+def _apply(settings: Mapping[str, Any], manifest: Mapping[str, str], steps: Steps, archive: str) -> list[str]:
+    folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
+    owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
+    note = copy.record(folder)
+    kept_files.make_folders(folder, owner, 0o755)
+    coming = {path: sorted({*note["pending"].get(path, []), sha256}) for path, sha256 in manifest.items()}
+    _write_note(folder, {**note, "pending": {**note["pending"], **coming}}, owner)
+    kept = [_keep(folder, path) for path in steps.blocked]
+    files = dict(note["files"])
+    with tarfile.open(archive) as packed:
+        for path in steps.write:
+            _write_one(folder, path, packed, ours, owner, settings)
+    for path in steps.remove:
+        if os.path.lexists(os.path.join(folder, path)):
+            os.unlink(os.path.join(folder, path))
+    files = {path: known for path, known in files.items() if path in manifest}
+    os.sync()  # once for all files, before the note says that they are there
+    for path, sha256 in manifest.items():
+        if path not in steps.edited:
+            info = os.stat(os.path.join(folder, path))
+            files[path] = [sha256, info.st_size, info.st_mtime_ns]
+    _write_note(folder, {"digest": settings["canvas_code_controller_digest"], "files": files, "pending": {}}, owner)
+    return kept
+
+
+def _write_one(
+    folder: str,
+    path: str,
+    packed: tarfile.TarFile,
+    ours: Ours,
+    owner: kept_files.Owner,
+    settings: Mapping[str, Any],
+) -> None:
+    member = packed.getmember(path)
+    source = packed.extractfile(member)
+    if source is None:
+        raise FleetError("the archive holds something else than files", found=path)
+    full = os.path.join(folder, path)
+    data = source.read()
+    if path == ours.registration:
+        data = _registered(full, data, settings)
+    kept_files.make_folders(os.path.dirname(full), owner, 0o755)
+    kept_files.write(full, data, 0o755 if member.mode & 0o100 else 0o644, owner, durable=False)
+
+
+def _registered(full: str, data: bytes, settings: Mapping[str, Any]) -> bytes:
+    """The new file with the registration that stands in the present one."""
+    group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
+    try:
+        have = registration.lookup(kept_files.read(full) or b"", group, name)
+        return registration.register(data, group, name, have.entry) if have.state == "ours" and have.entry else data
+    except FleetError:
+        return data  # run_config tells why it does not fit
+
+
+def _keep(folder: str, path: str) -> str:
+    full = os.path.join(folder, path)
+    return kept_files.keep(full, kept_files.read(full) or b"")
+
+
+def _write_note(folder: str, note: Mapping[str, Any], owner: kept_files.Owner) -> None:
+    text = json.dumps(note, sort_keys=True) + "\n"
+    kept_files.write(copy.record_path(folder), text.encode(), 0o644, owner)

@@ -1,0 +1,115 @@
+"""The code as a copy of a folder on the controller: manifest, archive, and what a person changed in the copy.
+
+A manifest maps a path (relative, with slashes) to the SHA-256 of the file. The record in the copy adds size and mtime
+of each file as we wrote it, so that looking costs one stat per file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...core.errors import FleetError
+from .git import Ours
+
+TRAINER = "train/pretrain_unified_navit.py"
+
+
+def inner(folder: str, name: str = "BAGEL-Canvas") -> str | None:
+    """Where the trainer's folder lies below `folder`: "" for itself, "BAGEL-Canvas" below it, None for nowhere."""
+    for below in (name, ""):
+        if os.path.isfile(os.path.join(folder, below, TRAINER)):
+            return below
+    return None
+
+
+def scan(folder: str, exclude: Iterable[str]) -> dict[str, str]:
+    """The manifest of a folder; names that match a pattern of `exclude` are left out, folders with all below."""
+    patterns = tuple(exclude)
+
+    def wanted(name: str) -> bool:
+        return not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+    found = {}
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if wanted(name))
+        for name in sorted(files):
+            full = os.path.join(place, name)
+            if wanted(name) and os.path.isfile(full):
+                found[os.path.relpath(full, folder)] = file_digest(full)
+    return found
+
+
+def file_digest(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
+
+
+def digest(manifest: Mapping[str, str]) -> str:
+    """One number for a whole manifest."""
+    return hashlib.sha256(json.dumps(sorted(manifest.items())).encode()).hexdigest()
+
+
+def pack(folder: str, manifest: Mapping[str, str], prefix: str = "") -> bytes:
+    """A gzip'ed tar of the manifest's files below `prefix`, for the way to the host. Links are packed as files."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz", compresslevel=1, dereference=True) as archive:
+        for path in sorted(manifest):
+            archive.add(os.path.join(folder, path), arcname=os.path.join(prefix, path), recursive=False)
+    return target.getvalue()
+
+
+def record_path(folder: str) -> str:
+    return os.path.join(folder, ".canvas-fleet.json")
+
+
+def record(folder: str) -> dict[str, Any]:
+    """{"digest", "files": {path: [sha256, size, mtime_ns]}, "pending": {path: [sha256, …]}}; empty when unreadable."""
+    try:
+        with open(record_path(folder), encoding="utf-8") as stream:
+            found = json.load(stream)
+        return {"digest": str(found["digest"]), "files": dict(found["files"]), "pending": dict(found["pending"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"digest": "", "files": {}, "pending": {}}
+
+
+def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str:
+    """SHA-256 of a file of the copy, our own part taken out; "" when it is not there.
+
+    known: [sha256, size, mtime_ns] of the record; the file is not read when size and mtime are the same.
+    """
+    full = os.path.join(folder, path)
+    try:
+        info = os.stat(full)
+        if known and [info.st_size, info.st_mtime_ns] == list(known[1:]):
+            return str(known[0])
+        with open(full, "rb") as stream:
+            data = stream.read()
+    except OSError:
+        return ""
+    with contextlib.suppress(FleetError):  # a broken marker is an edit; run_config tells it
+        data = ours.stripped(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def edits(folder: str, note: Mapping[str, Any], ours: Ours) -> list[str]:
+    """Files of the copy that are neither as we wrote them nor as a copy under way writes them."""
+    found = []
+    for path, known in sorted(note["files"].items()):
+        have = content_digest(folder, path, ours, known)
+        ours_by_now = [known[0], *note["pending"].get(path, [])]
+        if have not in ours_by_now and (have or not note["pending"]):
+            found.append(path)
+    return found
+
+
+def observe(folder: str, ours: Ours) -> dict[str, Any]:
+    note = record(folder)
+    return {"digest": note["digest"], "pending": bool(note["pending"]), "edits": edits(folder, note, ours)}

@@ -1,0 +1,78 @@
+"""The environment taken back: builds that we made, the link, conda where we installed it, downloads and records."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from ...core.errors import FleetError
+from . import tools
+from .observe import RECORD, listed, read_json
+
+OURS = "conda.json"  # in the state folder: the root that we installed
+
+
+def remember(state_dir: str, root: str) -> None:
+    """Say that conda at this root is ours. Written while the root is still claimed, so a cut here installs it anew."""
+    tools.write_json(os.path.join(state_dir, OURS), {"written_by": "canvas.fleet, role conda_env", "root": root})
+
+
+def root_is_ours(spec: Mapping[str, Any]) -> bool:
+    """True for a conda that we installed and that nobody has made an environment of their own in."""
+    root, prefix = str(spec["root"]), str(spec["prefix"])
+    if read_json(os.path.join(str(spec["state_dir"]), OURS)).get("root") != root:
+        return False
+    own = {os.path.basename(path) for path in (*tools.builds(prefix), prefix)}
+    others = set(listed(os.path.join(root, "envs"))) - own
+    return not {name for name in others if not name.startswith(".")}
+
+
+def preview(spec: Mapping[str, Any]) -> list[str]:
+    """What would be removed; reads only."""
+    prefix, state_dir = str(spec["prefix"]), str(spec["state_dir"])
+    told = [f"remove {path}" for path in tools.builds(prefix)]
+    if os.path.islink(prefix) and (told or not os.path.exists(prefix)):
+        told.append(f"remove the link {prefix}")
+    if root_is_ours(spec) and os.path.isdir(str(spec["root"])):
+        told.append(f"remove conda at {spec['root']}")
+    return told + [f"remove {os.path.join(state_dir, name)}" for name in listed(state_dir)]
+
+
+def work(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`spec`: root, prefix, state_dir. Cut anywhere, the next call goes on. Raises FleetError while something runs."""
+    root, prefix, state_dir = (str(spec[name]) for name in ("root", "prefix", "state_dir"))
+    told = preview(spec)
+    if not told:
+        return {"changed": False, "done": []}
+    os.makedirs(os.path.join(state_dir, "claims"), exist_ok=True)
+    tools.sweep(state_dir, keep="")  # what an earlier call left half removed, so that it looks like nobody's
+    builds, ours = tools.builds(prefix), root_is_ours(spec)
+    busy = [path for path in (*builds, *([root] if ours else [])) if tools.in_use(path)]
+    if busy:
+        raise FleetError(
+            "an environment is not taken from under what runs in it",
+            found=", ".join(busy),
+            remedy="stop the training first (playbooks/stop.yml)",
+        )
+    for path in builds:
+        gone(state_dir, path)
+    if os.path.islink(prefix) and not os.path.exists(prefix):
+        os.unlink(prefix)
+    if ours:
+        gone(state_dir, root)
+    for name in listed(state_dir):
+        path = os.path.join(state_dir, name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    return {"changed": bool(told), "done": told}
+
+
+def gone(state_dir: str, path: str) -> None:
+    """Claimed first: what a cut leaves of it is removed by the next call."""
+    if os.path.isdir(path):
+        tools.claim(state_dir, path)
+        if os.path.exists(os.path.join(path, RECORD)):
+            os.unlink(os.path.join(path, RECORD))
+        shutil.rmtree(path)
+        tools.release(state_dir, path)

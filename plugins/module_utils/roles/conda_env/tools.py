@@ -1,0 +1,230 @@
+"""The hands of conda_env_work: programs that are called, folders that are claimed, switched and removed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.progress import Progress
+from .observe import RECORD, claim_of, listed, read_json
+
+BYTES = re.compile(r"Progress (\d+) of (\d+)")
+DOWNLOADING = re.compile(r"\s*Downloading (\S+)")
+INSTALLING = "Installing collected packages: "
+# What a failed program says, and what mends it.
+REMEDIES = (
+    ("CERTIFICATE_VERIFY_FAILED", "the host does not trust this server: set fleet_ca_bundle to your proxy's CA"),
+    ("No space left on device", "free space below conda_env_root and conda_env_state_dir"),
+    (
+        "DO NOT MATCH THE HASHES",
+        "no file of the index is the one that was pinned: it serves another one, which is not to be used, "
+        "or none for this Python and machine, which the lock was not made for",
+    ),
+    ("from versions: none", "the index can't be reached, or does not know the package: check conda_env_pip_index_url"),
+    ("No matching distribution", "correct the pin, or name an index that has it (conda_env_pip_extra_index_urls)"),
+    ("ResolutionImpossible", "two pins contradict each other: correct conda_env_pip_packages"),
+    ("nvcc", "flash-attn is built with the CUDA toolkit: nvidia_toolkit: true, and conda_env_compiler: true"),
+)
+
+
+def environment() -> dict[str, str]:
+    """Our own, without what would let another Python's packages in."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CONDA_PREFIX"))}
+    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PIP_NO_INPUT": "1"}
+
+
+def call(
+    argv: Sequence[str],
+    failed: str,
+    progress: Progress,
+    *,
+    variable: str = "",
+    read: Callable[[str], None] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Run a program, hand each of its lines to `read`, return the last ones. Raises FleetError when it fails."""
+    tail: deque[str] = deque(maxlen=40)
+    with subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**environment(), **(more or {})},
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        for line in process.stdout:
+            print(line, end="", flush=True)  # noqa: T201 - into the work's own log
+            tail.append(line.rstrip())
+            if read:
+                read(line)
+    if process.returncode:
+        said = [line for line in tail if line.strip()]
+        text = "\n".join(said)
+        remedy = next((mend for sign, mend in REMEDIES if sign in text), "")
+        errors = [line.strip() for line in said if line.lower().startswith("error")] or said[-3:]
+        found = f"exit code {process.returncode}: " + " / ".join(errors[:3])
+        raise FleetError(failed, variable=variable, found=found, remedy=remedy)
+    return list(tail)
+
+
+def pip(
+    python: str,
+    arguments: Sequence[str],
+    failed: str,
+    progress: Progress,
+    variable: str,
+    *,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """pip install, told by bytes while a file comes, by seconds while pip unpacks, else by the line that pip is at."""
+    current, told = "", ExitStack()
+
+    def read(line: str) -> None:
+        nonlocal current
+        amount = BYTES.match(line)
+        if amount:
+            progress(int(amount[1]), int(amount[2]), "B", current)
+            return
+        name = DOWNLOADING.match(line)
+        current = name[1].rsplit("/", 1)[-1] if name else current
+        if line.startswith(INSTALLING):
+            number = line.count(",") + 1
+            told.enter_context(seconds_told(progress, f"installing {number} package{'s' if number > 1 else ''}"))
+        elif line.strip() and not name:
+            told.close()
+            progress(0, 0, "", "pip: " + line.strip()[:100])
+
+    with told:
+        call([python, "-m", "pip", "install", *arguments], failed, progress, variable=variable, read=read, more=more)
+
+
+@contextmanager
+def seconds_told(progress: Progress, what: str, every: float = 1.0) -> Iterator[None]:
+    """Tell how long this takes, where the program itself says nothing for minutes. `every`: seconds."""
+    begun, ended = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        progress(0, 0, "s", what)
+        while not ended.wait(every):
+            progress(int(time.monotonic() - begun), 0, "s", what)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+
+
+def build_flash_attn(
+    python: str, version: str, options: Sequence[str], spec: Mapping[str, Any], progress: Progress
+) -> None:
+    """Compile it here, against the torch that is here; an hour or more. As many jobs as memory allows (9 GB each)."""
+    home = str(spec["cuda_home"])
+    if not os.access(os.path.join(home, "bin", "nvcc"), os.X_OK):
+        raise FleetError(
+            "flash-attn can't be built without the CUDA toolkit",
+            variable="conda_env_flash_attn_from",
+            found=f"no {home}/bin/nvcc",
+            remedy="nvidia_toolkit: true, or conda_env_flash_attn_from: wheel",
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    jobs = max(1, min(os.cpu_count() or 1, memory // (9 << 30)))
+    paths = [os.path.dirname(python), os.path.join(home, "bin"), os.environ.get("PATH", "")]
+    more = {"CUDA_HOME": home, "MAX_JOBS": str(jobs), "PATH": ":".join(paths), "FLASH_ATTENTION_FORCE_BUILD": "TRUE"}
+    words = ["--no-build-isolation", "--no-deps", "--no-binary=flash-attn", f"flash-attn=={version}"]
+    failed = "flash-attn could not be built"
+    pip(python, [*options, *words], failed, progress, "conda_env_flash_attn_from", more=more)
+
+
+def write_json(path: str, value: Mapping[str, Any]) -> None:
+    aside = path + ".new"
+    with open(aside, "w", encoding="utf-8") as out:
+        json.dump(value, out, indent=1, sort_keys=True)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(aside, path)
+
+
+def write_lines(path: str, lines: Sequence[str]) -> None:
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(f"{line}\n" for line in lines)
+
+
+def claim(state_dir: str, path: str) -> None:
+    """Say, before it exists, that this folder is ours and not yet whole."""
+    write_json(claim_of(state_dir, path), {"path": path})
+
+
+def release(state_dir: str, path: str) -> None:
+    name = claim_of(state_dir, path)
+    if os.path.exists(name):
+        os.unlink(name)
+
+
+def sweep(state_dir: str, keep: str) -> None:
+    """Remove what an earlier call began and did not finish."""
+    folder = os.path.join(state_dir, "claims")
+    for name in listed(folder):
+        path = str(read_json(os.path.join(folder, name)).get("path", ""))
+        half = path and path != keep and not os.path.exists(os.path.join(path, RECORD))
+        if half and os.path.isdir(path):
+            shutil.rmtree(path)
+        os.unlink(os.path.join(folder, name))
+
+
+def switch(build: str, prefix: str) -> None:
+    """Let the environment's name mean this build, in one rename."""
+    name = os.path.basename(build)
+    if os.path.islink(prefix) and os.readlink(prefix) == name:
+        return
+    aside = f"{prefix}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.link"
+    if os.path.lexists(aside):
+        os.unlink(aside)
+    os.symlink(name, aside)
+    os.replace(aside, prefix)
+
+
+def builds(prefix: str) -> list[str]:
+    """Folders beside the link that we made and finished."""
+    pattern = re.compile(re.escape(os.path.basename(prefix)) + r"\.[0-9a-f]{8}(-\d+)?")
+    folder = os.path.dirname(prefix)
+    paths = [os.path.join(folder, name) for name in listed(folder) if pattern.fullmatch(name)]
+    return [path for path in paths if os.path.exists(os.path.join(path, RECORD))]
+
+
+def in_use(path: str) -> bool:
+    """True while a process runs a program of this folder: a training that was started before the switch."""
+    for process in listed("/proc"):
+        if process.isdigit():
+            try:
+                program = os.readlink(f"/proc/{process}/exe")
+            except OSError:
+                continue
+            if program.startswith(path + "/"):
+                return True
+    return False
+
+
+def prune(state_dir: str, prefix: str, keep: set[str]) -> None:
+    """Remove older builds; the one before stays (a step back costs nothing), and so does what still runs."""
+    for path in builds(prefix):
+        if path not in keep and not in_use(path):
+            claim(state_dir, path)
+            os.unlink(os.path.join(path, RECORD))
+            shutil.rmtree(path)
+            release(state_dir, path)

@@ -1,0 +1,207 @@
+"""Long work of the room conda_env: fetch and run the installer, build the environment aside, prove it, switch.
+
+Cut anywhere, the next call goes on: the installer's part file and pip's cache are kept, a half-made folder is one that
+we claimed before we made it, and is removed; the link to the working environment moves in one rename at the very end.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import replace
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.progress import Progress
+from ...system.download import fetch
+from . import absent, decide, flash_attn, observe, sources, tools
+from . import proof as conda_proof
+from .observe import RECORD, EnvSpec
+
+
+def preview(spec: dict[str, Any]) -> list[str]:
+    """What work() would do on this host; reads only."""
+    if spec.get("absent"):
+        return absent.preview(spec)
+    seen, want = observe.observe(spec), observe.wanted(spec)
+    return [found.found for found in decide.refusals(seen, want)] or decide.differences(seen, want)
+
+
+def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make the environment what the spec asks for. `spec`: the variables of the role without `conda_env_`.
+
+    Returns changed, prefix, digest, versions, imports and torch (what torch says of itself, when it was imported).
+    Raises FleetError for what stands in the way, can't be fetched, can't be solved, or can't be imported.
+    """
+    if spec.get("absent"):
+        return absent.work(spec)
+    want = observe.wanted(spec)
+    os.makedirs(os.path.join(want.state_dir, "claims"), exist_ok=True)
+    tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
+    seen = observe.observe(spec)
+    refused = decide.refusals(seen, want) or decide.stale_lock(want)
+    if refused:
+        first = refused[0]
+        raise FleetError(
+            first.because, variable=first.variable, found=first.found, expected=first.expected, remedy=first.remedy
+        )
+    if not decide.differences(seen, want):
+        return answer(want, seen["record"], changed=False)
+    if want.adopt and not seen["ours"] and seen["prefix"]["kind"] in ("folder", "link"):
+        return answer(want, adopt(want, progress), changed=True)
+    return answer(want, converge(want, spec, progress), changed=True)
+
+
+def answer(want: EnvSpec, record: dict[str, Any], *, changed: bool) -> dict[str, Any]:
+    kept = {name: record.get(name) for name in ("python", "versions", "imports", "torch")}
+    return {"changed": changed, "prefix": want.prefix, "digest": want.digest, **kept}
+
+
+def adopt(want: EnvSpec, progress: Progress) -> dict[str, Any]:
+    """Prove a user's own environment as it is; the record lies with our things."""
+    record = prove(want, want.prefix, progress, ours=False)
+    tools.write_json(want.adoption_record, record)
+    return record
+
+
+def converge(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    before = os.path.realpath(want.prefix)
+    build, state = place(want)
+    try:
+        if state == "free":
+            install_conda(want, spec, progress)
+            tools.claim(want.state_dir, build)
+            create(want, spec, build, progress)
+            install_packages(want, spec, build, progress)
+        if state != "whole":
+            tools.write_json(os.path.join(build, RECORD), prove(want, build, progress))
+    except FleetError:
+        tools.sweep(want.state_dir, keep=before)  # gigabytes that nobody could use; pip's cache keeps what came
+        raise
+    tools.release(want.state_dir, build)
+    tools.switch(build, want.prefix)
+    tools.prune(want.state_dir, want.prefix, keep={build, before})
+    return observe.read_json(os.path.join(build, RECORD))
+
+
+def place(want: EnvSpec) -> tuple[str, str]:
+    """The folder for this list, and its state. A spoilt one is left to those who use it, and gets a successor."""
+    for number in range(1, 1000):
+        path = f"{want.prefix}.{want.digest[:8]}" + (f"-{number}" if number > 1 else "")
+        state = state_of(path, want)
+        if state in ("free", "whole", "unproved"):
+            return path, state
+    raise FleetError("no free name for the environment", variable="conda_env_prefix", found=want.prefix)
+
+
+def state_of(path: str, want: EnvSpec) -> str:
+    """free, whole, unproved (other imports are wanted now), spoilt (changed by hand), foreign (not ours)."""
+    record = observe.read_json(os.path.join(path, RECORD))
+    if not record:
+        return "foreign" if os.path.lexists(path) else "free"
+    seen = {
+        "record": record,
+        "installed": observe.installed(path),
+        "ours": True,
+        "prefix": {"kind": "folder", "python_runs": os.access(os.path.join(path, "bin", "python"), os.X_OK)},
+    }
+    if not decide.differences(seen, want):
+        return "whole"
+    return "spoilt" if decide.differences(seen, replace(want, imports=())) else "unproved"
+
+
+def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> None:
+    """Miniforge's installer, or whatever speaks its command line, into the root."""
+    if observe.conda_version(want.root):
+        return
+    if os.path.isdir(want.root):
+        os.rmdir(want.root)  # empty, or it would have been refused; the installer wants no folder
+    url = sources.installer_url(spec)
+    folder = os.path.join(want.state_dir, "download")
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, url.rsplit("/", 1)[-1])
+    name = os.path.basename(path)
+    fetch(
+        url, path, str(spec["installer_sha256"]), "conda_env_installer_sha256", lambda d, t: progress(d, t, "B", name)
+    )
+    progress(0, 0, "", f"installing {name}")
+    tools.claim(want.state_dir, want.root)
+    os.makedirs(os.path.dirname(want.root), exist_ok=True)
+    tools.call(["bash", path, "-b", "-p", want.root], "the installer of conda failed", progress)
+    absent.remember(want.state_dir, want.root)
+    tools.release(want.state_dir, want.root)
+    os.unlink(path)
+
+
+def create(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
+    """From the lock, each file by its digest; without one conda solves."""
+    progress(0, 0, "", f"conda create: python {want.python}")
+    argv = [os.path.join(want.root, "bin", "conda"), "create", "--yes", "--prefix", build]
+    if want.conda_lock:
+        path = os.path.join(want.state_dir, "conda-lock.txt")
+        tools.write_lines(path, ["@EXPLICIT", *sources.locked_urls(want.conda_lock, spec)])
+        argv += ["--file", path]
+    else:
+        channels = [word for channel in spec["channels"] for word in ("--channel", str(channel))]
+        argv += ["--override-channels", *channels, f"python={want.python}", "pip", *want.conda_packages]
+    os.makedirs(os.path.dirname(build), exist_ok=True)
+    tools.call(argv, "conda could not make the environment", progress, variable="conda_env_channels")
+
+
+def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
+    """The lock, or the pinned list in one resolution; then the flash-attn that fits the torch that came."""
+    python = os.path.join(build, "bin", "python")
+    options = sources.pip_options(spec, want.state_dir, observe.installed(build).get("pip", ""))
+    failed = "pip could not install the packages"
+    if want.pip_lock:
+        path = os.path.join(want.state_dir, "pip-lock.txt")
+        tools.write_lines(path, want.pip_lock)
+        words = [*options, "--require-hashes", "--no-deps", "--requirement", path]
+        tools.pip(python, words, failed, progress, "conda_env_lock")
+    elif want.pip_packages:
+        tools.pip(python, [*options, *want.pip_packages], failed, progress, "conda_env_pip_packages")
+    if want.from_source and want.flash_attn:
+        tools.build_flash_attn(python, want.flash_attn, options, spec, progress)
+    elif want.flash_attn:
+        install_flash_attn(want, spec, python, options, progress)
+
+
+def install_flash_attn(
+    want: EnvSpec, spec: dict[str, Any], python: str, options: list[str], progress: Progress
+) -> None:
+    torch = conda_proof.torch_of(python)
+    name = flash_attn.wheel_name(
+        want.flash_attn,
+        torch=torch["version"],
+        cuda=torch["cuda"],
+        cxx11_abi=torch["cxx11_abi"],
+        python=want.python,
+        machine=platform.machine(),
+    )
+    url = sources.flash_attn_url(name, spec)
+    failed = "the wheel of flash-attn could not be installed"
+    tools.pip(python, [*options, "--no-deps", url], failed, progress, "conda_env_flash_attn")
+
+
+def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) -> dict[str, Any]:
+    """Import everything in one process of the environment; the record says what came of it."""
+    progress(0, 0, "", f"importing {len(want.imports)} modules")
+    python, flex = os.path.join(prefix, "bin", "python"), "cuda" if want.compiler else ""
+    proof = conda_proof.import_all(python, list(want.imports), ours=ours, flex=flex)
+    if proof["failed"]:
+        raise FleetError(
+            f"{len(proof['failed'])} of {len(want.imports)} imports fail",
+            variable="conda_env_imports",
+            found="; ".join(f"{module}: {text}" for module, text in proof["failed"].items()),
+            expected="every import of the trainer works",
+            remedy="correct conda_env_pip_packages; the environment in use was not changed",
+        )
+    return {
+        "written_by": "canvas.fleet, role conda_env",
+        "digest": want.digest,
+        "python": proof["python"],
+        "versions": observe.installed(prefix),
+        "imports": proof["imports"],
+        "torch": proof["torch"],
+        **({"flex_seconds": proof["flex_seconds"]} if "flex_seconds" in proof else {}),
+    }

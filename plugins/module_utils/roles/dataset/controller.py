@@ -1,0 +1,97 @@
+"""The user's files on the controller: their digests and what is in them, remembered between runs and between hosts.
+
+Runs on the controller only. What was read once is kept under the user's cache folder, by content, so that eight hosts
+and the next converge cost nothing; the folder can be removed at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import FleetError
+from ...trainer.tokens import counter
+from . import record, rows
+from .inspect import inspect
+from .originals import check_digest
+
+Resolve = Callable[[str], str]  # a path as the user wrote it to one that can be opened
+
+
+def facts(settings: Mapping[str, Any], resolve: Resolve = os.path.expanduser) -> dict[str, dict[str, Any]]:
+    """Path, sha256 and size (bytes) of the files by kind; empty for other sources than the controller.
+
+    Raises FleetError when a file is absent or has another digest than the user gave.
+    """
+    if settings.get("dataset_source") != "controller":
+        return {}
+    found = {}
+    for kind in record.KINDS:
+        named = str(settings.get(f"dataset_{kind}") or "")
+        if not named:
+            continue
+        path = Path(resolve(named))
+        if not path.is_file():
+            raise FleetError(
+                f"DATASET_MISSING: the {kind} file is not on the controller",
+                variable=f"dataset_{kind}",
+                found=f"no file {path}",
+                expected="a parquet file",
+                remedy="correct the path; a relative one starts at the playbook's folder",
+            )
+        digest = _digest(path)
+        wanted = str(settings.get(f"dataset_{kind}_sha256") or "").lower()
+        check_digest(digest, wanted, f"dataset_{kind}_sha256", str(path))
+        found[kind] = {"path": str(path), "sha256": digest, "size": path.stat().st_size}
+    return found
+
+
+def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> dict[str, Any] | None:
+    """What inspect() says of these files; None without pyarrow and Pillow here (then the host looks)."""
+    if "train" not in found or not all(find_spec(name) for name in ("pyarrow", "PIL")):
+        return None
+    train, test = found["train"], found.get("test", {})
+    tokenizer = tokenizer if counter(tokenizer) else ""
+    key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), rows.RULES, tokenizer]
+    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+
+    def look() -> dict[str, Any]:
+        return inspect(str(train["path"]), str(test.get("path") or ""), tokenizer=tokenizer)
+
+    return _remembered(f"inspection-{name}", look)
+
+
+def _digest(path: Path) -> str:
+    now = json.dumps([str(path.resolve()), record.identity(path)])
+    kept = _remembered(f"digest-{hashlib.sha256(now.encode()).hexdigest()}", lambda: {"sha256": record.sha256(path)})
+    return str(kept["sha256"])
+
+
+def _remembered(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Made once, although many hosts' tasks ask at the same time; without a writable cache made each time."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canvas-fleet"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / f"{name}.lock"):
+            kept = record.load(folder / f"{name}.json")
+            if not kept:
+                kept = make()
+                record.write_whole(folder / f"{name}.json", json.dumps(kept))
+            return kept
+    except PermissionError:
+        return make()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    path.unlink(missing_ok=True)

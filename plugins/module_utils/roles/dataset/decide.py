@@ -1,0 +1,170 @@
+"""What the plan says of the data. Runs on the controller."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...core.role_plan import RoomPlan, RunShape
+from ...findings.finding import Finding, finding
+from ...system.resume import public
+from .judge import judge
+from .rows import RULES
+
+
+def origin(settings: Mapping[str, Any], kind: str) -> str:
+    """Identifies where a file comes from; another origin means another file. Holds no login of a URL."""
+    source, place = settings["dataset_source"], str(settings[f"dataset_{kind}"])
+    if source == "url":
+        return f"url {public(place)} {hashlib.sha256(place.encode()).hexdigest()[:12]}"
+    if source == "git":
+        return f"git {public(str(settings['dataset_repo']))} {settings['dataset_commit']} {place}"
+    return "controller"  # a path says nothing there; the content's digest does
+
+
+def wanted_digest(settings: Mapping[str, Any], kind: str) -> str:
+    """The sha256 that the user gave, or that the controller's own file has; empty when nothing is known."""
+    given = str(settings.get(f"dataset_{kind}_sha256") or "")
+    found = (settings.get("dataset_controller") or {}).get(kind, {})
+    return (given or str(found.get("sha256") or "")).lower()
+
+
+def copy_spec(settings: Mapping[str, Any], train_sha256: str, world_size: int, num_workers: int) -> dict[str, Any]:
+    """What the training copy is made from and how; another spec means another copy."""
+    reshard = bool(settings.get("dataset_reshard", True))
+    return {
+        "from": train_sha256,
+        "reshard": [world_size, max(1, num_workers)] if reshard else [],
+        "drop_bad_rows": bool(settings.get("dataset_drop_bad_rows")),
+    }
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+    """In sync only when source, originals, training copy, its row groups and the info file are as wanted."""
+    findings = list(_blocking(seen, settings))
+    if findings:
+        return RoomPlan(reasons=("the data cannot be prepared",), findings=tuple(findings))
+    known = seen["record"]
+    copy_reasons = list(_copy(seen, settings, shape))
+    reasons = [*_originals(seen, settings), *copy_reasons]
+    inspection = known.get("inspection") or {}
+    if inspection and inspection.get("rules") != RULES:
+        inspection, reasons = {}, [*reasons, "the rows were looked at by older rules"]
+    if inspection and _same_source(seen, settings):
+        found = judge({**inspection, "path": known["originals"]["train"]["path"]}, settings, shape)
+        # notes tell of what the role mends; once it is mended they are old news
+        findings += [one for one in found if reasons or one.severity != "note"]
+    copy = known.get("copy") or {}
+    summary = f"{copy.get('rows', 0)} rows in {copy.get('row_groups', 0)} row groups" if copy else ""
+    longest = (inspection.get("longest") or {}).get("tokens", 0)
+    return RoomPlan(
+        reasons=tuple(reasons),
+        findings=tuple(findings),
+        values={
+            "rows": copy.get("rows", 0),
+            "longest_sample_tokens": longest,
+            "exchanged": exchanged(seen, settings, copy_reasons),
+        },
+        summary="" if reasons else summary,
+    )
+
+
+def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], reasons: list[str]) -> str:
+    """Why the file that the loader reads would be another one after a converge; "" when it stays, or is not there."""
+    if not seen["copy"]["present"]:
+        return ""
+    train = (seen["record"].get("originals") or {}).get("train") or {}
+    wanted = wanted_digest(settings, "train")
+    if not reasons and (train.get("origin") != origin(settings, "train") or wanted not in ("", train.get("sha256"))):
+        return "the train file is another one"
+    return "; ".join(reasons)
+
+
+def _blocking(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    wrong = seen.get("misplaced")
+    if wrong:
+        yield finding(
+            "VARIABLE_INVALID", variable=wrong["variable"], found=wrong["found"], expected=str(wrong["message"])
+        )
+        return
+    lacking = [name for name in _needed(settings) if not settings.get(name)]
+    if lacking:
+        yield finding("DATASET_MISSING", variable=lacking[0], found=f"{', '.join(lacking)} not set", expected="a value")
+    if seen["blocked"]:
+        variable, place = seen["blocked"]
+        yield finding("PATH_IS_A_FILE", variable=variable, found=f"{place} is no folder", expected="a folder")
+    if seen["others"]:
+        yield finding(
+            "DATASET_FOLDER_FOREIGN",
+            variable="dataset_train_dir",
+            found=f"{settings['dataset_train_dir']} holds {', '.join(seen['others'])} too",
+            expected="the training copy alone",
+        )
+
+
+def _needed(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    git = ("dataset_repo", "dataset_commit") if settings.get("dataset_source") == "git" else ()
+    return ("dataset_source", "dataset_train", *git)
+
+
+def _same_source(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """True when the inspected file is the one that is wanted."""
+    known = (seen["record"].get("originals") or {}).get("train") or {}
+    wanted = wanted_digest(settings, "train")
+    return bool(known) and known.get("origin") == origin(settings, "train") and wanted in ("", known.get("sha256"))
+
+
+def _originals(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    recorded = seen["record"].get("originals") or {}
+    for kind, now in seen["originals"].items():
+        name = settings[f"dataset_{kind}"]
+        known, wanted = recorded.get(kind), wanted_digest(settings, kind)
+        if not now["present"]:
+            yield f"the {kind} file is not on the host ({settings['dataset_source']}: {_brief(str(name))})"
+        elif not now["recorded"]:
+            yield f"a {kind} file that canvas-fleet did not put there lies in its place; it will be compared"
+        elif not known or known.get("origin") != origin(settings, kind):
+            yield f"the {kind} file comes from elsewhere now ({settings['dataset_source']}: {_brief(str(name))})"
+        elif wanted and known["sha256"] != wanted:
+            yield f"the {kind} file is {known['sha256'][:12]}… instead of {wanted[:12]}…"
+        elif not now["unchanged"]:
+            yield f"the {kind} file was changed on the host"
+    for kind in sorted(set(recorded) - set(seen["originals"])):
+        yield f"the {kind} file is not wanted any more (it is kept)"
+
+
+def _brief(place: str) -> str:
+    return public(place) if "://" in place else place
+
+
+def _copy(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Iterator[str]:
+    known = seen["record"].get("copy") or {}
+    if not seen["copy"]["present"]:
+        yield "there is no training copy"
+        return
+    if not known:
+        yield "a training file that canvas-fleet did not write lies in its place; it will be compared"
+        return
+    if not seen["copy"]["unchanged"]:
+        yield "the training copy was changed on the host"
+    train = (seen["record"].get("originals") or {}).get("train") or {}
+    spec = copy_spec(settings, str(train.get("sha256")), shape.world_size, shape.num_workers)
+    made = known.get("spec") or {}
+    if made.get("reshard") != spec["reshard"]:
+        yield (
+            f"the training copy has {known.get('row_groups')} row groups for another number of workers; this run needs "
+            f"{shape.row_groups}"
+            if spec["reshard"]
+            else "the training copy was re-sharded, and dataset_reshard is false now"
+        )
+    elif made != spec:
+        yield "the training copy was made from other data or with other settings"
+    try:
+        info = json.loads(seen["info"])
+    except ValueError:
+        info = None
+    path = str(settings["dataset_train_file"])
+    if info != {path: {"num_row_groups": known.get("row_groups"), "num_rows": known.get("rows")}}:
+        yield "the info file does not say what the training copy is"

@@ -1,0 +1,234 @@
+"""What is wrong with a parquet file, told as findings. Pure: `inspection` is what dataset_work.inspect() returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...core.role_plan import RunShape
+from ...findings.finding import Finding, finding
+from ...trainer import packing
+from ...trainer.row_groups import most_workers, starving, unseen
+from .rows import CUT_IMAGE, NO_SOLUTION_IMAGE
+
+SHOWN = 3  # rows named in a message
+# Reasons that are no plain drop.
+CODES = {NO_SOLUTION_IMAGE: "SOLUTION_WITHOUT_IMAGE", CUT_IMAGE: "IMAGE_CUT_SHORT"}
+
+
+def plain_shape(settings: Mapping[str, Any]) -> RunShape:
+    """The run's shape as far as the data asks, from the role's own two variables."""
+    world, workers = int(settings.get("dataset_world_size") or 1), int(settings.get("dataset_num_workers") or 0)
+    return RunShape("", ("",), 0, world, workers, "", 0)
+
+
+def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """Findings about the data itself, about the data in this run's shape, and about the token limits."""
+    found = list(_file(inspection, "dataset_train"))
+    test = inspection.get("test")
+    if test:
+        found += _file(test, "dataset_test")
+    if found:
+        return found
+    found += _rows(inspection, settings)
+    found += _groups(inspection, settings, shape)
+    found += _tokens(inspection, settings)
+    found += _alike(inspection)
+    found += _mended(inspection, settings)
+    return found
+
+
+def _file(inspection: Mapping[str, Any], variable: str) -> Iterator[Finding]:
+    path = inspection["path"]
+    if inspection.get("problem"):
+        yield finding(
+            "DATASET_UNREADABLE",
+            variable=variable,
+            found=f"{path}: {inspection['problem']}",
+            expected="a parquet file",
+        )
+    elif inspection.get("missing"):
+        yield finding(
+            "DATASET_COLUMN_MISSING",
+            variable=variable,
+            found=f"{path}: {'; '.join(inspection['missing'])}",
+            expected="answer, question_interleave, solution_interleave, question_images, solution_images",
+        )
+
+
+def _rows(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Rows that training drops or dies of, by reason; with dataset_drop_bad_rows they are told as left out."""
+    by_code: dict[str, dict[str, list[tuple[int, str]]]] = {}
+    for row, why in inspection["bad"]:
+        reason, _, place = str(why).partition(": ")
+        code = (
+            "DATASET_ROWS_DROPPED" if settings.get("dataset_drop_bad_rows") else CODES.get(reason, "DATASET_ROWS_BAD")
+        )
+        by_code.setdefault(code, {}).setdefault(reason, []).append((row, place))
+    for code, reasons in by_code.items():
+        count = sum(len(rows) for rows in reasons.values())
+        yield finding(
+            code,
+            variable="dataset_drop_bad_rows" if code == "DATASET_ROWS_DROPPED" else "dataset_train",
+            found=f"{inspection['path']}: {count} of {inspection['rows']} rows (counted from 0); "
+            + "; ".join(_reason(reason, rows) for reason, rows in reasons.items()),
+            expected="rows that the trainer can learn from",
+        )
+
+
+def _reason(reason: str, rows: Sequence[tuple[int, str]]) -> str:
+    """ "3 × answer is empty (rows 3, 17, 41)"."""
+    place = f"; {rows[0][1]}" if rows[0][1] else ""
+    return f"{len(rows)} × {reason} (row{'s' if len(rows) > 1 else ''} {first(row for row, _ in rows)}{place})"
+
+
+def first(rows: Iterable[int]) -> str:
+    """The first few numbers."""
+    told = list(rows)
+    return ", ".join(map(str, told[:SHOWN])) + (", …" if len(told) > SHOWN else "")
+
+
+def good_rows(inspection: Mapping[str, Any]) -> int:
+    return int(inspection["rows"]) - len(inspection["bad"])
+
+
+def _groups(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
+    workers = max(1, shape.num_workers)
+    wanted = f"{shape.world_size} ranks × {workers} workers"
+    if good_rows(inspection) < shape.row_groups:
+        yield finding(
+            "ROWS_TOO_FEW",
+            variable="run_config_num_workers",
+            found=f"{inspection['path']}: {good_rows(inspection)} rows",
+            expected=f"at least {shape.row_groups} ({wanted})",
+            remedy=_fewer(good_rows(inspection), shape),
+        )
+        return
+    if settings.get("dataset_reshard", True):
+        return
+    groups = len(inspection["row_groups"])
+    lost = unseen(groups, shape.world_size, shape.num_workers)
+    if lost:
+        starved = starving(groups, shape.world_size, shape.num_workers)
+        yield finding(
+            "ROW_GROUPS_STARVE" if starved else "ROW_GROUPS_UNSEEN",
+            variable="dataset_reshard",
+            found=f"{inspection['path']}: {groups} row group{'s' if groups > 1 else ''}"
+            + ("" if starved else f", {lost} of them never read"),
+            expected=f"a multiple of {shape.row_groups} ({wanted})",
+        )
+
+
+def _fewer(rows: int, shape: RunShape) -> str:
+    workers = most_workers(rows, shape.world_size)
+    if workers:
+        return f"run_config_num_workers: {workers} is the most that works with {shape.world_size} ranks, or more data"
+    return f"at most {rows} processes in all (run_config_processes), each with one worker, or more data"
+
+
+def _tokens(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    budgets = _budgets(settings)
+    lengths = {int(tokens): int(rows) for tokens, rows in inspection.get("lengths", ())}
+    if not lengths or not budgets:
+        return
+    yield from _too_long(inspection, lengths, budgets)
+    fitting = {tokens: rows for tokens, rows in lengths.items() if tokens < budgets.per_sample}
+    if not fitting:
+        return
+    longest, about = max(fitting), "" if inspection.get("text") == "counted" else "about "
+    if longest > budgets.most and settings.get("run_config_use_flex"):
+        yield finding(
+            "BATCH_OVERFLOWS",
+            variable="run_config_max_num_tokens",
+            found=f"{budgets.most} tokens, and samples of up to {about}{longest} that are not skipped",
+            expected=f"at least {packing.enough(longest, budgets.expected)}",
+        )
+    elif budgets.most < packing.enough(longest, budgets.expected):
+        share = packing.share_lost(fitting, budgets)
+        yield finding(
+            "PACKING_DROPS_SAMPLES",
+            variable="run_config_max_num_tokens",
+            found=f"{budgets.most} tokens, for an expected {budgets.expected} and samples of up to {about}{longest}: "
+            f"about {share:.0%} of the samples are thrown away (simulated)",
+            expected=f"at least {packing.enough(longest, budgets.expected)}, which keeps them all",
+        )
+
+
+def _budgets(settings: Mapping[str, Any]) -> packing.Budgets | None:
+    """None where the run's limits are not known, as on a host that only prepares the data."""
+    names = ("expected_num_tokens", "max_num_tokens", "max_num_tokens_per_sample", "prefer_buffer_before")
+    values = [settings[f"run_config_{name}"] for name in names if f"run_config_{name}" in settings]
+    return packing.Budgets(*map(int, values)) if len(values) == len(names) else None
+
+
+def _too_long(inspection: Mapping[str, Any], lengths: Mapping[int, int], budgets: packing.Budgets) -> Iterator[Finding]:
+    """Certain where even the fewest tokens that a sample can have are too many; else only likely."""
+    skipped = sum(rows for tokens, rows in lengths.items() if tokens >= budgets.per_sample)
+    if not skipped:
+        return
+    longest, counted = inspection["longest"], inspection.get("text") == "counted"
+    certain = sum(rows for tokens, rows in inspection["at_least"] if tokens >= budgets.per_sample)
+    number = f"{skipped}" if certain == skipped else f"{certain} to {skipped}"
+    told = finding(
+        "SAMPLES_TOO_LONG",
+        variable="run_config_max_num_tokens_per_sample",
+        found=f"{number} of {good_rows(inspection)} samples reach {budgets.per_sample} tokens; the longest "
+        f"(row {longest['row']}) has {'' if counted else 'about '}{longest['tokens']}, "
+        f"{longest['image_tokens']} of them for its images" + ("" if counted else "; its text is estimated"),
+        expected=f"at least {longest['tokens'] + 1}",
+    )
+    yield told if certain else replace(told, severity="warning")
+
+
+def _alike(inspection: Mapping[str, Any]) -> Iterator[Finding]:
+    """Rows that are there twice, and rows of the test set that are trained on."""
+    twice = inspection.get("duplicates")
+    if twice:
+        pairs = "; ".join(f"row {row} = row {earlier}" for row, earlier in twice[:SHOWN])
+        yield finding(
+            "DUPLICATE_ROWS",
+            variable="dataset_train",
+            found=f"{inspection['path']}: {len(twice)} of {inspection['rows']} rows ({pairs}"
+            + ("; …)" if len(twice) > SHOWN else ")"),
+            expected="each row once",
+        )
+    test = inspection.get("test")
+    if not test:
+        return
+    shared = test.get("rows_in_train", [])
+    if shared:
+        others = sum(1 for _, _, same in shared if not same)
+        pairs = "; ".join(f"test row {row} = training row {trained}" for row, trained, _ in shared[:SHOWN])
+        yield finding(
+            "TEST_ROWS_IN_TRAIN",
+            variable="dataset_test",
+            found=f"{len(shared)} of {test['rows']} test rows ask what a training row asks ({pairs}"
+            + ("; …)" if len(shared) > SHOWN else ")")
+            + (f", {others} of them with another answer" if others else ""),
+            expected="no question in both",
+        )
+    if test.get("folder") == inspection.get("folder"):
+        yield finding(
+            "TRAIN_TEST_TOGETHER",
+            variable="dataset_train_dir",
+            found=f"{inspection['path']} and {test['path']} in one folder",
+            expected="the training file alone in its folder",
+        )
+
+
+def _mended(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    if inspection.get("index_nulls"):
+        yield finding(
+            "INDEX_HAS_NULLS",
+            variable="dataset_train",
+            found=f"{inspection['path']}: {inspection['index_nulls']} items without index",
+            expected="an integer in every item",
+        )
+    if inspection.get("foreign_info"):
+        yield finding(
+            "INFO_PATHS_FOREIGN",
+            variable="dataset_info_path",
+            found=f"{inspection['info']} names {inspection['foreign_info'][0]}",
+            expected=f"this host's {settings.get('dataset_train_file', 'path')}",
+        )

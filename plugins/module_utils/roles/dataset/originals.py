@@ -1,0 +1,116 @@
+"""Puts the original files in their place without ever overwriting what somebody else laid there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import FleetError
+from . import record
+from .record import Layout
+
+
+def check_places(paths: Layout) -> None:
+    """Raises FleetError for what would have to be moved away first."""
+    blocked = record.file_in_the_way(paths)
+    if blocked:
+        raise FleetError(
+            f"PATH_IS_A_FILE: {blocked[0]} needs a folder",
+            variable=blocked[0],
+            found=f"{blocked[1]} is no folder",
+            expected="a folder, or nothing yet",
+            remedy="move the file away, or choose another folder",
+        )
+    others = record.other_parquets(paths)
+    if others:
+        raise FleetError(
+            "DATASET_FOLDER_FOREIGN: the trainer takes any parquet of its folder, so another one may be trained on",
+            variable="dataset_train_dir",
+            found=f"{paths.train_dir} holds {', '.join(others)} too",
+            expected=f"{paths.train_file.name} alone",
+            remedy="move the named file out of the folder",
+        )
+
+
+def digest_of(path: Path, entry: Mapping[str, Any] | None) -> str:
+    """The file's sha256; not read again when the record still fits it. Empty when there is no file."""
+    if not path.exists():
+        return ""
+    if entry and record.unchanged(path, entry):
+        return str(entry["sha256"])
+    return record.sha256(path)
+
+
+def may_replace(path: Path, present: str, wanted: str, known: Mapping[str, Any], variable: str) -> None:
+    """Raises FleetError when the file at `path` is neither absent, nor wanted, nor ours."""
+    if present in ("", wanted) or record.owns(known, path, present):
+        return
+    raise FleetError(
+        f"DATASET_FILE_FOREIGN: {path} is not overwritten, because canvas-fleet did not put it there",
+        variable=variable,
+        found=f"sha256 {present}",
+        expected=f"sha256 {wanted}, or no file",
+        remedy=f"move {path} away if it is not needed, or name it as the source",
+    )
+
+
+def check_digest(found: str, wanted: str, variable: str, what: str) -> None:
+    if wanted and found != wanted:
+        raise FleetError(
+            f"DATASET_DIGEST_WRONG: {what} is not the file that was meant",
+            variable=variable,
+            found=f"sha256 {found}",
+            expected=f"sha256 {wanted}",
+            remedy="correct the digest in the inventory, or the file",
+        )
+
+
+def prepare(paths: Layout, digests: Mapping[str, str], owner: tuple[int, int] | None, check: bool) -> dict[str, Any]:
+    """Makes the folders and says which originals lack.
+
+    `digests` holds the wanted sha256 by kind where it is known; "lacking" in the result holds those kinds whose file is
+    absent or another one that canvas-fleet put there. Raises FleetError for a file of somebody else.
+    """
+    check_places(paths)
+    known = record.load(paths.record_path)
+    lacking = []
+    for kind, wanted in digests.items():
+        path = paths.originals[kind]
+        present = digest_of(path, known.get("originals", {}).get(kind))
+        may_replace(path, present, wanted, known, f"dataset_{kind}")
+        if present != wanted:
+            lacking.append(kind)
+    folders = {*paths.folders.values(), paths.record_path.parent}
+    absent = sorted(str(folder) for folder in folders if not folder.is_dir())
+    if not check:
+        paths.record_path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o755)  # root's, whoever owns the data
+        for folder in sorted(folders):
+            make_folder(folder, owner)
+        noted = [record.own(known, paths.originals[kind], digests[kind]) for kind in digests]
+        if any(noted):
+            record.save(paths.record_path, known)
+            if owner:
+                os.chown(paths.record_path, *owner, follow_symlinks=False)
+    return {"changed": bool(absent or lacking), "lacking": lacking, "folders": absent}
+
+
+def make_folder(folder: Path, owner: tuple[int, int] | None) -> None:
+    """The folder and those above it that do not exist yet; the new ones of the user's tree belong to its user."""
+    made = []
+    place = folder
+    while not place.is_dir():
+        made.append(place)
+        place = place.parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    for new in made:
+        if owner:
+            os.chown(new, *owner, follow_symlinks=False)
+
+
+def drop_part(part: Path) -> None:
+    for place in (part, part.with_name(part.name + ".json")):
+        with contextlib.suppress(OSError):
+            place.unlink()

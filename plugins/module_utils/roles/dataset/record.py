@@ -1,0 +1,205 @@
+"""Where the data lies on a host, and the record of what canvas-fleet put there. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...core.errors import FleetError
+
+KINDS = ("train", "test")
+BLOCK = 1 << 20  # bytes read at once
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths on the host. `originals` holds "train", and "test" when there is a test set."""
+
+    output_dir: Path
+    train_dir: Path
+    train_file: Path
+    info_path: Path
+    record_path: Path
+    originals: Mapping[str, Path]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folders that must exist, by the variable that names them."""
+        return {
+            "dataset_output_dir": self.output_dir,
+            "dataset_train_dir": self.train_dir,
+            "dataset_train_file": self.train_file.parent,
+            "dataset_info_path": self.info_path.parent,
+        }
+
+
+def file_name(place: str, source: str) -> str:
+    """The name that a source's file gets on the host."""
+    return Path(urlsplit(place).path if source == "url" else place).name
+
+
+def layout(settings: Mapping[str, Any]) -> Layout:
+    """Raises FleetError for paths that cannot be meant."""
+    output = Path(str(settings["dataset_output_dir"]))
+    given = {kind: str(settings.get(f"dataset_{kind}") or "") for kind in KINDS}
+    source = str(settings.get("dataset_source") or "")
+    originals = {kind: output / file_name(place, source) for kind, place in given.items() if place}
+    train_file = Path(str(settings["dataset_train_file"]))
+    found = Layout(
+        output_dir=output,
+        train_dir=Path(str(settings["dataset_train_dir"])),
+        train_file=train_file,
+        info_path=Path(str(settings["dataset_info_path"])),
+        record_path=Path(str(settings["fleet_state_dir"])) / "dataset" / "record.json",
+        originals=originals,
+    )
+    _check_apart(found)
+    return found
+
+
+def _check_apart(paths: Layout) -> None:
+    if paths.train_dir == paths.output_dir:
+        raise FleetError(
+            "the training copy needs a folder of its own: the trainer takes every parquet that lies there",
+            variable="dataset_train_dir",
+            found=f"{paths.train_dir}, which is dataset_output_dir too",
+            expected="another folder",
+            remedy="name a folder that holds nothing else",
+        )
+    if paths.train_file.parent != paths.train_dir or paths.train_file.suffix != ".parquet":
+        raise FleetError(
+            "the trainer looks for the training copy by its folder and by its ending",
+            variable="dataset_train_file",
+            found=str(paths.train_file),
+            expected=f"a file *.parquet in {paths.train_dir}",
+            remedy="name the file by dataset_train_dir",
+        )
+    names = [path.name for path in paths.originals.values()]
+    if len(set(names)) < len(names) or "" in names:
+        raise FleetError(
+            "the files of train and test come into one folder, so each needs a name of its own",
+            variable="dataset_test",
+            found=f"{names[-1]!r} for both" if "" not in names else "a path without a file name",
+            expected="two file names",
+            remedy="rename one of the files at its source",
+        )
+
+
+def file_in_the_way(paths: Layout) -> tuple[str, Path] | None:
+    """The variable and the file that stands where one of the folders (or a folder above it) must be."""
+    for variable, folder in paths.folders.items():
+        for place in (folder, *folder.parents):
+            if os.path.lexists(place):
+                if not place.is_dir():
+                    return variable, place
+                break
+    return None
+
+
+def other_parquets(paths: Layout) -> list[str]:
+    """Names of further parquet files in the training folder."""
+    with contextlib.suppress(OSError):
+        return sorted(
+            name for name in os.listdir(paths.train_dir) if name.endswith(".parquet") and name != paths.train_file.name
+        )
+    return []
+
+
+def identity(path: Path) -> dict[str, int] | None:
+    """Size in bytes, mtime in ns and inode: what tells, without reading it, that a file is still the same."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
+
+
+def unchanged(path: Path, recorded: Mapping[str, Any] | None) -> bool:
+    """True when the file at `path` is the very one of the record."""
+    now = identity(path)
+    return bool(now and recorded and recorded.get("path") == str(path) and all(recorded.get(k) == now[k] for k in now))
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        while block := source.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def described(path: Path, digest: str) -> dict[str, Any]:
+    """The record's entry of a file."""
+    return {"path": str(path), "sha256": digest, **(identity(path) or {})}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The record; an absent or broken one is empty (then everything is looked at again)."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def save(path: Path, record: Mapping[str, Any]) -> None:
+    write_whole(path, json.dumps({"by": "canvas-fleet", **record}, indent=1, sort_keys=True) + "\n")
+
+
+def own(record: dict[str, Any], path: Path, digest: str) -> bool:
+    """Notes that canvas-fleet puts this content at this path; noted before it lies there, so that a cut is no loss."""
+    known = record.setdefault("owned", {}).setdefault(str(path), [])
+    if digest in known:
+        return False
+    known.append(digest)
+    return True
+
+
+def owns(record: Mapping[str, Any], path: Path, digest: str) -> bool:
+    return digest in record.get("owned", {}).get(str(path), ())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Aside, to the disk, then in place; mode 0644."""
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+    sync_folder(path.parent)
+
+
+def put(part: Path, path: Path) -> None:
+    """Moves a finished part to its place, for good."""
+    with open(part, "rb") as written:
+        os.fsync(written.fileno())
+    os.replace(part, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def info_text(paths: Layout, groups: int, rows: int) -> str:
+    """The info file: the loader finds its file by the full path of this host."""
+    return json.dumps({str(paths.train_file): {"num_row_groups": groups, "num_rows": rows}}, indent=2) + "\n"

@@ -1,0 +1,58 @@
+"""Where the model's tokenizer lies on a host: in the model folder, else fetched for itself (4 MB instead of 29 GB).
+
+Data is looked at before the weights are fetched, so that a sample that does not fit is told early. Without the
+library, or when the hub does not answer soon, texts are estimated; that is said, and is no error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import FleetError
+from ...system.hub import Hub
+from ...trainer.tokens import TOKENIZER_FILES
+
+NAMES = (*TOKENIZER_FILES, "tokenizer_config.json")
+PATIENCE = 10.0  # seconds without an answer
+
+Source = Callable[..., Any]
+
+
+def whole(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
+def folder(spec: Mapping[str, Any], beside: Path, hub: Source = Hub) -> str:
+    """A folder with vocab.json and merges.txt of the model; "" when there is none to be had.
+
+    `spec` holds weights_dir, and weights_repo, weights_revision, weights_endpoint and weights_token for the fetch, each
+    optional. What is fetched stays below `beside`.
+    """
+    model = str(spec.get("weights_dir") or "")
+    if model and whole(Path(model)):
+        return model
+    repo, revision = str(spec.get("weights_repo") or ""), str(spec.get("weights_revision") or "")
+    if not (repo and revision and find_spec("tokenizers")):
+        return ""
+    kept = beside / "tokenizer" / f"{repo}@{revision}".replace("/", "--")
+    try:
+        return str(kept) if whole(kept) else _fetch(spec, repo, revision, kept, hub)
+    except (FleetError, OSError) as error:
+        print(f"texts are estimated, for the tokenizer cannot be fetched: {error}", flush=True)  # noqa: T201 - the log
+        return ""
+
+
+def _fetch(spec: Mapping[str, Any], repo: str, revision: str, kept: Path, hub: Source) -> str:
+    kept.mkdir(parents=True, exist_ok=True)
+    endpoint, token = str(spec.get("weights_endpoint") or ""), str(spec.get("weights_token") or "")
+    source = hub(repo, revision, endpoint, token, PATIENCE)
+    for name in reversed(NAMES):  # the two that make it whole come last
+        part = kept / f".{name}.part"
+        part.unlink(missing_ok=True)
+        source.fetch(source.describe(name), part)
+        os.replace(part, kept / name)
+    return str(kept)

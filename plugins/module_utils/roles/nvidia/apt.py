@@ -1,0 +1,146 @@
+"""apt for the room nvidia: NVIDIA's source is asked strictly, all is fetched before anything is unpacked."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+
+from ...core.errors import FleetError
+from ...core.progress import Progress
+from ..fleet_agent.work import DPKG_LOCKED, PATIENCE, apt_status, patiently
+from . import packages, table
+from .attempt import attempt
+
+APT = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}")
+INSTALL = (*APT, "--no-install-recommends", "--allow-change-held-packages", "--allow-downgrades")
+STATUS = ("-o", "APT::Status-Fd=1", "-o", "Dpkg::Options::=--force-confold")
+METAS = ("nvidia-open", "cuda-drivers")
+
+
+def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Ask NVIDIA's source (a file), where every complaint counts; then the others, where an old list will do."""
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    os.makedirs("/var/lib/apt/lists/partial", exist_ok=True)  # without it apt waits for a lock that nobody holds
+    configure(sleep)
+    progress(0, 0, "", "NVIDIA's repository")
+    only = ["-o", f"Dir::Etc::sourcelist={source}", "-o", "Dir::Etc::sourceparts=-"]
+    only += ["-o", "APT::Get::List-Cleanup=0", "--error-on=any"]
+    update("NVIDIA's repository can't be used; nothing was installed", only, sleep)
+    progress(0, 0, "", "the distribution's repositories")
+    try:
+        update("the distribution's repositories can't all be read", (), sleep)
+    except FleetError as error:
+        print(error, flush=True)  # noqa: T201 - the log of this work; what is missing is named by the installation
+
+
+def configure(sleep: Callable[[float], None] = time.sleep) -> None:
+    """dpkg does not wait for its lock, and it is asked before apt is, which does."""
+    what = "a package that was half installed cannot be mended"
+    patiently(lambda: attempt(what, "dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
+
+
+def update(what: str, options: Sequence[str], sleep: Callable[[float], None]) -> None:
+    """apt-get update; DPkg::Lock::Timeout does not cover the lock of the lists, so that one is waited for here."""
+    patiently(lambda: attempt(what, *APT, *options, "-o", "Acquire::Retries=2", "update"), "lists/lock", sleep)
+
+
+def candidate(name: str) -> str:
+    """The version that apt would install; "" for none."""
+    for line in attempt("apt-cache failed", "apt-cache", "policy", name):
+        if line.strip().startswith("Candidate:"):
+            version = line.split(":", 1)[1].strip()
+            return "" if version == "(none)" else version
+    return ""
+
+
+def served(name: str) -> list[str]:
+    """Versions that the repositories have of a package, newest first."""
+    shown = attempt("apt-cache failed", "apt-cache", "madison", name)
+    return [words[1].strip() for line in shown if len(words := line.split("|")) > 2]
+
+
+def exact(names: Sequence[str], driver: str, branch: str) -> list[str]:
+    """The names, fabric manager in the driver's very version. `driver`: the running one's, "" for the new one's.
+
+    Raises FleetError where the driver would come from another branch: apt takes the newest one that it finds.
+    """
+    metas = [name for name in names if name in METAS]
+    version = packages.upstream(candidate(metas[0])) if metas else driver
+    if metas and version and version.split(".")[0] != branch:
+        refuse_branch(metas[0], branch)
+    return [fabric(name, version) if name.startswith("nvidia-fabricmanager") else name for name in names]
+
+
+def refuse_branch(name: str, branch: str) -> None:
+    numbers = {table.version_tuple(packages.upstream(version))[0] for version in served(name)}
+    raise FleetError(
+        "the repository does not have the driver in this branch; nothing was installed",
+        variable="nvidia_driver_branch",
+        found=f"{name} of branch {', '.join(map(str, sorted(numbers)))}",
+        expected=f"{name} of branch {branch}",
+        remedy="name a branch that is there and knows the GPUs, or a repository that has this one "
+        "(nvidia_repository_url)",
+    )
+
+
+def fabric(name: str, version: str) -> str:
+    """name=version of the fabric manager, as apt is told it."""
+    have = served(name)
+    fits = [one for one in have if packages.upstream(one) == version]
+    if not fits:
+        raise FleetError(
+            "fabric manager must be of the driver's very version, and the repository does not have it",
+            variable="nvidia_driver_branch",
+            found=f"{name} {', '.join(have) or 'none'}",
+            expected=f"{name} {version}",
+            remedy="name a branch that has both, or a mirror that is up to date",
+        )
+    return f"{name}={fits[0]}"
+
+
+def simulated(names: Sequence[str]) -> dict[str, list[str]]:
+    """Packages that would be new on the host: {"packages": NVIDIA's, "others": the distribution's}.
+
+    Raises FleetError for what cannot be installed.
+    """
+    lines = attempt("the packages cannot be installed; nothing was", *INSTALL, "--simulate", "install", *names)
+    fresh = [(line.split()[1], "NVIDIA" in line) for line in lines if re.match(r"Inst \S+ \(", line)]
+    return {
+        "packages": [name for name, nvidias in fresh if nvidias],
+        "others": [name for name, nvidias in fresh if not nvidias],
+    }
+
+
+def install(names: Sequence[str], progress: Progress) -> None:
+    """Everything is fetched first, so that a mirror that breaks off leaves nothing half installed."""
+
+    def each(line: str) -> None:
+        apt_status(line, progress)
+
+    what = "not all packages could be fetched; nothing was installed"
+    attempt(what, *INSTALL, *STATUS, "--download-only", "install", *names, each_line=each)
+    attempt("the packages could not be installed", *INSTALL, *STATUS, "install", *names, each_line=each)
+
+
+def hold(names: Sequence[str], *, on: bool = True) -> None:
+    if names:
+        attempt("packages cannot be held", "apt-mark", "hold" if on else "unhold", *names)
+
+
+def remove(names: Sequence[str], others: Sequence[str]) -> None:
+    """NVIDIA's packages go; what came along from the distribution is left to its own autoremove."""
+    here = installed_names()
+    kept, gone = [name for name in others if name in here], [name for name in names if name in here]
+    hold(gone, on=False)
+    if kept:
+        attempt("packages cannot be marked", "apt-mark", "auto", *kept)
+    if gone:
+        attempt("the packages could not be removed", *INSTALL, "purge", *gone)
+
+
+def installed_names() -> set[str]:
+    text = packages.read("/", "var/lib/dpkg/status")
+    states = re.compile(r"^Package: (\S+)\nStatus: \S+ \S+ (?:installed|unpacked|half\S*)$", re.MULTILINE)
+    return {match[1] for match in states.finditer(text)}

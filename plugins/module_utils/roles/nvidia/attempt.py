@@ -1,0 +1,88 @@
+"""What package managers say when they fail, in words of the room nvidia: the variable, and what mends it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from ...core.errors import FleetError
+from ..fleet_agent.work import run
+
+# What a package manager says, the variable it is about, and what mends it. The first that fits.
+REMEDIES = (
+    (
+        r"Conflicting values set for option Signed-By",
+        "nvidia_repository_url",
+        "two sources name one address with different keys, and apt stops for it altogether: remove one of them",
+    ),
+    (
+        r"NO_PUBKEY|not signed|signatures? (couldn't|verification)|BADSIG|KEYSIG|sqv returned|GPG check FAILED",
+        "nvidia_repository_fingerprint",
+        "if NVIDIA announced a new key, set nvidia_repository_fingerprint to it; else do not trust this mirror",
+    ),
+    (
+        r"Hash Sum mismatch|unexpected size|checksum doesn't match",
+        "nvidia_repository_url",
+        "the mirror is in the middle of an update, or serves another file: try later, or name another mirror",
+    ),
+    (
+        r"(nothing provides|requires) dkms",
+        "",
+        "dkms lies in EPEL: enable EPEL and CRB on the host (dnf install epel-release; dnf config-manager "
+        "--set-enabled crb), and converge again",
+    ),
+    (
+        r"Failed to (fetch|download)|Cannot download|Could not (connect|resolve)",
+        "nvidia_repository_url",
+        "check the host's way to the repository, or name a mirror that has all files of its list",
+    ),
+    (
+        r"linux-headers-|kernel-devel-",
+        "nvidia_gpu_expected",
+        "the headers of the running kernel are no longer served: update the system, restart into its newest kernel, "
+        "and converge again",
+    ),
+    (r"nvidia-fabric", "nvidia_driver_branch", "the repository has no fabric manager of this version: name its branch"),
+    (r"cuda-toolkit-", "nvidia_cuda_version", "the repository has no toolkit of this version"),
+    (
+        r"Unable to locate|no installation candidate|Unable to find a match|No match for argument|was not found",
+        "nvidia_driver_branch",
+        "the repository does not have this package",
+    ),
+    (r"No space left|enough free space", "nvidia_toolkit", "free space on / (driver 1 GB, toolkit 8 GB)"),
+    (r"[Cc]ould not get lock|lock was locked by", "", "another package manager runs on the host: wait for it"),
+    (r"dkms|kernel module build", "nvidia_driver_branch", "look at /var/lib/dkms/nvidia/*/build/make.log on the host"),
+)
+
+
+def told(error: FleetError, what: str) -> FleetError:
+    """The same failure in words of this room."""
+    for pattern, variable, remedy in REMEDIES:
+        if re.search(pattern, error.found):
+            return FleetError(what, variable=variable, found=error.found, remedy=remedy)
+    return FleetError(what, found=error.found)
+
+
+def attempt(what: str, *argv: str, each_line: Callable[[str], None] | None = None) -> list[str]:
+    """Run it; returns its lines. Raises FleetError with what the program said, and what mends it."""
+    lines: list[str] = []
+
+    def each(line: str) -> None:
+        lines.append(line.rstrip())
+        if each_line:
+            each_line(line)
+
+    try:
+        run(*argv, each_line=each)
+    except FleetError as error:
+        error.found = whole(error.found, lines)
+        raise told(error, what) from error
+    return lines
+
+
+def whole(found: str, lines: Sequence[str]) -> str:
+    """What dnf says below a bare "Error:", which is all that the caller caught; else as it was."""
+    if found.strip() != "Error:":
+        return found
+    below = lines[[line.strip() for line in lines].index("Error:") + 1 :]
+    return "; ".join(line.strip(" -") for line in below if not line.startswith("(try"))

@@ -1,0 +1,265 @@
+"""What the role nvidia writes by itself: NVIDIA's repository with its key, and the profile of the CUDA variables."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.role_plan import RoomPlan
+from . import decide, observe, openpgp, table
+from .judge import fault, fingerprint
+from .observe import base_url
+from .packages import KEYRINGS, OWN_SOURCES
+from .table import System
+
+MARK = "# Written by canvas-fleet (role nvidia); changes made here are overwritten.\n"
+PLACES = (
+    OWN_SOURCES["debian"],
+    "/etc/apt/preferences.d/canvas-fleet-nvidia",
+    OWN_SOURCES["el"],
+)
+NOUVEAU_PATH = "/etc/modprobe.d/canvas-fleet-nouveau.conf"
+NOUVEAU = MARK + "blacklist nouveau\noptions nouveau modeset=0\n"
+# Findings that leave nothing to install; all others are the plan's to refuse, and warnings here.
+STOPS = ("NO_GPU", "NVIDIA_DRIVER_BROKEN", "NVIDIA_SYSTEM_UNKNOWN", "VARIABLE_INVALID")
+
+
+@dataclass(frozen=True)
+class File:
+    path: str
+    data: bytes
+
+    @property
+    def current(self) -> bytes | None:
+        try:
+            with open(self.path, "rb") as stream:
+                return stream.read()
+        except FileNotFoundError:
+            return None
+
+    def write(self) -> None:
+        """In one rename, readable by all."""
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        aside = self.path + ".canvas-fleet-new"
+        with open(aside, "wb") as out:
+            out.write(self.data)
+        os.chmod(aside, 0o644)
+        os.replace(aside, self.path)
+
+
+def read_url(url: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({**urllib.request.getproxies(), **apt_proxies()}))
+    try:
+        with opener.open(url, timeout=60) as answer:
+            data: bytes = answer.read()
+    except OSError as error:
+        raise FleetError(
+            "the key of NVIDIA's repository can't be had",
+            variable="nvidia_repository_key_url",
+            found=f"{url}: {error}",
+            remedy="check the host's way to this address, or name a mirror (nvidia_repository_url)",
+        ) from error
+    return data
+
+
+def apt_proxies() -> dict[str, str]:
+    """apt's own, since the key comes the way that the packages will; as apt says, https goes http's way by default."""
+    if not shutil.which("apt-config"):
+        return {}
+    argv = ["apt-config", "dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy"]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    http = told.get("Acquire::http::Proxy", "")
+    found = {"http": http, "https": told.get("Acquire::https::Proxy") or http}
+    return {scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"}
+
+
+def key(system: System, settings: Mapping[str, Any]) -> bytes:
+    """The repository's key, from this host when it is here. Raises FleetError unless its fingerprint is right."""
+    expected = fingerprint(system, settings)
+    here = File(KEYRINGS[system.family], b"").current
+    if here is not None and known(here) == [expected]:
+        return here
+    url = str(settings["nvidia_repository_key_url"] or base_url(system, settings) + system.key)
+    found = read_url(url)
+    if known(found) != [expected]:
+        raise FleetError(
+            "the key of NVIDIA's repository is not the one that was meant; nothing of it was trusted",
+            variable="nvidia_repository_fingerprint",
+            found=f"{url}: {told(found)}",
+            expected=expected,
+            remedy="compare with NVIDIA's announcement of a new key, then set nvidia_repository_fingerprint to it",
+        )
+    return openpgp.dearmored(found) if system.family == "debian" else found
+
+
+def known(data: bytes) -> list[str]:
+    try:
+        return openpgp.fingerprints(data)
+    except ValueError:
+        return []
+
+
+def told(data: bytes) -> str:
+    """What a file holds, for people."""
+    try:
+        return ", ".join(openpgp.fingerprints(data)) or "no OpenPGP key"
+    except ValueError as error:
+        return str(error)
+
+
+def repository(system: System, settings: Mapping[str, Any], signed_by: bytes) -> list[File]:
+    """Key and source."""
+    url, keyring = base_url(system, settings), KEYRINGS[system.family]
+    if system.family == "el":
+        text = f"{MARK}[canvas-fleet-nvidia]\nname=NVIDIA CUDA\nbaseurl={url}\nenabled=1\ngpgcheck=1\ngpgkey=file://{keyring}\n"
+        return [File(keyring, signed_by), File(PLACES[2], text.encode())]
+    source = f"{MARK}Types: deb\nURIs: {url}\nSuites: /\nSigned-By: {keyring}\n"
+    return [File(keyring, signed_by), File(PLACES[0], source.encode())]
+
+
+def pins(branch: str) -> File:
+    """NVIDIA's packages before the distribution's; a driver of ours only from its branch ("" where it is not ours)."""
+    text = f"{MARK}Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n"
+    if branch:
+        text += f"\nPackage: {' '.join(table.DRIVER_GLOBS)}\nPin: version {branch}.*\nPin-Priority: 1001\n"
+    return File(PLACES[1], text.encode())
+
+
+def repository_files(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], check: bool) -> list[File]:
+    """What the packages need, for the work to lay down. A dry run asks nobody for a key."""
+    system = table.system(seen["release"])
+    if not system or not (plan.values.get("packages") or plan.values.get("key")):
+        return []
+    files = [] if seen["foreign_source"] else repository(system, settings, b"" if check else key(system, settings))
+    if system.family == "debian":
+        ours = plan.values.get("driver") or seen["record"].get("packages")
+        files.append(pins(str(settings["nvidia_driver_branch"]) if ours else ""))
+    return files + ([File(NOUVEAU_PATH, NOUVEAU.encode())] if plan.values.get("driver") else [])
+
+
+def profile(plan: RoomPlan, seen: Mapping[str, Any], check: bool) -> list[File]:
+    """Once the toolkit is there; a dry run tells it together with the toolkit."""
+    text = plan.values.get("profile")
+    return [File(observe.PROFILE, text.encode())] if text and (seen["toolkit"] or check) else []
+
+
+def mark(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Remembers for what and in which boot a restart was asked, so that one that does not help is not made again."""
+    wanted = plan.values.get("restart") and not plan.values.get("driver")
+    asked = {"boot": seen["boot"], "fault": fault(seen)} if wanted else {}
+    if asked != seen["record"].get("restart", {}) and (asked or seen["state"] == "works"):
+        remember(str(settings["fleet_state_dir"]), restart=asked)
+
+
+def remember(state_dir: str, **changes: Any) -> None:
+    """Put these into the role's record on the host; one with nothing in it is taken away."""
+    path = os.path.join(state_dir, observe.RECORD)
+    record = {**observe.record("/", {"fleet_state_dir": state_dir}), **changes}
+    kept = {name: value for name, value in record.items() if value and name != "written_by"}
+    if kept:
+        File(path, json.dumps({"written_by": "canvas.fleet, role nvidia", **kept}, indent=1).encode()).write()
+    elif os.path.exists(path):
+        os.unlink(path)
+
+
+def exchanged(packages: Sequence[str]) -> list[str]:
+    """Those that take the driver from under running programs; the toolkit lies beside it."""
+    return [name for name in packages if not name.startswith("cuda-toolkit-")]
+
+
+def trainings() -> list[str]:
+    """Units of trainings that run on this host."""
+    argv = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating", "canvas-training-*"]
+    try:
+        shown = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return []
+    return [line.split()[0] for line in shown.splitlines() if line.split()]
+
+
+def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Observe, decide, write. Returns what is left for the work (packages with their repository) and for a restart.
+
+    Raises FleetError for what a person has to mend; a restart that is needed is a warning here, since the start of a
+    training is refused without it anyway.
+    """
+    seen = observe.observe(settings)
+    plan = decide.decide(seen, settings, None)
+    refuse(plan)
+    changed = [file for file in profile(plan, seen, check) if file.current != file.data]
+    later = [file for file in repository_files(plan, seen, settings, check) if file.current != file.data]
+    diffs = [difference(file) for file in (*changed, *later)]
+    if not check:
+        for file in changed:
+            file.write()
+        mark(plan, seen, settings)
+    running = trainings()
+    restart = bool(plan.values.get("restart")) and not running
+    warnings = [f"{found.found}: {found.because}" for found in plan.findings if found.severity != "note"]
+    if plan.values.get("restart") and running:
+        warnings.append(f"a restart is needed and not made: {', '.join(running)} runs")
+    if exchanged(plan.values.get("packages", [])) and running:
+        warnings.append(f"a driver is to be installed, and will not be while {', '.join(running)} runs")
+    order = work_order(plan, seen, settings, later)
+    return {
+        "changed": bool(changed) or (check and order["wanted"]),
+        "diff": diffs,
+        "state": seen["state"],
+        "detail": plan.summary or seen["detail"],
+        "reasons": list(plan.reasons),
+        "packages": order["packages"],
+        "work": order,
+        "restart": restart and settings["nvidia_reboot"] != "never",
+        "warnings": warnings,
+    }
+
+
+def refuse(plan: RoomPlan) -> None:
+    """Raises FleetError for the first finding that leaves nothing to install."""
+    for found in plan.findings:
+        if found.code in STOPS:
+            raise FleetError(
+                f"{found.code}: {found.because}",
+                variable=found.variable,
+                found=found.found,
+                expected=found.expected,
+                remedy=found.remedy,
+            )
+
+
+def work_order(
+    plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], files: list[File]
+) -> dict[str, Any]:
+    """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
+    values, family = plan.values, getattr(table.system(seen["release"]), "family", "")
+    order: dict[str, Any] = {
+        "family": family,
+        "source": seen["foreign_source"] or (PLACES[2] if family == "el" else PLACES[0]),
+        "branch": str(settings["nvidia_driver_branch"]),
+        "packages": list(values.get("packages", [])),
+        "remove": list(values.get("remove", [])),
+        "files": [{"path": file.path, "data": base64.b64encode(file.data).decode()} for file in files],
+        "driver_version": values.get("driver_version", ""),
+        "services": list(values.get("services", [])),
+        "hold": list(values.get("hold", [])),
+        "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen["record"].get("packages")),
+        "state_dir": str(settings["fleet_state_dir"]),
+    }
+    return {**order, "wanted": any(order[name] for name in ("packages", "files", "services", "hold", "remove"))}
+
+
+def difference(file: File) -> dict[str, str]:
+    """For --diff; a binary key is named, not shown."""
+    if file.path in KEYRINGS.values():
+        return {"before_header": file.path, "after_header": file.path, "before": "", "after": "(a key)\n"}
+    before = (file.current or b"").decode(errors="replace")
+    return {"before_header": file.path, "after_header": file.path, "before": before, "after": file.data.decode()}

@@ -1,0 +1,106 @@
+"""What a host's package manager and systemd know of NVIDIA's driver; files are read, no package tool is started."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from . import openpgp
+from .table import DRIVER_GLOBS
+
+KEYRINGS = {
+    "debian": "/usr/share/keyrings/canvas-fleet-nvidia.gpg",
+    "el": "/etc/pki/rpm-gpg/RPM-GPG-KEY-canvas-fleet-nvidia",
+}
+SOURCES = (
+    "etc/apt/sources.list",
+    "etc/apt/sources.list.d/*.list",
+    "etc/apt/sources.list.d/*.sources",
+    "etc/yum.repos.d/*.repo",
+)
+OWN = "canvas-fleet-nvidia"
+OWN_SOURCES = {"debian": f"/etc/apt/sources.list.d/{OWN}.sources", "el": f"/etc/yum.repos.d/{OWN}.repo"}
+DISABLED = re.compile(r"^enabled\s*[:=]\s*(no|false|without|off|disable|0)\s*$", re.IGNORECASE | re.MULTILINE)
+SERVICES = ("nvidia-persistenced", "nvidia-fabricmanager")
+UPGRADER = "usr/bin/unattended-upgrade"
+
+
+def read(root: str, path: str) -> str:
+    """The file's text, "" when it can't be read."""
+    try:
+        with open(os.path.join(root, path.lstrip("/")), encoding="latin-1") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def installed(root: str = "/") -> dict[str, dict[str, Any]]:
+    """{package: {"version": "580.95.05-1", "held": bool}} of the driver's own packages, from dpkg's status file."""
+    found = {}
+    for stanza in read(root, "var/lib/dpkg/status").split("\n\n"):
+        fields = dict(re.findall(r"^(Package|Status|Version): (.+)$", stanza, re.MULTILINE))
+        name, status = fields.get("Package", ""), fields.get("Status", "").split()
+        if status[-1:] == ["installed"] and any(fnmatch.fnmatch(name, pattern) for pattern in DRIVER_GLOBS):
+            found[name] = {"version": fields.get("Version", ""), "held": status[0] == "hold"}
+    return found
+
+
+def upstream(version: str) -> str:
+    """1:580.95.05-0ubuntu1 → 580.95.05."""
+    return version.split(":", 1)[-1].rsplit("-", 1)[0]
+
+
+def of_version(packages: Mapping[str, Mapping[str, Any]], driver: str) -> list[str]:
+    """Names of the packages whose version is the driver's own."""
+    return sorted(name for name, package in packages.items() if upstream(str(package["version"])) == driver)
+
+
+def foreign_source(root: str, address: str) -> str:
+    """The file, not ours, that names this address already and is asked; "" when none does."""
+    wanted = re.compile(re.escape(address.rstrip("/")) + r"/?(?=\s|$)")
+    for path in sorted(path for pattern in SOURCES for path in glob.glob(os.path.join(root, pattern))):
+        if OWN not in os.path.basename(path) and any(wanted.search(part) for part in enabled_parts(read("/", path))):
+            return "/" + os.path.relpath(path, root)
+    return ""
+
+
+def enabled_parts(text: str) -> list[str]:
+    """Stanzas of apt's, sections of dnf's, without comments and those that are switched off."""
+    text = "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
+    border = r"^(?=\[)" if re.search(r"^\[", text, re.MULTILINE) else r"\n\s*\n"
+    return [part for part in re.split(border, text, flags=re.MULTILINE) if not DISABLED.search(part)]
+
+
+def own_source(root: str, family: str) -> str:
+    """The file of ours, "" where it is not there."""
+    path = OWN_SOURCES[family]
+    return path if os.path.exists(os.path.join(root, path.lstrip("/"))) else ""
+
+
+def key_fingerprints(root: str, family: str) -> list[str]:
+    """Of the key that we laid on this host; [] when there is none."""
+    try:
+        with open(os.path.join(root, KEYRINGS[family].lstrip("/")), "rb") as stream:
+            return openpgp.fingerprints(stream.read())
+    except (OSError, ValueError):
+        return []
+
+
+def services() -> dict[str, str]:
+    """{unit: active, inactive, failed, …}; a unit that is not installed is left out."""
+    argv = ["systemctl", "show", "--property=Id,LoadState,ActiveState", *(f"{name}.service" for name in SERVICES)]
+    try:
+        shown = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    found = {}
+    for block in shown.split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if values.get("LoadState") == "loaded":
+            found[values["Id"][: -len(".service")]] = values.get("ActiveState", "")
+    return found

@@ -1,0 +1,194 @@
+"""Long work of the room nvidia: packages of driver and toolkit, holds, initramfs, services; and all of it back.
+
+Runs as root under the system's Python. Cut anywhere, the next call goes on: apt's own state is mended first, what was
+fetched is kept by apt, and the record of what is ours is written before the first package is unpacked.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.progress import Progress
+from ..fleet_agent.work import run
+from . import apt, dnf, observe, smi
+from . import files as nvidia_files
+from . import packages as nvidia_packages
+from .files import File
+
+DRIVERS = ("nvidia-open", "cuda-drivers", "@nvidia-driver")
+INITRAMFS = (("update-initramfs", "-u"), ("dracut", "--force"))
+
+
+def preview(spec: Mapping[str, Any]) -> list[str]:
+    """What work() would do on this host; reads only."""
+    if spec.get("absent"):
+        here = [path for path in ours() if os.path.exists(path)]
+        kept = recorded(spec)
+        return [f"remove {path}" for path in here] + ([f"remove {', '.join(kept)}"] if kept else [])
+    told = [f"remove {path}" for path in spec["remove"]]
+    told += [f"install {', '.join(spec['packages'])}"] if spec["packages"] else []
+    told += [f"hold {', '.join(spec['hold'])}"] if spec["hold"] else []
+    return told + [f"start {name}" for name in spec["services"]]
+
+
+def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """`spec`: family, source, branch, packages, remove (files), files [{path, data}], driver_version, services, hold,
+    hold_new, state_dir.
+
+    Returns changed, installed (new packages), held. With `absent` everything that is ours is taken away instead.
+    """
+    if spec.get("absent"):
+        return absent(spec)
+    if nvidia_files.exchanged(spec["packages"]):
+        refuse_training("the driver is not exchanged under a running training; nothing was changed")
+    for path in spec["remove"]:  # before apt is asked anything, or it refuses all of it
+        if os.path.exists(path):
+            os.unlink(path)
+    files = [File(item["path"], base64.b64decode(item["data"])) for item in spec["files"]]
+    installed: list[str] = []
+    if spec["packages"]:
+        installed = bring(spec, files, progress)
+    else:
+        write(files)
+    held = hold(spec)
+    for name in services(spec):
+        run("systemctl", "enable", "--now", f"{name}.service")
+    return {"changed": True, "installed": installed, "held": held}
+
+
+def write(files: Sequence[File]) -> None:
+    for file in files:
+        if file.current != file.data:
+            file.write()
+
+
+def bring(spec: Mapping[str, Any], files: Sequence[File], progress: Progress) -> list[str]:
+    """A source that can't be used is taken back, or it would stop the host's own updates as well."""
+    before = [(file, file.current) for file in files]
+    write(files)
+    try:
+        names, fresh = chosen(spec, progress)
+    except FleetError:
+        for file, data in before:
+            if recorded(spec) and data is not None:
+                File(file.path, data).write()
+            elif os.path.exists(file.path):
+                os.unlink(file.path)
+        raise
+    if spec["family"] == "debian":
+        remember(spec, fresh)
+        apt.install(names, progress)
+    else:
+        fresh = dnf_bring(spec, fresh, progress)
+    if any(name.startswith(DRIVERS) for name in spec["packages"]):
+        progress(0, 0, "", "initramfs without nouveau")
+        rebuild()
+        run_quietly("modprobe", "nvidia")  # works at once where nouveau never ran; else the restart does it
+    return fresh["packages"]
+
+
+def chosen(spec: Mapping[str, Any], progress: Progress) -> tuple[list[str], dict[str, list[str]]]:
+    """Packages as the manager is told them, and those that are new by it (see nvidia_apt.simulated)."""
+    if spec["family"] != "debian":
+        dnf.refresh(str(spec["source"]), progress)
+        return spec["packages"], {"packages": dnf.new(spec["packages"], dnf.installed()), "others": []}
+    apt.refresh(str(spec["source"]), progress)
+    names = apt.exact(spec["packages"], str(spec["driver_version"]), str(spec["branch"]))
+    return names, apt.simulated(names)
+
+
+def dnf_bring(spec: Mapping[str, Any], fresh: Mapping[str, list[str]], progress: Progress) -> dict[str, list[str]]:
+    """What dnf brought is known only afterwards; until then the names that were asked for stand in the record."""
+    earlier, before = recorded(spec), dnf.installed()
+    remember(spec, fresh)
+    dnf.unlock(recorded(spec, "locks"))
+    dnf.install(spec["packages"], progress)
+    brought = dnf.brought(before, str(spec["source"]))
+    nvidia_files.remember(str(spec["state_dir"]), packages=sorted({*earlier, *brought}))
+    return {"packages": brought}
+
+
+def hold(spec: Mapping[str, Any]) -> list[str]:
+    """The packages of the driver that we installed, and those that were asked for."""
+    if spec["family"] != "debian":
+        if spec["hold_new"] and spec["packages"]:
+            locks = dnf.lock(recorded(spec))
+            nvidia_files.remember(str(spec["state_dir"]), locks=sorted({*recorded(spec, "locks"), *locks}))
+        return []
+    names = list(spec["hold"])
+    if spec["hold_new"] and spec["packages"]:
+        here = nvidia_packages.installed()
+        names += [name for name in recorded(spec) if name in here and not here[name]["held"]]
+    apt.hold(sorted(set(names)))
+    return sorted(set(names))
+
+
+def services(spec: Mapping[str, Any]) -> list[str]:
+    """Those that were asked for, and those that new packages brought; without a driver they can't start yet."""
+    wanted = list(spec["services"])
+    if spec["packages"] and smi.observe_gpus()["state"] == "works":
+        wanted += [name for name, state in nvidia_packages.services().items() if state != "active"]
+    elif spec["packages"]:
+        for name in nvidia_packages.services():
+            run("systemctl", "enable", f"{name}.service")
+    return sorted(set(wanted))
+
+
+def rebuild() -> None:
+    """So that nouveau is not loaded by the next start either."""
+    for command in INITRAMFS:
+        if shutil.which(command[0]):
+            run(*command)
+            return
+
+
+def run_quietly(*argv: str) -> None:
+    try:
+        run(*argv)
+    except FleetError as error:
+        print(error, flush=True)  # noqa: T201 - the log of this work
+
+
+def recorded(spec: Mapping[str, Any], kind: str = "packages") -> list[str]:
+    return [str(name) for name in observe.record("/", {"fleet_state_dir": spec["state_dir"]}).get(kind, [])]
+
+
+def remember(spec: Mapping[str, Any], fresh: Mapping[str, Sequence[str]]) -> None:
+    kept = {kind: sorted({*recorded(spec, kind), *names}) for kind, names in fresh.items()}
+    nvidia_files.remember(str(spec["state_dir"]), **kept)
+
+
+def ours() -> list[str]:
+    """Every file that the role may have written outside its state."""
+    return [*nvidia_packages.KEYRINGS.values(), *nvidia_files.PLACES, nvidia_files.NOUVEAU_PATH, observe.PROFILE]
+
+
+def refuse_training(what: str) -> None:
+    running = nvidia_files.trainings()
+    if running:
+        raise FleetError(what, found=", ".join(running), remedy="stop it first (playbooks/stop.yml)")
+
+
+def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Packages that we installed, then our files. A driver that was here before us stays."""
+    refuse_training("the driver is not taken from under a running training")
+    told = preview(spec)
+    names = recorded(spec)
+    if names and shutil.which("apt-get"):
+        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+        apt.configure()
+        apt.remove(names, recorded(spec, "others"))
+    elif names:
+        dnf.remove(names, recorded(spec, "locks"))
+    nouveau = os.path.exists(nvidia_files.NOUVEAU_PATH)
+    for path in [*ours(), os.path.join(str(spec["state_dir"]), observe.RECORD)]:
+        if os.path.exists(path):
+            os.unlink(path)
+    if nouveau:
+        rebuild()
+    return {"changed": bool(told), "done": told, "installed": [], "held": []}

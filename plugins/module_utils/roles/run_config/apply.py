@@ -1,0 +1,141 @@
+"""Writes what the trainer is told: script, yaml, registration and the W&B key, in one call.
+
+Each file is have, want, decide, apply. A person's edit of a file of ours is kept beside it and reported.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ...core.errors import FleetError
+from ...core.role_plan import RunShape
+from ...system import managed_files as kept_files
+from ...system.managed_files import Owner, Record, digest, read
+from ...trainer import registration
+from . import script
+from .observe import info_rows, record_path, registration_path
+
+
+@dataclass(frozen=True)
+class Target:
+    """One file to bring about. want None: it must not exist. mine: the part of the content that is only ours."""
+
+    name: str
+    path: str
+    want: bytes | None
+    mode: int
+    owner: Owner
+    secret: bool = False
+    mine: Callable[[bytes], bytes] = bytes
+
+    def kept(self, have: bytes | None, record: Record) -> bool:
+        """True when a person's bytes would be lost by writing."""
+        own = self.mine(have or b"")
+        return bool(own) and have != self.want and not record.knows(self.path, digest(own))
+
+
+def targets(settings: Mapping[str, Any], shape: RunShape, key: str, *, check: bool) -> list[Target]:
+    """What is to be brought about, in the order in which it is written. Raises FleetError for bad settings."""
+    rendered = script.render(settings, shape)
+    try:
+        owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
+    except FleetError:
+        if not check:  # a dry run on a bare host: the account comes with the host's first converge
+            raise
+        owner = Owner()
+    found = [_key(settings, key, owner)]
+    found += [
+        Target(os.path.basename(path), path, text.encode(), mode, owner) for path, (text, mode) in rendered.items()
+    ]
+    entry = _registration(settings, owner, check=check)
+    return [target for target in (*found, entry) if target is not None]
+
+
+def _key(settings: Mapping[str, Any], key: str, owner: Owner) -> Target:
+    path = str(settings["run_config_wandb_key_file"])
+    return Target("wandb_api_key", path, key.encode() if key else None, 0o600, owner, secret=True)
+
+
+def _registration(settings: Mapping[str, Any], owner: Owner, *, check: bool) -> Target | None:
+    path = registration_path(settings)
+    source, rows = read(path), info_rows(str(settings["dataset_info_path"]))
+    if check and source is None:
+        return None  # a dry run on a bare host: the code comes first
+    if source is None:
+        raise FleetError("there is no file to register the dataset in", variable="canvas_code_dir", found=f"no {path}")
+    if rows is None and not check:
+        raise FleetError(
+            "the number of samples cannot be read",
+            variable="dataset_info_path",
+            found=f"no info file of one parquet file at {settings['dataset_info_path']}",
+            expected="the file that the dataset role writes",
+        )
+    wanted = script.entry(settings, rows or 0)
+    want = registration.register(source, str(settings["dataset_group"]), str(settings["dataset_name"]), wanted)
+    info = os.stat(path)
+    owner = Owner(info.st_uid, info.st_gid)
+    mode = stat.S_IMODE(info.st_mode)
+    return Target("dataset_info.py", path, want, mode, owner, mine=registration.block)
+
+
+def converge(settings: Mapping[str, Any], shape: RunShape, key: str, *, check: bool) -> dict[str, Any]:
+    """Bring all files about. Returns {"changed", "files": [{name, path, changed, kept, …}], "diff": […]}."""
+    record = Record(record_path(settings))
+    wanted = targets(settings, shape, key, check=check)
+    found = [(target, read(target.path)) for target in wanted]
+    for target in wanted:  # all of them before the first write
+        kept_files.refuse_file_in_the_way(os.path.dirname(target.path))
+    reports = [_plan(target, have, record) for target, have in found]
+    if not check:
+        for (target, have), report in zip(found, reports):
+            _apply(target, have, record, report)
+    changed = [pair for pair, report in zip(found, reports) if report["changed"]]
+    diff = [_diff(target, have) for target, have in changed if not target.secret]
+    return {"changed": bool(changed), "files": reports, "diff": diff}
+
+
+def _plan(target: Target, have: bytes | None, record: Record) -> dict[str, Any]:
+    """What would be done to one file."""
+    report: dict[str, Any] = {"name": target.name, "path": target.path, "kept": "", "changed": False}
+    if target.want is None:
+        # A key file that we did not write is somebody's own; the script uses it if it can be read.
+        report["changed"] = have is not None and record.knows(target.path, digest(have))
+        return report
+    report["sha256"] = "" if target.secret else digest(target.want)
+    report["changed"] = have != target.want or not _mode_right(target)
+    if have is not None and target.kept(have, record):
+        report["kept"] = f"{target.path}.user-{digest(have)[:8]}"
+    return report
+
+
+def _mode_right(target: Target) -> bool:
+    info = os.stat(target.path)
+    return stat.S_IMODE(info.st_mode) == target.mode and target.owner.uid in (None, info.st_uid)
+
+
+def _apply(target: Target, have: bytes | None, record: Record, report: Mapping[str, Any]) -> None:
+    own = target.mine(target.want or b"")
+    if own and not record.knows(target.path, digest(own)):
+        record.note(target.path, digest(own))
+    if not report["changed"]:
+        return
+    if target.want is None:
+        os.unlink(target.path)
+        return
+    if report["kept"]:
+        kept_files.keep(target.path, have or b"", secret=target.secret)
+    kept_files.make_folders(os.path.dirname(target.path), target.owner, 0o700 if target.secret else 0o755)
+    kept_files.write(target.path, target.want, target.mode, target.owner)
+
+
+def _diff(target: Target, have: bytes | None) -> dict[str, str]:
+    return {
+        "before_header": target.path,
+        "after_header": target.path,
+        "before": (have or b"").decode(errors="replace"),
+        "after": (target.want or b"").decode(errors="replace"),
+    }

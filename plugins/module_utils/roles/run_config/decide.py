@@ -1,0 +1,102 @@
+"""What the plan says of the trainer's files. Runs on the controller."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.role_plan import RoomPlan, RunShape
+from ...findings.finding import finding
+from ...system.managed_files import digest
+from ...trainer import registration
+from . import resume_findings, script
+from .findings import judge
+
+SHOWN_LINES = 12  # of a difference, in the plan; --diff of the role shows all of it
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+    """Compares the files with what launch.render() makes of the settings."""
+    findings = [*judge(seen, settings, shape), *resume_findings.judge(seen, settings, shape)]
+    try:
+        wanted = script.render(settings, shape)
+    except FleetError as error:
+        bad = finding("VARIABLE_INVALID", found=f"{error.message}: {error.found}", expected=error.expected)
+        told = any(found.code == "FLAG_UNKNOWN" for found in findings)
+        own = [] if told else [replace(bad, variable=error.variable)]
+        return RoomPlan(("the script cannot be made from these settings",), (*findings, *own))
+    reasons: list[str] = []
+    diff: list[str] = []
+    for kind in ("script", "yaml"):
+        text, mode = wanted[seen[kind]["path"]]
+        reasons += _file_reasons(kind, seen[kind], text, mode, str(settings["fleet_user"]))
+        diff += _difference(seen[kind], text)
+    reasons += _registration_reasons(seen, settings) + _key_reasons(seen["key"], settings)
+    values = {"files": {path: digest(text.encode()) for path, (text, _) in wanted.items()}, "diff": diff}
+    return RoomPlan(tuple(reasons), tuple(findings), values, _summary(settings, shape))
+
+
+def _file_reasons(kind: str, seen: Mapping[str, Any], text: str, mode: int, user: str) -> list[str]:
+    name = os.path.basename(seen["path"])
+    if not seen["present"]:
+        return [f"{name} is not there"]
+    if seen["sha256"] != digest(text.encode()):
+        if seen["ours"]:
+            return [f"{name} is of other settings: {_changed(seen['text'], text)}"]
+        form = "" if seen.get("dialect", "loader") == "loader" else ", in a form that the loader cannot read"
+        return [f"{name} was made or changed by hand{form}; kept as {name}.user-{seen['sha256'][:8]}"]
+    if seen["mode"] != f"{mode:04o}" or seen["owner"] != user:
+        return [f"{name} is {seen['mode']} {seen['owner']} instead of {mode:04o} {user}"]
+    return []
+
+
+def _changed(have: str, want: str) -> str:
+    """The first changed value, as it will stand: enough for a table."""
+    new = [line.strip(" \\") for line in want.splitlines() if line not in have.splitlines()]
+    return f"{new[0]}" + (f" and {len(new) - 1} more" if len(new) > 1 else "") if new else "lines are gone"
+
+
+def _difference(seen: Mapping[str, Any], text: str) -> list[str]:
+    lines = difflib.unified_diff(seen["text"].splitlines(), text.splitlines(), n=0, lineterm="")
+    changed = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+    return changed if len(changed) <= SHOWN_LINES else [*changed[:SHOWN_LINES], f"… {len(changed)} lines in all"]
+
+
+def _registration_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    found = seen["registration"]
+    name = f"{settings['dataset_group']}/{settings['dataset_name']}"
+    if found["state"] in ("no file", "absent"):
+        return [f"dataset {name} is not registered"]
+    if found["state"] in ("broken", "dialect"):
+        return [f"dataset {name} cannot be registered as the file stands"]
+    wanted = script.entry(settings, seen["rows"] or 0)
+    if found["state"] == "hand":
+        return [f"dataset {name} is registered twice, by hand and by us"] if found["blocks"] else []
+    have = found["entry"] or {}
+    other = [key for key in registration.KEYS if have.get(key) != wanted[key]]
+    if seen["rows"] is None:
+        other = [key for key in other if key != "num_total_samples"]
+    return [f"registration: {key} {have.get(key)} instead of {wanted[key]}" for key in other]
+
+
+def _key_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    wanted = str(settings.get("run_config_wandb_api_key") or "")
+    if not wanted:
+        return ["the W&B key is no longer set, its file goes"] if seen["present"] and seen["ours"] else []
+    if not seen["present"]:
+        return ["the W&B key file is not there"]
+    if f"sha256:{seen['sha256']}" != wanted:
+        return ["the W&B key is another one"]
+    if seen["mode"] != "0600" or seen["owner"] != settings["fleet_user"]:
+        return [f"the W&B key file is {seen['mode']} {seen['owner']} instead of 0600 {settings['fleet_user']}"]
+    return []
+
+
+def _summary(settings: Mapping[str, Any], shape: RunShape) -> str:
+    steps, every = settings["run_config_total_steps"], settings["run_config_save_every"]
+    ranks = f"{shape.nnodes} × {shape.nproc_per_node} ranks" if shape.nnodes > 1 else f"{shape.nproc_per_node} ranks"
+    return f"{steps} steps, saved every {every}, {ranks}"

@@ -1,0 +1,174 @@
+"""What is wrong with what the trainer would be told: findings of the room run_config. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...core.role_plan import RunShape
+from ...findings.finding import Finding, finding
+from ...trainer import registration
+from . import script
+
+EMA_BASE_SHARE = 0.5  # of the base model left in ema.safetensors at the end; more is told
+
+
+def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """All findings of the room that can be told without reading the data."""
+    return [
+        *_weights(seen, settings),
+        *_shards(settings, shape),
+        *_saves(settings),
+        *_warmup(settings),
+        *_ema(settings),
+        *_tokens(settings),
+        *_unknown_flags(settings),
+        *_debug(settings),
+        *_yaml(seen["yaml"]),
+        *_registration(seen, settings),
+    ]
+
+
+def _weights(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    """The trainer loads the model only when all three are given, and the folder exists (FSDPCheckpoint, cc48f16)."""
+    source = str(settings["run_config_resume_from"] or "")
+    from_model_folder = source == str(settings["weights_dir"])
+    missing = [] if source else ["resume_from"]
+    missing += [] if settings["run_config_resume_model_only"] else ["resume_model_only"]
+    # A checkpoint folder has a model.safetensors too; the model folder has the EMA alone.
+    if (from_model_folder or not source) and not settings["run_config_finetune_from_ema"]:
+        missing.append("finetune_from_ema")
+    expected = f"--resume_from {settings['weights_dir']} --resume_model_only True --finetune_from_ema True"
+    found = [
+        finding("WEIGHTS_NOT_ASKED", found=f"not given: {name}", expected=expected, variable=f"run_config_{name}")
+        for name in missing
+    ]
+    if source and not from_model_folder and not seen["resume_from_present"]:
+        variable = "run_config_resume_from"
+        found.append(
+            finding("RESUME_FROM_MISSING", found=f"no folder {source}", expected="a folder", variable=variable)
+        )
+    return found
+
+
+def _shards(settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    shard = settings["run_config_num_shard"] or shape.num_shard
+    replicate = settings["run_config_num_replicate"] or shape.num_replicate
+    if shard * replicate == shape.world_size:
+        return []
+    return [
+        finding(
+            "SHARDS_MISMATCH",
+            found=f"num_replicate {replicate} × num_shard {shard} = {shard * replicate}",
+            expected=f"{shape.world_size} = {shape.nnodes} nodes × {shape.nproc_per_node} processes",
+            variable="run_config_num_shard" if settings["run_config_num_shard"] else "run_config_num_replicate",
+        )
+    ]
+
+
+def _saves(settings: Mapping[str, Any]) -> list[Finding]:
+    """Saves happen when step > 0 and step % save_every == 0, steps being 0 … total_steps inclusive."""
+    total, every = settings["run_config_total_steps"], settings["run_config_save_every"]
+    if every < 1 or every > total:
+        expected = f"save_every between 1 and total_steps ({total})"
+        return [
+            finding("NO_SAVE_AT_ALL", found=f"save_every {every}", expected=expected, variable="run_config_save_every")
+        ]
+    tail = total % every
+    if not tail:
+        return []
+    found = f"save_every {every} ends with step {total - tail}; the last {tail} of {total} steps are lost"
+    near = [step for step in range(every, total + 1) if total % step == 0]
+    expected = f"a divisor of {total}, such as {near[0]}"
+    return [finding("TAIL_STEPS_UNSAVED", found=found, expected=expected, variable="run_config_save_every")]
+
+
+def _warmup(settings: Mapping[str, Any]) -> list[Finding]:
+    warmup, total = settings["run_config_warmup_steps"], settings["run_config_total_steps"]
+    if warmup < total:
+        return []
+    found, expected = f"warmup_steps {warmup}", f"less than total_steps ({total})"
+    return [finding("WARMUP_NEVER_ENDS", found=found, expected=expected, variable="run_config_warmup_steps")]
+
+
+def _ema(settings: Mapping[str, Any]) -> list[Finding]:
+    decay, steps = settings["run_config_ema"], settings["run_config_total_steps"]
+    share = max(0.0, decay) ** (steps + 1)
+    if share <= EMA_BASE_SHARE:
+        return []
+    found = f"ema {decay:g} over {steps} steps leaves {share:.0%} of the base model in ema.safetensors"
+    expected = f"at most {EMA_BASE_SHARE:.0%}"
+    return [finding("EMA_TOO_SLOW", found=found, expected=expected, variable="run_config_ema")]
+
+
+def _tokens(settings: Mapping[str, Any]) -> list[Finding]:
+    """What is certain whatever the data: the room dataset judges the rest with the longest sample.
+
+    A batch is given out at expected_num_tokens; where the hard limit is no higher, the sample that would complete it
+    never fits and is thrown away, one in each batch.
+    """
+    limit, expected_tokens = settings["run_config_max_num_tokens"], settings["run_config_expected_num_tokens"]
+    if limit > expected_tokens:
+        return []
+    return [
+        finding(
+            "PACKING_DROPS_SAMPLES",
+            found=f"max_num_tokens {limit} is not above expected_num_tokens {expected_tokens}",
+            expected=f"at least expected_num_tokens + the longest sample: {expected_tokens} + up to "
+            f"{settings['run_config_max_num_tokens_per_sample']}",
+            variable="run_config_max_num_tokens",
+        )
+    ]
+
+
+def _unknown_flags(settings: Mapping[str, Any]) -> list[Finding]:
+    return [
+        finding(
+            "FLAG_UNKNOWN",
+            found=f"--{name}",
+            expected="a flag of train/pretrain_unified_navit.py",
+            variable="run_config_extra_flags",
+        )
+        for name in script.unknown_flags(settings)
+    ]
+
+
+def _debug(settings: Mapping[str, Any]) -> list[Finding]:
+    count = settings["run_config_debug_batches"]
+    if count < 1:
+        return []
+    return [
+        finding(
+            "DEBUG_BATCHES_PRINT", found=f"debug_batches {count}", expected="0", variable="run_config_debug_batches"
+        )
+    ]
+
+
+def _yaml(seen: Mapping[str, Any]) -> list[Finding]:
+    """A note, since run_config replaces such a file (and keeps it): the run will not meet it."""
+    if not seen["present"] or seen["ours"] or seen["dialect"] == "loader":
+        return []
+    forms = {"guide": "the guide's form", "group": "the form of the user's repository, with a group of its own"}
+    form = forms.get(seen["dialect"], "no form of the loader")
+    note = finding("YAML_DIALECT", found=f"{seen['path']}: {form}", expected="a group with dataset_names")
+    return [replace(note, severity="note", remedy="nothing to do: run_config writes it, and keeps this one beside it")]
+
+
+def _registration(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    found = seen["registration"]
+    group, name = settings["dataset_group"], settings["dataset_name"]
+    wanted = script.entry(settings, seen["rows"] or 0)
+    place = f"{found['path']}, line {found.get('line', 0)}"
+    if found["state"] == "broken":
+        return [finding("REGISTRATION_BROKEN", found=found["error"], expected=f"a Python file: {found['path']}")]
+    if found["state"] == "dialect":
+        expected = ", ".join(registration.KEYS)
+        what = sorted(found["entry"]) if found["entry"] else "no literal dictionary"
+        return [finding("REGISTRATION_DIALECT", found=f"{place}: {group}/{name} has {what}", expected=expected)]
+    if found["state"] == "hand" and not registration.same(found["entry"], wanted):
+        return [finding("REGISTRATION_BY_HAND", found=f"{place}: {found['entry']}", expected=str(wanted))]
+    if found.get("groups") is not None and group not in found["groups"]:
+        known = ", ".join(found["groups"])
+        return [finding("GROUP_UNKNOWN", found=str(group), expected=known, variable="dataset_group")]
+    return []

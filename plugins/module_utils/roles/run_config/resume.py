@@ -1,0 +1,132 @@
+"""What a start would resume from, as it lies on the host: the newest checkpoint, and what the earlier script said.
+
+The trainer takes the folder with the highest number, whole or not (MathCanvas cc48f16, train/train_utils.py). Reads a
+few kilobytes: data_status.pt, the header of model.safetensors, and the scripts. Never raises for what is absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import pickle
+import re
+import shlex
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from ...core.errors import FleetError
+from ...trainer import safetensors as safetensors_header
+
+POSITIONS = {"latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"}  # computed, never loaded
+SMALL = 1 << 20  # bytes; larger files of a script folder are no scripts, a larger data status is none
+# What a file that is cut, or something else, makes of zipfile and pickle.
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.PickleError,
+)
+_KEY = re.compile(rb"WANDB_API_KEY\s*=\s*[\"']?([A-Za-z0-9_-]{8,})")
+_PLACEHOLDER = re.compile(rb"your|xxx|key", re.IGNORECASE)
+
+
+def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"step", "path", "workers", "model", "weights", "keys"}; step None when there is nothing to resume from."""
+    folder = str(settings["training_checkpoint_dir"])
+    step, name = newest(folder)
+    path = os.path.join(folder, name) if name else ""
+    return {
+        "step": step,
+        "path": path,
+        "workers": workers(os.path.join(path, "data_status.pt"), str(settings["dataset_group"])) if path else None,
+        "model": fingerprint(os.path.join(path, "model.safetensors")) if path else "",
+        "weights": fingerprint(os.path.join(str(settings["weights_dir"]), "ema.safetensors")) if path else "",
+        "keys": keys(os.path.dirname(str(settings["run_config_script"]))),
+    }
+
+
+def newest(folder: str) -> tuple[int | None, str]:
+    """Number and name of the folder that auto_resume takes; (None, "") when there is none."""
+    try:
+        names = [name for name in os.listdir(folder) if re.fullmatch(r"[0-9]+", name)]
+    except OSError:
+        names = []
+    names = [name for name in names if os.path.isdir(os.path.join(folder, name))]
+    return max(((int(name), name) for name in names), default=(None, ""))
+
+
+class _Plain(pickle.Unpickler):
+    """Numbers, texts, lists and mappings alone: nothing of the file is executed."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} in a data status")
+
+
+def workers(path: str, group: str) -> list[list[int]] | None:
+    """The loader workers that data_status.pt knows of, by rank; None when it is not there or cannot be read.
+
+    The trainer writes [{group: {worker: [row group, row]}}], one mapping for each rank.
+    """
+    with contextlib.suppress(*_BROKEN), zipfile.ZipFile(path) as archive:
+        inside = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
+        if len(inside) == 1 and inside[0].file_size <= SMALL:
+            ranks = _Plain(io.BytesIO(archive.read(inside[0]))).load()
+            # A rank that has nothing of the group begins its data anew, and looks nothing up.
+            return [sorted(int(worker) for worker in (rank or {}).get(group, {})) for rank in ranks]
+    return None
+
+
+def fingerprint(path: str) -> str:
+    """One digest of the names and shapes of all weights but the computed ones; "" when it cannot be read."""
+    try:
+        shapes = safetensors_header.from_file(path).shapes
+    except (OSError, FleetError):
+        return ""
+    text = "\n".join(f"{name} {shape}" for name, shape in sorted(shapes.items()) if name not in POSITIONS)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keys(folder: str) -> list[str]:
+    """Files of the script folder that hold a W&B key. The keys themselves are not kept."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [path for path in (os.path.join(folder, name) for name in names) if _holds_key(path)]
+
+
+def _holds_key(path: str) -> bool:
+    try:
+        if not os.path.isfile(path) or os.path.getsize(path) > SMALL:
+            return False
+        with open(path, "rb") as stream:
+            found = _KEY.findall(stream.read())
+    except OSError:
+        return False
+    return any(not _PLACEHOLDER.search(key) for key in found)
+
+
+def flags(script: str) -> dict[str, str]:
+    """The trainer's flags in a launch script, by hand or ours, as far as they are literal."""
+    at = script.find("torchrun")
+    try:
+        words = shlex.split(script[at:]) if at >= 0 else []
+    except ValueError:
+        words = []
+    told = {}
+    for word, value in zip(words, words[1:]):
+        if re.fullmatch(r"--[A-Za-z_][\w-]*", word) and not value.startswith(("--", "$")):
+            told[word[2:].replace("-", "_")] = value
+    return told

@@ -1,0 +1,137 @@
+"""What is wrong with what a run would go on from: findings of the room run_config, beside run_findings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.role_plan import RunShape
+from ...findings.finding import Finding, finding
+from ...trainer.flags import truth
+from . import resume, script
+
+# Flags that change nothing of what is trained.
+QUIET = {"log_every", "enable_wandb", "wandb_name", "wandb_runid", "debug_batches", "num_workers", "prefetch_factor"}
+
+
+def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """Findings about resuming, the profile, and keys in scripts."""
+    state = seen["resume"]
+    told = [*_auto_resume(settings), *_profile(settings), *_early_save(settings, shape), *_keys(state)]
+    if not settings["run_config_auto_resume"] or state["step"] is None:
+        return told
+    return [*told, *_model(state), *_workers(state, settings, shape), *_earlier(seen, settings, shape)]
+
+
+def _auto_resume(settings: Mapping[str, Any]) -> list[Finding]:
+    if settings["run_config_auto_resume"]:
+        return []
+    return [finding("AUTO_RESUME_OFF", found="auto_resume false", expected="true", variable="run_config_auto_resume")]
+
+
+def _profile(settings: Mapping[str, Any]) -> list[Finding]:
+    """What the unpatched code cannot do, asked of it all the same."""
+    if settings.get("training_profile") == "frozen":
+        return []
+    found = []
+    if truth((settings.get("run_config_extra_flags") or {}).get("freeze_llm", False)):
+        found.append(
+            finding(
+                "FREEZE_NEEDS_PROFILE",
+                found="freeze_llm in run_config_extra_flags, training_profile full",
+                expected="training_profile frozen",
+                variable="training_profile",
+            )
+        )
+    if settings["run_config_ema"] == 0:
+        variable = "run_config_ema"
+        found.append(finding("EMA_COPY_KEPT", found="ema 0", expected="training_profile frozen", variable=variable))
+    return found
+
+
+def _early_save(settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """Batch n comes from worker n % num_workers, and steps count from 0: step s has heard of s + 1 workers."""
+    every, workers = settings["run_config_save_every"], shape.num_workers
+    if every < 1 or every + 1 >= workers:
+        return []
+    return [
+        finding(
+            "SAVED_BEFORE_ALL_WORKERS",
+            found=f"save_every {every} with {workers} workers: {every + 1} of them have given a batch by then",
+            expected=f"save_every at least {workers - 1}",
+            variable="run_config_save_every",
+        )
+    ]
+
+
+def _keys(state: Mapping[str, Any]) -> list[Finding]:
+    return [
+        finding(
+            "WANDB_KEY_IN_SCRIPT",
+            found=f"{path}: a value of WANDB_API_KEY",
+            expected="no key in it",
+            variable="run_config_wandb_api_key",
+        )
+        for path in state["keys"]
+    ]
+
+
+def _model(state: Mapping[str, Any]) -> list[Finding]:
+    """Names and shapes of the checkpoint against those of the model folder, where both can be read."""
+    if not state["model"] or not state["weights"] or state["model"] == state["weights"]:
+        return []
+    expected = "weights with the names and shapes of the model folder's"
+    return [finding("CHECKPOINT_OTHER_MODEL", found=f"{state['path']}: another model's weights", expected=expected)]
+
+
+def _workers(state: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """Each worker of each rank looks its place up, where the rank has one at all."""
+    if state["workers"] is None or state["step"] >= settings["run_config_total_steps"]:
+        return []
+    wanted = set(range(max(1, shape.num_workers)))
+    for rank, known in enumerate(state["workers"][: shape.world_size]):
+        if known and not wanted <= set(known):
+            most = next(number for number in range(len(known) + 1) if number not in known)
+            return [
+                finding(
+                    "WORKERS_GROWN",
+                    found=f"{state['path']}: rank {rank} knows workers {known}, {len(wanted)} are to come",
+                    expected=f"run_config_num_workers of at most {most}",
+                    variable="run_config_num_workers",
+                )
+            ]
+    return []
+
+
+def _earlier(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+    """The settings against those that the script on the host stands for, which made the checkpoints."""
+    state, text = seen["resume"], seen["script"]["text"]
+    try:
+        now = script.flags(settings, shape)
+    except FleetError:
+        return []  # told elsewhere
+    before = resume.flags(text)
+    found = []
+    if text and truth(before.get("freeze_llm", "False")) != truth(now.get("freeze_llm", "False")):
+        was = "frozen" if truth(before.get("freeze_llm", "False")) else "full"
+        expected = f"training_profile {was}, as the script that made it"
+        found.append(
+            finding("CHECKPOINT_OTHER_PROFILE", found=state["path"], expected=expected, variable="training_profile")
+        )
+    total = settings["run_config_total_steps"]
+    changed = [
+        f"--{name} {now[name]}" for name in now if name not in QUIET and before.get(name, now[name]) != now[name]
+    ]
+    if state["step"] >= total and (changed or not text):
+        what = f"changed since: {', '.join(changed)}" if changed else "there is no script that made it"
+        variable = "training_run"
+        found.append(
+            finding(
+                "RUN_ALREADY_DONE",
+                found=f"{state['path']} has all {total} steps; {what}",
+                expected="checkpoints of this run alone",
+                variable=variable,
+            )
+        )
+    return found

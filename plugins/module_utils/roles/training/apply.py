@@ -1,0 +1,101 @@
+"""Brings the unit to the state that is asked for, and says what that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...core.errors import FleetError
+from ...findings.finding import Finding
+from ...trainer.failures import Failure
+from . import host as unit_host
+from . import refusals
+from . import steps as unit
+from . import text as unit_text
+from .decide import runs_older
+from .report import failure_told
+from .steps import Have
+from .want import Want
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What converge() did, or in check mode would do. `waiting`: start or stop, which goes on; "" when all is done."""
+
+    steps: tuple[str, ...]
+    before: Have
+    after: Have
+    warnings: tuple[Finding, ...] = field(default=())
+    waiting: str = ""
+
+
+def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, settle: float) -> Outcome:
+    """Bring the unit to `state` and look again, waiting `settle` s for what takes time: a stop waits for a save, a
+    start for its first step. What still goes on then is told as `waiting`: come again when it is over.
+
+    Raises FleetError when a start is refused or failed, or when the host did not follow.
+    """
+    before = host.read(want)
+    steps = tuple(unit.decide(before, want, state))
+    if "start" in steps:
+        for one in refusals.refusals(before, want):
+            raise FleetError(
+                one.because, variable=one.variable, found=one.found, expected=one.expected, remedy=one.remedy
+            )
+    if check:
+        return Outcome(steps, before, before, _warnings(before, want, state))
+    for number, step in enumerate(steps):
+        host.do(step, want)
+        if step == "stop":
+            after = host.settled(want, settle)
+            if after.phase == "stopping":
+                return Outcome(steps[: number + 1], before, after, waiting="stop")
+            host.stopped(want)
+    if state == "stopped" and "stop" not in steps:
+        host.stopped(want)
+    after = host.settled(want, settle) if "start" in steps else host.read(want)
+    if "start" in steps and after.phase not in ("running", "finished"):
+        raise died(after, want)
+    again = unit.decide(after, want, "started" if state == "restarted" else state)
+    if again:
+        raise FleetError(f"{want.unit} did not come to {state}", found=f"still to do: {', '.join(again)}")
+    waiting = "start" if after.starting and state in ("started", "restarted") else ""
+    return Outcome(steps, before, after, _warnings(after, want, state), waiting)
+
+
+def _warnings(have: Have, want: Want, state: str) -> tuple[Finding, ...]:
+    older = runs_older(have, want) if state in ("started", "present") else None
+    return (older,) if older else ()
+
+
+def died(have: Have, want: Want) -> FleetError:
+    """The error of a training whose start failed, in the trainer's own words."""
+    failure = failure_told(have, want) or Failure("UNKNOWN", have.ended or have.result)
+    lines = "".join(f"\n  {line}" for line in failure.lines)
+    again = f"; systemd tries again, {want.restarts} times in a row" if have.running else ""
+    return FleetError(
+        f"{want.unit} failed to start ({failure.kind}){again}",
+        found=failure.line,
+        remedy=f"mend it and converge again; all of its words are in {want.errors}{lines}",
+    )
+
+
+def difference(done: Outcome, want: Want, state: str) -> list[dict[str, str]]:
+    """Ansible's diff: the unit's text, and how it runs."""
+    text = "" if state == "absent" else unit_text.render(want)
+    was = _manner(done.before.running, done.before.enabled)
+    is_running = {"started": not done.before.finished, "restarted": True}.get(state, False)
+    running = done.before.running if state == "present" else is_running or (state == "started" and done.before.running)
+    enabled = done.before.enabled if state == "present" else state in ("started", "restarted")
+    texts = {"before": done.before.text or "", "after": text, **_heads(want.path)}
+    manner = {"before": was, "after": _manner(running, enabled), **_heads(want.unit)}
+    gone = [step.partition(" ")[2] for step in done.steps if step.startswith("disable ")]
+    others = [{"before": _manner(False, True), "after": _manner(False, False), **_heads(name)} for name in gone]
+    return [one for one in (texts, manner, *others) if one["before"] != one["after"]]
+
+
+def _heads(name: str) -> dict[str, str]:
+    return {"before_header": name, "after_header": name}
+
+
+def _manner(running: bool, enabled: bool) -> str:
+    return f"running: {str(running).lower()}\nafter a reboot: {'started' if enabled else 'not started'}\n"

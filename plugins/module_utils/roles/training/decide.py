@@ -1,0 +1,104 @@
+"""What the plan says of the unit. Runs on the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...checkpoints import findings as checkpoint_findings
+from ...core.errors import FleetError
+from ...core.role_plan import RoomPlan, RunShape
+from ...findings.finding import Finding, finding
+from ...trainer import checkpoint as checkpoints
+from . import refusals, text
+from . import steps as unit
+from .observe import want_of
+from .report import report_of
+from .steps import Have
+from .want import Want
+
+REASONS = {
+    "folders": "results, checkpoint or record folder to be made",
+    "payload": "another version of the supervisor",
+    "spec": "what the supervisor is told differs",
+    "write": "the unit's text differs",
+    "enable": "the unit would not come back after a reboot",
+    "disable": "the unit would come back after a reboot",
+    "stop": "the training runs",
+    "unfinish": "the run is marked as finished",
+    "remove": "the unit is there",
+    "forget": "the unit's record is there",
+}
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+    """What the role would do, and what stands in the way of a start."""
+    want, have, state = want_of(settings, shape), Have(**seen["unit"]), str(settings["training_state"])
+    try:
+        steps = unit.decide(have, want, state)
+    except FleetError as error:
+        bad = finding("VARIABLE_INVALID", variable=error.variable, found=error.found, expected=error.expected)
+        return RoomPlan(reasons=(error.message,), findings=(bad,))
+    reasons = [_reason(step, have, state) for step in steps if step != "reload" or len(steps) == 1]
+    findings: list[Finding] = []
+    if "start" in steps:
+        survey, kept = (checkpoints.restore(seen.get(name) or {}) for name in ("survey", "kept"))
+        findings += checkpoint_findings.start_findings(survey, kept, settings, shape)
+        findings += refusals.refusals(have, want)
+    elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, have, want)):
+        findings.append(found)
+    summary = "" if reasons else summary_of(seen)
+    # What can be told without asking again; not of a training that is going to be another, or to be followed.
+    told = not reasons and not settings.get("training_follow")
+    values = {"report": report_of(seen, want)} if told else {}
+    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
+
+
+def _reason(step: str, have: Have, state: str) -> str:
+    if step == "start":
+        asked = "a restart was asked for" if state == "restarted" else "a restart after the save was asked for"
+        return asked if have.running else f"the training is {have.phase}"
+    if step == "write" and have.text is None:
+        return "no unit yet"
+    if step == "reload":
+        return "systemd does not know the unit's text on disk"
+    if step.startswith("disable "):
+        return f"{step.partition(' ')[2]}, of another run, would come back after a reboot"
+    return REASONS[step]
+
+
+def runs_older(have: Have, want: Want) -> Finding | None:
+    """The running training was started from something else than what lies on the disk, or is going to."""
+    if not have.running:
+        return None
+    coming = {want.path: have.text != text.render(want), want.spec_path: have.spec != want.spec()}
+    changed = list(dict.fromkeys([*(path for path, other in coming.items() if other), *have.older()]))
+    if not changed:
+        return None
+    return finding(
+        "TRAINING_RUNS_OLDER",
+        found=f"{want.unit} was started before the change of {', '.join(changed)}",
+        expected="started from what is there now",
+        variable="training_apply",
+    )
+
+
+def stays_finished(seen: Mapping[str, Any], have: Have, want: Want) -> Finding | None:
+    """A finished run was given more steps: a converge leaves what has ended, so it has to be told to go on."""
+    total = seen["log"].get("total_steps")
+    if not have.finished or have.running or not total or total >= want.total_steps:
+        return None
+    return finding(
+        "RUN_STAYS_FINISHED",
+        found=f"the run ended at step {total}, run_config_total_steps is {want.total_steps}",
+        expected=f"{total} steps, or a start that is asked for",
+        variable="run_config_total_steps",
+    )
+
+
+def summary_of(seen: Mapping[str, Any]) -> str:
+    """A few words: "running, step 35/60", "finished, step 60/60"."""
+    log, phase = seen["log"], str(seen["phase"])
+    if log["step"] is None:
+        return phase
+    return f"{phase}, step {log['step']}/{log['total_steps'] if log['total_steps'] is not None else '?'}"

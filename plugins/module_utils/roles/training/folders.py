@@ -1,0 +1,90 @@
+"""The folders of a training's unit: root's that anybody may pass through, and those of the training's user.
+
+The user's are looked at and made as that user, as far as that goes: on a network file system root may be nobody.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ...core.errors import FleetError
+from ...system.ownership import acting_as
+from ...system.payload import closed, open_folder
+from .want import Want
+
+
+def ready(want: Want) -> bool:
+    """Is each there, whose it should be, and open to those who need it?"""
+    if not all(os.path.isdir(path) and not closed(Path(path)) for path in _roots(want)):
+        return False
+    try:
+        user = pwd.getpwnam(want.user).pw_uid
+        with _as_user(want):
+            return all(os.path.isdir(path) and os.stat(path).st_uid == user for path in _users(want))
+    except (OSError, KeyError):
+        return False
+
+
+def make(want: Want) -> None:
+    """Raises FleetError for what a user has to mend."""
+    try:
+        user, group = pwd.getpwnam(want.user).pw_uid, grp.getgrnam(want.group).gr_gid
+    except KeyError as error:
+        raise FleetError(
+            "the training's user or group does not exist on this host", variable="fleet_user", found=str(error.args[0])
+        ) from None
+    for path in _roots(want):
+        open_folder(Path(path))
+    for path, variable in _users(want).items():
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise FleetError("a folder is needed here", found=f"{path} is no folder", variable="training_results_dir")
+        try:
+            _make(path, want, user, group)
+        except OSError as error:
+            raise FleetError(
+                "the training cannot be given its folder",
+                variable=variable,
+                found=f"{error.filename or path}: {error.strerror}",
+                expected=f"a folder of {want.user}, who may pass through all above it",
+                remedy=f"make it as {want.user} (or root, where the file server trusts root: no_root_squash), "
+                f"or set {variable} to a folder on a disk of the host",
+            ) from error
+
+
+def _make(path: str, want: Want, user: int, group: int) -> None:
+    try:
+        with _as_user(want):
+            os.makedirs(path, mode=0o755, exist_ok=True)
+            owner = os.lstat(path).st_uid
+    except PermissionError:  # the folder above is root's
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        owner = os.lstat(path).st_uid
+    if owner != user:
+        # The folder above may be the training user's: a link that lies there gives away nothing of root's.
+        os.chown(path, user, group, follow_symlinks=False)
+    with _as_user(want):
+        os.stat(path)
+
+
+def _roots(want: Want) -> tuple[str, ...]:
+    """An earlier converge under a login's umask of 027 may have closed them."""
+    return (want.state_dir, os.path.dirname(want.record), want.record, want.payloads)
+
+
+def _users(want: Want) -> dict[str, str]:
+    """Path -> the setting that chose it."""
+    return {
+        want.results_dir: "training_results_dir",
+        want.checkpoint_dir: "training_checkpoint_dir",
+        want.kept: "training_kept_dir",
+        want.own: "fleet_state_dir",
+    }
+
+
+def _as_user(want: Want) -> AbstractContextManager[None]:
+    found = pwd.getpwnam(want.user)
+    return acting_as(found.pw_uid, found.pw_gid, os.getgrouplist(want.user, found.pw_gid))

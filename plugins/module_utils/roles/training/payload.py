@@ -1,0 +1,38 @@
+"""What the supervisor is told: the spec, and the file that holds its code. Pure, but for reading our own source.
+
+The code goes to the host as one zip, <state_dir>/supervisor/<digest>.pyz: the supervisor and all that it imports of
+ours. Its name is the digest of what is in it, so a new version is a new file, and what runs keeps the one it runs from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from ...system.payload import closure, packed, sources
+
+MAIN = "supervisor/main.py"
+
+
+@lru_cache(maxsize=1)
+def payload() -> tuple[str, bytes]:
+    """(name of the file, its content)."""
+    _load()
+    parts = closure(MAIN, sources())
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        digest.update(f"{name}\0{len(parts[name])}\0".encode() + parts[name])
+    return f"{digest.hexdigest()[:16]}.pyz", packed(parts, MAIN)
+
+
+def _load() -> None:
+    """Ansible packs with a module what the module's sources import: here, what only the payload needs."""
+    from ...supervisor import main as supervisor  # noqa: F401 - read, not called
+
+
+def text(values: Mapping[str, Any]) -> str:
+    """The spec as it lies on the disk."""
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"

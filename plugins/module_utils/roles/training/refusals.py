@@ -1,0 +1,37 @@
+"""Why a training may not be started on a host, beside what its checkpoints say. Pure."""
+
+from __future__ import annotations
+
+from ...findings.finding import Finding, finding
+from .steps import Have
+from .want import Want
+
+ALIVE = ("active", "activating", "deactivating", "reloading")
+
+
+def refusals(have: Have, want: Want) -> list[Finding]:
+    """What would end a start, as errors of the catalogue; to be asked where a start is among the steps."""
+    busy = [name for name, state in have.others.items() if state in ALIVE]
+    found = []
+    if busy:
+        found.append(
+            finding(
+                "TRAINING_OF_ANOTHER_RUN",
+                variable="training_run",
+                found=", ".join(f"{name} is {have.others[name]}" for name in busy),
+                expected=f"{want.unit} alone",
+                remedy=f"stop it: systemctl disable --now {' '.join(busy)} on the host, which waits for its next save",
+            )
+        )
+    for path, real in have.strays.items():
+        variable = "training_checkpoint_dir" if path == want.checkpoint_dir else "training_kept_dir"
+        found.append(
+            finding(
+                "CHECKPOINTS_LINKED_AWAY",
+                variable=variable,
+                found=f"{path} is a link to {real}, or lies behind one",
+                expected=f"a folder that really lies below {' or '.join(want.writable[:-1])}",
+                remedy=f"{variable}: {real}",
+            )
+        )
+    return found

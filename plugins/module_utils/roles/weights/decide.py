@@ -1,0 +1,98 @@
+"""What the plan says of the model folder. Runs on the controller, and in the role before it fetches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...core.progress import amount
+from ...core.role_plan import RoomPlan, RunShape
+from ...findings.finding import Finding, finding
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SIZE_TOLERANCE = 0.01  # of weights_parameters: less changes nothing that the plan says
+
+
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape | None) -> RoomPlan:
+    findings = judge_settings(settings) + judge_folder(seen, settings) + judge_size(seen.get("model") or {}, settings)
+    reasons = []
+    states: dict[str, list[str]] = {"absent": [], "unverified": [], "verified": []}
+    for name, file in seen["files"].items():
+        states[file["state"]].append(name)
+    if states["absent"]:
+        reasons.append(f"not there: {', '.join(states['absent'])}")
+    if states["unverified"]:
+        reasons.append(f"not verified: {', '.join(states['unverified'])}")
+    reasons += revision_reasons(seen, settings) if states["verified"] else []
+    summary = f"{len(seen['files'])} files, {amount(seen['bytes'], 'B')}, revision {seen['revision'][:7]}"
+    return RoomPlan(tuple(reasons), tuple(findings), {"bytes": seen["bytes"]}, summary)
+
+
+def revision_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """A record that is not finished has no repo yet."""
+    repo, revision = settings["weights_repo"], settings["weights_revision"]
+    if seen["repo"] != repo:
+        return [f"{seen['repo'] or 'unfinished work'} instead of {repo}"]
+    if revision not in (seen["revision"], seen["asked"]):
+        return [f"revision {seen['revision'][:7]} instead of {revision[:7]}"]
+    return []
+
+
+def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
+    """What can be said without the host: the revision's form, and the digests that a user gave."""
+    found = []
+    if not COMMIT.fullmatch(settings["weights_revision"]):
+        found.append(
+            finding(
+                "REVISION_NOT_PINNED",
+                variable="weights_revision",
+                found=f"weights_revision: {settings['weights_revision']}",
+                expected="40 hex digits",
+            )
+        )
+    for name, digest in settings["weights_sha256"].items():
+        if name not in settings["weights_files"]:
+            told, wanted = f"{name} is none of weights_files", "names of weights_files"
+        elif not SHA256.fullmatch(str(digest)):
+            told, wanted = f"{name}: {digest}", "64 hex digits"
+        else:
+            continue
+        found.append(finding("VARIABLE_INVALID", variable="weights_sha256", found=told, expected=wanted))
+    for name in settings["weights_files"]:
+        if name.startswith("/") or ".." in name.split("/"):
+            found.append(finding("VARIABLE_INVALID", variable="weights_files", found=name, expected="names of files"))
+    return found
+
+
+def judge_folder(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    folder = settings["weights_dir"]
+    if seen["kind"] == "other":
+        told = f"{folder} is no folder"
+        return [finding("PATH_IS_A_FILE", variable="weights_dir", found=told, expected="a folder, or nothing yet")]
+    wrong = []
+    for name, digest in settings["weights_sha256"].items():
+        have = seen["files"].get(name, {}).get("sha256")
+        if have and have != digest and SHA256.fullmatch(str(digest)):
+            wrong.append(
+                finding(
+                    "WEIGHTS_DIGEST_WRONG",
+                    variable="weights_sha256",
+                    found=f"{folder}/{name}: sha256 {have}",
+                    expected=f"sha256 {digest}",
+                )
+            )
+    return wrong
+
+
+def judge_size(model: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+    """The count that the plan goes by, against the one of the files; 0 leaves it to them."""
+    told, counted = settings.get("weights_parameters"), sum((model.get("parts") or {}).values())
+    if counted and told and abs(counted - told) > SIZE_TOLERANCE * told:
+        found, expected = f"weights_parameters: {told}", f"{counted}, as counted in {model['from']}"
+    elif not counted and told == 0:
+        found, expected = model.get("problem") or "no weights to count", "a safetensors header"
+    else:
+        return []
+    return [finding("WEIGHTS_SIZE_UNSURE", variable="weights_parameters", found=found, expected=expected)]

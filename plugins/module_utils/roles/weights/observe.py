@@ -1,0 +1,85 @@
+"""The room weights: the model's files, each known by size and digest.
+
+What was once hashed is remembered with size, mtime and inode in `<fleet_state_dir>/weights/<digest of folder>.json`, so
+that looking takes no time. Files that a user brought are adopted when their digest is right, and never altered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import headers
+
+STAGING = ".canvas-fleet-parts"  # inside the model folder: it is on the same disk even where that is a mount point
+
+
+def record_path(settings: Mapping[str, Any]) -> Path:
+    """The record of this model folder; several folders on one host each have their own."""
+    folder = os.path.normpath(str(settings["weights_dir"]))
+    name = hashlib.sha256(folder.encode()).hexdigest()[:12]
+    return Path(str(settings["fleet_state_dir"])) / "weights" / f"{name}.json"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record, or an empty one where there is none or it cannot be read."""
+    try:
+        loaded = json.loads(path.read_text())
+    except (OSError, ValueError):
+        loaded = {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def stamp(path: Path) -> dict[str, int] | None:
+    """Size in bytes, mtime and inode, by which a hashed file is known again; None when it is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    if not path.is_file():
+        return None
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
+
+
+def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
+    """True when the file still is the one that the entry describes."""
+    return now is not None and all(entry.get(key) == value for key, value in now.items())
+
+
+def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"kind", "repo", "revision", "asked", "files": {name: {"state", "size", "sha256"}}, "bytes", "rate", "model"}.
+
+    state is verified, unverified or absent; bytes is what need not be fetched any more, parts of files with it; rate
+    the B/s of the last download (0: not known); model what its headers and configs say of its size.
+    """
+    folder = Path(str(settings["weights_dir"]))
+    kind = "folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent"
+    record = read_record(record_path(settings))
+    entries: Mapping[str, Any] = record.get("files", {})
+    files: dict[str, dict[str, Any]] = {}
+    for name in settings["weights_files"]:
+        now = stamp(folder / name)
+        entry = entries.get(name, {})
+        state = "absent" if now is None else "verified" if known(entry, now) else "unverified"
+        sha256 = str(entry.get("sha256", "")) if state == "verified" else ""
+        files[name] = {"state": state, "size": now["size"] if now else 0, "sha256": sha256}
+    parts = sum(size_of(part) for part in (folder / STAGING).glob("*.part"))
+    return {
+        "kind": kind,
+        "repo": str(record.get("repo", "")),
+        "revision": str(record.get("revision", "")),
+        "asked": str(record.get("asked", "")),
+        "files": files,
+        "rate": record.get("rate", 0),
+        "bytes": parts + sum(file["size"] for file in files.values()),
+        "model": headers.observe(settings),
+    }
+
+
+def size_of(path: Path) -> int:
+    now = stamp(path)
+    return now["size"] if now else 0

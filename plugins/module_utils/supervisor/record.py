@@ -1,0 +1,108 @@
+"""What the supervisor leaves on the disk: how the training stands, why a start failed, how often in a row.
+
+    <record>/            root's: spec.json, started, ended, finished, kernel
+    <record>/own/        the training user's
+        state.json       how it stands now, at most once a second
+        failure.json     why the last start failed; absent when it did not
+        tries.json       how many starts failed since one made a save
+        errors.log       the trainer's error stream of the last start; .1 and .2 are older
+
+Readers are root and must not trust the folder: links are not followed, sizes are bounded, types are checked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..system.plain_file import open_plain
+from ..trainer.failures import Failure
+
+READ_LIMIT = 1 << 18  # bytes
+KERNEL_LINES = 20
+
+
+class Record:
+    """The supervisor's side. A disk that is full costs the record, not the training: nothing here raises OSError."""
+
+    def __init__(self, folder: str, invocation: str) -> None:
+        self.folder, self._invocation = folder, invocation
+        self.flaw = ""  # why the last write failed
+
+    def state(self, values: Mapping[str, Any]) -> None:
+        """`monotonic` is the moment of writing, for a reader on the same host to tell its age by."""
+        self._write("state.json", {**values, "monotonic": time.monotonic()})
+
+    def failed(self, failure: Failure, retry: bool, stage: str) -> None:
+        self._write("failure.json", {**failure.as_dict(), "retry": retry, "stage": stage})
+
+    def forget_failure(self) -> None:
+        self._remove("failure.json")
+
+    def tries(self) -> int:
+        count = read(f"{self.folder}/tries.json").get("count")
+        return count if isinstance(count, int) and 0 <= count < 1000 else 0
+
+    def tried(self, count: int) -> None:
+        if count:
+            self._write("tries.json", {"count": count})
+        else:
+            self._remove("tries.json")
+
+    def _write(self, name: str, values: Mapping[str, Any]) -> None:
+        path = f"{self.folder}/{name}"
+        try:
+            # Readers get no half characters: a file's name that is not UTF-8 is told with ? in their place.
+            with open(f"{path}.new", "w", encoding="utf-8", errors="replace") as out:
+                json.dump({**values, "invocation": self._invocation}, out, ensure_ascii=False)
+            os.replace(f"{path}.new", path)
+            self.flaw = ""
+        except OSError as error:
+            self.flaw = str(error)
+
+    def _remove(self, name: str) -> None:
+        try:
+            os.unlink(f"{self.folder}/{name}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.flaw = str(error)
+
+
+def read(path: str) -> dict[str, Any]:
+    """A small JSON object; {} for what is absent, foreign or broken."""
+    try:
+        source, size = open_plain(path, follow=False)
+    except OSError:
+        return {}
+    with source:
+        try:
+            found = json.loads(source.read(READ_LIMIT)) if size <= READ_LIMIT else {}
+        except (ValueError, RecursionError):
+            return {}
+    return found if isinstance(found, dict) else {}
+
+
+def failure_from(found: Mapping[str, Any]) -> Failure | None:
+    """The failure that failure.json holds; None when it holds none."""
+    kind, line, lines, rank = (found.get(name) for name in ("kind", "line", "lines", "rank"))
+    if not isinstance(kind, str) or not kind or not isinstance(line, str):
+        return None
+    told = tuple(str(one)[:300] for one in lines[:40]) if isinstance(lines, list) else ()
+    return Failure(kind[:60], line[:300], told, rank if isinstance(rank, int) else None)
+
+
+def kernel_failure(record: str) -> Failure | None:
+    """A GPU that fell off the bus while the last start died, from the kernel's lines that root wrote down."""
+    try:
+        source, _ = open_plain(f"{record}/kernel", follow=False)
+    except OSError:
+        return None
+    with source:
+        lines = source.read(READ_LIMIT).decode("utf-8", "replace").splitlines()
+    lost = [line for line in lines if re.search(r"NVRM: Xid\b.*: 79,", line)]
+    return Failure("GPU_LOST", lost[-1][-300:], tuple(line[-300:] for line in lines[-KERNEL_LINES:])) if lost else None

@@ -1,0 +1,32 @@
+"""A training that trains something else than what was meant is stopped at once: it would look healthy to its end.
+
+Without the weights the trainer says one line, and its losses look normal (contract). The first CE of a model that was
+read is far below the logarithm of the vocabulary (11.9), that of random weights is near it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..trainer.failures import Failure
+from .watch import Watch
+
+
+def flaw(watch: Watch, spec: Mapping[str, Any], say: Callable[[str], None]) -> Failure | None:
+    """The reason to stop; None when there is none. `first_ce_warn` and `first_ce_stop` are 0 for never."""
+    reader = watch.reader
+    if spec.get("weights_expected", True) and reader.weights in ("scratch", "partial"):
+        source = f" from {reader.source}" if reader.source else ""
+        return Failure("WEIGHTS_NOT_LOADED", f"weights not loaded{source}: {reader.flaw}")
+    first = watch.log().steps[:1]
+    ce = first[0].losses.get("ce") if first and watch.last is first[0] else None
+    if ce is None:
+        return None
+    warn, stop = float(spec.get("first_ce_warn") or 0), float(spec.get("first_ce_stop") or 0)
+    told = f"the first CE is {ce:.2f} at step {first[0].step}"
+    if stop and not ce < stop:  # a NaN is no loss to go on with either
+        return Failure("FIRST_LOSS_HIGH", f"{told}, not below {stop:g} (training_first_ce_stop), as of random weights")
+    if warn and ce >= warn:
+        say(f"warning: {told}, above {warn:g} (training_first_ce_warn)")
+    return None

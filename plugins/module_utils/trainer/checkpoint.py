@@ -1,0 +1,225 @@
+"""Which checkpoints are whole. Reads a few hundred bytes per file, plus the headers of the safetensors files.
+
+The trainer writes in place and leaves no mark when a save is finished, and it resumes from the highest number, whole
+or not (MathCanvas cc48f16, train/fsdp_utils.py, train/train_utils.py get_latest_ckpt). So a save counts as whole when
+both safetensors files have the length that their header declares, and all `num_shard` optimizer files, scheduler.pt
+and data_status.pt are complete zip archives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ..system.plain_file import open_plain
+
+MODEL_FILES = ("ema.safetensors", "model.safetensors")
+STATE_FILES = ("scheduler.pt", "data_status.pt")
+HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
+OPTIMIZER = re.compile(r"optimizer\.(\d{5})-of-(\d{5})\.pt")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One folder. `kind`: whole (a start can resume from it), model (its .pt files were deleted), incomplete."""
+
+    step: int
+    path: str
+    kind: str
+    flaws: tuple[str, ...] = ()
+    shards: int | None = None
+    size: int = 0  # bytes
+
+    @property
+    def whole(self) -> bool:
+        return self.kind == "whole"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "path": self.path,
+            "kind": self.kind,
+            "whole": self.whole,
+            "flaws": list(self.flaws),
+            "shards": self.shards,
+            "size": self.size,
+        }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All of a checkpoint folder; checkpoints by rising step. `foreign`: folders whose name kills the next start."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def newest_whole(self) -> Checkpoint | None:
+        return next((one for one in reversed(self.checkpoints) if one.whole), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"checkpoints": [one.as_dict() for one in self.checkpoints], "foreign": list(self.foreign)}
+
+
+def survey(folder: str) -> Survey:
+    """What lies in a checkpoint folder; empty when there is none."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return Survey()
+    found, foreign = [], []
+    for name in names:
+        path = os.path.join(folder, name)
+        if not os.path.isdir(path):
+            continue  # the trainer looks at folders only
+        try:
+            step = int(name)  # exactly the trainer's own reading of a name
+        except ValueError:
+            foreign.append(name)
+            continue
+        found.append(examine(path, step))
+    return Survey(tuple(sorted(found, key=lambda one: (one.step, one.path))), tuple(foreign))
+
+
+def examine(path: str, step: int) -> Checkpoint:
+    """Judge one checkpoint folder."""
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        return Checkpoint(step, path, "incomplete", (f"cannot be read: {error.strerror}",))
+    model = [flaw for name in MODEL_FILES if (flaw := _flaw(path, name, safetensors_flaw))]
+    shards, state = _shards(names)
+    state += [flaw for name in (*_optimizers(names), *STATE_FILES) if (flaw := _flaw(path, name, zip_flaw))]
+    size = sum(_size(os.path.join(path, name)) for name in names)
+    if not model and not any(name.endswith(".pt") for name in names):
+        return Checkpoint(step, path, "model", ("its .pt files are gone: the model alone",), None, size)
+    flaws = (*model, *state)
+    return Checkpoint(step, path, "incomplete" if flaws else "whole", flaws, shards, size)
+
+
+def _optimizers(names: Sequence[str]) -> list[str]:
+    return [name for name in names if OPTIMIZER.fullmatch(name)]
+
+
+def _shards(names: Sequence[str]) -> tuple[int | None, list[str]]:
+    """How many shards the optimizer was saved in, and what is missing of them."""
+    matches = [match for name in names if (match := OPTIMIZER.fullmatch(name))]
+    if not matches:
+        return None, ["no optimizer file"]
+    sizes = {int(match[2]) for match in matches}
+    if len(sizes) > 1:
+        return None, [f"optimizer files of different saves: of {' and of '.join(map(str, sorted(sizes)))} shards"]
+    shards = sizes.pop()
+    missing = sorted(set(range(shards)) - {int(match[1]) for match in matches})
+    return shards, [f"optimizer.{index:05d}-of-{shards:05d}.pt is missing" for index in missing[:3]]
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
+
+
+def _flaw(folder: str, name: str, judge: Callable[[BinaryIO, int], str]) -> str:
+    """What is wrong with one file, with its name in front; "" when nothing is."""
+    try:
+        source, size = open_plain(os.path.join(folder, name))
+    except FileNotFoundError:
+        return f"{name} is missing"
+    except OSError as error:
+        return f"{name}: {error.strerror}"
+    with source:
+        flaw = judge(source, size)
+    return f"{name}: {flaw}" if flaw else ""
+
+
+def safetensors_flaw(source: BinaryIO, size: int) -> str:
+    """Why a safetensors file of `size` bytes is not whole; "" when it is.
+
+    8 bytes of header length (little endian), the header (JSON), then the tensors up to the greatest offset it names.
+    """
+    if size < 8:
+        return f"{size} bytes, too short for a header"
+    (length,) = struct.unpack("<Q", source.read(8))
+    if length > HEADER_LIMIT or 8 + length > size:
+        return f"{size} bytes, cut within its header"
+    try:
+        header = json.loads(source.read(length))
+        ends = [int(item["data_offsets"][1]) for name, item in header.items() if name != "__metadata__"]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return "its header cannot be read"
+    expected = 8 + length + max(ends, default=0)
+    return "" if size == expected else f"{size} bytes instead of {expected}"
+
+
+def zip_flaw(source: BinaryIO, size: int) -> str:
+    """Why a zip archive (what torch.save writes) is not complete; "" when it is. Reads less than 200 bytes.
+
+    The directory stands at the end of the file, so a cut anywhere takes its end record away. That the directory
+    begins where the record says, and an entry at byte 0, tells apart a file whose end survived without its middle.
+    """
+    if size < 22:
+        return f"{size} bytes, too short for an archive"
+    source.seek(size - 22)
+    end = source.read(22)
+    if end[:4] != b"PK\x05\x06" or end[20:] != b"\0\0":
+        return f"{size} bytes, without the archive's end record (cut)"
+    entries, length, begin = struct.unpack("<HII", end[10:20])
+    stop = size - 22
+    if entries == 0xFFFF or 0xFFFFFFFF in (length, begin):
+        entries, length, begin, stop = _zip64(source, size)
+        if stop < 0:
+            return "its zip64 end record is missing"
+    elif size >= 42:
+        # torch writes the zip64 records for every archive, also where the short ones would do.
+        wide = _zip64(source, size)
+        stop = wide[3] if wide[3] >= 0 and wide[2] + wide[1] == wide[3] else stop
+    if not entries or begin + length != stop:
+        return "its directory does not lie where its end record says"
+    return _signatures(source, begin)
+
+
+def _zip64(source: BinaryIO, size: int) -> tuple[int, int, int, int]:
+    """(entries, directory's length, its begin, where it stops) of the zip64 records; stop is -1 without them."""
+    source.seek(size - 42)
+    locator = source.read(20)
+    if locator[:4] != b"PK\x06\x07":
+        return 0, 0, 0, -1
+    (at,) = struct.unpack("<Q", locator[8:16])
+    if at + 56 > size - 42:
+        return 0, 0, 0, -1
+    source.seek(at)
+    record = source.read(56)
+    if record[:4] != b"PK\x06\x06":
+        return 0, 0, 0, -1
+    entries, length, begin = struct.unpack("<QQQ", record[32:56])
+    return entries, length, begin, at
+
+
+def _signatures(source: BinaryIO, directory: int) -> str:
+    for offset, mark, what in ((0, b"PK\x03\x04", "first entry"), (directory, b"PK\x01\x02", "directory")):
+        source.seek(offset)
+        if source.read(4) != mark:
+            return f"its {what} is not there"
+    return ""
+
+
+def restore(found: Mapping[str, Any]) -> Survey:
+    """The survey that Survey.as_dict() told of (it crossed from the host to the controller)."""
+    return Survey(
+        tuple(
+            Checkpoint(c["step"], c["path"], c["kind"], tuple(c["flaws"]), c["shards"], c["size"])
+            for c in found.get("checkpoints", ())
+        ),
+        tuple(found.get("foreign", ())),
+    )

@@ -1,0 +1,106 @@
+"""Patches of ours on the deployed code, as data: which file, which digest before and after, which edits.
+
+A patch is applied to a file whose digest it knows and to no other, and taken back the same way, so it can neither
+meet a person's edit nor leave a trace. Each edit is an anchor, which stands in the file exactly once, and what
+replaces it. What the patches do is in `patch_table`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..core.errors import FleetError
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One replacement. The anchor stands once in the file before, the replacement once in the file after."""
+
+    anchor: str
+    replacement: str
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The edits of one file; each version is the SHA-256 that the file has before, and the one that it has after."""
+
+    path: str  # below canvas_code_dir
+    versions: tuple[tuple[str, str], ...]
+    edits: tuple[Edit, ...]
+
+    @property
+    def after(self) -> dict[str, str]:
+        """SHA-256 before to SHA-256 after."""
+        return dict(self.versions)
+
+    @property
+    def before(self) -> dict[str, str]:
+        """SHA-256 after to SHA-256 before."""
+        return {after: before for before, after in self.versions}
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def state(patch: Patch, digest: str) -> str:
+    """pristine, patched, absent (no digest) or unknown."""
+    if not digest:
+        return "absent"
+    if digest in patch.after:
+        return "pristine"
+    return "patched" if digest in patch.before else "unknown"
+
+
+def apply(patch: Patch, data: bytes) -> bytes:
+    """The patched file. Raises FleetError for any file but the known ones, and when the result is not the known one."""
+    before = sha256(data)
+    if before in patch.before:
+        return data
+    if before not in patch.after:
+        raise unknown(patch, before)
+    for edit in patch.edits:
+        data = _replaced(patch, data, edit.anchor, edit.replacement)
+    return _checked(patch, data, patch.after[before])
+
+
+def revert(patch: Patch, data: bytes) -> bytes:
+    """The file as it was before; a file that is not patched by us is returned as it is."""
+    after = sha256(data)
+    if after not in patch.before:
+        return data
+    for edit in reversed(patch.edits):
+        data = _replaced(patch, data, edit.replacement, edit.anchor)
+    return _checked(patch, data, patch.before[after])
+
+
+def stripped(patches: Iterable[Patch], path: str, data: bytes) -> bytes:
+    """The file without our patch, whichever of these it is that stands in it."""
+    for patch in patches:
+        if patch.path == path:
+            data = revert(patch, data)
+    return data
+
+
+def unknown(patch: Patch, digest: str) -> FleetError:
+    return FleetError(
+        "UPSTREAM_FILE_UNKNOWN: a patch is applied to known files only, and this is none of them",
+        variable="training_profile",
+        found=f"{patch.path}: SHA-256 {digest or 'of no file'}",
+        expected=f"SHA-256 {' or '.join(sorted(patch.after))}",
+        remedy="revert edits made by hand in it, set canvas_code_commit to a known commit, or training_profile: full",
+    )
+
+
+def _replaced(patch: Patch, data: bytes, old: str, new: str) -> bytes:
+    if data.count(old.encode()) != 1:
+        raise FleetError(f"{patch.path}: the place of an edit is not there exactly once", found=repr(old[:60]))
+    return data.replace(old.encode(), new.encode())
+
+
+def _checked(patch: Patch, data: bytes, wanted: str) -> bytes:
+    if sha256(data) != wanted:
+        raise FleetError(f"{patch.path}: the patched file is not the expected one", found=sha256(data), expected=wanted)
+    return data

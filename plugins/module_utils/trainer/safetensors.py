@@ -1,0 +1,121 @@
+"""The header of a safetensors file: names, types and shapes of its tensors, without reading the tensors.
+
+A file is 8 bytes (length of the header, little endian), the header (JSON), then the data. The header is read from a
+file or, by a range request of it alone, from a hub: a few hundred kilobytes of 29 GB. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import struct
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import FleetError
+
+LENGTH = 8
+MOST = 100_000_000  # bytes of a header, the format's own limit
+BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+Read = Callable[[int, int], bytes]  # offset, number of bytes
+
+
+@dataclass(frozen=True)
+class Tensor:
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def parameters(self) -> int:
+        number = 1
+        for edge in self.shape:
+            number *= edge
+        return number
+
+    @property
+    def bytes(self) -> int:
+        return self.parameters * BYTES.get(self.dtype, 1)  # I8, U8, BOOL and the 8-bit floats
+
+
+@dataclass(frozen=True)
+class Header:
+    tensors: Mapping[str, Tensor]
+    size: int  # bytes that the whole file must have: length, header and data
+
+    @property
+    def parameters(self) -> int:
+        return sum(tensor.parameters for tensor in self.tensors.values())
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+def parse(read: Read, where: str) -> Header:
+    """The header that `read` gives. Raises FleetError for what is no safetensors file."""
+    first = read(0, LENGTH)
+    length = struct.unpack("<Q", first)[0] if len(first) == LENGTH else 0
+    if not 2 <= length <= MOST:
+        raise _broken(where, f"{len(first)} bytes, header length {length}")
+    text = read(LENGTH, length)
+    try:
+        if len(text) != length:
+            raise ValueError(f"{len(text)} of {length} bytes")
+        loaded = json.loads(text)
+        tensors = {
+            str(name): Tensor(str(told["dtype"]), tuple(_edge(edge) for edge in told["shape"]))
+            for name, told in loaded.items()
+            if name != "__metadata__"
+        }
+        ends = [int(told["data_offsets"][1]) for name, told in loaded.items() if name != "__metadata__"]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _broken(where, f"its header: {error}") from error
+    return Header(tensors, LENGTH + length + max(ends, default=0))
+
+
+def _edge(value: Any) -> int:
+    edge = int(value)
+    if edge < 0:
+        raise ValueError(f"a shape of {edge}")
+    return edge
+
+
+def _broken(where: str, found: str) -> FleetError:
+    return FleetError(f"{where} is no safetensors file", found=found, expected="a whole header")
+
+
+def from_file(path: str) -> Header:
+    """The header of a local file. Raises FleetError for another file, OSError for one that cannot be read."""
+    with open(path, "rb") as stream:
+
+        def read(offset: int, number: int) -> bytes:
+            stream.seek(offset)
+            return stream.read(number)
+
+        return parse(read, path)
+
+
+def from_url(url: str, *, token: str = "", ca_file: str = "", timeout: float = 10.0) -> Header:
+    """The header of a file on an http(s) server that knows Range. Raises FleetError; nothing of the data is fetched."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+
+    def read(offset: int, number: int) -> bytes:
+        part_of_it = {"Range": f"bytes={offset}-{offset + number - 1}"}
+        request = urllib.request.Request(url, headers=part_of_it)  # noqa: S310 - http(s) alone, see below
+        if token:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # the file may lie on another host
+        with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:  # noqa: S310 - as above
+            if offset and answer.status != 206:
+                raise FleetError(f"{url} cannot be read in part", found=f"status {answer.status}", expected="206")
+            part: bytes = answer.read(number)
+            return part
+
+    if not url.startswith(("http://", "https://")):
+        raise FleetError(f"{url} is no address of a hub", found=url, expected="http:// or https://")
+    try:
+        return parse(read, url)
+    except (OSError, ValueError) as error:
+        raise FleetError(f"{url} cannot be read", found=str(error), expected="an answer") from error

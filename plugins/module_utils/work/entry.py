@@ -1,0 +1,110 @@
+"""The program of a work unit: reads the record folder, runs the worker, leaves result.json.
+
+Started as `<python> payload.zip <record folder> <folder with the private file>`; payload.zip is the copy of the code
+that the module itself ran from, so nothing has to be installed first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..core.errors import FleetError
+from ..core.progress import Progress
+
+
+def worker(name: str) -> ModuleType:
+    """The worker's module. The imports are written out, because Ansible packs only what it can read in the source."""
+    if name == "fleet_agent":
+        from ..roles.fleet_agent import work as fleet_agent_work
+
+        return fleet_agent_work
+    if name == "conda_env":
+        from ..roles.conda_env import work as conda_env_work
+
+        return conda_env_work
+    if name == "dataset":
+        from ..roles.dataset import work as dataset_work
+
+        return dataset_work
+    if name == "weights":
+        from ..roles.weights import work as weights_work
+
+        return weights_work
+    if name == "system_packages":
+        from ..roles.fleet_agent import system_packages as system_packages_work
+
+        return system_packages_work
+    if name == "nvidia":
+        from ..roles.nvidia import work as nvidia_work
+
+        return nvidia_work
+    raise FleetError(f"there is no worker named {name!r}", variable="worker")
+
+
+def preview(name: str, spec: dict[str, Any]) -> list[str]:
+    """What the work would do, one sentence each; a worker may offer preview(spec) that reads only."""
+    tell: Callable[[dict[str, Any]], list[str]] | None = getattr(worker(name), "preview", None)
+    return tell(spec) if tell else [f"run the work {name}"]
+
+
+def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """What the worker did, as the record keeps it: {"ok": true, "result"} or {"ok": false, "error", "unexpected"}."""
+    try:
+        return {"ok": True, "result": worker(name).work(spec, progress)}
+    except FleetError as error:
+        return {"ok": False, "error": error_parts(error), "unexpected": False}
+    except Exception as error:
+        traceback.print_exc()
+        return {"ok": False, "error": {"message": f"{type(error).__name__}: {error}"}, "unexpected": True}
+
+
+def error_parts(error: FleetError) -> dict[str, str]:
+    names = ("message", "variable", "found", "expected", "remedy")
+    return {name: getattr(error, name) for name in names if getattr(error, name)}
+
+
+def write_result(record: Path, result: dict[str, Any]) -> None:
+    """The result survives a power cut or is not there: it is what says that the work ended."""
+    aside = record / "result.json.new"
+    with aside.open("w") as out:
+        json.dump(result, out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(aside, record / "result.json")
+
+
+def take_private(path: Path) -> dict[str, Any]:
+    """Secrets and environment; the file is gone once it is read."""
+    private: dict[str, Any] = json.loads(path.read_text())
+    path.unlink()
+    return private
+
+
+def log_to(path: Path) -> None:
+    """From here on everything that anything prints goes into the log, written by the work's own user."""
+    sys.stdout.flush()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def main(arguments: list[str]) -> int:
+    record, private_file = Path(arguments[0]), Path(arguments[1])
+    log_to(record / "log")
+    order = json.loads((record / "spec.json").read_text())
+    private = take_private(private_file)
+    os.environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+    os.environ.update(private["environment"])
+    spec = {**order["spec"], **private["secrets"]}
+    result = outcome(order["worker"], spec, Progress(record / "progress.json"))
+    write_result(record, {**result, "digest": order["digest"], "ticket": order["ticket"]})
+    return 0 if result["ok"] else 1

@@ -1,0 +1,237 @@
+"""Long work on a host: its record folder and its transient systemd unit.
+
+    <state_dir>/work/<name>/   0700, owned by the work's user
+        payload.zip            the code, copied from the module's own payload
+        spec.json              worker, spec, digest, ticket; no secrets
+        progress.json          see progress.py
+        result.json            only when the work ended by itself
+        log                    what the work printed
+    /run/canvas-work/<name>/private.json   secrets and environment, 0600, removed by the work once it has read them
+
+The unit is canvas-work-<name>. A unit that is gone without a result was killed (or the host went down): the work did
+not finish, and starting it again is all that it takes, since every work can be cut anywhere.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..core.errors import FleetError
+from ..system.payload import account, make_folder, open_folder, payload, provide_folder, read_own, write_as
+
+PRIVATE_ROOT = Path("/run/canvas-work")
+SYSTEM_CA = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
+ACTIVE = ("active", "activating", "deactivating", "reloading")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done. Equal digests are the same work; secrets are not part of the digest."""
+
+    name: str
+    worker: str
+    spec: Mapping[str, Any]
+    user: str
+    python: str
+    ticket: str = ""  # who asked: one call of the action; its retries carry the same ticket
+    secrets: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folders: Sequence[str] = ()  # made for the user where they are absent
+
+    @property
+    def digest(self) -> str:
+        text = json.dumps([self.worker, self.spec, self.user, self.python], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """The words of `systemctl show`."""
+
+    active: str = "inactive"
+    result: str = "success"
+
+    @property
+    def runs(self) -> bool:
+        return self.active in ACTIVE
+
+
+ENTRY = "work/entry.py"  # the program of a work unit
+
+
+class Units(Protocol):
+    """The service manager, as far as it is needed here."""
+
+    def state(self, unit: str) -> UnitState: ...
+    def start(self, unit: str, properties: Sequence[str], argv: Sequence[str]) -> None: ...
+    def stop(self, unit: str) -> None: ...
+    def forget(self, unit: str) -> None: ...
+    def last_lines(self, unit: str) -> list[str]: ...
+
+
+class Systemd:
+    """The real one."""
+
+    def state(self, unit: str) -> UnitState:
+        shown = self._run("systemctl", "show", "-p", "ActiveState", "-p", "Result", unit).stdout
+        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return UnitState(values.get("ActiveState", "inactive"), values.get("Result", "success"))
+
+    def start(self, unit: str, properties: Sequence[str], argv: Sequence[str]) -> None:
+        """Returns when the program runs; raises FleetError when systemd cannot start it."""
+        if not Path("/run/systemd/system").is_dir():
+            raise FleetError(
+                "long work runs as a systemd unit, so that it survives the connection",
+                found="a host whose first process is not systemd",
+                remedy="use a host that was booted with systemd",
+            )
+        options = [word for item in properties for word in ("-p", item)]
+        done = self._run("systemd-run", f"--unit={unit}", "--quiet", *options, "--", *argv)
+        if done.returncode:
+            raise FleetError(f"systemd could not start {unit}", found=done.stderr.strip().replace("\n", "; "))
+
+    def stop(self, unit: str) -> None:
+        self._run("systemctl", "stop", unit)
+
+    def forget(self, unit: str) -> None:
+        self._run("systemctl", "reset-failed", unit)
+
+    def last_lines(self, unit: str) -> list[str]:
+        shown = self._run("journalctl", "-u", unit, "-n", "5", "-o", "cat", "--no-pager", "-q").stdout
+        return shown.splitlines()[-5:]
+
+    def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+class Desk:
+    """Starts, watches and ends the work of one name on this host."""
+
+    def __init__(self, state_dir: Path, name: str, units: Units, private_root: Path = PRIVATE_ROOT) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name):
+            raise FleetError("the name of a work is part of a unit's name", variable="name", found=name)
+        self.unit = f"canvas-work-{name}"
+        self._record = state_dir / "work" / name
+        self._private = private_root / name
+        self._units = units
+
+    def started(self, order: Order) -> dict[str, Any]:
+        """Starts the work, or attaches to the one that runs; another work under this name is stopped first."""
+        with self._locked():
+            current = self._read("spec.json")
+            same = current.get("digest") == order.digest
+            answered = same and order.ticket and self._read("result.json").get("ticket") == order.ticket
+            running = self._units.state(self.unit).runs
+            if answered or (running and same):
+                return {**self.polled(order.digest), "started": False}
+            if running:
+                self._units.stop(self.unit)
+            self._start(order)
+        return {**self.polled(order.digest), "started": True}
+
+    def polled(self, digest: str) -> dict[str, Any]:
+        """{"phase": running | ended | killed | replaced | none, "progress", "now", "unit", and when it is over
+        "result" or "unit_result", "log"}."""
+        unit = self._units.state(self.unit)  # before the result is read: a unit ends after it has written it
+        order, result = self._read("spec.json"), self._read("result.json")
+        seen: dict[str, Any] = {"progress": self._read("progress.json"), "now": time.time(), "unit": self.unit}
+        if not order:
+            return {**seen, "phase": "none"}
+        if digest and order.get("digest") != digest:
+            return {**seen, "phase": "replaced"}
+        if unit.runs:
+            return {**seen, "phase": "running"}
+        shutil.rmtree(self._private, ignore_errors=True)
+        if result.get("digest") == order["digest"]:
+            return {**seen, "phase": "ended", "result": result, "log": self._log_tail()}
+        return {**seen, "phase": "killed", "unit_result": unit.result, "log": self._log_tail()}
+
+    def absent(self, check: bool) -> bool:
+        """Stops the work and removes its record; True when there was something to remove."""
+        running, kept = self._units.state(self.unit).runs, self._record.exists()
+        if not check and (running or kept):
+            with self._locked():
+                self._units.stop(self.unit)
+                self._units.forget(self.unit)
+                shutil.rmtree(self._private, ignore_errors=True)
+                shutil.rmtree(self._record)
+        return running or kept
+
+    def _start(self, order: Order) -> None:
+        owner = account(order.user)
+        if not os.access(order.python, os.X_OK):
+            raise FleetError(
+                "the interpreter of the work is not there",
+                variable="python",
+                found=f"no program at {order.python}",
+                remedy="let the role that makes this environment run first",
+            )
+        self._units.forget(self.unit)
+        for path in (self._record.parents[1] / order.worker, *map(Path, order.folders)):
+            provide_folder(path, owner)
+        make_folder(self._record, owner)
+        open_folder(self._private.parent)
+        make_folder(self._private, owner)
+        for name in ("result.json", "progress.json", "log"):
+            (self._record / name).unlink(missing_ok=True)
+        public = {"worker": order.worker, "spec": order.spec, "digest": order.digest, "ticket": order.ticket}
+        private = {"secrets": order.secrets, "environment": order.environment}
+        write_as(self._record / "payload.zip", payload(ENTRY), owner)
+        write_as(self._record / "spec.json", json.dumps(public, sort_keys=True).encode(), owner)
+        write_as(self._private / "private.json", json.dumps(private).encode(), owner)
+        # Type=exec: a program that cannot be executed is an error of the start, not of the work.
+        properties = [
+            "Type=exec",
+            f"User={order.user}",
+            f"WorkingDirectory={self._record}",
+            f"Description=canvas-fleet: {order.name}",
+            "TimeoutStopSec=15",
+            "UMask=0022",
+        ]
+        argv = [order.python, str(self._record / "payload.zip"), str(self._record), str(self._private / "private.json")]
+        self._units.start(self.unit, properties, argv)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        text = read_own(self._record / name)
+        try:
+            loaded = json.loads(text) if text else {}
+        except ValueError:
+            return {}
+        return loaded if isinstance(loaded, dict) else {}
+
+    def _log_tail(self) -> list[str]:
+        lines = read_own(self._record / "log").decode("utf-8", "replace").splitlines()
+        return [line[-500:] for line in lines[-15:]] or self._units.last_lines(self.unit)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Two controllers at once: the second finds what the first has started."""
+        folder = self._record.parent
+        for place in (folder.parent, folder):
+            open_folder(place)
+        descriptor = os.open(folder / f".{self._record.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def work_environment(own: Mapping[str, str], system_ca: bool) -> dict[str, str]:
+    """The user's variables, and the host's CA store for the clients that would bring their own."""
+    store = next((path for path in SYSTEM_CA if system_ca and os.path.isfile(path)), "")
+    trust = dict.fromkeys(CA_VARIABLES, store) if store else {}
+    return {**trust, **{name: str(value) for name, value in own.items()}}

@@ -1,0 +1,133 @@
+"""A finished save is linked, put on record, and on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal as checkpoint_seal
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+
+from tests.unit.support import saves
+from tests.unit.support.guarded import Run, killed_before
+from tests.unit.support.saves import FILES, MODEL, SHARDS, STATE, Killed, save
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    guard_hooks._ended.clear()
+    monkeypatch.setattr(guard_hooks, "REST", 0.0)
+    monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)
+    return Run(tmp_path)
+
+
+def test_a_later_save_of_the_same_step_is_a_save_of_its_own(run: Run) -> None:
+    run.saved(20, 40)
+    for name in MODEL + STATE:
+        path = run.folder / "0000040" / name
+        path.unlink()
+        path.write_bytes(saves.content(name, 41))
+        os.utime(path, ns=(1, 1))
+    guard_hooks.before_start(run.spec, run.said.append)
+    guard_hooks.after_save(run.spec, 40, run.said.append)
+    manifest = checkpoint_seal.read_manifest(run.place, 40)
+    assert manifest is not None
+    assert {entry["mtime"] for entry in manifest["files"].values()} == {1}
+    assert (run.root / "kept/0000040/scheduler.pt").read_bytes() == saves.content("scheduler.pt", 41)
+    assert (run.root / "kept/aside/0000040-1/scheduler.pt").read_bytes() == saves.content("scheduler.pt", 40)
+
+
+def test_the_manifest_tells_sizes_and_shards(run: Run) -> None:
+    run.saved(20)
+    told = json.loads((run.root / "kept/0000020.json").read_text())
+    assert (told["step"], told["shards"], told["links"]) == (20, SHARDS, True)
+    assert {name: entry["size"] for name, entry in told["files"].items()} == {
+        name: len(saves.content(name, 20)) for name in FILES
+    }
+
+
+def test_where_no_links_can_be_made_the_save_is_sealed_all_the_same(run: Run) -> None:
+    with mock.patch.object(os, "link", side_effect=OSError(18, "Invalid cross-device link")):
+        run.saved(20, 40)
+    assert any("sealed, but not kept" in said for said in run.said)
+    assert checkpoint_seal.read_manifest(run.place, 40)
+    save(run.folder, 60, upto=5)
+    assert run.start() == 40
+
+
+def test_a_save_that_is_still_being_written_is_not_sealed(run: Run) -> None:
+    save(run.folder, 20, upto=7)
+    guard_hooks.after_save({**run.spec, "save_patience": 0.01}, 20, run.said.append)
+    assert checkpoint_seal.read_manifest(run.place, 20) is None
+    assert run.said[-1].startswith("step 20 was not sealed: optimizer.00001-of-00002.pt is missing")
+
+
+def test_the_end_of_the_training_ends_the_wait(run: Run) -> None:
+    guard_hooks.close()
+    guard_hooks.after_save(run.spec, 20, run.said.append)
+    assert run.said == ["step 20 was not sealed: the training ended first"]
+
+
+@pytest.mark.parametrize(
+    ("results", "checkpoints", "kept", "expected"),
+    [
+        pytest.param("/out/a", "/out/a/checkpoints", "", "/out/a/kept", id="in the results when the checkpoints are"),
+        pytest.param("/out/a/", "/big/a/ckpt/", "", "/big/a/ckpt-kept", id="else beside the checkpoints"),
+        pytest.param("/out/a", "/out/ab", "", "/out/ab-kept", id="a like name is not inside"),
+        pytest.param("/out/a", "/out/a/checkpoints", "/x/kept/", "/x/kept", id="as the user says"),
+    ],
+)
+def test_where_the_links_lie(results: str, checkpoints: str, kept: str, expected: str) -> None:
+    assert checkpoint_seal.kept_dir_of(results, checkpoints, kept) == expected
+
+
+@pytest.mark.parametrize("call", range(40))
+def test_the_seal_killed_before_each_of_its_calls_loses_no_save(run: Run, call: int) -> None:
+    run.saved(20, 40)
+    save(run.folder, 60)
+    with killed_before(call), suppress(Killed):
+        guard_hooks.after_save(run.spec, 60, run.said.append)
+    assert run.whole()[-2:] == [40, 60]
+    assert run.start() == 60
+    assert checkpoint_seal.kept_steps(run.place)[-2:] == [40, 60]
+    save(run.folder, 80, upto=3)
+    assert run.start() == 60
+
+
+def test_a_seal_that_was_cut_before_the_step_was_saved_anew_links_the_new_files(run: Run) -> None:
+    save(run.folder, 20)
+    with killed_before(10), suppress(Killed):  # some links are made
+        guard_hooks.after_save(run.spec, 20, run.said.append)
+    half = set((run.root / "kept/.new-0000020").iterdir())
+    assert 0 < len(half) < len(FILES)
+    for name in FILES:
+        (run.folder / "0000020" / name).unlink()
+        (run.folder / "0000020" / name).write_bytes(saves.content(name, 21))
+    guard_hooks.after_save(run.spec, 20, run.said.append)
+    links = run.root / "kept/0000020"
+    assert all((links / name).read_bytes() == saves.content(name, 21) for name in FILES)
+    assert len(list((run.root / "kept/aside").iterdir())) == len(half)
+
+
+def test_two_partial_saves_of_one_step_lie_side_by_side(run: Run) -> None:
+    run.saved(20)
+    for stop in (3, 5):
+        save(run.folder, 40, upto=stop)
+        (run.folder / "best").mkdir()
+        (run.folder / "best" / "n").write_text(str(stop))
+        assert run.start() == 20
+    assert sorted(path.name for path in (run.root / "kept/aside").iterdir()) == [
+        "0000040-1", "0000040-2", "best-1", "best-2",
+    ]  # fmt: skip
+
+
+def test_a_rename_across_mounts_is_told_by_the_variable(run: Run) -> None:
+    save(run.folder, 20, upto=5)
+    with mock.patch.object(os, "rename", side_effect=OSError(18, "x")), pytest.raises(FleetError) as error:
+        run.start()
+    assert error.value.variable == "training_kept_dir"

@@ -1,0 +1,123 @@
+"""The catalogue of findings: nothing in it is dead, nothing is told that it does not hold, every trap has its code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.findings import catalogue
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.catalogue import CATALOGUE, PARTS
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import SEVERITIES
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.rules import NEVER_ACCEPTED
+from tests.unit.support.places import ROOT
+
+CORES = [path for path in (ROOT / "plugins").rglob("*.py") if not path.name.startswith("catalogue")]
+TESTS = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests/fuzz").glob("*.py"), *(ROOT / "molecule").rglob("*.yml")]
+TOLD = re.compile(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:"|: )')
+
+# What the trainer's contract and the issue name, and how a user is told.
+TRAPS = {
+    "yaml in another dialect": ["YAML_DIALECT"],
+    "registration in another dialect": ["REGISTRATION_DIALECT", "REGISTRATION_BY_HAND", "REGISTRATION_BROKEN"],
+    "a group without a class": ["GROUP_UNKNOWN"],
+    "info paths of another machine": ["INFO_PATHS_FOREIGN"],
+    "files chosen in directory order": ["DATASET_FOLDER_FOREIGN"],
+    "train and test in one folder": ["TRAIN_TEST_TOGETHER"],
+    "a null index": ["INDEX_HAS_NULLS"],
+    "rows that training drops": ["DATASET_ROWS_BAD", "DATASET_ROWS_DROPPED", "IMAGE_CUT_SHORT"],
+    "a solution without an image": ["SOLUTION_WITHOUT_IMAGE"],
+    "columns that the loader reads": ["DATASET_COLUMN_MISSING"],
+    "samples over the limit": ["SAMPLES_TOO_LONG", "BATCH_OVERFLOWS"],
+    "samples that packing throws away": ["PACKING_DROPS_SAMPLES"],
+    "rows that are there twice": ["DUPLICATE_ROWS"],
+    "test rows in train": ["TEST_ROWS_IN_TRAIN"],
+    "row groups against ranks and workers": ["ROW_GROUPS_STARVE", "ROW_GROUPS_UNSEEN", "ROWS_TOO_FEW"],
+    "training from scratch": ["WEIGHTS_NOT_ASKED", "RESUME_FROM_MISSING"],
+    "the four resume flags": ["WEIGHTS_NOT_ASKED", "AUTO_RESUME_OFF"],
+    "a finished or foreign checkpoint folder": ["RUN_ALREADY_DONE", "CHECKPOINT_OTHER_MODEL"],
+    "names that are no numbers": ["CHECKPOINTS_FOREIGN_NAME"],
+    "a save that was cut": ["CHECKPOINT_INCOMPLETE", "CHECKPOINTS_NONE_WHOLE"],
+    "another number of shards": ["CHECKPOINT_SHARDS_DIFFER"],
+    "more workers than at the save": ["WORKERS_GROWN"],
+    "a save before every worker gave a batch": ["SAVED_BEFORE_ALL_WORKERS"],
+    "steps that are never saved": ["TAIL_STEPS_UNSAVED", "NO_SAVE_AT_ALL"],
+    "an average too slow": ["EMA_TOO_SLOW"],
+    "sample text in the log": ["DEBUG_BATCHES_PRINT"],
+    "a key in a script": ["WANDB_KEY_IN_SCRIPT", "SECRET_MISPLACED"],
+    "flags that the parser does not know": ["FLAG_UNKNOWN"],
+    "the mesh": ["SHARDS_MISMATCH"],
+    "frozen parts on unpatched code": ["FREEZE_NEEDS_PROFILE", "EMA_COPY_KEPT"],
+    "no GPU": ["NO_GPU", "GPU_COUNT_SHORT"],
+    "GPU memory": ["GPU_MEMORY_SHORT", "GPU_MEMORY_TIGHT"],
+    "host memory": ["HOST_MEMORY_SHORT", "HOST_MEMORY_TIGHT"],
+    "disk": ["DISK_SHORT"],
+    "driver against CUDA": ["NVIDIA_DRIVER_BROKEN", "NVIDIA_REBOOT_NEEDED", "NVIDIA_SYSTEM_UNKNOWN"],
+    "compiler and headers for flex attention": ["COMPILER_MISSING"],
+    "noexec folders": ["MOUNT_NOEXEC", "MOUNT_READ_ONLY"],
+    "a busy GPU": ["GPU_BUSY"],
+    "memory errors of a GPU": ["GPU_ECC_ERRORS"],
+    "GPUs of several kinds": ["GPU_MIXED"],
+    "clocks": ["CLOCK_SKEW"],
+    "a taken port": ["PORT_TAKEN"],
+    "hosts that cannot reach each other": ["PEER_UNREACHABLE", "ADDRESS_TWICE"],
+    "hosts that are told different things": ["RUN_DISAGREES"],
+    "a small /dev/shm": ["SHM_SMALL"],
+    "no systemd": ["NO_SYSTEMD"],
+    "an unknown upstream commit": ["UPSTREAM_UNKNOWN", "UPSTREAM_FILE_UNKNOWN"],
+    "a revision that is not pinned": ["REVISION_NOT_PINNED"],
+}
+
+
+def texts(paths: list[Path]) -> str:
+    return "\n".join(path.read_text() for path in paths if path != Path(__file__))
+
+
+def test_every_code_is_told_by_a_core() -> None:
+    told = set(TOLD.findall(texts(CORES)))
+    assert sorted(set(CATALOGUE) - told) == []
+
+
+def test_every_finding_that_a_core_tells_is_in_the_catalogue() -> None:
+    told = set(re.findall(r'finding\(\s*"([A-Z_]+)"', texts(CORES)))
+    assert sorted(told - set(CATALOGUE)) == []
+
+
+def test_every_code_is_asserted_by_a_test() -> None:
+    asserted = set(re.findall(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+", texts(TESTS)))
+    assert sorted(set(CATALOGUE) - asserted) == []
+
+
+def test_no_code_is_in_two_parts() -> None:
+    assert sum(len(part.ENTRIES) for part in PARTS) == len(CATALOGUE)
+    assert {code for part in PARTS for code in part.ENTRIES} == set(catalogue.CATALOGUE)
+
+
+@pytest.mark.parametrize("code", sorted(CATALOGUE))
+def test_an_entry_says_why_and_what_to_do(code: str) -> None:
+    entry = CATALOGUE[code]
+    assert entry.severity in SEVERITIES
+    assert len(entry.because) > 10
+    assert len(entry.remedy) > 10
+    assert not entry.because.endswith(".")
+    assert not entry.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_every_trap_has_its_code(trap: str) -> None:
+    assert set(TRAPS[trap]) <= set(CATALOGUE)
+
+
+def test_what_is_never_accepted_is_an_error() -> None:
+    assert {CATALOGUE[code].severity for code in NEVER_ACCEPTED} == {"error"}
+
+
+def test_the_page_of_findings_names_every_code_once() -> None:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \|", page.findings(), re.MULTILINE)
+    assert sorted(rows) == sorted(CATALOGUE)

@@ -1,0 +1,181 @@
+"""What a run needs of GPUs and hosts: measured figures, reported cases, a table with its arithmetic, and laws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, judge_gpu, judge_host
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import Saves, run_parts, save_parts
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import (
+    Run,
+    gpu_need,
+    gpu_phases,
+    host_need,
+    host_phases,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
+
+from tests.unit.support.cards import CARDS, MIB
+
+GB, TB = 1e9, 1e12
+P, T = 14.607260128, 14.575018464  # 10^9 parameters: all, and those that are trained
+
+
+def node(card: str, gpus: int, memory: float = 4 * TB) -> Node:
+    return Node(gpus, CARDS[card] * MIB, memory, card)
+
+
+def total(run: Run, phase: str) -> float:
+    return sum(gpu_phases(run)[phase].values())
+
+
+# Measured ------------------------------------------------------------------------------------------------------------
+
+ONE = Run(BAGEL, 1, expected_tokens=64, sample_tokens=64)  # the measured model was small, and so was its batch
+
+
+@pytest.mark.parametrize(
+    ("figure", "measured"),
+    [
+        pytest.param(BAGEL.parameters, 14_607_260_128, id="parameters of BAGEL-7B-MoT"),
+        pytest.param(BAGEL.trained(freeze_llm=False, freeze_vit=False), 14_575_018_464, id="trained ones"),
+        pytest.param(
+            sum(size for item, size in gpu_phases(ONE)["save"].items() if "state" not in item and "bf16" not in item),
+            19.9 * P * GB,
+            id="19.9 B per parameter at rest on a GPU",
+        ),
+        pytest.param(gpu_need(ONE), 26.65 * P * GB, id="26.65 B per parameter at most on one GPU"),
+        pytest.param(gpu_need(replace(ONE, offload=True)), 14.9 * P * GB, id="14.9 B with --cpu_offload on one GPU"),
+        pytest.param(host_need(ONE), 10.0 * P * GB, id="10.0 B per parameter of host memory while one rank loads"),
+        pytest.param(host_need(Run(BAGEL, 1, offload=True)), 30 * P * GB, id="three times that with --cpu_offload"),
+    ],
+)
+def test_within_a_tenth_of_what_was_measured(figure: float, measured: float) -> None:
+    assert figure == pytest.approx(measured, rel=0.10)
+
+
+# BAGEL itself with random weights, training_profile: frozen, on H100s: ranks, shards, and GB that torch's allocator had
+# in use at most in each phase (docs/gpu-proof.md). The longest batch had 19,682 tokens, nearly all of pictures.
+REAL_SIZE = {
+    "two shards": (
+        2,
+        2,
+        {"load": 19.00, "first step": 28.03, "optimizer.step": 15.35, "pictures": 20.92, "training": 28.64},
+    ),
+    "one rank": (
+        1,
+        1,
+        {
+            "load": 31.49,
+            "first step": 38.35,
+            "optimizer.step": 30.27,
+            "pictures": 35.78,
+            "training": 39.00,
+            "save": 59.58,
+        },
+    ),
+    "two shards, twice": (
+        4,
+        2,
+        {"load": 19.00, "first step": 28.11, "optimizer.step": 15.35, "pictures": 20.92, "training": 28.63},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("ranks", "shards", "phase", "measured"),
+    [
+        pytest.param(ranks, shards, phase, measured, id=f"{name}: {phase}")
+        for name, (ranks, shards, phases) in REAL_SIZE.items()
+        for phase, measured in phases.items()
+    ],
+)
+def test_the_real_model_is_within_a_tenth_of_the_measured_peak(
+    ranks: int, shards: int, phase: str, measured: float
+) -> None:
+    run = Run(BAGEL, ranks, shards=shards, sample_tokens=19_682 // 2, text_share=0.01).frozen(ema_copy=False)
+    planned = sum(size for item, size in gpu_phases(run)[phase].items() if item != "CUDA context and NCCL")
+    assert planned / GB == pytest.approx(measured, rel=0.10)
+
+
+@pytest.mark.parametrize(
+    ("run", "measured"),
+    [
+        pytest.param(Run(BAGEL, 2).frozen(ema_copy=False), 4, id="frozen, two shards"),
+        pytest.param(Run(BAGEL, 4, shards=2).frozen(ema_copy=False), 8, id="frozen, a first rank in each replica"),
+        pytest.param(Run(BAGEL, 4), 14, id="full, four shards"),
+    ],
+)
+def test_the_memory_of_a_host_that_gathers_a_sharded_model(run: Run, measured: float) -> None:
+    """Bytes per parameter beside the processes; 2 more by safetensors 0.4.5, which copies all before it writes."""
+    save = {item: size for item, size in host_phases(run)["save"].items() if item != "processes"}
+    assert sum(save.values()) / BAGEL.parameters == pytest.approx(measured + 2, rel=0.02)
+
+
+def test_the_vae_encodes_all_pictures_of_a_batch_at_once() -> None:
+    batch = Run(BAGEL, 8, most_tokens=5 * 3417)  # five images of a solution: each 512², twice
+    picture = (2 * 256 + 3 * 512 + 12) * 512**2  # two outputs in bf16, three temporaries in fp32, the picture itself
+    assert gpu_phases(batch)["pictures"]["pictures in the VAE"] == pytest.approx(10 * picture, rel=0.01)
+    small = replace(BAGEL, llm=10**7, vit=10**6, layers=4, hidden=256, intermediate=1024, vocabulary=4096)
+    phases = {name: sum(items.values()) for name, items in gpu_phases(Run(small, 1, sample_tokens=9500)).items()}
+    assert max(phases, key=lambda name: phases[name]) == "pictures", "a small model needs its GPU for the pictures"
+
+
+@pytest.mark.parametrize(("shards", "least"), [(8, 44), (4, 88)])
+def test_the_optimizer_step_takes_24_bytes_per_parameter_shared_by_the_shards(shards: int, least: float) -> None:
+    step = total(Run(BAGEL, shards), "optimizer.step") / GB
+    assert step == pytest.approx(24 * P / shards, rel=0.05)
+    assert step == pytest.approx(least, rel=0.05)
+
+
+# Reported ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tokens", "offload", "phase"),
+    [
+        pytest.param(4, 11520, False, "optimizer.step", id="4 × 80 GB die in optimizer.step (#215)"),
+        pytest.param(8, 11520, False, "save", id="8 × 80 GB die while saving (#71, #139)"),
+        pytest.param(12, 11520, False, "", id="12 × 80 GB do (#71)"),
+        pytest.param(11, 11520, False, "save", id="11 are not enough"),
+        pytest.param(1, 5120, True, "training", id="1 × 80 GB with --cpu_offload dies (#157)"),
+    ],
+)
+def test_gpus_die_where_users_report_it(gpus: int, tokens: int, offload: bool, phase: str) -> None:
+    run = Run(BAGEL, gpus, expected_tokens=10240, most_tokens=tokens, offload=offload)
+    verdict = judge_gpu(run, node("A100-80", gpus))
+    assert (verdict.phase if verdict.state != "fits" else "") == phase
+
+
+@pytest.mark.parametrize(
+    ("ranks", "memory", "loads"),
+    [
+        pytest.param(2, 256 * GB, True, id="2 ranks load in 256 GB (#180)"),
+        pytest.param(4, 256 * GB, False, id="4 ranks die in 256 GB (#180)"),
+        pytest.param(4, 256 * 2**30, False, id="… in 256 GiB too"),
+        pytest.param(4, 200 * GB, False, id="4 ranks die in 200 GB (#172)"),
+        pytest.param(8, 800 * GB, False, id="8 ranks die in 800 GB, in deepcopy (#172)"),
+        pytest.param(8, 900 * 2**30, False, id="8 ranks die in 900 GiB, due to the EMA copy (#215)"),
+        pytest.param(8, 1000 * GB, False, id="8 ranks need over 1 TB (#180)"),
+        pytest.param(1, 128 * GB, True, id="1 rank in 128 GB, the guide's server"),
+        pytest.param(2, 128 * GB, False, id="2 ranks in 128 GB, the guide's least"),
+    ],
+)
+def test_hosts_die_while_loading_where_users_report_it(ranks: int, memory: float, loads: bool) -> None:
+    verdict = judge_host(Run(BAGEL, ranks), Node(ranks, 0, memory))
+    assert (verdict.state != "short") is loads
+    assert verdict.phase == "load"
+
+
+def test_offloading_two_ranks_dies_in_433_gb_while_saving_as_reported() -> None:
+    verdict = judge_host(Run(BAGEL, 2, offload=True), Node(2, 0, 433 * GB))  # Bagel#204
+    assert (verdict.state, verdict.phase) == ("short", "save")
+
+
+def test_a_save_is_as_large_as_contract_says() -> None:
+    one = save_parts(Run(BAGEL, 8))
+    assert one["model.safetensors"] == one["ema.safetensors"] == pytest.approx(29.2 * GB, rel=0.01)
+    assert one["optimizer"] == pytest.approx(117 * GB, rel=0.01)
+    two = sum(run_parts(Run(BAGEL, 8), Saves(1000, 500, True)).values())
+    assert two + 29.56 * GB == pytest.approx(400 * GB, rel=0.10)

@@ -1,0 +1,262 @@
+"""What a machine must have: the planner's numbers as findings, with the nearest setting that fits as their remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import capacity as machine
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import run_parts
+
+GB = 10**9
+BAGEL = 14_607_260_128
+A100, H200 = 81920 * 2**20, 143771 * 2**20
+SETTINGS: dict[str, Any] = {
+    "training_profile": "full",
+    "run_config_total_steps": 1530,
+    "run_config_save_every": 510,
+    "run_config_del_previous_state": True,
+    "run_config_cpu_offload": False,
+    "run_config_num_shard": 0,
+    "run_config_ema": 0.995,
+    "run_config_use_flex": True,
+    "run_config_expected_num_tokens": 8192,
+    "run_config_max_num_tokens": 32768,
+    "run_config_max_num_tokens_per_sample": 16384,
+    "run_config_extra_flags": {},
+    "weights_parameters": BAGEL,
+    "weights_bytes": 29_560_000_000,
+    "nvidia_gpu_expected": True,
+}
+
+
+def judged(
+    gpus: int = 8,
+    card: int = H200,
+    *,
+    memory: int = 2000 * GB,
+    free: int = 5000 * GB,
+    processes: int = 0,
+    hosts: int = 1,
+    rank: int = 0,
+    rooms: dict[str, Any] | None = None,
+    **settings: Any,
+) -> list[Finding]:
+    names = tuple(f"h{number}" for number in range(hosts))
+    shape = RunShape("r", names, rank, processes or max(1, gpus), 4, "localhost", 29501)
+    disk = {"at": "/srv", "device": 1, "free": free, "total": 9000 * GB}
+    facts = {
+        "init": {"name": "systemd"},
+        "python": "3.11.2",
+        "memory_bytes": memory,
+        "checkpoints_bytes": 0,
+        "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
+    }
+    seen = {
+        "nvidia": {"gpus": [{"name": "GPU", "memory_bytes": card}] * gpus},
+        "weights": {"bytes": 0},
+        **(rooms or {}),
+    }
+    return machine.check(facts, seen, {**SETTINGS, **settings}, shape)
+
+
+LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tokens": 131072}
+
+
+@pytest.mark.parametrize(
+    ("host", "codes"),
+    [
+        pytest.param({}, [], id="8 × 141 GB hold the full fine-tuning"),
+        pytest.param({"gpus": 0}, [], id="no GPU yet is for the nvidia room to judge"),
+        pytest.param({"gpus": 0, "nvidia_gpu_expected": False}, [], id="no GPU by the user's own word"),
+        pytest.param({"gpus": 4, "processes": 8}, ["GPU_COUNT_SHORT"], id="more processes than GPUs"),
+        pytest.param({"gpus": 4, "card": A100}, ["GPU_MEMORY_SHORT"], id="4 × 80 GB die in optimizer.step (Bagel#215)"),
+        pytest.param({"card": A100}, ["GPU_MEMORY_SHORT"], id="8 × 80 GB die while saving (Bagel#71, #139)"),
+        pytest.param({"card": A100, "hosts": 2, "run_config_num_shard": 16}, [], id="16 × 80 GB as shards of one run"),
+        pytest.param({"card": A100, "training_profile": "frozen"}, [], id="8 × 80 GB hold the frozen profile"),
+        pytest.param(
+            {"card": 48 * GB, "training_profile": "frozen", **LONG_BATCHES},
+            ["GPU_MEMORY_TIGHT"],
+            id="long batches on 8 × 48 GB fit only if their activations are less than estimated",
+        ),
+        pytest.param({"memory": 1000 * GB}, ["HOST_MEMORY_SHORT"], id="8 ranks in 1 TB of RAM die (Bagel#180)"),
+        pytest.param({"memory": 1100 * GB}, ["HOST_MEMORY_TIGHT"], id="8 ranks in 1.1 TB push the file out"),
+        pytest.param({"memory": 1300 * GB}, [], id="8 ranks in 1.3 TB of RAM"),
+        pytest.param(
+            {"run_config_expected_num_tokens": 190_000, "run_config_max_num_tokens": 400_000},
+            ["GPU_MEMORY_TIGHT"],
+            id="8 × 141 GB and a batch of 206,383 tokens: 165 GB as estimated, 126 GB for certain",
+        ),
+        pytest.param({"free": 400 * GB}, ["DISK_SHORT"], id="weights and checkpoints of three saves on 400 GB"),
+        pytest.param({"free": 450 * GB}, [], id="weights and checkpoints of three saves on 450 GB"),
+        pytest.param({"free": 200 * GB, "hosts": 2, "rank": 1}, [], id="the second host keeps no checkpoints"),
+    ],
+)
+def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> None:
+    assert [found.code for found in judged(**host)] == codes
+
+
+@pytest.mark.parametrize(
+    ("host", "found", "expected", "remedy"),
+    [
+        pytest.param(
+            {"gpus": 4, "card": 24564 * 2**20, "memory": 128 * GB},
+            "25.8 GB per GPU (GPU), too little in load (39.4 GB: parameters 14.6 GB, EMA copy 14.6 GB, root unit",
+            "optimizer.step 89.3 GB",
+            "training_profile: frozen, run_config_processes: 1, run_config_cpu_offload: true",
+            id="the guide's recommended 4 × 24 GB with 128 GB",
+        ),
+        pytest.param(
+            {"gpus": 4, "card": A100},
+            "too little in optimizer.step (89.3 GB: Adam's moments 29.2 GB,",
+            "133.2 GB per GPU at 4 shards",
+            "training_profile: frozen; or 12 × GPU in one run (1.5 TB of host memory in all)",
+            id="4 × 80 GB: fewer trained parameters, or 12 of them",
+        ),
+        pytest.param(
+            {"card": A100, "hosts": 2},
+            "too little in save (96.7 GB: model gathered whole 58.4 GB,",
+            "96.7 GB per GPU at 8 shards",
+            "run_config_num_shard: 16, run_config_num_replicate: 1",
+            id="2 × 8 × 80 GB: one model over both hosts",
+        ),
+        pytest.param(
+            {"memory": 1000 * GB},
+            "1.0 TB",
+            "1.2 TB while 8 ranks load, 1.0 TB at the very least",
+            "run_config_processes: 7; or a host with 1.2 TB of memory",
+            id="8 ranks in 1 TB: one rank less",
+        ),
+        pytest.param(
+            {"gpus": 1, "card": 24564 * 2**20, "memory": 64 * GB},
+            "too little in load (118.4 GB",
+            "381.2 GB per GPU at 1 shard",
+            "training_profile: frozen, run_config_cpu_offload: true, on a host with 96.6 GB of memory",
+            id="one small GPU in a small host needs the frozen profile and another host",
+        ),
+    ],
+)
+def test_a_finding_tells_what_is_short_and_what_fits(
+    host: dict[str, Any], found: str, expected: str, remedy: str
+) -> None:
+    first = judged(**host)[0]
+    assert found in first.found
+    assert expected in first.expected
+    assert remedy == first.remedy
+
+
+def test_the_longest_sample_of_the_data_and_its_text_count() -> None:
+    seen = {"dataset": {"record": {"inspection": {"longest": {"tokens": 9500, "image_tokens": 9025}}}}}
+    run = machine.run_of(seen, SETTINGS, RunShape("r", ("h",), 0, 8, 4, "", 0))
+    assert (run.sample_tokens, run.batch_tokens, round(run.text_share, 3)) == (9500, 19000, 0.05)
+
+
+def test_flags_are_read_where_the_user_may_put_them() -> None:
+    shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
+    extra = machine.run_of({}, {**SETTINGS, "run_config_extra_flags": {"freeze_vit": "True"}}, shape)
+    own = machine.run_of({}, {**SETTINGS, "run_config_freeze_vit": True}, shape)
+    assert extra.freeze_vit
+    assert own.freeze_vit
+    assert not extra.freeze_llm
+    assert extra.trained == own.trained == BAGEL - 32_241_664 - 402_552_736
+
+
+@pytest.mark.parametrize(
+    ("profile", "ema", "copied"),
+    [
+        pytest.param("full", 0.0, True, id="unpatched code copies the EMA even with --ema 0"),
+        pytest.param("frozen", 0.0, False, id="patched code skips it with --ema 0"),
+        pytest.param("frozen", 0.995, True, id="patched code copies it otherwise"),
+    ],
+)
+def test_when_an_ema_copy_is_made(profile: str, ema: float, copied: bool) -> None:
+    settings = {**SETTINGS, "training_profile": profile, "run_config_ema": ema}
+    assert machine.run_of({}, settings, RunShape("r", ("h",), 0, 1, 4, "", 0)).ema_copy is copied
+
+
+T = BAGEL - 32_241_664  # trained
+
+
+@pytest.mark.parametrize(
+    ("rank", "settings", "copies"),
+    [
+        pytest.param(0, {}, 0, id="the first host writes its own"),
+        pytest.param(1, {}, 2, id="another one copies what it resumes from, and the one before stays"),
+        pytest.param(1, {"training_share": True}, 0, id="a folder that all hosts see"),
+        pytest.param(1, {"run_config_save_every": 1530}, 1, id="one save is all there is"),
+    ],
+)
+def test_copies_of_checkpoints_take_room_on_the_other_hosts(rank: int, settings: dict[str, Any], copies: int) -> None:
+    given = {**SETTINGS, "training_keep_last": 0, "training_peer_port": 29611, **settings}
+    shape = RunShape("r", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
+    parts = run_parts(machine.run_of({}, given, shape), machine.saves_of(given, shape))
+    assert parts.get("copies of the first host's", 0) == copies * (4 * BAGEL + 8 * T)
+
+
+@pytest.mark.parametrize(
+    ("saves", "models", "states"),
+    [
+        pytest.param({}, 3, 2, id="without a guard: the older state goes when the new one is whole"),
+        pytest.param({"run_config_del_previous_state": False}, 3, 3, id="every state stays"),
+        pytest.param({"training_keep_last": 0}, 3, 3, id="with it two whole ones stay, and the third is written"),
+        pytest.param({"training_keep_last": 0, "run_config_save_every": 153}, 10, 3, id="… of ten saves, too"),
+        pytest.param({"training_keep_last": 2, "run_config_save_every": 153}, 3, 3, id="older folders are removed"),
+        pytest.param({"training_keep_last": 4, "run_config_save_every": 153}, 5, 5, id="four and the fifth"),
+        pytest.param(
+            {"training_keep_last": 2, "training_keep_every": 306, "run_config_save_every": 153},
+            6,
+            6,
+            id="every second of the older ones (306, 612, 918) beside two and the one that is written",
+        ),
+        pytest.param({"run_config_save_every": 2000}, 0, 0, id="no save at all"),
+    ],
+)
+def test_the_disk_at_its_fullest_moment(saves: dict[str, Any], models: int, states: int) -> None:
+    shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
+    run = machine.run_of({}, SETTINGS, shape)
+    parts = run_parts(run, machine.saves_of({**SETTINGS, **saves}, shape))
+    assert sum(parts.values()) == pytest.approx(models * BAGEL * 4 + states * T * 8)
+
+
+@pytest.mark.parametrize(
+    ("free", "settings", "remedy"),
+    [
+        pytest.param(
+            # 10 · 58.43 + 3 · 116.60 + 29.56 = 963.7 GB of 600
+            600 * GB,
+            {"run_config_save_every": 153, "training_keep_last": 0},
+            "training_keep_last: 2 (older checkpoints are removed); or run_config_save_every: 510; or 363.7 GB more on "
+            "the disk of weights_dir and training_checkpoint_dir",
+            id="ten saves: rotation, or three of them",
+        ),
+        pytest.param(
+            250 * GB,
+            {},
+            "run_config_save_every: 1530; or 188.0 GB more on the disk of weights_dir and training_checkpoint_dir",
+            id="one save fits where three do not",
+        ),
+        pytest.param(
+            100 * GB, {}, "338.0 GB more on the disk of weights_dir and training_checkpoint_dir", id="not even one"
+        ),
+    ],
+)
+def test_what_to_give_up_for_a_small_disk(free: int, settings: dict[str, Any], remedy: str) -> None:
+    assert [(found.code, found.remedy) for found in judged(free=free, **settings)] == [("DISK_SHORT", remedy)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate", "download", "save"),
+    [
+        pytest.param({}, 0, 29_560 / 110, 175.03, id="a line of 1 Gbit/s and a disk of 1 GB/s"),
+        pytest.param({}, 500e6, 29_560 / 500, 175.03, id="as measured by the last download"),
+        pytest.param({"fleet_download_rate": 50, "fleet_disk_rate": 250}, 500e6, 29_560 / 50, 700.1, id="as given"),
+    ],
+)
+def test_times_at_the_rate_that_is_known(settings: dict[str, Any], rate: float, download: float, save: float) -> None:
+    facts = {"memory_bytes": 2e12, "checkpoints_bytes": 0, "disks": {}}
+    shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
+    fit = machine.fit_of(facts, {"weights": {"bytes": 0, "rate": rate}}, {**SETTINGS, **settings}, shape)
+    gathered = 8 * BAGEL / 0.5e9  # model and EMA copy in fp32, from eight shards into the memory of the first rank
+    assert fit.seconds == pytest.approx({"download": download, "save": gathered + save}, rel=0.001)

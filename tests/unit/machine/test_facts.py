@@ -1,0 +1,27 @@
+"""Disks and folders as a host has them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import facts
+
+
+def test_a_checkpoint_with_two_names_takes_its_room_once_and_what_lies_aside_none(tmp_path: Path) -> None:
+    saved, kept = tmp_path / "out/checkpoints/0000020", tmp_path / "out/kept"
+    for folder in (saved, kept / "0000020", kept / "aside"):
+        folder.mkdir(parents=True)
+    for name, size in (("model.safetensors", 1000), ("optimizer.00000-of-00001.pt", 400)):
+        (saved / name).write_bytes(b"x" * size)
+        os.link(saved / name, kept / "0000020" / name)
+    (saved / "optimizer.00000-of-00001.pt").unlink()  # as the trainer does; the link keeps it
+    (kept / "aside/model.safetensors").write_bytes(b"x" * 5000)
+    told = {"training_results_dir": str(tmp_path / "out"), "training_checkpoint_dir": str(saved.parent)}
+    assert facts.checkpoints_bytes(told) == 1400
+    assert facts.checkpoints_bytes({}) == 0
+
+
+def test_a_folder_behind_a_link_to_a_disk_that_is_not_mounted_lies_where_the_link_does(tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to("/nowhere/there")
+    assert facts.disk(str(tmp_path / "models/BAGEL"))["at"] == str(tmp_path)

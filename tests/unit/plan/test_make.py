@@ -1,0 +1,186 @@
+"""The plan: who belongs to a run, what it is told, and whether it may start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RoomPlan
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import (
+    CATALOGUE,
+    SEVERITIES,
+    finding,
+    placed,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import make as plan
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
+from hypothesis import given
+from hypothesis import strategies as st
+
+GB = 10**9
+BAGEL = 14_607_260_128
+SETTINGS: dict[str, Any] = {
+    "run_config_processes": 0,
+    "run_config_num_workers": 4,
+    "run_config_master_port": 29501,
+    "run_config_total_steps": 1530,
+    "run_config_save_every": 510,
+    "run_config_del_previous_state": True,
+    "run_config_cpu_offload": False,
+    "fleet_address": "10.0.0.1",
+    "weights_parameters": BAGEL,
+    "weights_bytes": 29_500_000_000,
+    "weights_revision": "a" * 40,
+    "nvidia_gpu_expected": True,
+    "preflight_accept": [],
+}
+
+
+def gpus(number: int, memory: int = 150 * GB) -> list[dict[str, Any]]:
+    return [{"name": "H200", "memory_bytes": memory} for _ in range(number)]
+
+
+def observed(
+    number: int = 8, *, memory: int = 2000 * GB, free: int = 5000 * GB, init: str = "systemd", python: str = "3.9.2"
+) -> dict[str, Any]:
+    disk = {"at": "/srv", "device": 1, "free": free, "total": 9000 * GB}
+    facts = {
+        "init": {"name": init},
+        "python": python,
+        "memory_bytes": memory,
+        "checkpoints_bytes": 0,
+        "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
+    }
+    return {"facts": facts, "rooms": {"nvidia": {"gpus": gpus(number)}, "weights": {"bytes": 0}, "dataset": {}}}
+
+
+def host(name: str, run: str = "", seen: Mapping[str, Any] | None = None, **settings: Any) -> plan.HostSeen:
+    return plan.HostSeen(name, run or name, {**SETTINGS, **settings}, observed() if seen is None else seen)
+
+
+def always(*reasons: str) -> plan.Decide:
+    return lambda seen, settings, shape: RoomPlan(reasons=reasons, summary="as planned")
+
+
+DECIDE = {"weights": always(), "nvidia": always()}
+
+
+def codes(made: plan.Plan) -> list[str]:
+    return [found.code for found in made.findings]
+
+
+def test_two_hosts_of_one_run_form_one_world_ranked_in_inventory_order() -> None:
+    made = plan.make_plan([host("b1", "b", fleet_address="10.0.0.7"), host("b0", "b")], DECIDE)
+    shape = made.hosts["b0"].shape
+    assert (shape.node_rank, shape.world_size, shape.num_shard, shape.num_replicate) == (1, 16, 8, 2)
+    assert (shape.master_addr, shape.row_groups) == ("10.0.0.7", 64)
+    assert codes(made) == []
+
+
+def test_one_host_talks_to_itself_as_in_the_guide() -> None:
+    assert plan.make_plan([host("a")], DECIDE).hosts["a"].shape.master_addr == "localhost"
+
+
+@given(nodes=st.integers(1, 9), gpu_count=st.integers(1, 16), workers=st.integers(0, 16))
+def test_the_mesh_is_the_world_and_each_worker_gets_one_group(nodes: int, gpu_count: int, workers: int) -> None:
+    members = [host(f"h{n}", "r", observed(gpu_count), run_config_num_workers=workers) for n in range(nodes)]
+    made = plan.make_plan(members, DECIDE)
+    shapes = [made.hosts[member.name].shape for member in members]
+    assert {shape.num_shard * shape.num_replicate for shape in shapes} == {nodes * gpu_count}
+    assert [shape.node_rank for shape in shapes] == list(range(nodes))
+    assert shapes[0].row_groups == nodes * gpu_count * max(1, workers)
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [
+        pytest.param(host("b1", "b", run_config_total_steps=9), "RUN_DISAGREES", id="hosts disagree on steps"),
+        pytest.param(host("b1", "b", weights_revision="b" * 40), "RUN_DISAGREES", id="hosts disagree on the revision"),
+        pytest.param(host("b1", "b", training_profile="frozen"), "RUN_DISAGREES", id="hosts disagree on the profile"),
+        pytest.param(host("b1", "b", observed(4)), "RUN_DISAGREES", id="hosts disagree on the number of GPUs"),
+        pytest.param(host("b1", "b", run_config_processes=8), None, id="8 asked for and 8 GPUs are no disagreement"),
+        pytest.param(host("b1", "b", run_config_yaml="/x"), None, id="a path may differ"),
+    ],
+)
+def test_the_hosts_of_a_run_must_be_told_the_same(second: plan.HostSeen, code: str | None) -> None:
+    made = plan.make_plan([host("b0", "b"), second], DECIDE)
+    assert [one for one in codes(made) if one == "RUN_DISAGREES"] == ([code] if code else [])
+
+
+def test_the_data_of_a_training_that_runs_is_not_exchanged_and_its_run_is_refused() -> None:
+    seen = observed()
+    seen["rooms"]["training"] = {"phase": "running"}
+
+    def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: Any) -> RoomPlan:
+        return RoomPlan(("other groups",), values={"exchanged": "groups"})
+
+    made = plan.make_plan([host("a", seen=seen, dataset_train_file="/d/t.parquet"), host("b")], {"dataset": exchanged})
+    assert (made.hosts["a"].refusal, made.hosts["b"].refusal) == ("DATASET_IN_USE on a", "")
+
+
+def test_a_lost_host_refuses_its_own_run_and_no_other() -> None:
+    gone = plan.HostSeen("b1", "b", findings=(finding("HOST_MISSING", found="lost", expected="all"),))
+    made = plan.make_plan([host("a"), host("b0", "b"), gone], DECIDE)
+    assert [name for name, one in made.hosts.items() if one.refused] == ["b0", "b1"]
+    assert made.hosts["b0"].refusal == "HOST_MISSING on b1"
+    assert made.hosts["b0"].shape.world_size == 16, "the world of a run does not shrink with who is in the play"
+
+
+def test_an_accepted_finding_is_shown_and_refuses_nothing() -> None:
+    made = plan.make_plan([host("a", seen=observed(memory=GB), preflight_accept=["HOST_MEMORY_SHORT"])], DECIDE)
+    assert [found.accepted for found in made.findings] == [True]
+    assert not made.hosts["a"].refused
+    assert "accepted HOST_MEMORY_SHORT" in report.plan_text(made)
+
+
+def test_rooms_out_of_sync_are_the_changes_in_the_order_of_the_house() -> None:
+    made = plan.make_plan(
+        [host("a")], {"weights": always("no files"), "nvidia": always("no driver"), "dataset": always()}
+    )
+    assert made.hosts["a"].changes == ["nvidia", "weights"]
+    assert made.hosts["a"].unready == "nvidia: no driver; weights: no files"
+
+
+@pytest.mark.parametrize(
+    ("seen", "settings", "code"),
+    [
+        pytest.param(observed(init="tini"), {}, "NO_SYSTEMD", id="a container without systemd"),
+        pytest.param(observed(python="3.8.10"), {}, "PYTHON_OLD", id="the system's Python is too old"),
+        pytest.param(observed(0), {}, None, id="no GPU yet is for the nvidia room to judge"),
+        pytest.param(observed(0), {"nvidia_gpu_expected": False}, None, id="no GPU by the user's own word"),
+        pytest.param(observed(4), {"run_config_processes": 8}, "GPU_COUNT_SHORT", id="more processes than GPUs"),
+    ],
+)
+def test_what_the_machine_must_have(seen: dict[str, Any], settings: dict[str, Any], code: str | None) -> None:
+    assert codes(plan.make_plan([host("a", seen=seen, **settings)], DECIDE)) == ([code] if code else [])
+
+
+def test_every_code_of_the_catalogue_says_why_and_how_to_mend() -> None:
+    for code, entry in CATALOGUE.items():
+        assert entry.severity in SEVERITIES, code
+        assert entry.because, code
+        assert entry.remedy, code
+
+
+def test_placing_findings_keeps_a_host_that_is_named_already() -> None:
+    own = finding("NO_GPU", host="b", found="x", expected="y")
+    assert [one.host for one in placed([own, finding("NO_GPU", found="x", expected="y")], host="a", run="r")] == [
+        "b",
+        "a",
+    ]
+
+
+def test_the_table_names_each_room_once_and_ends_with_the_count() -> None:
+    text = report.plan_text(
+        plan.make_plan([host("a"), host("z", seen=observed(init="tini"))], {"weights": always("no files")})
+    )
+    assert "weights  will change  no files" in text
+    assert text.endswith("1 error; refused: z (nothing is changed on their hosts)")
+
+
+def test_a_lost_first_host_does_not_make_the_others_look_too_small() -> None:
+    lost = plan.HostSeen("b0", "bolt", SETTINGS, None, (finding("HOST_UNREACHABLE", found="x", expected="y"),))
+    made = plan.make_plan([lost, host("b1", "bolt", observed(8, memory=4000 * GB), fleet_address="10.0.0.2")], DECIDE)
+    assert made.hosts["b1"].shape.nproc_per_node == 8
+    assert [found.code for found in made.findings if found.host == "b1"] == []

@@ -1,0 +1,102 @@
+"""Settings: every variable typed once, misspelt ones told."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import settings as core
+from tests.unit.support.places import ROOT
+
+ROLES = ROOT / "roles"
+SPECS = {
+    "run_config": {
+        "argument_specs": {
+            "main": {
+                "options": {
+                    "run_config_total_steps": {"type": "int"},
+                    "run_config_lr": {"type": "float"},
+                    "run_config_use_flex": {"type": "bool"},
+                    "run_config_lr_scheduler": {"type": "str", "choices": ["constant", "cosine"]},
+                    "run_config_key": {"type": "str", "no_log": True},
+                    "run_config_yaml": {"type": "path"},
+                    "run_config_world_size": {"type": "int", "default": "{{ fleet_plan.shape.world_size }}"},
+                }
+            }
+        }
+    }
+}
+OPTIONS = core.options_of(SPECS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "typed"),
+    [
+        pytest.param("run_config_total_steps", "60", 60, id="a number given with -e is a string and becomes an int"),
+        pytest.param("run_config_lr", "1e-5", 1e-5, id="a learning rate in YAML without a dot is a string too"),
+        pytest.param("run_config_use_flex", "True", True, id="a bool as the guide writes it"),
+        pytest.param("run_config_yaml", "/srv/$x.yaml", "/srv/$x.yaml", id="a path of the host is not expanded here"),
+    ],
+)
+def test_a_value_gets_the_type_of_its_spec(name: str, value: object, typed: object) -> None:
+    settings, findings = core.resolve(OPTIONS, {name: value})
+    assert (settings, findings) == ({name: typed}, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        pytest.param("run_config_total_steps", "many", ("'many'", "int"), id="a word where a number is needed"),
+        pytest.param(
+            "run_config_lr_scheduler", "linear", ("'linear'", "constant, cosine"), id="not one of the choices"
+        ),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_with_what_would(name: str, value: object, words: tuple[str, str]) -> None:
+    _, findings = core.resolve(OPTIONS, {name: value})
+    assert [found.code for found in findings] == ["VARIABLE_INVALID"]
+    assert words[0] in findings[0].found
+    assert words[1] in findings[0].expected
+
+
+def test_a_secret_is_only_seen_as_its_digest() -> None:
+    settings, _ = core.resolve(OPTIONS, {"run_config_key": "canary-4711"})
+    assert settings["run_config_key"].startswith("sha256:")
+    assert "canary" not in str(settings)
+    assert core.resolve(OPTIONS, {"run_config_key": ""})[0] == {"run_config_key": ""}
+
+
+def test_a_misspelt_variable_is_told_with_its_nearest_kin() -> None:
+    found = core.unknown(OPTIONS, ["run_config_total_step", "fleet_plan", "run_config_lr"], ["run_config", "fleet"])
+    assert [one.code for one in found] == ["VARIABLE_UNKNOWN"]
+    assert "run_config_total_steps instead of run_config_total_step" in found[0].remedy
+
+
+def test_a_setting_is_handed_to_other_roles_when_their_text_names_it() -> None:
+    specs = {
+        "weights": {"argument_specs": {"main": {"options": {"weights_dir": {}, "weights_token": {"no_log": True}}}}},
+        "run_config": {"argument_specs": {"main": {"options": {"run_config_resume_from": {}, "run_config_key": {}}}}},
+    }
+    texts = {"run_config": "from: '{{ weights_dir }}', '{{ weights_token }}'", "weights": "{{ run_config_key }}"}
+    handed = core.across(core.options_of(specs), texts)
+    assert handed == {"weights_dir", "run_config_key"}, "secrets are never handed over"
+
+
+def test_what_the_plan_hands_over_is_no_setting() -> None:
+    assert OPTIONS["run_config_world_size"].planned
+    assert not OPTIONS["run_config_total_steps"].planned
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir()))
+def test_defaults_and_specs_of_a_role_say_the_same(role: str) -> None:
+    spec = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
+    assert {name: option.get("default") for name, option in spec.items()} == defaults
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir()))
+def test_every_default_of_a_role_has_the_type_of_its_spec(role: str) -> None:
+    spec = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())
+    for name, option in core.options_of({role: spec}).items():
+        default = option.spec.get("default")
+        if not (isinstance(default, str) and "{{" in default):
+            assert core.convert(option, default) == default, name

@@ -1,0 +1,92 @@
+"""The plan as text: the fit table, one line a host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostPlan, Plan
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL, model_of
+
+MIB, GB = 2**20, 1e9
+SHAPE = RunShape("r", ("h",), 0, 8, 4, "localhost", 29501)
+
+
+def host(run: Run, node: Node | None, name: str = "h") -> HostPlan:
+    return HostPlan(name, SHAPE, {}, (), "", assess(run, node) if node else None)
+
+
+@pytest.mark.parametrize(
+    ("run", "node", "cells"),
+    [
+        pytest.param(
+            Run(BAGEL, 8),
+            Node(8, 143771 * MIB, 2e12, "H200"),
+            ("96.7 of 150.8 GB", "1.2 of 2.0 TB", "✓", "✓", "as it is"),
+            id="a large host",
+        ),
+        pytest.param(
+            Run(BAGEL, 8),
+            Node(8, 81920 * MIB, 1e12, "A100"),
+            (
+                "96.7 of 85.9 GB",
+                "1.2 of 1.0 TB",
+                "✗ 10.8 GB GPU, 240.6 GB host",
+                "✓",
+                "training_profile: frozen; or 12 × A100 in one run (1.5 TB of host",
+            ),
+            id="too little of both",
+        ),
+        pytest.param(
+            Run(BAGEL, 2),
+            Node(2, 143771 * MIB, 280e9, "H200"),
+            ("206.1 of 150.8 GB", "310.1 of 280.0 GB", "✗ 55.4 GB GPU", "✓", "training_profile: frozen; or 4 × H200"),
+            id="a host that is tight, and two GPUs too few",
+        ),
+        pytest.param(
+            Run(model_of(400_000, None), 2, gpu=False),
+            Node(0, 0, 24e9),
+            ("none expected", "1.0 of 24.0 GB", "✓", "✓", "as it is"),
+            id="the demo: a tiny model and no GPU",
+        ),
+        pytest.param(
+            Run(BAGEL, 1),
+            Node(0, 0, 512e9),
+            ("none seen", "155.1 of 512.0 GB", "✓", "✓", "as it is"),
+            id="a GPU whose driver is not there yet",
+        ),
+    ],
+)
+def test_a_host_is_one_line(run: Run, node: Node, cells: tuple[str, ...]) -> None:
+    row = dict(zip(report.FIT_HEAD, report.fit_row(host(run, node)), strict=True))
+    shown = [row[name] for name in ("GPU memory", "host memory", "full", "frozen", "nearest that fits")]
+    assert shown[:4] == list(cells[:4])
+    assert shown[4].startswith(cells[4])
+
+
+def test_a_host_that_was_not_observed_keeps_its_line() -> None:
+    assert report.fit_row(host(Run(BAGEL, 8), None))[-1] == "not judged"
+
+
+def test_the_table_stands_in_the_plan_once_with_a_line_for_each_host() -> None:
+    hosts = {name: host(Run(BAGEL, 8), Node(8, 143771 * MIB, 2e12, "H200"), name) for name in ("a", "b")}
+    lines = report.plan_text(Plan(hosts)).splitlines()
+    head = next(number for number, line in enumerate(lines) if line.split()[:1] == ["fit"])
+    assert [line.split()[0] for line in lines[head + 1 : head + 3]] == ["a", "b"]
+    assert not lines[head + 3]
+
+
+def test_programs_get_every_item_in_bytes() -> None:
+    fit: Any = host(Run(BAGEL, 8), Node(8, 81920 * MIB, 1e12, "A100")).as_dict()["fit"]
+    assert list(fit["phases"]["gpu"]) == ["load", "first step", "optimizer.step", "pictures", "training", "save"]
+    for phase, items in fit["phases"]["gpu"].items():
+        if phase == fit["gpu"]["phase"]:
+            assert sum(items.values()) == pytest.approx(fit["gpu"]["need"])
+    assert fit["profiles"]["full"]["fits"] is False
+    assert fit["profiles"]["full"]["gpu_missing"] == pytest.approx(96.7 * GB - 81920 * MIB, rel=0.01)
+    assert fit["nearest_setting"]["settings"] == {"training_profile": "frozen"}
+    assert fit["nearest_hardware"]["gpus"] == 12

@@ -1,0 +1,225 @@
+"""What a host lacks, judged and mended; with real virtual environments made by the system's Python."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import decide as fleet_agent_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import observe as fleet_agent
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
+
+SHAPE = RunShape("r", ("a",), 0, 1, 1, "localhost", 29501)
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
+SETTINGS = {
+    "fleet_root": "/srv/blockmoving",
+    "fleet_user": "blockmoving",
+    "fleet_group": "blockmoving",
+    "fleet_ca_bundle": "",
+    "fleet_agent_packages": ["huggingface_hub==2.4.0", "pillow"],
+}
+READY: dict[str, Any] = {
+    "account": True,
+    "group": True,
+    "root": {"kind": "folder", "owner": "blockmoving", "writable": True},
+    "manager": "apt",
+    "packages_missing": [],
+    "trusted": [],
+    "agent": {"exists": True, "python": "3.11", "installed": {"huggingface-hub": "2.4.0", "pillow": "13.0.0"}},
+}
+
+
+def agent(**change: Any) -> dict[str, Any]:
+    return {"agent": {**READY["agent"], **change}}
+
+
+def test_a_ready_host_is_in_sync() -> None:
+    plan = fleet_agent_plan.decide(READY, SETTINGS, SHAPE)
+    assert (plan.in_sync, plan.findings, plan.summary) == (True, (), "agent environment with Python 3.11")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"account": False}, "there is no account blockmoving", id="no account"),
+        pytest.param({"group": False}, "there is no group blockmoving", id="no group"),
+        pytest.param(
+            {"root": {"kind": "absent", "owner": "", "writable": True}},
+            "/srv/blockmoving does not exist",
+            id="no folder",
+        ),
+        pytest.param({"packages_missing": ["git", "x"]}, "packages are missing: git, x", id="missing packages"),
+        pytest.param(agent(exists=False, python=""), "the agent environment is missing", id="no agent"),
+        pytest.param(agent(python=""), "the agent environment does not run", id="an agent of a Python that is gone"),
+        pytest.param(
+            agent(installed={"huggingface-hub": "2.3.0", "pillow": "1"}),
+            "the agent environment has huggingface_hub 2.3.0 instead of 2.4.0",
+            id="another version",
+        ),
+        pytest.param(
+            agent(installed={"huggingface-hub": "2.4.0"}),
+            "the agent environment has pillow absent",
+            id="an unpinned package that is absent",
+        ),
+    ],
+)
+def test_each_lack_is_one_reason(change: dict[str, Any], reason: str) -> None:
+    assert fleet_agent_plan.decide({**READY, **change}, SETTINGS, SHAPE).reasons == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        pytest.param({"root": {"kind": "other", "owner": "", "writable": True}}, "PATH_IS_A_FILE", id="a file"),
+        pytest.param(
+            {"root": {"kind": "folder", "owner": "zhang", "writable": False}}, "FOLDER_NOT_OURS", id="another's"
+        ),
+        pytest.param({"manager": ""}, "PACKAGE_MANAGER_UNKNOWN", id="neither apt nor dnf"),
+    ],
+)
+def test_what_stands_in_the_way_is_a_finding(change: dict[str, Any], code: str) -> None:
+    assert [found.code for found in fleet_agent_plan.decide({**READY, **change}, SETTINGS, SHAPE).findings] == [code]
+
+
+def test_a_certificate_is_known_by_its_body_whatever_its_line_breaks(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text(PEM)
+    settings = {**SETTINGS, "fleet_ca_bundle": str(bundle)}
+    assert fleet_agent_plan.decide(READY, settings, SHAPE).reasons == (
+        "the host does not trust the certificates of fleet_ca_bundle",
+    )
+    trusted = sorted(fleet_agent.fingerprints(PEM.replace("MIIB\n", "MIIB")))
+    assert fleet_agent_plan.decide({**READY, "trusted": trusted}, settings, SHAPE).in_sync
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_bundle_that_is_none_is_refused(tmp_path: Path, content: str | None) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    plan = fleet_agent_plan.decide(READY, {**SETTINGS, "fleet_ca_bundle": str(bundle)}, SHAPE)
+    assert [(found.code, found.variable) for found in plan.findings] == [("VARIABLE_INVALID", "fleet_ca_bundle")]
+
+
+@pytest.mark.parametrize(
+    ("python", "expected"),
+    [("3.9", "0.36.2"), ("3.10", "2.4.0"), ("3.13", "2.4.0")],
+    ids=["EL 9", "Ubuntu 22.04", "Debian 13"],
+)
+def test_each_python_has_the_pin_that_it_can_have(python: str, expected: str) -> None:
+    pins = ['huggingface_hub==2.4.0; python_version >= "3.10"', "huggingface_hub==0.36.2; python_version < '3.10'"]
+    assert fleet_agent_plan.pinned(pins, python) == [("huggingface_hub", expected)]
+
+
+@pytest.mark.parametrize(
+    ("index", "links", "expected"),
+    [
+        ("", "", []),
+        ("https://a/simple", "", ["--index-url", "https://a/simple"]),
+        ("http://u:p@a:8/simple", "", ["--index-url", "http://u:p@a:8/simple", "--trusted-host", "a:8"]),
+        ("", "/opt/w", ["--find-links", "/opt/w"]),
+        ("", "http://b/w/", ["--trusted-host", "b", "--find-links", "http://b/w/"]),
+    ],
+    ids=["pip's own", "with TLS", "without TLS", "a folder", "links without TLS"],
+)
+def test_an_index_without_tls_is_trusted_by_name(index: str, links: str, expected: list[str]) -> None:
+    assert fleet_agent_work.pip_options(index, links) == expected
+
+
+def test_apts_own_status_becomes_progress() -> None:
+    told: list[tuple[Any, ...]] = []
+
+    class Told(Progress):
+        def __call__(self, *arguments: Any) -> None:
+            told.append(arguments)
+
+    for line in ("dlstatus:1:50.0:Retrieving", "pmstatus:git:100.0:Installed git", "Get:1 http", "pmstatus:"):
+        fleet_agent_work.apt_status(line, Told())
+    assert told == [(25, 100, "%", "system packages"), (100, 100, "%", "system packages")]
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    me = pwd.getpwuid(os.getuid())
+    monkeypatch.setattr(fleet_agent, "IMPORTS", ("pip",))
+    monkeypatch.setattr(fleet_agent_work, "install_packages", lambda spec, progress: None)
+    return {
+        "fleet_root": str(tmp_path / "srv"),
+        "fleet_user": me.pw_name,
+        "fleet_group": me.pw_name,
+        "fleet_state_dir": str(tmp_path / "state"),
+        "fleet_agent_dir": str(tmp_path / "state" / "agent"),
+        "fleet_agent_packages": ["pip"],
+        "python": sys.executable,
+    }
+
+
+def test_the_agent_is_made_and_the_second_run_does_nothing(spec: dict[str, Any]) -> None:
+    assert fleet_agent_work.work(spec, Progress())["changed"] is True
+    assert Path(spec["fleet_agent_dir"]).is_symlink()
+    assert fleet_agent_work.work(spec, Progress()) == {"changed": False, "done": []}
+
+
+@pytest.mark.parametrize("moment", ["run", "fill", "switch"])
+def test_a_cut_leaves_the_agent_that_worked(spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    fleet_agent_work.work(spec, Progress())
+    before = os.path.realpath(spec["fleet_agent_dir"])
+    # The same pins, so that the new environment wants the very name of the one that works.
+    monkeypatch.setattr(fleet_agent_plan, "agent_flaw", lambda seen, pins: "a flaw")
+
+    def cut(*arguments: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cutting:
+        cutting.setattr(fleet_agent_work, moment, cut)
+        with pytest.raises(KeyboardInterrupt):
+            fleet_agent_work.make_agent(spec, Progress())
+    assert os.path.realpath(spec["fleet_agent_dir"]) == before
+    assert fleet_agent.agent(spec["fleet_agent_dir"])["python"]
+    fleet_agent_work.make_agent(spec, Progress())
+    assert os.path.realpath(spec["fleet_agent_dir"]) != before
+    assert fleet_agent.agent(spec["fleet_agent_dir"])["python"]
+
+
+def test_an_agent_that_broke_is_made_again(spec: dict[str, Any]) -> None:
+    fleet_agent_work.work(spec, Progress())
+    python = Path(spec["fleet_agent_dir"]) / "bin" / "python"
+    python.unlink()
+    assert "does not run" in fleet_agent_work.preview(spec)[0]
+    assert fleet_agent_work.work(spec, Progress())["changed"] is True
+    assert fleet_agent_work.preview(spec) == []
+
+
+def test_a_folder_that_a_user_made_keeps_owner_and_mode(spec: dict[str, Any]) -> None:
+    root = Path(spec["fleet_root"])
+    root.mkdir(mode=0o711)
+    (root / "mine").write_text("x")
+    fleet_agent_work.make_folders(spec)
+    assert (root.stat().st_mode & 0o777, (root / "mine").read_text()) == (0o711, "x")
+
+
+@pytest.mark.parametrize("name", ["fleet_root", "fleet_state_dir"])
+def test_a_file_where_a_folder_is_needed_is_refused(spec: dict[str, Any], name: str) -> None:
+    Path(spec[name]).write_text("mine")
+    with pytest.raises(FleetError) as refused:
+        fleet_agent_work.work(spec, Progress())
+    assert refused.value.variable == name
+    assert Path(spec[name]).read_text() == "mine"
+
+
+def test_a_users_folder_at_the_agents_place_is_refused(spec: dict[str, Any]) -> None:
+    Path(spec["fleet_agent_dir"]).mkdir(parents=True)
+    with pytest.raises(FleetError, match="not made by canvas-fleet"):
+        fleet_agent_work.work(spec, Progress())
+
+
+def test_a_program_that_fails_says_its_last_words() -> None:
+    with pytest.raises(FleetError, match="E: no such package"):
+        fleet_agent_work.run("sh", "-c", "echo a; echo 'E: no such package'; exit 100")

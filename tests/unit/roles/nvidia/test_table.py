@@ -1,0 +1,196 @@
+import fnmatch
+import itertools
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
+from hypothesis import given
+from hypothesis import strategies as st
+
+DEVICES = {
+    "H100 SXM": (0x2330, "Hopper"),
+    "H200": (0x2335, "Hopper"),
+    "A100 80GB": (0x20B2, "Ampere"),
+    "RTX 4090": (0x2684, "Ada Lovelace"),
+    "RTX 3090": (0x2204, "Ampere"),
+    "T4": (0x1EB8, "Turing"),
+    "V100": (0x1DB5, "Volta"),
+    "P100": (0x15F8, "Pascal"),
+    "B200": (0x2901, "Blackwell"),
+    "RTX 5090": (0x2B85, "Blackwell"),
+}
+
+
+@pytest.mark.parametrize(("device", "name"), DEVICES.values(), ids=DEVICES)
+def test_the_generation_is_known_before_any_driver(device, name):
+    assert cuda_table.generation(device).name == name
+
+
+def test_no_device_number_belongs_to_two_generations():
+    ranges = sorted(pair for item in cuda_table.GENERATIONS for pair in item.devices)
+    assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
+
+
+SUFFICES = {
+    "the real H100's driver": ("580.159.04", "12.8", True),
+    "minor-version compatibility": ("535.183.01", "12.8", True),
+    "the very first of CUDA 12": ("525.60.13", "12.8", True),
+    "one short of it": ("525.60.12", "12.8", False),
+    "the branch before": ("520.61.05", "12.0", False),
+    "CUDA 13 on a driver of CUDA 12": ("570.133.20", "13.0", False),
+    "CUDA 13 on its own": ("580.65.06", "13.0", True),
+    "a CUDA that is not in the table": ("999.0", "14.0", False),
+    "no driver": ("", "12.8", False),
+}
+
+
+@pytest.mark.parametrize(("driver", "cuda", "fits"), SUFFICES.values(), ids=SUFFICES)
+def test_which_driver_serves_which_cuda(driver, cuda, fits):
+    assert cuda_table.driver_suffices(driver, cuda) is fits
+
+
+@given(st.sampled_from(sorted(cuda_table.TOOLKIT_DRIVER)))
+def test_the_driver_that_came_with_a_toolkit_serves_it(toolkit):
+    driver = ".".join(str(part) for part in cuda_table.TOOLKIT_DRIVER[toolkit])
+    assert cuda_table.driver_suffices(driver, toolkit)
+
+
+MODULES = {
+    "Hopper": ([0x2330] * 8, "open"),
+    "Volta": ([0x1DB5], "proprietary"),
+    "Volta beside Ampere": ([0x1DB5, 0x20B2], "proprietary"),
+    "a device newer than the table": ([0x3FFF], "open"),
+}
+
+
+@pytest.mark.parametrize(("devices", "module"), MODULES.values(), ids=MODULES)
+def test_the_kernel_module_by_generation(devices, module):
+    assert cuda_table.kernel_module(devices) == module
+
+
+def test_a_host_that_no_module_serves_is_told():
+    with pytest.raises(ValueError, match="one GPU needs"):
+        cuda_table.kernel_module([0x1DB5, 0x2901])
+
+
+RELEASES = {
+    "Debian 12": ({"ID": "debian", "VERSION_ID": "12"}, "debian12"),
+    "Debian 13": ({"ID": "debian", "VERSION_ID": "13"}, "debian13"),
+    "Ubuntu 22.04": ({"ID": "ubuntu", "VERSION_ID": "22.04"}, "ubuntu2204"),
+    "Ubuntu 24.04": ({"ID": "ubuntu", "VERSION_ID": "24.04"}, "ubuntu2404"),
+    "Rocky 9": ({"ID": "rocky", "VERSION_ID": "9.4"}, "rhel9"),
+    "RHEL 9": ({"ID": "rhel", "VERSION_ID": "9.6"}, "rhel9"),
+    "Debian 11": ({"ID": "debian", "VERSION_ID": "11"}, None),
+    "Debian testing": ({"ID": "debian"}, None),
+    "EL 8": ({"ID": "rocky", "VERSION_ID": "8.10"}, None),
+    "nothing": ({}, None),
+}
+
+
+@pytest.mark.parametrize(("release", "name"), RELEASES.values(), ids=RELEASES)
+def test_the_distributions(release, name):
+    assert getattr(cuda_table.system(release), "name", None) == name
+
+
+X = "linux-headers-6.1.0-x"
+PACKAGES = {
+    "Debian 12, open": ("debian", "12", "580", "open", False, [X, "nvidia-open", "nvidia-persistenced"]),
+    "Ubuntu, proprietary": ("ubuntu", "22.04", "580", "proprietary", False, [X, "cuda-drivers"]),
+    "NVSwitch": ("ubuntu", "24.04", "580", "open", True, [X, "nvidia-open", "nvidia-fabricmanager"]),
+    "NVSwitch, an older branch": (
+        "ubuntu",
+        "24.04",
+        "570",
+        "open",
+        True,
+        [X, "nvidia-open", "nvidia-fabricmanager-570"],
+    ),
+    "EL 9": ("rocky", "9.4", "580", "open", False, ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open"]),
+    "EL 9, NVSwitch": (
+        "rocky",
+        "9.4",
+        "580",
+        "open",
+        True,
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:580-open", "nvidia-fabricmanager-580.*"],
+    ),
+    "EL 9, NVSwitch, an older branch": (
+        "rocky",
+        "9.4",
+        "570",
+        "open",
+        True,
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:570-open", "nvidia-fabric-manager-570.*"],
+    ),
+    "EL 9, proprietary": (
+        "rhel",
+        "9.6",
+        "580",
+        "proprietary",
+        False,
+        ["kernel-devel-6.1.0-x", "@nvidia-driver:580-dkms"],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "branch", "module", "nvswitch", "packages"), PACKAGES.values(), ids=PACKAGES
+)
+def test_the_packages_of_a_driver(name, version, branch, module, nvswitch, packages):
+    system = cuda_table.system({"ID": name, "VERSION_ID": version})
+    assert cuda_table.driver_packages(system, branch, module, "6.1.0-x", nvswitch) == packages
+
+
+PINNED = {
+    "what the driver itself needs strictly": (
+        ["libegl-nvidia0", "libglx-nvidia0", "libgles-nvidia2", "libnvcuvid1", "libnvoptix1", "firmware-nvidia-gsp"],
+        True,
+    ),
+    "the driver": (["nvidia-open", "cuda-drivers-580", "libcuda1", "nvidia-kernel-open-dkms", "libnvidia-ml1"], True),
+    "the toolkit": (["cuda-toolkit-12-6", "libcublas-12-6", "libcudnn9-cuda-12", "libnvjitlink-12-6"], False),
+    "the distribution's": (["libnvme1", "firmware-misc-nonfree", "xserver-xorg-video-nouveau"], False),
+}
+
+
+@pytest.mark.parametrize(("names", "pinned"), PINNED.values(), ids=PINNED)
+def test_the_pin_reaches_all_of_the_driver(names, pinned):
+    for name in names:
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in cuda_table.DRIVER_GLOBS) is pinned, name
+
+
+HEADERS = {
+    "Debian's kernel": ("debian", "12", "6.1.0-40-amd64", ["linux-headers-6.1.0-40-amd64", "linux-headers-amd64"]),
+    "Debian's kernel for clouds": (
+        "debian",
+        "13",
+        "6.12.48+deb13-cloud-amd64",
+        ["linux-headers-6.12.48+deb13-cloud-amd64", "linux-headers-cloud-amd64"],
+    ),
+    "Ubuntu's, whose image brings the headers along": (
+        "ubuntu",
+        "24.04",
+        "6.8.0-45-generic",
+        ["linux-headers-6.8.0-45-generic"],
+    ),
+    "a kernel of somebody's own": ("debian", "12", "6.18.5", ["linux-headers-6.18.5"]),
+}
+
+
+@pytest.mark.parametrize(("name", "version", "kernel", "packages"), HEADERS.values(), ids=HEADERS)
+def test_headers_of_the_running_kernel_and_of_the_next(name, version, kernel, packages):
+    assert cuda_table.header_packages(cuda_table.system({"ID": name, "VERSION_ID": version}), kernel) == packages
+
+
+@pytest.mark.parametrize(
+    ("cuda", "device", "knows"),
+    [("12.6", 0x2330, True), ("12.6", 0x2901, False), ("12.8", 0x2901, True), ("11.8", 0x2684, True)],
+    ids=["12.6 and Hopper", "12.6 and Blackwell", "12.8 and Blackwell", "11.8 and Ada"],
+)
+def test_which_cuda_has_code_for_which_generation(cuda, device, knows):
+    assert cuda_table.cuda_knows(cuda, cuda_table.generation(device)) is knows
+
+
+def test_the_toolkit_and_the_builds_of_torch():
+    assert cuda_table.toolkit_package("12.8") == "cuda-toolkit-12-8"
+    assert cuda_table.torch_cuda_fits("2.7.1+cu128", "12.8")
+    assert not cuda_table.torch_cuda_fits("2.7.1", "12.1"), "the guide's cu121 index has no torch 2.7"
+    assert cuda_table.torch_cuda_fits("2.99.0", "12.1"), "what is not in the table is not judged"

@@ -1,0 +1,251 @@
+"""What is written on a host: nothing of a person is lost, a cut anywhere is mended, the key stands in one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
+from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
+from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
+
+from tests.unit.support.run_settings import CODE, lay_out, settings, shape
+
+ME = Owner(os.getuid(), os.getgid())
+KEY = "0123456789abcdef"
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: ME)
+    lay_out(tmp_path)
+    return tmp_path
+
+
+def converge(root: Path, key: str = "", *, check: bool = False, **changes: Any) -> dict[str, Any]:
+    return run_files.converge(settings(root, **changes), shape(), key, check=check)
+
+
+def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
+    """What the plan still wants; file owners aside, since the test's user is not fleet_user."""
+    masked = "sha256:" + hashlib.sha256(key.encode()).hexdigest() if key else ""
+    told = settings(root, run_config_wandb_api_key=masked, **changes)
+    found = run_config.observe(told)
+    for kind in ("script", "yaml", "key"):
+        found[kind]["owner"] = told["fleet_user"]
+    return list(run_config_plan.decide(found, told, shape()).reasons)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_what_was_written_is_what_was_planned(host: Path) -> None:
+    first = converge(host, KEY)
+    assert first["changed"]
+    assert [report["name"] for report in first["files"]] == [
+        "wandb_api_key", "train_blockmoving.sh", "blockmoving_sft.yaml", "dataset_info.py",
+    ]  # fmt: skip
+    assert reasons(host, KEY) == []
+    before = tree(host)
+    again = converge(host, KEY)
+    assert (again["changed"], again["diff"], tree(host)) == (False, [], before)
+
+
+def test_a_dry_run_changes_nothing_and_shows_the_difference(host: Path) -> None:
+    before = tree(host)
+    report = converge(host, KEY, check=True)
+    assert report["changed"]
+    assert tree(host) == before
+    assert [part["after_header"].rsplit("/", 1)[1] for part in report["diff"]] == [
+        "train_blockmoving.sh", "blockmoving_sft.yaml", "dataset_info.py",
+    ]  # fmt: skip
+
+
+def test_a_dry_run_works_on_a_bare_host(tmp_path: Path) -> None:
+    report = run_files.converge(settings(tmp_path / "none", fleet_user="nobody-here"), shape(), KEY, check=True)
+    assert report["changed"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_key_is_in_its_own_file_alone(host: Path) -> None:
+    report = converge(host, KEY)
+    holders = [path for path, data in tree(host).items() if KEY.encode() in data]
+    assert holders == ["outputs/atlas/secrets/wandb_api_key"]
+    assert (host / holders[0]).stat().st_mode & 0o777 == 0o600
+    assert (host / holders[0]).parent.stat().st_mode & 0o777 == 0o700
+    assert KEY not in json.dumps(report)
+
+
+def test_a_key_that_is_no_longer_set_goes(host: Path) -> None:
+    converge(host, KEY)
+    assert converge(host)["changed"]
+    assert not (host / "outputs/atlas/secrets/wandb_api_key").exists()
+
+
+def test_a_key_file_made_by_hand_stays(host: Path) -> None:
+    path = host / "outputs/atlas/secrets/wandb_api_key"
+    path.parent.mkdir(parents=True)
+    path.write_text("my own")
+    converge(host)
+    assert path.read_text() == "my own"
+    converge(host, KEY)
+    kept = next(path.parent.glob("*.user-*"))
+    assert (path.read_text(), kept.read_text(), kept.stat().st_mode & 0o777) == (KEY, "my own", 0o600)
+
+
+@pytest.mark.parametrize("name", ["run_config_script", "run_config_yaml"])
+@pytest.mark.parametrize("existed", [True, False], ids=["one of ours, edited", "one that was never ours"])
+def test_a_text_made_by_hand_is_kept(host: Path, name: str, existed: bool) -> None:
+    path = Path(settings(host)[name])
+    if existed:
+        converge(host)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# by hand\n")
+    report = converge(host)
+    kept = [entry["kept"] for entry in report["files"] if entry["kept"]]
+    assert kept == [f"{path}.user-{hashlib.sha256(b'# by hand' + bytes([10])).hexdigest()[:8]}"]
+    assert Path(kept[0]).read_text() == "# by hand\n"
+    assert reasons(host) == []
+    assert not converge(host)["changed"]
+
+
+def test_our_own_older_text_is_replaced_without_a_copy(host: Path) -> None:
+    converge(host)
+    report = converge(host, run_config_lr=2e-5)
+    assert [entry["kept"] for entry in report["files"]] == ["", "", "", ""]
+    assert [entry["name"] for entry in report["files"] if entry["changed"]] == ["train_blockmoving.sh"]
+
+
+def test_the_registration_keeps_every_foreign_byte(host: Path) -> None:
+    path = Path(run_config.registration_path(settings(host)))
+    path.chmod(0o640)
+    converge(host)
+    assert registration.unregister(path.read_bytes()) == CODE.encode()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_an_edit_inside_our_block_is_kept(host: Path) -> None:
+    converge(host)
+    path = Path(run_config.registration_path(settings(host)))
+    edited = path.read_bytes().replace(b"'num_files': 1", b"'num_files': 7")
+    path.write_bytes(edited)
+    report = converge(host)
+    kept = report["files"][3]["kept"]
+    assert Path(kept).read_bytes() == edited
+    assert not kept.endswith(".py")
+    assert reasons(host) == []
+
+
+def test_an_edit_outside_our_block_needs_no_copy(host: Path) -> None:
+    converge(host)
+    path = Path(run_config.registration_path(settings(host)))
+    path.write_bytes(path.read_bytes() + b"\n# mine\n")
+    assert not converge(host)["changed"]
+    converge(host, dataset_train_dir="/elsewhere")
+    assert path.read_bytes().endswith(b"\n# mine\n")
+    assert not list(path.parent.glob("*.user-*"))
+
+
+BAD = {
+    "the guide's registration": "dataset_info.py, line 7",
+    "no code": "no file to register",
+    "no info file": "number of samples",
+    "a folder in place of the script": "a folder stands",
+    "a file in place of a folder": "a folder is needed",
+    "no such user": "no such user",
+}
+
+
+@pytest.mark.parametrize(("case", "told"), BAD.items())
+def test_bad_input_is_refused_before_anything_is_written(
+    host: Path, case: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(run_config.registration_path(settings(host)))
+    if case == "the guide's registration":
+        guide = CODE.replace("'mathcanvas_instruct'", "'blockmoving_train': {'path': 'x'},\n'mathcanvas_instruct'")
+        path.write_text(guide)
+    elif case == "no code":
+        path.unlink()
+    elif case == "no info file":
+        (host / "BlockMovingSFT/train/train_split_info.json").unlink()
+    elif case == "a folder in place of the script":
+        Path(settings(host)["run_config_script"]).mkdir(parents=True)
+    elif case == "a file in place of a folder":
+        (host / "BlockMovingSFT/scripts").write_text("mine")
+    else:
+        monkeypatch.undo()
+    before = tree(host)
+    with pytest.raises(FleetError, match=told):
+        converge(host)
+    assert tree(host) == before
+
+
+class Cut(BaseException):
+    """The power goes."""
+
+
+def count_writes(host: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
+    """Die before the n-th rename, the moment at which a file becomes real."""
+    real, calls = os.replace, iter(range(1000))
+
+    def replace(old: str, new: str) -> None:
+        if next(calls) == stop_at:
+            raise Cut
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", replace)
+
+
+@pytest.mark.parametrize("stop_at", range(8))  # four files, each noted and written
+def test_a_cut_at_any_write_is_mended_and_keeps_no_copy_of_ours(
+    host: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    with monkeypatch.context() as power:
+        count_writes(host, power, stop_at)
+        with pytest.raises(Cut):
+            converge(host, KEY)
+    # Other settings on the second try: what the first one wrote must not be taken for a person's.
+    report = converge(host, KEY, run_config_lr=2e-5)
+    assert [entry["kept"] for entry in report["files"]] == ["", "", "", ""]
+    assert reasons(host, KEY, run_config_lr=2e-5) == []
+    assert not list(host.rglob(".*.canvas-fleet"))
+
+
+def test_a_cut_never_loses_a_persons_text(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(settings(host)["run_config_script"])
+    path.parent.mkdir(parents=True)
+    for stop_at in range(9):
+        path.write_text("# by hand\n")
+        with monkeypatch.context() as power:
+            count_writes(host, power, stop_at)
+            with suppress(Cut):
+                converge(host)
+        assert b"# by hand\n" in [data for name, data in tree(host).items() if "train_blockmoving.sh" in name]
+
+
+@pytest.mark.parametrize("when", ["before", "at the last moment"])
+def test_a_link_planted_in_the_folder_is_not_followed(host: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder belongs to a user and we may be root: the file written aside must be a new one."""
+    script = Path(settings(host)["run_config_script"])
+    script.parent.mkdir(parents=True)
+    victim = host / "victim"
+    victim.write_text("precious")
+    (script.parent / f".{script.name}.canvas-fleet").symlink_to(victim)
+    if when == "before":
+        converge(host)
+        assert script.read_text().startswith("#!/bin/bash")
+    else:
+        monkeypatch.setattr(os, "unlink", lambda path: None)  # as if it came back after we had removed it
+        with pytest.raises(FileExistsError):
+            converge(host)
+    assert victim.read_text() == "precious"

@@ -1,0 +1,205 @@
+"""The script and the yaml, run by a real bash with a torchrun that listens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.core.version import VERSION
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import flags as trainer_flags
+from hypothesis import given
+from hypothesis import settings as bounds
+from hypothesis import strategies as st
+
+from tests.unit.support.run_settings import ROOT, settings, shape
+
+GOLDEN = ROOT / "tests/fixtures/run_config"
+TWO_NODES = shape(run="bolt", hosts=("bolt0", "bolt1"), node_rank=1, nproc_per_node=8, master_addr="10.0.0.5")
+LISTENER = """#!/usr/bin/env python3
+import json, os, sys
+print(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}))
+"""
+
+
+def run(root: Path, environment: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """Run the script of these settings with a fake torchrun; what that was given."""
+    told = settings(root, **changes)
+    (root / "bin").mkdir(exist_ok=True)
+    (root / "bin/torchrun").write_text(LISTENER)
+    (root / "bin/torchrun").chmod(0o755)
+    Path(told["canvas_code_dir"]).mkdir(parents=True, exist_ok=True)
+    script = root / "train.sh"
+    script.write_text(launch.script(told, shape()))
+    path = f"{root}/bin:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(script)], capture_output=True, text=True, check=True, env={"PATH": path, **(environment or {})}
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "where"),
+    [
+        ("the guide's four GPUs", {}, shape()),
+        (
+            "two nodes with W&B",
+            {"run_config_enable_wandb": True, "run_config_env": {"NCCL_SOCKET_IFNAME": "eth1"}},
+            TWO_NODES,
+        ),
+    ],
+    ids=["the guide's four GPUs", "the second of two nodes, with W&B"],
+)
+def test_renders_the_script_byte_by_byte(name: str, changes: dict[str, Any], where: Any) -> None:
+    golden = GOLDEN / f"{re.sub(r'[^a-z]+', '_', name.lower())}.sh"
+    assert launch.script(settings(**changes), where) == golden.read_text()
+    assert subprocess.run(["bash", "-n", str(golden)], check=False).returncode == 0
+
+
+def test_the_trainer_gets_exactly_the_planned_arguments(tmp_path: Path) -> None:
+    seen = run(tmp_path)
+    assert ["torchrun", *seen["argv"]] == launch.argv(settings(tmp_path), shape())
+    told = dict(zip(seen["argv"][7::2], seen["argv"][8::2], strict=True))
+    model = f"{tmp_path}/models/BAGEL-7B-MoT"
+    assert told["--resume_from"] == told["--model_path"] == model
+    assert (told["--resume_model_only"], told["--finetune_from_ema"]) == ("True", "True")
+    assert (told["--num_replicate"], told["--num_shard"], told["--lr"]) == ("1", "4", "1e-5")
+    assert seen["cwd"] == f"{tmp_path}/MathCanvas/BAGEL-Canvas"
+    assert seen["env"]["CUDA_HOME"] == "/usr/local/cuda-12.6"
+    assert seen["env"]["LD_LIBRARY_PATH"] == "/usr/local/cuda-12.6/lib64"
+    assert Path(f"{tmp_path}/outputs/atlas/checkpoints").is_dir()
+
+
+def test_every_flag_of_the_guide_is_told() -> None:
+    guide = (
+        "dataset_config_file results_dir checkpoint_dir model_path num_shard layer_module max_latent_size "
+        "timestep_shift use_flex finetune_from_hf auto_resume log_every save_every del_previous_state lr "
+        "lr_scheduler min_lr ce_weight mse_weight warmup_steps total_steps ema cpu_offload num_workers "
+        "expected_num_tokens max_num_tokens max_num_tokens_per_sample prefer_buffer_before "
+        "text_cond_dropout_prob vit_cond_dropout_prob vae_cond_dropout_prob debug_batches enable_wandb "
+        "wandb_name wandb_runid"
+    )
+    told = launch.flags(settings(), shape())
+    assert [name for name in told if name in guide.split()] == guide.split()
+    assert set(told) <= set(trainer_flags.KNOWN)
+
+
+def test_the_master_is_reached_by_address_only_when_there_are_more_nodes() -> None:
+    assert "--master_addr=localhost" in launch.argv(settings(), shape(master_addr="10.0.0.5"))
+    words = launch.argv(settings(), TWO_NODES)
+    assert words[1:6] == [
+        "--nnodes=2", "--node_rank=1", "--master_addr=10.0.0.5", "--master_port=29501", "--nproc_per_node=8",
+    ]  # fmt: skip
+    assert (launch.flags(settings(), TWO_NODES)["num_shard"], launch.flags(settings(), TWO_NODES)["num_replicate"]) == (
+        "8",
+        "2",
+    )
+
+
+KEY = "0123456789abcdef-secret"
+
+
+def test_the_key_comes_from_the_credential_before_the_file(tmp_path: Path) -> None:
+    secrets = tmp_path / "outputs/atlas/secrets"
+    secrets.mkdir(parents=True)
+    (secrets / "wandb_api_key").write_text("from-the-file")
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/wandb_api_key").write_text(KEY)
+    with_unit = run(tmp_path, {"CREDENTIALS_DIRECTORY": f"{tmp_path}/credentials"}, run_config_enable_wandb=True)
+    by_hand = run(tmp_path, run_config_enable_wandb=True)
+    assert with_unit["env"]["WANDB_API_KEY"] == KEY
+    assert by_hand["env"]["WANDB_API_KEY"] == "from-the-file"
+    assert KEY not in json.dumps(with_unit["argv"])
+
+
+def test_no_key_is_exported_when_wandb_is_off_or_no_key_is_there(tmp_path: Path) -> None:
+    (tmp_path / "wandb_api_key").write_text(KEY)
+    off = run(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    none = run(tmp_path, run_config_enable_wandb=True)
+    assert "WANDB_API_KEY" not in {*off["env"], *none["env"]}
+
+
+def test_the_key_never_stands_in_a_rendered_file() -> None:
+    told = settings(run_config_wandb_api_key=KEY, run_config_enable_wandb=True)
+    assert all(KEY not in text for text, _ in launch.render(told, shape()).values())
+
+
+def test_nothing_of_cuda_is_exported_without_a_gpu(tmp_path: Path) -> None:
+    seen = run(tmp_path, nvidia_gpu_expected=False)
+    assert not {"CUDA_HOME", "LD_LIBRARY_PATH"} & set(seen["env"])
+
+
+words = st.text(st.characters(blacklist_characters="\0\n\r", blacklist_categories=("Cs",)), min_size=1, max_size=12)
+
+
+@bounds(max_examples=25, deadline=None)  # each example is a shell
+@given(name=words, path=words, value=words)
+def test_law_any_text_survives_the_shell(
+    name: str, path: str, value: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Split by the shell's own rules, the command is the list that was planned."""
+    told = settings(run_config_wandb_name=name, weights_dir=f"/m/{path}", run_config_env={"NOTE": value})
+    text = launch.script(told, shape())
+    probe = text.replace("exec torchrun", 'torchrun() { printf \'%s\\0\' "$NOTE" "$@"; }\ntorchrun', 1)
+    probe = re.sub(r"^(mkdir|cd) .*$", ":", probe, flags=re.MULTILINE)
+    done = subprocess.run(["bash", "-c", probe], capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == [value, *launch.argv(told, shape())[1:]]
+
+
+def test_the_yaml_is_what_the_loader_reads() -> None:
+    loaded = yaml.safe_load(launch.loader_yaml(settings()))
+    assert list(loaded) == ["interleave_reasoning"]
+    group = loaded["interleave_reasoning"]
+    assert group["dataset_names"] == ["blockmoving_train"]
+    assert (group["num_used_data"], group["is_mandatory"], group["weight"]) == ([1], True, 1.0)
+    assert group["image_transform_args"] == {"image_stride": 16, "max_image_size": 512, "min_image_size": 512}
+    assert group["vit_image_transform_args"]["image_stride"] == 14
+
+
+@bounds(deadline=None)
+@given(group=words, name=words)
+def test_law_any_name_survives_the_yaml(group: str, name: str) -> None:
+    loaded = yaml.safe_load(launch.loader_yaml(settings(dataset_group=group, dataset_name=name)))
+    assert loaded[group]["dataset_names"] == [name]
+
+
+def test_extra_flags_follow_in_order_and_typed() -> None:
+    told = launch.flags(
+        settings(run_config_extra_flags={"freeze_vit": "yes", "beta2": "0.99", "data_seed": 7}), shape()
+    )
+    assert list(told.items())[-3:] == [("beta2", "0.99"), ("data_seed", "7"), ("freeze_vit", "True")]
+
+
+REFUSED = {
+    "a flag that the parser does not know": ({"run_config_extra_flags": {"freeze_lm": True}}, "freeze_lm"),
+    "a flag that has a variable of its own": ({"run_config_extra_flags": {"lr": 1}}, "run_config_lr"),
+    "a half step": ({"run_config_extra_flags": {"max_grad_norm": 0.5}}, "max_grad_norm"),
+    "a word for a number": ({"run_config_total_steps": "many"}, "run_config_total_steps"),
+    "a number for a switch": ({"run_config_use_flex": 2}, "run_config_use_flex"),
+    "a truth for a number": ({"run_config_total_steps": True}, "run_config_total_steps"),
+    "the key among the exports": ({"run_config_env": {"WANDB_API_KEY": "x"}}, "run_config_wandb_api_key"),
+    "an export with a dash": ({"run_config_env": {"A-B": "x"}}, "A-B"),
+}
+
+
+@pytest.mark.parametrize(("changes", "told"), REFUSED.values(), ids=REFUSED.keys())
+def test_refuses_what_the_trainer_cannot_be_told(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(FleetError, match=re.escape(told)):
+        launch.script(settings(**changes), shape())
+
+
+def test_the_version_is_the_collections() -> None:
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
+
+
+def test_a_shape_survives_the_way_through_the_plan() -> None:
+    way = launch.shape_of(json.loads(json.dumps(TWO_NODES.as_dict())))
+    assert way == TWO_NODES

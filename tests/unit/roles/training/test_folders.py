@@ -1,0 +1,124 @@
+"""The folders of a training's unit, made on this machine as its user."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import folders as unit_folders
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
+
+USER = "games" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # an account that any Debian has
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own lies where only root may enter
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def want(root: Path) -> Want:
+    group = pwd.getpwnam(USER).pw_gid
+    return Want(
+        unit="canvas-training-a",
+        run="a",
+        user=USER,
+        group=grp.getgrgid(group).gr_name,
+        script="/s",
+        working_dir="/w",
+        results_dir=str(root / "out/a"),
+        checkpoint_dir=str(root / "out/a/checkpoints"),
+        state_dir=str(root / "state"),
+    )
+
+
+def test_from_nothing_to_folders_that_are_ready(root: Path) -> None:
+    wanted = want(root)
+    assert not unit_folders.ready(wanted)
+    unit_folders.make(wanted)
+    assert unit_folders.ready(wanted)
+    assert pwd.getpwuid(os.stat(wanted.checkpoint_dir).st_uid).pw_name == USER
+    assert os.stat(wanted.record).st_uid == os.geteuid(), "root's, so that nobody exchanges it"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_the_user_cannot_enter_is_told_with_its_variable(root: Path) -> None:
+    (root / "out").mkdir(mode=0o700)  # root's, and closed
+    with pytest.raises(FleetError) as caught:
+        unit_folders.make(want(root))
+    assert caught.value.variable == "training_results_dir"
+    assert str(root / "out") in caught.value.found
+    assert "no_root_squash" in caught.value.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_in_a_folder_of_the_user_everything_is_made_by_the_user(root: Path) -> None:
+    """Where root is nobody (root_squash), this is the only way."""
+    account = pwd.getpwnam(USER)
+    (root / "out").mkdir(mode=0o700)
+    os.chown(root / "out", account.pw_uid, account.pw_gid)
+    made = []
+    real = os.makedirs
+
+    def seen(path: str, mode: int = 0o777, exist_ok: bool = False) -> None:
+        made.append((os.geteuid(), path.startswith(str(root / "out"))))
+        real(path, mode, exist_ok=exist_ok)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unit_folders.os, "makedirs", seen)
+        unit_folders.make(want(root))
+    assert {uid for uid, inside in made if inside} == {account.pw_uid}
+
+
+def test_a_file_in_the_way_is_told(root: Path) -> None:
+    (root / "out").mkdir(mode=0o755)
+    (root / "out/a").write_text("")
+    with pytest.raises(FleetError, match="is no folder"):
+        unit_folders.make(want(root))
+
+
+def test_a_link_in_the_place_of_a_folder_gives_its_target_to_nobody(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, bool]] = []
+    wanted = want(root)
+    monkeypatch.setattr(unit_folders.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=12345, pw_gid=12345))
+    monkeypatch.setattr(unit_folders, "acting_as", lambda *_: nullcontext())
+    (root / "precious").mkdir()
+    Path(wanted.results_dir).mkdir(parents=True)
+    Path(wanted.kept).symlink_to(root / "precious")
+    monkeypatch.setattr(os, "chown", lambda path, *_, follow_symlinks=True: given.append((path, follow_symlinks)))
+    unit_folders.make(wanted)
+    assert (wanted.kept, False) in given
+    assert not any(follow for _, follow in given)
+
+
+@pytest.mark.parametrize("umask", [0o027, 0o077])
+def test_folders_that_a_closed_umask_closed_are_opened_again(root: Path, umask: int) -> None:
+    """The supervisor's code and record lie in them, and it runs as the training's user."""
+    wanted = want(root)
+    before = os.umask(umask)
+    try:
+        Path(wanted.payloads).mkdir(parents=True)
+        assert not unit_folders.ready(wanted)
+    finally:
+        os.umask(before)
+    unit_folders.make(wanted)
+    assert unit_folders.ready(wanted)
+    for path in (wanted.state_dir, f"{wanted.state_dir}/training", wanted.record, wanted.payloads):
+        assert Path(path).stat().st_mode & 0o777 == 0o755
+
+
+def test_an_account_that_is_not_there_is_named(root: Path) -> None:
+    with pytest.raises(FleetError, match="fleet_user"):
+        unit_folders.make(replace(want(root), user="nobody-of-this-name"))

@@ -1,0 +1,76 @@
+"""Nodes of a run in folders and threads of one process, for the tests of what they tell each other."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.peers import group as peers
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Offer, Server
+
+from tests.unit.support import saves
+from tests.unit.support.saves import SHARDS, save
+
+
+def crew(rank: int, port: int, nnodes: int = 2, **changes: Any) -> peers.Crew:
+    hosts = ("127.0.0.1",) * nnodes
+    given = {"share": "copy", "shards": SHARDS, "patience": 20.0, **changes}
+    return peers.Crew("a", nnodes, rank, hosts, "127.0.0.1", port, **given)
+
+
+class Node:
+    """One node's folders and words."""
+
+    def __init__(self, root: Path, rank: int, port: int, **changes: Any) -> None:
+        self.place, self.folder = saves.place(root), root / "checkpoints"
+        self.root, self.crew = root, crew(rank, port, **changes)
+        self.said: list[str] = []
+        self.target: Any = None
+        self.error: Exception | None = None
+        self.end = threading.Event()
+
+    def join(self) -> threading.Thread:
+        def run() -> None:
+            try:
+                self.target = peers.join(self.crew, self.place, self.said.append, self.end.wait)
+            except FleetError as error:
+                self.error = error
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+
+def first(root: Path, server: Server) -> Node:
+    """The first node, with the whole saves 20 and 40."""
+    node = Node(root, 0, port(server))
+    for step in (20, 40):
+        save(node.folder, step)
+        checkpoint_guard.keep(node.place, step, node.place.folder(step), node.said.append)
+    return node
+
+
+def port(server: Server) -> int:
+    return int(server.server_address[1])
+
+
+def offered(node: Node, server: Server) -> Offer:
+    target = checkpoint_guard.prepare(node.place, SHARDS, 20, node.said.append)
+    offer = peers.offer_of(node.crew, node.place, target)
+    server.make(offer)
+    return offer
+
+
+def start(node: Node, server: Server, *others: Node) -> Offer:
+    """One start of the whole run."""
+    target = checkpoint_guard.prepare(node.place, SHARDS, 20, node.said.append)
+    offer = peers.offer_of(node.crew, node.place, target)
+    threads = [other.join() for other in others]
+    peers.gather(server, offer, node.crew, node.said.append, node.end.wait)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    return offer

@@ -1,0 +1,415 @@
+"""A host that all rooms worked on, taken back: what was ours goes, what a person could miss stays until it is named."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import apply as code_apply
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import git as git_folder
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import absent as conda_absent
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
+from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
+from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
+
+from tests.unit.support import canvas_repo, run_settings, saves
+from tests.unit.work.test_runner import FakeUnits
+
+EVERYTHING = ["checkpoints", "data", "edits", "nvidia", "weights"]
+
+
+class Host:
+    """A machine whose folders lie below tmp_path: host/ is fleet_root, state/ the records."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.fleet = root, root / "host"
+        self.upstream = canvas_repo.prepared(root, monkeypatch)
+        monkeypatch.setattr(fleet_agent_work, "TRUST", {str(root / "certificates"): ("touch", str(root / "refreshed"))})
+        self.settings = {
+            **run_settings.settings(self.fleet),
+            **canvas_repo.settings(root, self.upstream.two),
+            "fleet_root": str(self.fleet),
+            "fleet_user": "nobody-of-this-machine",
+            "fleet_agent_dir": f"{root}/state/agent",
+            "fleet_teardown_also": [],
+            "dataset_source": "url",
+            "dataset_train": "http://here/train.parquet",
+            "dataset_output_dir": f"{self.fleet}/BlockMovingSFT/data/output",
+            "dataset_train_file": f"{self.fleet}/BlockMovingSFT/train/train_split.parquet",
+            "training_unit": "canvas-training-atlas",
+            "training_kept_dir": "",
+            "conda_env_root": f"{self.fleet}/miniforge3",
+            "conda_env_state_dir": f"{root}/state/conda_env",
+        }
+        self.fleet.mkdir()
+        code_apply.converge(self.settings, check=False)
+        self._data()
+        run_files.converge(self.settings, run_settings.shape(), "key", check=False)
+        self._weights({"ema.safetensors": "fetched", "config.json": "adopted"})
+        saves.save(Path(self.settings["training_checkpoint_dir"]), 20)
+        (self.fleet / "outputs/atlas/log.txt").write_text("[x] step\n")
+        store = root / "state/agent.d/one"
+        store.mkdir(parents=True)
+        (root / "state/agent").symlink_to(store)
+        self.write(self.fleet / "outputs/atlas/.cache/triton/kernel.so", "x")
+        for name in ("work/weights/spec.json", "training/canvas-training-atlas/own/state.json", "supervisor/1.pyz"):
+            self.write(root / "state" / name, "{}")
+        self.write(root / "certificates/canvas-fleet-1.crt", "pem")
+        self.write(root / "certificates/of-the-company.crt", "pem")
+
+    def write(self, path: Path, text: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def _data(self) -> None:
+        paths = dataset_record.layout(self.settings)
+        known: dict[str, Any] = {}
+        for path, text in (
+            (paths.originals["train"], "rows as they came"),
+            (paths.train_file, "rows in groups"),
+            (paths.info_path, dataset_record.info_text(paths, 16, 613)),
+        ):
+            self.write(path, text)
+            dataset_record.own(known, path, dataset_record.sha256(path))
+        paths.record_path.parent.mkdir(parents=True)
+        dataset_record.save(paths.record_path, known)
+
+    def _weights(self, files: dict[str, str]) -> None:
+        folder, entries = Path(self.settings["weights_dir"]), {}
+        for name, origin in files.items():
+            stamp = weights.stamp(self.write(folder / name, name))
+            entries[name] = {**(stamp or {}), "sha256": "0", "origin": origin}
+        record = weights.record_path(self.settings)
+        self.write(record, "")
+        dataset_record.save(record, {"files": entries})
+
+    def teardown(self, *also: str, check: bool = False) -> dict[str, Any]:
+        settings = {**self.settings, "fleet_teardown_also": list(also)}
+        return teardown.work(settings, FakeUnits(), check=check)
+
+    def files(self) -> list[str]:
+        """All that lies in fleet_root, git's own files aside."""
+        found = (path for path in self.fleet.rglob("*") if not path.is_dir() and ".git" not in path.parts)
+        return sorted(str(path.relative_to(self.fleet)) for path in found)
+
+    def tree(self) -> dict[str, bytes]:
+        paths = (path for path in self.root.rglob("*") if path.is_file() and "upstream" not in path.parts)
+        return {str(path): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(tmp_path, monkeypatch)
+
+
+def kept(report: dict[str, Any]) -> dict[str, str]:
+    """Word by file name of what stays."""
+    return {os.path.basename(part["path"]): part["also"] for part in report["kept"]}
+
+
+def test_what_can_be_made_again_goes_and_what_is_dear_stays(host: Host) -> None:
+    report = host.teardown()
+    assert kept(report) == {
+        "train.parquet": "data", "ema.safetensors": "weights", "config.json": "", "0000020": "checkpoints",
+        "log.txt": "checkpoints",
+    }  # fmt: skip
+    left = [name for name in host.files() if "checkpoints/0000020" not in name]
+    assert left == [
+        "BlockMovingSFT/data/output/train.parquet",
+        "models/BAGEL-7B-MoT/config.json",
+        "models/BAGEL-7B-MoT/ema.safetensors",
+        "outputs/atlas/log.txt",
+    ]
+    assert saves.resumes_from(Path(host.settings["training_checkpoint_dir"])) == 20
+    assert os.listdir(host.root / "certificates") == ["of-the-company.crt"]
+    assert (host.root / "refreshed").exists()
+    assert not (host.fleet / "MathCanvas").exists()
+    assert sum(part["bytes"] for part in report["removed"]) > 1000
+
+
+def test_an_empty_checkpoint_of_a_second_node_stays_with_the_others(host: Host) -> None:
+    empty = Path(host.settings["training_checkpoint_dir"]) / "0000040"
+    empty.mkdir()
+    host.teardown()
+    assert empty.is_dir()
+    host.teardown("checkpoints")
+    assert not (host.fleet / "outputs").exists()
+
+
+def test_the_second_one_changes_nothing_and_can_still_be_told_more(host: Host) -> None:
+    host.teardown()
+    before = host.tree()
+    again = host.teardown()
+    assert (again["changed"], again["removed"], host.tree()) == (False, [], before)
+    host.teardown("weights", "data")
+    assert [name for name in host.files() if "outputs" not in name] == ["models/BAGEL-7B-MoT/config.json"]
+
+
+def test_all_words_leave_what_was_there_before(host: Host) -> None:
+    report = host.teardown(*EVERYTHING)
+    assert kept(report) == {"config.json": ""}
+    assert host.files() == ["models/BAGEL-7B-MoT/config.json"]
+    (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
+    host.teardown(*EVERYTHING)
+    assert not (host.root / "state").exists()
+
+
+def test_a_dry_run_tells_the_same_and_takes_nothing(host: Host) -> None:
+    before = host.tree()
+    told = host.teardown("weights", check=True)
+    assert host.tree() == before
+    done = host.teardown("weights")
+    assert told["kept"] == done["kept"]
+    assert [part["path"] for part in told["removed"]] == [part["path"] for part in done["removed"]]
+
+
+def test_nothing_that_a_person_laid_there_ever_goes(host: Host) -> None:
+    theirs = [
+        host.write(host.fleet / "notes.txt", "mine"),
+        host.write(host.fleet / "BlockMovingSFT/scripts/own.sh", "mine"),
+        host.write(host.fleet / "models/BAGEL-7B-MoT/README.md", "mine"),
+        host.write(host.fleet / "outputs/other/checkpoints/0000005/model.safetensors", "mine"),
+    ]
+    before = [path.read_bytes() for path in theirs]
+    report = host.teardown(*EVERYTHING)
+    assert [path.read_bytes() for path in theirs] == before
+    strangers = next(part for part in report["kept"] if part["why"] == "not put there by canvas-fleet")
+    assert all(str(path) in strangers["path"] for path in theirs)
+    assert strangers["also"] == ""
+
+
+EDITS: dict[str, Callable[[Host], Path]] = {
+    "a changed file of the code": lambda host: host.write(canvas_repo.checkout(host.root) / canvas_repo.TRAINER, "x"),
+    "a new file in the code": lambda host: host.write(canvas_repo.checkout(host.root) / "notes.txt", "x"),
+    "an ignored file in the code": lambda host: host.write(
+        canvas_repo.checkout(host.root) / "BAGEL-Canvas/results/0000010/model.safetensors", "x"
+    ),
+    "a changed script": lambda host: host.write(Path(host.settings["run_config_script"]), "x"),
+    "a changed training copy": lambda host: host.write(Path(host.settings["dataset_train_file"]), "x"),
+    "a changed model": lambda host: host.write(Path(host.settings["weights_dir"]) / "ema.safetensors", "mine"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_edits_stay_until_they_are_named(host: Host, edit: Callable[[Host], Path]) -> None:
+    path = edit(host)
+    text = path.read_bytes()
+    report = host.teardown("checkpoints", "data", "weights", "nvidia")
+    assert "edits" in {part["also"] for part in report["kept"]}
+    assert path.read_bytes() == text
+    host.teardown(*EVERYTHING)
+    assert not path.exists()
+
+
+def test_code_that_stays_is_as_its_commit_has_it(host: Host) -> None:
+    checkout = canvas_repo.checkout(host.root)
+    host.write(checkout / "notes.txt", "x")
+    assert canvas_repo.git(checkout, "status", "--porcelain") != "?? notes.txt"
+    host.teardown()
+    assert canvas_repo.git(checkout, "status", "--porcelain") == "?? notes.txt"
+
+
+def test_patches_of_the_profile_are_taken_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(code_patches, "observe", lambda settings: {"digests": {}, "patched": ["train/a.py"]})
+    monkeypatch.setattr(code_patches, "take_back", lambda settings: calls.append("back"))
+    assert any("patches in train/a.py" in part["path"] for part in host.teardown(check=True)["removed"])
+    assert calls == []
+    host.teardown()
+    assert calls == ["back"]
+
+
+@pytest.mark.parametrize("flaw", ["a change that was cut off", "an answer that git did not give"])
+def test_code_whose_edits_cannot_be_told_stays(host: Host, flaw: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan leaves such edits out, so that here they would look like none."""
+    checkout = canvas_repo.checkout(host.root)
+    theirs = host.write(checkout / canvas_repo.TRAINER, "mine")
+    if flaw == "a change that was cut off":
+        code_apply._note(str(checkout), host.settings, host.upstream.two, pending=host.upstream.three)
+    else:
+        monkeypatch.setattr(git_folder, "edits", raising)
+    report = host.teardown("checkpoints", "data", "weights")
+    assert "cannot be told" in next(part["why"] for part in report["kept"] if part["path"] == str(checkout))
+    assert theirs.read_text() == "mine"
+
+
+def raising(*_: object) -> list[str]:
+    raise FleetError("git status failed")
+
+
+def test_records_in_a_folder_of_others_leave_theirs(host: Host) -> None:
+    theirs = [host.write(host.root / f"state/{name}/x", "x") for name in ("apt", "agent.d-of-another", "work.old")]
+    (host.fleet / "lost+found").mkdir()
+    host.teardown(*EVERYTHING)
+    assert all(path.exists() for path in theirs)
+    assert (host.fleet / "lost+found").exists()
+
+
+def test_a_folder_beside_the_agent_that_it_does_not_lead_to_stays(host: Host) -> None:
+    link = host.root / "state/agent"
+    link.unlink()
+    link.symlink_to(host.write(host.root / "elsewhere/bin/python", "x").parent)
+    host.teardown(*EVERYTHING)
+    assert (host.root / "state/agent.d/one").exists()
+
+
+def test_a_branch_and_another_commit_are_a_persons_work(host: Host) -> None:
+    checkout = canvas_repo.checkout(host.root)
+
+    def why() -> str:
+        return str(next(part["why"] for part in host.teardown(check=True)["kept"] if part["path"] == str(checkout)))
+
+    canvas_repo.git(checkout, "commit", "-q", "--allow-empty", "-m", "mine")
+    assert "another commit" in why()
+    canvas_repo.git(checkout, "branch", "mine")
+    assert "branches" in why()
+
+
+def test_a_checkout_that_a_person_made_is_left_alone(host: Host) -> None:
+    checkout = canvas_repo.checkout(host.root)
+    (checkout / ".git/canvas-fleet.json").unlink()
+    host.teardown(*EVERYTHING)
+    assert (checkout / canvas_repo.TRAINER).exists()
+
+
+def test_python_made_anew_is_no_edit(host: Host) -> None:
+    host.write(canvas_repo.checkout(host.root) / "BAGEL-Canvas/data/__pycache__/a.cpython-310.pyc", "x")
+    host.teardown()
+    assert not canvas_repo.checkout(host.root).exists()
+
+
+@pytest.mark.parametrize("cut", range(12))
+def test_cut_anywhere_the_next_one_ends_it(host: Host, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = iter(range(100))
+    remove = teardown._remove
+
+    def dying(path: str) -> None:
+        if next(count) == cut:
+            raise saves.Killed
+        remove(path)
+
+    monkeypatch.setattr(teardown, "_remove", dying)
+    with pytest.raises(saves.Killed):
+        host.teardown(*EVERYTHING)
+    host.teardown(*EVERYTHING)
+    assert host.files() == ["models/BAGEL-7B-MoT/config.json"]
+    assert not (host.root / "state/agent").exists()
+
+
+def test_records_of_a_training_by_another_name_stay(host: Host) -> None:
+    other = host.write(host.root / "state/training/canvas-training-other/own/state.json", "{}")
+    host.teardown(*EVERYTHING)
+    assert other.exists()
+
+
+@pytest.fixture
+def account(host: Host, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The account as fleet_agent makes it; `calls`: the programs that would have been run."""
+    calls: list[str] = []
+
+    def run(argv: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(argv[0])
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    found = SimpleNamespace(pw_uid=990, pw_dir=str(host.fleet / "home"), calls=calls)
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: found)
+    monkeypatch.setattr(teardown, "subprocess", SimpleNamespace(run=run))
+    host.write(host.fleet / "home/.cache/x", "x")
+    return found
+
+
+def test_the_account_goes_only_with_all_that_it_could_own(host: Host, account: SimpleNamespace) -> None:
+    host.teardown(*EVERYTHING)
+    assert "userdel" not in account.calls
+    (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
+    (host.fleet / "outputs/atlas/of-the-trainer/empty").mkdir(parents=True)
+    report = host.teardown(*EVERYTHING)
+    assert account.calls[-1] == "userdel"
+    assert not host.fleet.exists()
+    assert "the account nobody-of-this-machine" in {part["path"] for part in report["removed"]}
+
+
+@pytest.mark.parametrize("keeps", ["a file in its home", "a conda of a person", "an account of a person"])
+def test_the_account_stays(host: Host, account: SimpleNamespace, keeps: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
+    theirs = host.fleet / "home/.cache/x"
+    if keeps == "a file in its home":
+        theirs = host.write(host.fleet / "home/.ssh/id_ed25519", "x")
+    elif keeps == "a conda of a person":
+        theirs = host.write(host.fleet / "miniforge3/envs/mine/bin/python", "x")
+    else:
+        account.pw_uid = 1000
+    host.teardown(*EVERYTHING)
+    assert "userdel" not in account.calls
+    assert theirs.exists()
+
+
+def test_conda_and_driver_are_asked_to_go_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert teardown.rooms_before(host.settings) == []
+    monkeypatch.setattr(conda_absent, "preview", lambda spec: ["remove it"])
+    host.write(host.root / "state/nvidia.json", "{}")
+    assert teardown.rooms_before(host.settings) == ["conda_env"]
+    assert teardown.rooms_before({**host.settings, "fleet_teardown_also": ["nvidia"]}) == ["conda_env", "nvidia"]
+    host.teardown()
+    assert (host.root / "state/nvidia.json").exists(), "the record of what is still installed"
+
+
+def test_a_marker_that_was_broken_by_hand_is_told(host: Host) -> None:
+    path = canvas_repo.checkout(host.root) / canvas_repo.INFO
+    path.write_bytes(path.read_bytes().replace(b"# canvas-fleet end", b"# gone"))
+    report = host.teardown()
+    assert any("marker" in part["why"] for part in report["kept"])
+    assert path.exists()
+
+
+def test_a_kept_folder_that_is_shared_keeps_what_is_not_ours(host: Host) -> None:
+    shared = host.root / "shared"
+    host.settings["training_kept_dir"] = str(shared)
+    theirs = host.write(shared / "results.csv", "x")
+    for name in (
+        "0000020/model.safetensors",
+        "0000020.json",
+        "aside/0000040/model.safetensors",
+        "attempt",
+        "attempt-2",
+        "attempt-13.new",
+        ".old-0000000/x",
+    ):
+        host.write(shared / name, "x")
+    host.teardown("checkpoints")
+    assert list(shared.iterdir()) == [theirs]
+
+
+def test_results_in_a_home_take_no_caches_of_others_along(host: Host) -> None:
+    home = host.root / "home-of-a-person"
+    host.settings["training_results_dir"] = str(home)
+    theirs = [host.write(home / ".cache/x", "x"), host.write(home / "wandb/run/x", "x")]
+    host.teardown(*EVERYTHING)
+    assert all(path.exists() for path in theirs)
+
+
+def test_a_bare_host_has_nothing_to_take(host: Host) -> None:
+    shutil.rmtree(host.fleet)
+    shutil.rmtree(host.root / "state")
+    (host.root / "certificates/canvas-fleet-1.crt").unlink()
+    assert host.teardown(*EVERYTHING)["changed"] is False
+
+
+def test_a_work_that_still_runs_is_stopped(host: Host) -> None:
+    units = FakeUnits()
+    teardown.work(host.settings, units, check=False)
+    assert units.stopped == 1
+    assert kept_files.read(str(host.root / "state/work/weights/spec.json")) is None

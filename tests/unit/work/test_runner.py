@@ -1,0 +1,273 @@
+"""Record, unit and secrets of long work; a fake service manager that really runs the program."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
+from ansible_collections.canvas.fleet.plugins.module_utils.work import entry as work_main
+from ansible_collections.canvas.fleet.plugins.module_utils.work import runner as host_work
+from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import Desk, Order, UnitState
+
+
+class FakeUnits:
+    """Remembers what was asked; a started unit runs until end() or kill()."""
+
+    def __init__(self) -> None:
+        self.now = UnitState()
+        self.started: list[tuple[str, Sequence[str], Sequence[str]]] = []
+        self.stopped = 0
+
+    def state(self, unit: str) -> UnitState:
+        return self.now
+
+    def start(self, unit: str, properties: Sequence[str], argv: Sequence[str]) -> None:
+        self.started.append((unit, properties, argv))
+        self.now = UnitState("active")
+
+    def stop(self, unit: str) -> None:
+        self.stopped += 1
+        self.now = UnitState()
+
+    def forget(self, unit: str) -> None:
+        self.now = UnitState()
+
+    def last_lines(self, unit: str) -> list[str]:
+        return ["from the journal"]
+
+    def end(self) -> None:
+        """The program of the unit, to its end, in a process of its own as on a host."""
+        done = subprocess.run(self.started[-1][2], check=False)
+        self.now = UnitState("failed" if done.returncode else "inactive", "exit-code" if done.returncode else "success")
+
+    def kill(self, result: str = "signal") -> None:
+        self.now = UnitState("failed", result)
+
+
+@pytest.fixture
+def units() -> FakeUnits:
+    return FakeUnits()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, units: FakeUnits) -> Desk:
+    return Desk(tmp_path / "state", "weights", units, tmp_path / "run")
+
+
+@pytest.fixture
+def order() -> Order:
+    # The worker fleet_agent refuses this spec at its first look: a small work with a certain end.
+    return Order("weights", "fleet_agent", {"n": 1}, user_name(), sys.executable, "t1", {"token": "s3cr3t"})
+
+
+def user_name() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def files_with(text: str, folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_the_work_starts_as_its_user_from_the_copied_code(desk: Desk, units: FakeUnits, order: Order) -> None:
+    answer = desk.started(order)
+    assert (answer["phase"], answer["started"]) == ("running", True)
+    unit, properties, argv = units.started[0]
+    assert unit == "canvas-work-weights"
+    assert f"User={order.user}" in properties
+    assert argv[0] == order.python
+    assert "work/entry.py" in "".join(zipfile.ZipFile(argv[1]).namelist())
+
+
+def test_the_way_to_the_work_is_open_although_an_earlier_converge_closed_it(
+    desk: Desk, order: Order, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "state", tmp_path / "state" / "work", tmp_path / "run"]
+    for folder in folders:
+        folder.mkdir(mode=0o750)
+    desk.started(order)
+    assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o755"] * 3
+
+
+def test_a_secret_is_in_the_private_file_alone(desk: Desk, units: FakeUnits, order: Order, tmp_path: Path) -> None:
+    desk.started(order)
+    assert files_with("s3cr3t", tmp_path) == ["private.json"]
+    assert (tmp_path / "run" / "weights" / "private.json").stat().st_mode & 0o777 == 0o600
+    assert "s3cr3t" not in str(units.started)
+
+
+def test_a_secret_is_nowhere_after_the_work_has_read_it(
+    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+) -> None:
+    desk.started(order)
+    units.end()
+    assert files_with("s3cr3t", tmp_path) == []
+
+
+def test_a_secret_is_nowhere_after_the_work_was_killed_unread(
+    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+) -> None:
+    desk.started(order)
+    units.kill()
+    desk.polled(order.digest)
+    assert files_with("s3cr3t", tmp_path) == []
+
+
+def test_the_same_work_is_attached_to(desk: Desk, units: FakeUnits, order: Order) -> None:
+    desk.started(order)
+    again = desk.started(replace(order, ticket="t2", secrets={"token": "another"}))
+    assert (again["started"], len(units.started), units.stopped) == (False, 1, 0)
+
+
+def test_other_work_under_the_name_is_stopped_first(desk: Desk, units: FakeUnits, order: Order) -> None:
+    desk.started(order)
+    other = replace(order, spec={"n": 2})
+    assert desk.started(other)["started"] is True
+    assert (len(units.started), units.stopped) == (2, 1)
+    assert desk.polled(order.digest)["phase"] == "replaced"
+    assert desk.polled(other.digest)["phase"] == "running"
+
+
+def test_an_unexpected_error_comes_back_with_its_log(desk: Desk, units: FakeUnits, order: Order) -> None:
+    desk.started(order)
+    units.end()
+    answer = desk.polled(order.digest)
+    assert answer["phase"] == "ended"
+    assert answer["result"]["unexpected"] is True
+    assert "KeyError" in answer["result"]["error"]["message"]
+    assert any("Traceback" in line for line in answer["log"])
+
+
+def test_a_call_that_is_repeated_after_a_lost_answer_does_not_start_again(
+    desk: Desk, units: FakeUnits, order: Order
+) -> None:
+    desk.started(order)
+    units.end()
+    assert desk.started(order)["started"] is False
+    assert desk.started(replace(order, ticket="t2"))["started"] is True
+
+
+@pytest.mark.parametrize("result", ["signal", "oom-kill", "success"])
+def test_a_unit_that_is_gone_without_a_result_did_not_finish(
+    desk: Desk, units: FakeUnits, order: Order, result: str
+) -> None:
+    desk.started(order)
+    units.kill(result)
+    answer = desk.polled(order.digest)
+    assert (answer["phase"], answer["unit_result"], answer["log"]) == ("killed", result, ["from the journal"])
+    assert desk.started(order)["started"] is True
+
+
+def test_the_result_of_an_earlier_run_is_not_taken_for_this_one(desk: Desk, units: FakeUnits, order: Order) -> None:
+    desk.started(order)
+    units.end()
+    desk.started(replace(order, ticket="t2"))
+    units.kill()
+    assert desk.polled(order.digest)["phase"] == "killed"
+
+
+def test_a_link_laid_by_the_user_is_neither_read_nor_written(
+    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text('{"digest": "x"}\nroot:secret\n')
+    desk.started(order)
+    record = tmp_path / "state" / "work" / "weights"
+    units.kill()
+    for name in ("log", "result.json", "progress.json"):
+        (record / name).unlink(missing_ok=True)
+        (record / name).symlink_to(precious)
+    seen = desk.polled("")
+    assert seen["phase"] == "killed"
+    assert "root:secret" not in str(seen)
+    desk.started(order)
+    assert precious.read_text() == '{"digest": "x"}\nroot:secret\n'
+
+
+def test_folders_are_made_where_they_are_absent_and_kept_where_not(desk: Desk, order: Order, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0o711)
+    desk.started(replace(order, folders=(str(mine), str(tmp_path / "a" / "b"))))
+    assert mine.stat().st_mode & 0o777 == 0o711
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param({"user": "nobody-of-that-name"}, "does not exist on this host", id="no such account"),
+        pytest.param({"python": "/no/python"}, "interpreter of the work is not there", id="no such interpreter"),
+        pytest.param({"folders": ("/etc/hostname",)}, "a folder is needed here", id="a file where a folder is wanted"),
+    ],
+)
+def test_what_cannot_start_is_refused_before_the_unit(
+    desk: Desk, units: FakeUnits, order: Order, change: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(FleetError, match=told):
+        desk.started(replace(order, **change))
+    assert units.started == []
+
+
+@pytest.mark.parametrize("name", ["", "../x", "A", "a b", "-a"])
+def test_a_name_that_is_no_units_name_is_refused(tmp_path: Path, units: FakeUnits, name: str) -> None:
+    with pytest.raises(FleetError, match="unit's name"):
+        Desk(tmp_path, name, units)
+
+
+def test_absent_stops_the_work_and_takes_its_record_away(
+    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+) -> None:
+    assert desk.absent(check=False) is False
+    desk.started(order)
+    assert desk.absent(check=True) is True
+    assert units.now.runs
+    assert desk.absent(check=False) is True
+    assert not units.now.runs
+    assert not (tmp_path / "state" / "work" / "weights").exists()
+
+
+def test_a_fleet_error_keeps_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        raise FleetError("no", variable="v", found="f", remedy="r")
+
+    monkeypatch.setattr(fleet_agent_work, "work", refuse)
+    result = work_main.outcome("fleet_agent", {}, Progress())
+    assert result == {
+        "ok": False,
+        "error": {"message": "no", "variable": "v", "found": "f", "remedy": "r"},
+        "unexpected": False,
+    }
+
+
+def test_a_worker_that_nobody_knows_is_told(tmp_path: Path) -> None:
+    assert "no worker named 'x'" in work_main.outcome("x", {}, Progress())["error"]["message"]
+
+
+def test_the_hosts_store_is_named_for_clients_that_bring_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store.crt"
+    store.write_text("")
+    monkeypatch.setattr(host_work, "SYSTEM_CA", (str(tmp_path / "none"), str(store)))
+    assert host_work.work_environment({"A": "b"}, system_ca=False) == {"A": "b"}
+    trusting = host_work.work_environment({"PIP_CERT": "/mine"}, system_ca=True)
+    assert (trusting["SSL_CERT_FILE"], trusting["PIP_CERT"]) == (str(store), "/mine")
+
+
+def test_the_record_is_the_users_alone(desk: Desk, order: Order, tmp_path: Path) -> None:
+    desk.started(order)
+    record = tmp_path / "state" / "work" / "weights"
+    assert record.stat().st_mode & 0o777 == 0o700
+    assert json.loads((record / "spec.json").read_text())["digest"] == order.digest
