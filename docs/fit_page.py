@@ -93,7 +93,8 @@ counted, so `run_config_expected_num_tokens` below the longest sample saves noth
 **The save of a sharded model is planned as users report it**: it needs room for the whole model, 8 × 80 GB die in it
 and 12 do not (Bagel#71, #139). Measured on four H100s with torch 2.11 it took the root unit alone (2.2 GB with
 `frozen`, 4.4 GB with `full`, [gpu-proof.md](gpu-proof.md)), by which `full` would fit on 8 × 80 GB with 51 GB. Nobody
-has seen that yet with torch 2.7.1, which the lock has: who wants to try sets `preflight_accept: [GPU_MEMORY_SHORT]`,
+has seen that yet with torch 2.7.1, which the lock has. To try it, set
+`preflight_accepted_findings: [GPU_MEMORY_SHORT]`,
 and `run_config_save_every` so that the first save comes soon.
 
 With BAGEL itself (`frozen`, on one, two and four H100s, without offload) the phases `first step`, `optimizer.step`,

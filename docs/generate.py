@@ -56,8 +56,8 @@ def variables() -> str:
 def findings() -> str:
     lines = ["# Findings", "", MADE.format(source="plugins/module_utils/findings/of_*.py")]
     lines += [
-        "An error refuses its own run; the other runs go on. `preflight_accept: [CODE]` lowers one on purpose: it is",
-        "then shown as accepted.",
+        "An error refuses its own run; other runs go on. `preflight_accepted_findings: [CODE]` lowers one on purpose:",
+        "it is then shown as accepted.",
         "",
     ]
     for severity in SEVERITIES:

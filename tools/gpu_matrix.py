@@ -1,4 +1,4 @@
-"""docs/gpu-hosts.md's tables: distribution × GPU × starting state, from the decisions of the room itself.
+"""docs/gpu-hosts.md's tables: distribution × GPU × starting state, from the decisions of the role itself.
 
     python -m tools.gpu_matrix [--check]
 
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RoomPlan
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import decide as nvidia_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
@@ -176,7 +176,7 @@ def observed(system: str, machine: str, smi: str, more: dict[str, Any]) -> dict[
     return {**base, **gpus, "devices": [device] * number, "release": release, **more}
 
 
-def afterwards(seen: dict[str, Any], plan: RoomPlan, settings: dict[str, Any], machine: str) -> dict[str, Any]:
+def afterwards(seen: dict[str, Any], plan: RolePlan, settings: dict[str, Any], machine: str) -> dict[str, Any]:
     """What would be seen once the role did what it says, and the host was restarted where that is needed."""
     own = MACHINES[machine][3] if machine else ""
     values, after = plan.values, dict(seen)
@@ -202,7 +202,7 @@ def afterwards(seen: dict[str, Any], plan: RoomPlan, settings: dict[str, Any], m
     return {**after, **ready, **key, **gone}
 
 
-def does(plan: RoomPlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:
+def does(plan: RolePlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:
     """What the role does, in a few words."""
     if not settings["nvidia_gpu_expected"]:
         return "nothing"

@@ -122,7 +122,7 @@ def variables(facts: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
         "canvas_code_source": "controller",
         "canvas_code_controller_path": os.environ["CANVAS_UPSTREAM"],
         "conda_env_prefix": os.environ["CANVAS_ENV"],
-        "conda_env_adopt": True,
+        "conda_env_use_existing": True,
         "dataset_source": "controller",
         "dataset_train": str(ROOT / "made/data/train_split.parquet"),
         "dataset_test": str(ROOT / "made/data/test_split.parquet"),

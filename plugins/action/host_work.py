@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 
 from ..module_utils.core import progress
 from ..module_utils.core.errors import FleetError
-from ..plugin_utils.patience import patiently
+from ..plugin_utils.retry import retry_connection
 
 display = Display()
 MODULE = "canvas.fleet.host_work"
@@ -24,7 +24,7 @@ FIRST_LINE = 5.0  # seconds; shorter work ends without a word
 LINE_EVERY = 3.0 if LIVE else 10.0
 PERIODS = (0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0)  # seconds between the first polls, then
 PERIOD = 5.0
-DEFAULTS = {"fleet_state_dir": "/var/lib/canvas-fleet", "fleet_patience": 60, "fleet_ca_bundle": ""}
+DEFAULTS = {"fleet_state_dir": "/var/lib/canvas-fleet", "fleet_reconnect_timeout": 60, "fleet_ca_bundle": ""}
 
 
 class ActionModule(ActionBase):
@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
         self._name = str(arguments.get("name") or arguments.get("worker"))
         if arguments.get("state", "started") != "started" or self._task.check_mode:
             return self._module(arguments)
-        arguments["ticket"] = uuid.uuid4().hex
+        arguments["request_id"] = uuid.uuid4().hex
         answer = self._patiently(arguments)
         if "work" not in answer:
             return answer
@@ -91,20 +91,20 @@ class ActionModule(ActionBase):
         return f"{error}{tail}"
 
     def _patiently(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The module's answer; a connection that is lost is tried again for fleet_patience seconds."""
-        patience = float(self._setting("fleet_patience"))
-        return patiently(
+        """The module's answer; a connection that is lost is tried again for fleet_reconnect_timeout seconds."""
+        retry = float(self._setting("fleet_reconnect_timeout"))
+        return retry_connection(
             lambda: self._module(arguments),
             self._connection.reset,
-            seconds=patience,
+            seconds=retry,
             clock=time,
             show=lambda text: display.display(f"  {self._host}  {self._name}  {text}"),
-            given_up=self._unreachable(patience),
+            given_up=self._unreachable(retry),
         )
 
-    def _unreachable(self, patience: float) -> str:
+    def _unreachable(self, retry: float) -> str:
         return (
-            f"no connection to the host for {patience:.0f} s; the work {self._name}, once started, goes on there "
+            f"no connection to the host for {retry:.0f} s; the work {self._name}, once started, goes on there "
             f"(unit canvas-work-{self._name}), and the next converge attaches to it"
         )
 

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.core.errors import FleetError
-from ..module_utils.core.role_plan import RoomPlan, RunShape
+from ..module_utils.core.role_plan import RolePlan, Topology
 from ..module_utils.findings.finding import CATALOGUE, Finding, finding
 from ..module_utils.plan.make import HostSeen, Plan, make_plan
 from ..module_utils.plan.text import finding_lines, plan_text, summary_line
@@ -33,11 +33,11 @@ Resolve = Callable[[str], str]
 
 
 def decide_dataset(
-    seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape, resolve: Resolve = os.path.expanduser
-) -> RoomPlan:
-    """The room's own decision; a file that lies here is looked at before anything is copied."""
+    seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology, resolve: Resolve = os.path.expanduser
+) -> RolePlan:
+    """The role's own decision; a file that lies here is looked at before anything is copied."""
     if settings["dataset_source"] != "controller":
-        return dataset_plan.decide(seen, settings, shape)
+        return dataset_plan.decide(seen, settings, topology)
     try:
         found = dataset_controller.facts(settings, resolve)
     except FleetError as error:
@@ -49,16 +49,15 @@ def decide_dataset(
             expected=error.expected or "a parquet file on the controller",
             remedy=error.remedy,
         )
-        return RoomPlan(reasons=("the data cannot be read on the controller",), findings=(missing,))
-    made = dataset_plan.decide(seen, {**settings, "dataset_controller": found}, shape)
+        return RolePlan(reasons=("the data cannot be read on the controller",), findings=(missing,))
+    made = dataset_plan.decide(seen, {**settings, "dataset_controller": found}, topology)
     tokenizer = str(settings.get("dataset_tokenizer") or "")
     inspection = None if made.in_sync else dataset_controller.inspected(found, tokenizer and resolve(tokenizer))
     if not inspection:
         return made
     known = {one.code for one in made.findings}
-    return replace(
-        made, findings=(*made.findings, *(one for one in judge(inspection, settings, shape) if one.code not in known))
-    )
+    judged = judge(inspection, settings, topology)
+    return replace(made, findings=(*made.findings, *(one for one in judged if one.code not in known)))
 
 
 DECIDE = {

@@ -12,7 +12,7 @@ from .run_files import ActionModule as RunFiles
 
 
 class ActionModule(RunFiles):
-    """The same settings as all rooms were made with."""
+    """The same settings as all roles were made with."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -31,5 +31,5 @@ def _told(host: str, result: dict[str, Any], check: bool) -> str:
         alike.setdefault((os.path.dirname(part["path"]), part["why"], part["also"]), []).append(part["path"])
     for (folder, why, also), paths in alike.items():
         what = paths[0] if len(paths) == 1 else f"{len(paths)} in {folder}"
-        lines.append(f"  {host}  kept {what}: {why}{f'  (fleet_teardown_also: {also})' if also else ''}")
+        lines.append(f"  {host}  kept {what}: {why}{f'  (fleet_teardown_include: {also})' if also else ''}")
     return "\n".join(lines)

@@ -10,11 +10,11 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.roles.training import table as report_status
-from ..plugin_utils.patience import patiently
+from ..plugin_utils.retry import retry_connection
 
 display = Display()
 MODULE = "canvas.fleet.training_unit"
-OWN = ("follow", "rank", "poll", "every", "patience")
+OWN = ("follow", "rank", "poll", "every", "retry")
 
 
 class ActionModule(ActionBase):
@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
         self._arguments = {**given, "state": "queried"}
         self._rank = int(own.get("rank", 0))
         self._poll, self._every = float(own.get("poll", 5)), float(own.get("every", 10))
-        self._patience = float(own.get("patience", 60))
+        self._patience = float(own.get("retry", 60))
         follow = str(own.get("follow", False)).lower() in ("true", "yes", "1", "on")
         answer = self._watch() if follow else self._ask()
         if "training" not in answer:
@@ -60,8 +60,8 @@ class ActionModule(ActionBase):
             time.sleep(self._poll)
 
     def _ask(self) -> dict[str, Any]:
-        """The module's answer; a connection that is lost is tried again for `patience` seconds."""
-        return patiently(
+        """The module's answer; a connection that is lost is tried again for `retry` seconds."""
+        return retry_connection(
             self._query,
             self._connection.reset,
             seconds=self._patience,

@@ -33,9 +33,9 @@ class ActionModule(ActionBase):
         told = variables.get(seen) or {}
         if told.get("row"):
             return dict(told["row"])
-        report = planned.get("rooms", {}).get("training", {}).get("values", {}).get("report")
+        report = planned.get("roles", {}).get("training", {}).get("values", {}).get("report")
         if report and not told:
-            return report_status.row(report, name, planned["shape"]["node_rank"])
+            return report_status.row(report, name, planned["topology"]["node_rank"])
         why = told.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in planned.get("findings", ()))
         return report_status.lost_row(
             name, str(variables.get("training_run", name)), None, " ".join(str(why or "not asked").split())

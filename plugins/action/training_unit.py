@@ -15,12 +15,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.roles.training import table as report_status
-from ..plugin_utils.patience import patiently
+from ..plugin_utils.retry import retry_connection
 
 display = Display()
 POLL = 2.0  # seconds between two looks
 EVERY = 10.0  # seconds between two lines
-PATIENCE = 60.0  # seconds that a lost connection is tolerated, when fleet_patience does not say
+PATIENCE = 60.0  # seconds that a lost connection is tolerated, when fleet_reconnect_timeout does not say
 
 
 class ActionModule(ActionBase):
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self._vars = task_vars or {}
         self._host = str(self._vars.get("inventory_hostname", ""))
-        self._patience = float(self._templar.template(self._vars.get("fleet_patience", PATIENCE)))
+        self._patience = float(self._templar.template(self._vars.get("fleet_reconnect_timeout", PATIENCE)))
         arguments = dict(self._task.args)
         if arguments.get("state") == "awaited" and not self._task.check_mode:
             return {"changed": False, "steps": [], "findings": [], **self._started(arguments)}
@@ -83,8 +83,8 @@ class ActionModule(ActionBase):
             time.sleep(POLL)
 
     def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The module's answer; a connection that is lost is tried again for fleet_patience seconds."""
-        return patiently(
+        """The module's answer; a connection that is lost is tried again for fleet_reconnect_timeout seconds."""
+        return retry_connection(
             lambda: dict(self._execute_module(module_args=arguments, task_vars=self._vars)),
             self._connection.reset,
             seconds=self._patience,

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: Apache-2.0
-"""Thin shell over the rooms' observe()."""
+"""Thin shell over the roles' observe()."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ short_description: Observe everything that a later step needs to know, in one ca
 version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
-  - Reads facts of the machine (system, memory, disks, GPUs) and what every room of canvas-fleet finds on it.
+  - Reads facts of the machine (system, memory, disks, GPUs) and what every role of canvas-fleet finds on it.
   - Changes nothing. Big files are judged by size, modification time and inode against the record of an earlier hash.
   - The action plugin of the same name fills in O(settings) from the variables of all roles, checked by their argument
     specs; a host whose variables don't fit is not contacted, and the result says why.
@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 observation:
-  description: RV(observation.facts) of the machine and RV(observation.rooms), what each room found.
+  description: RV(observation.facts) of the machine and RV(observation.roles), what each role found.
   returned: success
   type: dict
 settings:
@@ -92,12 +92,12 @@ def main() -> None:
     spec = {name: {"type": "dict", "default": {}} for name in ("settings", "master")}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     settings, master = module.params["settings"], module.params["master"]
-    rooms = {room: observe(settings) for room, observe in OBSERVERS.items()}
+    roles = {role: observe(settings) for role, observe in OBSERVERS.items()}
     around = surroundings.observe(settings)
-    if will_start(rooms, settings):
+    if will_start(roles, settings):
         around.update(surroundings.before_start(master))
     found = {**facts.observe(settings), "around": around}
-    module.exit_json(changed=False, observation=printable({"facts": found, "rooms": rooms}))
+    module.exit_json(changed=False, observation=printable({"facts": found, "roles": roles}))
 
 
 if __name__ == "__main__":

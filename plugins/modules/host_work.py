@@ -18,7 +18,7 @@ author:
   - canvas-fleet contributors (@canvas-fleet)
 options:
   worker:
-    description: Which worker runs, by the name of its room.
+    description: Which worker runs, by the name of its role.
     type: str
     required: true
   name:
@@ -75,7 +75,7 @@ options:
         C(fleet_ca_bundle) is set.
     type: bool
     default: false
-  ticket:
+  request_id:
     description: Set by the action plugin, so that a call that is repeated after a lost connection finds its answer.
     type: str
     default: ""
@@ -142,7 +142,7 @@ SPEC = {
     "state": {"type": "str", "choices": ["started", "polled", "absent"], "default": "started"},
     "state_dir": {"type": "path", "default": "/var/lib/canvas-fleet"},
     "system_ca": {"type": "bool", "default": False},
-    "ticket": {"type": "str", "default": ""},
+    "request_id": {"type": "str", "default": ""},
     "digest": {"type": "str", "default": ""},
 }
 
@@ -153,7 +153,7 @@ def main() -> None:
     given = module.params
     name = given["name"] or given["worker"]
     try:
-        desk = host_work.Desk(Path(given["state_dir"]), name, host_work.Systemd())
+        desk = host_work.JobRunner(Path(given["state_dir"]), name, host_work.Systemd())
         if given["state"] == "absent":
             module.exit_json(changed=desk.absent(module.check_mode))
         if given["state"] == "polled":
@@ -161,13 +161,13 @@ def main() -> None:
         if module.check_mode:
             would = work_main.preview(given["worker"], given["spec"])
             module.exit_json(changed=bool(would), would=would)
-        order = host_work.Order(
+        order = host_work.JobSpec(
             name=name,
             worker=given["worker"],
             spec=given["spec"],
             user=given["user"],
             python=given["python"],
-            ticket=given["ticket"],
+            request_id=given["request_id"],
             secrets=given["secrets"],
             folders=given["folders"],
             environment=host_work.work_environment(given["environment"], given["system_ca"]),

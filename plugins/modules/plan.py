@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: For each host its place in the run, what every room would change, and its findings.
+  description: For each host its place in the run, what every role would change, and its findings.
   returned: success
   type: dict
 findings:

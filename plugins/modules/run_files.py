@@ -25,8 +25,8 @@ attributes:
   platform:
     platforms: posix
 options:
-  shape:
-    description: This host's place in its run, RV(canvas.fleet.plan#module:hosts) of the plan with key C(shape).
+  topology:
+    description: This host's place in its run, RV(canvas.fleet.plan#module:hosts) of the plan with key C(topology).
     type: dict
     required: true
   wandb_api_key:
@@ -42,7 +42,7 @@ options:
 EXAMPLES = r"""
 - name: Write what the trainer is told
   canvas.fleet.run_files:
-    shape: "{{ fleet_plan.shape }}"
+    topology: "{{ fleet_plan.topology }}"
     wandb_api_key: "{{ run_config_wandb_api_key }}"
 """
 
@@ -67,16 +67,16 @@ def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(
         argument_spec={
-            "shape": {"type": "dict", "required": True},
+            "topology": {"type": "dict", "required": True},
             "wandb_api_key": {"type": "str", "default": "", "no_log": True},
             "settings": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     try:
-        shape = launch.shape_of(module.params["shape"])
+        topology = launch.topology_of(module.params["topology"])
         report = run_files.converge(
-            module.params["settings"], shape, module.params["wandb_api_key"], check=module.check_mode
+            module.params["settings"], topology, module.params["wandb_api_key"], check=module.check_mode
         )
     except FleetError as error:
         module.fail_json(msg=str(error))

@@ -11,7 +11,7 @@ version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Removes what canvas-fleet brought to the host, which its records tell apart from what a person laid there.
-  - Checkpoints, the data as it came, weights, and what was changed by hand stay, unless C(fleet_teardown_also) names
+  - Checkpoints, the data as it came, weights, and what was changed by hand stay, unless C(fleet_teardown_include) names
     them. Files that canvas-fleet did not put there stay always.
   - Unit, environment and driver are taken back by their own roles before; C(playbooks/teardown.yml) has the order.
   - The action plugin of the same name fills in O(settings) from the variables of all roles.
@@ -41,17 +41,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: One entry for each part that was taken away, with room, path and bytes.
+  description: One entry for each part that was taken away, with role, path and bytes.
   returned: success
   type: list
   elements: dict
 kept:
-  description: What stays, with room, path, why, and also (the word of fleet_teardown_also that would let it go).
+  description: What stays, with role, path, why, and also (the word of fleet_teardown_include that would let it go).
   returned: success
   type: list
   elements: dict
-rooms:
-  description: Rooms that have to take something back themselves before this module is called.
+roles:
+  description: Roles that have to take something back themselves before this module is called.
   returned: success
   type: list
   elements: str
@@ -72,12 +72,12 @@ def main() -> None:
     )
     settings = module.params["settings"]
     try:
-        rooms = teardown.rooms_before(settings)
+        roles = teardown.roles_before(settings)
         report = teardown.work(settings, host_work.Systemd(), check=module.check_mode)
     except FleetError as error:
         module.fail_json(msg=str(error))
     before = "".join(f"{part['path']}\n" for part in report["removed"])
-    told = {"rooms": rooms, "diff": [{"before": before, "after": ""}] if before else [], **report}
+    told = {"roles": roles, "diff": [{"before": before, "after": ""}] if before else [], **report}
     module.exit_json(**printable(told))
 
 

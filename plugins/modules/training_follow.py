@@ -14,7 +14,7 @@ description:
   - With O(follow=true) it goes on asking until the training has ended, prints a line with step, losses, speed and time
     left now and then, and fails when the run did not end whole - failed or stopped, weights not loaded, or steps at the
     end that no whole checkpoint holds.
-  - A connection that is lost is tried again for O(patience) seconds; the training does not depend on it.
+  - A connection that is lost is tried again for O(retry) seconds; the training does not depend on it.
   - Changes nothing.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
@@ -41,7 +41,7 @@ options:
     description: Seconds between two lines; six times as many when nothing moves.
     type: float
     default: 10
-  patience:
+  retry:
     description: Seconds that a lost connection is tolerated.
     type: float
     default: 60

@@ -122,12 +122,12 @@ options:
     type: str
     choices: [next_start, restart_after_save]
     default: next_start
-  shape:
-    description: The run's shape, as C(fleet_plan.shape) has it (hosts, node_rank, nnodes, num_shard, master_addr).
+  topology:
+    description: As C(fleet_plan.topology) has it (hosts, node_rank, nnodes, num_shard, master_addr).
     type: dict
     default: {}
   num_shard:
-    description: Shards of a checkpoint; 0 for those of O(shape).
+    description: Shards of a checkpoint; 0 for those of O(topology).
     type: int
     default: 0
   peer_port:
@@ -303,7 +303,7 @@ from ..module_utils.core.errors import FleetError, refused_by_host
 from ..module_utils.roles.training import apply as training_apply
 from ..module_utils.roles.training import report as training_report
 from ..module_utils.roles.training.host import Systemd
-from ..module_utils.roles.training.want import Want, of_shape
+from ..module_utils.roles.training.want import Want, of_topology
 
 TEXT = {"type": "str", "required": True}
 WANT: dict[str, dict[str, Any]] = {
@@ -347,14 +347,14 @@ def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     spec = {
         **WANT,
-        "shape": {"type": "dict", "default": {}},
+        "topology": {"type": "dict", "default": {}},
         "num_shard": {"type": "int", "default": 0},
         "state": {"type": "str", "choices": STATES, "default": "started"},
         "settle": {"type": "float", "default": 3.0},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     given = {name: module.params[name] for name in WANT}
-    place = of_shape(module.params["shape"], module.params["num_shard"])
+    place = of_topology(module.params["topology"], module.params["num_shard"])
     want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "mounts", "peer_allow")}, **place})
     host, state = Systemd(), module.params["state"]
     try:

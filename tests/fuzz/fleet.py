@@ -1,6 +1,6 @@
 """Whole inventories through the real settings and the real plan, in this process, on hosts that do not exist.
 
-A host's observation is what the rooms' own observe() says of an empty machine, with the hardware of a described one:
+A host's observation is what the roles' own observe() says of an empty machine, with the hardware of a described one:
 recorded nvidia-smi, memory, disks, systemd. Nothing is contacted and nothing is written outside of one folder.
 """
 
@@ -70,7 +70,7 @@ def settings(host: Host) -> tuple[dict[str, Any], list[Any]]:
 
 @cache
 def gpus(fixture: str = "8xh100-nvswitch.xml") -> Seen:
-    """What the room nvidia would see of a recorded nvidia-smi."""
+    """What the role nvidia would see of a recorded nvidia-smi."""
     found = nvidia_smi.parse((SMI / fixture).read_text())
     return {
         "state": found.state,
@@ -87,8 +87,8 @@ LIVE = ("dataset", "weights", "run_config", "canvas_code", "conda_env")  # cheap
 
 
 @cache
-def _recorded(room: str) -> Seen:
-    seen: Seen = OBSERVERS[room](settings(Host("recorded"))[0])
+def _recorded(role: str) -> Seen:
+    seen: Seen = OBSERVERS[role](settings(Host("recorded"))[0])
     return seen
 
 
@@ -99,11 +99,11 @@ def _facts() -> Seen:
 
 def observe(told: Mapping[str, Any]) -> Seen:
     """A bare server with eight GPUs that lacks nothing it can be bought with."""
-    rooms = {room: OBSERVERS[room](told) if room in LIVE else copy.deepcopy(_recorded(room)) for room in OBSERVERS}
-    rooms["nvidia"].update(copy.deepcopy(gpus()), loaded="NVRM version", toolkit=True)
-    for gpu in rooms["nvidia"]["gpus"]:
+    roles = {role: OBSERVERS[role](told) if role in LIVE else copy.deepcopy(_recorded(role)) for role in OBSERVERS}
+    roles["nvidia"].update(copy.deepcopy(gpus()), loaded="NVRM version", toolkit=True)
+    for gpu in roles["nvidia"]["gpus"]:
         gpu.update(name="NVIDIA H200", memory_bytes=141 * GB)
-    rooms["fleet_agent"]["manager"] = "apt"
+    roles["fleet_agent"]["manager"] = "apt"
     seen = copy.deepcopy(_facts())
     disk = {"at": "/srv", "device": 1, "free": 20_000 * GB, "total": 30_000 * GB}
     seen.update(
@@ -117,7 +117,7 @@ def observe(told: Mapping[str, Any]) -> Seen:
     plain = {name: {"noexec": False, "read_only": False} for name in surroundings.MOUNTED}
     shm = {"free": 1000 * GB, "total": 1000 * GB}
     around = {"shm": shm, "compiler": "/usr/bin/cc", "headers": None, "mounts": plain, "listening": [22], "master": ""}
-    return {"facts": {**seen, "around": around}, "rooms": rooms, "asked": [seen["time"] - 1, seen["time"] + 1]}
+    return {"facts": {**seen, "around": around}, "roles": roles, "asked": [seen["time"] - 1, seen["time"] + 1]}
 
 
 def host_seen(host: Host) -> HostSeen:

@@ -29,21 +29,21 @@ def fact(**changes: Any) -> Callable[[Seen], None]:
     return lambda seen: seen["facts"].update(changes)
 
 
-def room(name: str, **changes: Any) -> Callable[[Seen], None]:
-    return lambda seen: seen["rooms"][name].update(changes)
+def role(name: str, **changes: Any) -> Callable[[Seen], None]:
+    return lambda seen: seen["roles"][name].update(changes)
 
 
 def only(number: int, **changes: Any) -> Callable[[Seen], None]:
     """So many GPUs, each with these changes."""
 
     def spoil(seen: Seen) -> None:
-        seen["rooms"]["nvidia"]["gpus"] = [{**gpu, **changes} for gpu in seen["rooms"]["nvidia"]["gpus"][:number]]
+        seen["roles"]["nvidia"]["gpus"] = [{**gpu, **changes} for gpu in seen["roles"]["nvidia"]["gpus"][:number]]
 
     return spoil
 
 
 def of(fixture: str) -> Callable[[Seen], None]:
-    return room("nvidia", **gpus(fixture))
+    return role("nvidia", **gpus(fixture))
 
 
 def small_disk(free: int) -> Callable[[Seen], None]:
@@ -57,12 +57,12 @@ def small_disk(free: int) -> Callable[[Seen], None]:
 def checkpoint(**changes: Any) -> Callable[[Seen], None]:
     """One checkpoint in the run's folder."""
     found = {"step": 510, "path": "/c/0000510", "kind": "whole", "flaws": [], "shards": 8, "size": 1, **changes}
-    return room("training", survey={"checkpoints": [{**found, "whole": found["kind"] == "whole"}], "foreign": []})
+    return role("training", survey={"checkpoints": [{**found, "whole": found["kind"] == "whole"}], "foreign": []})
 
 
 def registered(**changes: Any) -> Callable[[Seen], None]:
     found = {"path": "/c/data/dataset_info.py", "state": "absent", "line": 7, "entry": None, "blocks": False}
-    return room("run_config", registration={**found, "groups": ["interleave_reasoning"], **changes})
+    return role("run_config", registration={**found, "groups": ["interleave_reasoning"], **changes})
 
 
 def machines(base: Mapping[str, Any]) -> Iterator[Trap]:
@@ -83,16 +83,16 @@ def machines(base: Mapping[str, Any]) -> Iterator[Trap]:
     yield alone("MIG is on", "GPU_MIG_ON", base, only(8, mig=True))
     yield alone("MIG is on, as recorded", "GPU_MIG_ON", base, of("4xa100-80gb-mig-ecc.xml"))
     for text in ("gpu-lost", "no-permission"):
-        spoil = room("nvidia", **{**gpus(f"{text}.txt"), "devices": [0x2330]})
+        spoil = role("nvidia", **{**gpus(f"{text}.txt"), "devices": [0x2330]})
         yield alone(f"nvidia-smi says {text}", "NVIDIA_DRIVER_BROKEN", base, spoil)
-    spoil = room("nvidia", **{**gpus("driver-not-loaded.txt"), "devices": []})
+    spoil = role("nvidia", **{**gpus("driver-not-loaded.txt"), "devices": []})
     yield alone("no GPU at all", "NO_GPU", base, spoil)
-    spoil = room("nvidia", **{**gpus("library-mismatch.txt"), "devices": [0x2330], "module_installed": True})
+    spoil = role("nvidia", **{**gpus("library-mismatch.txt"), "devices": [0x2330], "module_installed": True})
     yield alone("a driver that wants a restart", "NVIDIA_REBOOT_NEEDED", base, spoil)
-    yield alone("neither apt nor dnf", "PACKAGE_MANAGER_UNKNOWN", base, room("fleet_agent", manager=""))
+    yield alone("neither apt nor dnf", "PACKAGE_MANAGER_UNKNOWN", base, role("fleet_agent", manager=""))
     for kind, code in (("other", "PATH_IS_A_FILE"), ("folder", "FOLDER_NOT_OURS")):
         root = {"kind": kind, "owner": "root", "writable": False}
-        yield alone(f"fleet_root is {kind}, and root's", code, base, room("fleet_agent", root=root))
+        yield alone(f"fleet_root is {kind}, and root's", code, base, role("fleet_agent", root=root))
 
 
 def around(**changes: Any) -> Callable[[Seen], None]:
@@ -128,12 +128,12 @@ def later(seen: Seen, hours: int) -> None:
 
 
 def folders(base: Mapping[str, Any]) -> Iterator[Trap]:
-    yield alone("a file instead of the model folder", "PATH_IS_A_FILE", base, room("weights", kind="other"))
-    yield alone("a file instead of the code", "PATH_IS_A_FILE", base, room("canvas_code", state="file"))
-    yield alone("other files in the code's place", "CODE_FOLDER_FOREIGN", base, room("canvas_code", state="foreign"))
+    yield alone("a file instead of the model folder", "PATH_IS_A_FILE", base, role("weights", kind="other"))
+    yield alone("a file instead of the code", "PATH_IS_A_FILE", base, role("canvas_code", state="file"))
+    yield alone("other files in the code's place", "CODE_FOLDER_FOREIGN", base, role("canvas_code", state="foreign"))
     for name in ("test_split.parquet", "old.parquet"):
-        yield alone(f"{name} in the training folder", "DATASET_FOLDER_FOREIGN", base, room("dataset", others=[name]))
-    blocked = room("dataset", blocked=["dataset_train_dir", "/srv/x"])
+        yield alone(f"{name} in the training folder", "DATASET_FOLDER_FOREIGN", base, role("dataset", others=[name]))
+    blocked = role("dataset", blocked=["dataset_train_dir", "/srv/x"])
     yield alone("a file in the way of the data", "PATH_IS_A_FILE", base, blocked)
     for kind in ("model", "incomplete"):
         for step in (100_000, 200_000):

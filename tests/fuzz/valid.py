@@ -26,7 +26,7 @@ def one(*values: Any) -> Draw:
     return lambda random: random.choice(values)
 
 
-# What may differ from the default, each within what the trainer and the rooms can do.
+# What may differ from the default, each within what the trainer and the roles can do.
 OF_A_RUN: dict[str, Draw] = {
     "run_config_lr": real(1e-6, 1e-3),
     "run_config_min_lr": real(0, 1e-6),
@@ -60,7 +60,7 @@ OF_A_RUN: dict[str, Draw] = {
 OF_A_HOST: dict[str, Draw] = {
     "fleet_user": one("blockmoving", "ubuntu", "bm_1", "_train"),
     "fleet_root": one(*ROOTS),
-    "fleet_patience": number(1, 600),
+    "fleet_reconnect_timeout": number(1, 600),
     "fleet_state_dir": one("/var/lib/canvas-fleet", "/opt/state"),
     "fleet_pip_index_url": one("", "https://mirror.example/simple", "http://10.0.0.9/simple/"),
     "nvidia_reboot": one("never", "when_needed"),
@@ -78,14 +78,14 @@ OF_A_HOST: dict[str, Draw] = {
     "weights_endpoint": one("https://huggingface.co", "https://hf-mirror.com", "http://10.0.0.9:8080/hf"),
     "weights_dir": one("/models/BAGEL-7B-MoT", "/data/models/BAGEL 7B"),
     "weights_token": one("", "hf_" + "x" * 34),
-    "weights_patience": number(1, 3600),
+    "weights_stall_timeout": number(1, 3600),
     "weights_sha256": one({}, {"ema.safetensors": "a" * 64}),
     "dataset_drop_bad_rows": one(True, False),
     "training_restarts": number(0, 10),
     "training_stop_seconds": number(5, 300),
     "training_state": one("started", "present", "stopped"),
     "training_follow": one(True, False),
-    "preflight_accept": one([], ["GPU_BUSY"], "DISK_SHORT"),
+    "preflight_accepted_findings": one([], ["GPU_BUSY"], "DISK_SHORT"),
     "run_config_wandb_api_key": one("", "0123456789abcdef" * 2),
     "my_own_variable": one("x"),
     "train_script": one("x"),
@@ -98,14 +98,14 @@ def machine(random: Random) -> Callable[[Seen], None]:
     size = random.choice((141, 180, 192))
     version = random.choice(("3.9.2", "3.10.12", "3.11.2", "3.12.3"))
 
-    def shape(seen: Seen) -> None:
+    def topology(seen: Seen) -> None:
         seen["facts"].update(memory_bytes=memory * GB, memory_available_bytes=memory * GB, python=version)
         for place in seen["facts"]["disks"].values():
             place["free"] = disk * GB
-        for gpu in seen["rooms"]["nvidia"]["gpus"]:
+        for gpu in seen["roles"]["nvidia"]["gpus"]:
             gpu["memory_bytes"] = size * GB
 
-    return shape
+    return topology
 
 
 def some(random: Random, draws: Mapping[str, Draw]) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def test_a_host_that_is_lost_while_weights_load_stops_its_run_alone(chain: Fleet
             threading.Timer(20, RATE.unlink).start()
 
     try:
-        play = chain.play("site.yml", on_event=cut, fleet_patience=8)
+        play = chain.play("site.yml", on_event=cut, fleet_reconnect_timeout=8)
     finally:
         hosts.mend(CHAIN, "bolt1")
     assert play.code != 0
@@ -248,7 +248,7 @@ def test_the_plan_as_json_is_for_programs(chain: Fleet) -> None:
     text = play.stdout
     made = json.loads(text[text.index('{\n  "runs"') : text.rindex("\n}") + 2])
     assert made["runs"] == {"atlas": ["atlas"], "bolt": ["bolt0", "bolt1"]}
-    assert made["hosts"]["bolt1"]["shape"]["node_rank"] == 1
+    assert made["hosts"]["bolt1"]["topology"]["node_rank"] == 1
     assert made["changes"] == {"atlas": [], "bolt0": [], "bolt1": []}
 
 
@@ -273,17 +273,17 @@ def test_a_teardown_leaves_what_is_dear_and_what_a_person_made(chain: Fleet) -> 
     assert chain.ask("bolt0", f"ls {ROOT}/models/BAGEL-7B-MoT").split()
     assert chain.ask("bolt0", f"ls {ROOT}/MathCanvas") == ""
     assert "# mine too" in chain.ask("atlas", f"cat {ROOT}/MathCanvas/BAGEL-Canvas/train/pretrain_unified_navit.py")
-    assert "fleet_teardown_also: edits" in play.stdout
+    assert "fleet_teardown_include: edits" in play.stdout
     assert chain.play("playbooks/teardown.yml").changed() == {}
 
 
 def test_a_teardown_that_names_all_leaves_a_bare_host(chain: Fleet) -> None:
     words = ["checkpoints", "data", "edits", "weights"]
-    play = chain.play("playbooks/teardown.yml", fleet_teardown_also=words)
+    play = chain.play("playbooks/teardown.yml", fleet_teardown_include=words)
     assert play.code == 0, play.stdout[-4000:]
     for host in ("bolt0", "bolt1"):
         assert chain.ask(host, f"ls -d {ROOT} /var/lib/canvas-fleet; id -u blockmoving") == ""
     # What a person edited stays, and with it the account that could own it.
     left = chain.ask("atlas", f"find {ROOT} -path {ROOT}/home -prune -o -type f -print").split()
     assert [name.partition(".user-")[0] for name in left] == [f"{ROOT}/BlockMovingSFT/scripts/train_blockmoving.sh"]
-    assert chain.play("playbooks/teardown.yml", fleet_teardown_also=words).changed() == {}
+    assert chain.play("playbooks/teardown.yml", fleet_teardown_include=words).changed() == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import copy as parquet_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
@@ -25,7 +25,7 @@ from tests.upstream.conftest import Drive, copy_tree, patch_tree
 
 LISTENER = "#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n"
 ROWS = 24
-HOSTS: dict[str, tuple[dict[str, Any], RunShape]] = {
+HOSTS: dict[str, tuple[dict[str, Any], Topology]] = {
     "one GPU, frozen and offloaded": (
         {"training_profile": "frozen", "run_config_ema": 0.0, "run_config_cpu_offload": True},
         shape(nproc_per_node=1, num_workers=2),
@@ -43,9 +43,9 @@ HOSTS: dict[str, tuple[dict[str, Any], RunShape]] = {
 
 
 class Host:
-    """A host as the rooms leave it: code, training copy, info file, and all that run_config writes."""
+    """A host as the roles leave it: code, training copy, info file, and all that run_config writes."""
 
-    def __init__(self, root: Path, tree: Path, changes: dict[str, Any], place: RunShape) -> None:
+    def __init__(self, root: Path, tree: Path, changes: dict[str, Any], place: Topology) -> None:
         self.told = settings(root, **changes)
         self.place = place
         self.code = copy_tree(tree, Path(self.told["canvas_code_dir"]))

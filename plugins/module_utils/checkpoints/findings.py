@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import FleetError
-from ..core.role_plan import RunShape
+from ..core.role_plan import Topology
 from ..findings.finding import Finding, finding
 from ..trainer.checkpoint import Checkpoint, Survey
 from . import guard
@@ -16,12 +16,12 @@ from .seal import Place, kept_dir_of
 WHOLE = "both safetensors files, all optimizer files, scheduler.pt and data_status.pt, each complete"
 
 
-def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Of a start that resumes by itself. `kept`: what lies in the kept folder.
 
     A node above the first says nothing: it takes what the first one has, whatever lies here.
     """
-    follows = bool(shape.node_rank and settings.get("training_peer_port"))
+    follows = bool(topology.node_rank and settings.get("training_peer_port"))
     if follows or not settings.get("run_config_auto_resume", True):
         return []
     place, findings = _place(settings), []
@@ -40,8 +40,8 @@ def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], sha
         return [*findings, finding("CHECKPOINTS_NONE_WHOLE", found=error.found, expected=error.expected)]
     newest = found.newest
     if newest and not (newest.whole or (target and target.step == newest.step)):
-        findings.append(_incomplete(newest, target, place, shape))
-    return [*findings, *_shards(target, settings, shape)]
+        findings.append(_incomplete(newest, target, place, topology))
+    return [*findings, *_shards(target, settings, topology)]
 
 
 def _place(settings: Mapping[str, Any]) -> Place:
@@ -53,9 +53,9 @@ def _save_every(settings: Mapping[str, Any]) -> int:
     return int(settings.get("run_config_save_every") or 0)
 
 
-def _incomplete(newest: Checkpoint, target: Checkpoint | None, place: Place, shape: RunShape) -> Finding:
-    if shape.node_rank:
-        then = f"copy the newest whole checkpoint of {shape.hosts[0]} to this host: each node resumes from its own"
+def _incomplete(newest: Checkpoint, target: Checkpoint | None, place: Place, topology: Topology) -> Finding:
+    if topology.node_rank:
+        then = f"copy the newest whole checkpoint of {topology.hosts[0]} to this host: each node resumes from its own"
         return finding("CHECKPOINT_INCOMPLETE", found=_flaws(newest), expected=WHOLE, remedy=then)
     then = f"the run resumes from step {target.step}" if target else "the run begins anew, since no other is there"
     return finding(
@@ -70,8 +70,8 @@ def _flaws(one: Checkpoint) -> str:
     return f"{one.path}: {'; '.join(one.flaws[:3])}"
 
 
-def _shards(target: Checkpoint | None, settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
-    shards = int(settings.get("run_config_num_shard") or shape.num_shard)
+def _shards(target: Checkpoint | None, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+    shards = int(settings.get("run_config_num_shard") or topology.num_shard)
     if target is None or target.shards == shards:
         return []
     return [

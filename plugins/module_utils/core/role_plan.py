@@ -1,13 +1,13 @@
-"""The one shape that every room has: what a run looks like, and what a room wants to change.
+"""The one form that every role has: what a run looks like, and what a role wants to change.
 
-A room's core (module_utils/<room>.py) offers two functions:
+A role's core (module_utils/<role>.py) offers two functions:
 
     observe(settings) -> dict        on the host, reads only, standard library only, Python 3.9 and newer;
                                      an absent thing is reported as absent, never raised
-    decide(seen, settings, shape) -> RoomPlan
+    decide(seen, settings, topology) -> RolePlan
                                      pure, runs on the controller; `seen` is what observe() returned
 
-`settings` is one flat mapping of every room's variables for this host, typed by the argument specs.
+`settings` is one flat mapping of every role's variables for this host, typed by the argument specs.
 A secret stands in it only as "sha256:<hex>" of its value, or "" when it is not set.
 """
 
@@ -19,11 +19,11 @@ from typing import Any
 
 from ..findings.finding import Finding
 
-ROOMS = ("fleet_agent", "nvidia", "conda_env", "canvas_code", "dataset", "weights", "run_config", "training")
+ROLES = ("fleet_agent", "nvidia", "conda_env", "canvas_code", "dataset", "weights", "run_config", "training")
 
 
 @dataclass(frozen=True)
-class RunShape:
+class Topology:
     """One host's place in its run. Counts of processes, not of bytes."""
 
     run: str
@@ -76,8 +76,8 @@ class RunShape:
 
 
 @dataclass(frozen=True)
-class RoomPlan:
-    """What a room would do on one host. No reasons: in sync, and the room is skipped whole."""
+class RolePlan:
+    """What a role would do on one host. No reasons: in sync, and the role is skipped whole."""
 
     reasons: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -218,6 +218,6 @@ ENTRIES: dict[str, Entry] = {
     "CONDA_ENV_FOREIGN": Entry(
         "error",
         "an environment that somebody else made is never changed or replaced",
-        "choose another conda_env_name, or set conda_env_adopt: true to use it as it is",
+        "choose another conda_env_name, or set conda_env_use_existing: true to use it as it is",
     ),
 }

@@ -23,7 +23,8 @@ ENTRIES: dict[str, Entry] = {
     "UPSTREAM_UNKNOWN": Entry(
         "warning",
         "what the findings say of the trainer was read in the known files; on others some of it may be wrong",
-        "set canvas_code_commit to a known commit, or accept this (preflight_accept) once you have read what changed",
+        "set canvas_code_commit to a known commit, or read what changed, then accept this "
+        "(preflight_accepted_findings)",
     ),
     "UPSTREAM_FILE_UNKNOWN": Entry(
         "error",

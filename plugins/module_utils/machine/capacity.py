@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.progress import amount
-from ..core.role_plan import RunShape
+from ..core.role_plan import Topology
 from ..findings.finding import Finding, finding
 from ..trainer.model import model_of
 from .fit.assess import Change, Fit, Node, Verdict, assess, judge_host
@@ -23,7 +23,7 @@ def human(size: float) -> str:
     return amount(size, "B")
 
 
-def run_of(rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Run:
+def run_of(roles: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Run:
     """What the settings come to for the arithmetic of memory, with the model and the longest sample as observed."""
 
     def flag(name: str, otherwise: Any) -> Any:
@@ -31,12 +31,12 @@ def run_of(rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShap
         return settings.get(f"run_config_{name}", extra.get(name, otherwise))
 
     frozen = settings.get("training_profile") == "frozen"
-    longest, text_share = sample(rooms.get("dataset") or NO_FLAGS)
+    longest, text_share = sample(roles.get("dataset") or NO_FLAGS)
     return Run(
-        model=model_of(int(settings["weights_parameters"]), (rooms.get("weights") or NO_FLAGS).get("model")),
-        ranks=shape.nproc_per_node,
-        nodes=shape.nnodes,
-        shards=int(flag("num_shard", 0)) or shape.num_shard,
+        model=model_of(int(settings["weights_parameters"]), (roles.get("weights") or NO_FLAGS).get("model")),
+        ranks=topology.nproc_per_node,
+        nodes=topology.nnodes,
+        shards=int(flag("num_shard", 0)) or topology.num_shard,
         expected_tokens=int(flag("expected_num_tokens", 8192)),
         most_tokens=int(flag("max_num_tokens", 32768)),
         sample_tokens=longest or int(flag("max_num_tokens_per_sample", 16384)),
@@ -57,26 +57,26 @@ def told(value: Any) -> bool:
 
 
 def sample(dataset: Mapping[str, Any]) -> tuple[int, float]:
-    """Tokens of the longest sample as the room dataset counted them (0: not known), and the share that is text."""
+    """Tokens of the longest sample as the role dataset counted them (0: not known), and the share that is text."""
     record = dataset.get("record") or NO_FLAGS
     longest = (record.get("inspection") or NO_FLAGS).get("longest") or NO_FLAGS
     tokens = int(longest.get("tokens") or 0)
     return (tokens, 1 - int(longest.get("image_tokens") or 0) / tokens) if tokens else (0, TEXT_SHARE)
 
 
-def fit_of(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Fit:
+def fit_of(facts: Mapping[str, Any], roles: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Fit:
     """Whether the run fits this host, itemised; pure."""
-    gpus = (rooms.get("nvidia") or NO_FLAGS).get("gpus", []) if settings["nvidia_gpu_expected"] else []
+    gpus = (roles.get("nvidia") or NO_FLAGS).get("gpus", []) if settings["nvidia_gpu_expected"] else []
     node = Node(
         gpus=len(gpus),
         gpu_bytes=float(min((gpu["memory_bytes"] for gpu in gpus), default=0)),
         memory=float(facts["memory_bytes"]),
         gpu_name=str(gpus[0]["name"]) if gpus else "GPU",
     )
-    run = run_of(rooms, settings, shape)
-    weights = rooms.get("weights") or NO_FLAGS
+    run = run_of(roles, settings, topology)
+    weights = roles.get("weights") or NO_FLAGS
     missing = max(0.0, float(settings["weights_bytes"]) - float(weights.get("bytes", 0)))
-    saves = sum(run_parts(run, saves_of(settings, shape)).values())
+    saves = sum(run_parts(run, saves_of(settings, topology)).values())
     wants = {
         "weights_dir": ("weights", missing),
         "training_checkpoint_dir": ("checkpoints", max(0.0, saves - float(facts["checkpoints_bytes"]))),
@@ -86,24 +86,24 @@ def fit_of(facts: Mapping[str, Any], rooms: Mapping[str, Any], settings: Mapping
         "disk": float(settings.get("fleet_disk_rate") or 0) * 1e6,
     }
     return replace(
-        assess(run, node), disks=disks(facts["disks"], wants), seconds=times(missing, run, shape.node_rank, rates)
+        assess(run, node), disks=disks(facts["disks"], wants), seconds=times(missing, run, topology.node_rank, rates)
     )
 
 
 def check(
     facts: Mapping[str, Any],
-    rooms: Mapping[str, Any],
+    roles: Mapping[str, Any],
     settings: Mapping[str, Any],
-    shape: RunShape,
+    topology: Topology,
     fit: Fit | None = None,
 ) -> list[Finding]:
     """Findings about the machine itself; pure. `fit`: what fit_of() made, where it is at hand."""
-    fit = fit or fit_of(facts, rooms, settings, shape)
+    fit = fit or fit_of(facts, roles, settings, topology)
     return [
         *_system(facts),
         *_gpus(fit),
         *_memory(fit),
-        *_disks(fit, saves_of(settings, shape)),
+        *_disks(fit, saves_of(settings, topology)),
     ]
 
 
@@ -117,7 +117,7 @@ def _system(facts: Mapping[str, Any]) -> list[Finding]:
 
 
 def _gpus(fit: Fit) -> list[Finding]:
-    """Nothing where no GPU was seen: the nvidia room judges that, it may be its own work to bring the driver."""
+    """Nothing where no GPU was seen: the nvidia role judges that, it may be its own work to bring the driver."""
     if not fit.gpu:
         return []
     found = []
@@ -200,16 +200,20 @@ def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def saves_of(settings: Mapping[str, Any], shape: RunShape) -> Saves:
+def saves_of(settings: Mapping[str, Any], topology: Topology) -> Saves:
     keep_last = settings.get("training_keep_last")
     return Saves(
         total_steps=int(settings["run_config_total_steps"]),
         save_every=int(settings["run_config_save_every"]),
         thinned=bool(settings["run_config_del_previous_state"]),
-        node=shape.node_rank,
+        node=topology.node_rank,
         keep_last=None if keep_last is None else int(keep_last),
         keep_every=int(settings.get("training_keep_every") or 0),
-        fetches=bool(shape.node_rank and settings.get("training_peer_port") and not settings.get("training_share")),
+        fetches=bool(
+            topology.node_rank
+            and settings.get("training_peer_port")
+            and not settings.get("training_shared_checkpoints")
+        ),
     )
 
 
@@ -235,12 +239,12 @@ def _less(run: Run, saves: Saves, disk: Disk) -> str:
     if "checkpoints" not in disk.parts:
         return ""
     now = sum(run_parts(run, saves).values())
-    room = now - (disk.need - disk.have)
+    within = now - (disk.need - disk.have)
     offers = []
     rotated = replace(saves, keep_last=AT_LEAST)
-    if not saves.keep_last and saves.folders > rotated.folders and sum(run_parts(run, rotated).values()) <= room:
+    if not saves.keep_last and saves.folders > rotated.folders and sum(run_parts(run, rotated).values()) <= within:
         offers.append(f"training_keep_last: {AT_LEAST} (older checkpoints are removed)")
-    fewer = fewer_saves(run, saves, room)
+    fewer = fewer_saves(run, saves, within)
     if fewer:
         offers.append(f"run_config_save_every: {fewer.save_every}")
     return "; or ".join([*offers, f"{human(disk.need - disk.have)} more on the disk of {' and '.join(disk.variables)}"])

@@ -97,15 +97,15 @@ def mount(path: str) -> dict[str, bool]:
     return {"noexec": bool(flags & os.ST_NOEXEC), "read_only": bool(flags & os.ST_RDONLY)}
 
 
-def reach(address: str, port: int, patience: float = PATIENCE) -> str:
+def reach(address: str, port: int, retry: float = PATIENCE) -> str:
     """Why a connection to the master cannot be had; "" when it can. A refusal is an answer: the host is there."""
     try:
-        with socket.create_connection((address, port), timeout=patience):
+        with socket.create_connection((address, port), timeout=retry):
             return ""
     except ConnectionRefusedError:
         return ""
     except socket.timeout:
-        return f"no answer within {patience:g} s"
+        return f"no answer within {retry:g} s"
     except socket.gaierror as error:
         return f"the name cannot be resolved ({error.strerror})"
     except OSError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..core.role_plan import RunShape
+from ..core.role_plan import Topology
 from ..findings.finding import Finding, finding
 
 # Bytes of tensors per token of a batch, float32: latents stand for 16 × 16 × 3 pixels, vision tokens for 14 × 14 × 3.
@@ -18,32 +18,32 @@ ALIVE = ("running", "restarting", "stopping")  # phases of a training that has p
 BRINGS_COMPILER = ("gcc", "clang", "build-essential", "compilers", "c-compiler", "gxx")
 
 
-def check(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+def check(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """What of one host would stop or spoil its training. `seen` is the whole observation."""
     around = seen["facts"].get("around")
     if not around:
         return []
-    starts = will_start(seen["rooms"], settings)
+    starts = will_start(seen["roles"], settings)
     return [
         *_mounts(around["mounts"], settings),
         *(_compiler(around, settings) if compiles(seen, settings) else ()),
-        *(_shared_memory(around["shm"], settings, shape) if settings["nvidia_gpu_expected"] else ()),
-        *(_port(around.get("listening", ()), settings, shape) if starts else ()),
-        *(_master(seen, shape) if starts else ()),
-        *_mixed(_names(seen)[: shape.nproc_per_node], "", settings),
+        *(_shared_memory(around["shm"], settings, topology) if settings["nvidia_gpu_expected"] else ()),
+        *(_port(around.get("listening", ()), settings, topology) if starts else ()),
+        *(_master(seen, topology) if starts else ()),
+        *_mixed(_names(seen)[: topology.nproc_per_node], "", settings),
     ]
 
 
-def will_start(rooms: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+def will_start(roles: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether a converge would start the training: it does not run, and has not come to its end."""
-    phase, state = rooms.get("training", {}).get("phase"), settings.get("training_state")
+    phase, state = roles.get("training", {}).get("phase"), settings.get("training_state")
     over = phase == "finished" and state != "restarted"
     return state in ("started", "restarted") and not over and phase not in ALIVE
 
 
-def in_use(rooms: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
+def in_use(roles: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
     """`exchanged`: why a converge would lay another training file in the place of the one that is there."""
-    phase = rooms.get("training", {}).get("phase")
+    phase = roles.get("training", {}).get("phase")
     if not exchanged or phase not in ALIVE:
         return []
     return [
@@ -57,7 +57,7 @@ def in_use(rooms: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]
 
 def compiles(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether a compiler must be there already; a driver that is yet to be built brings its own (dkms)."""
-    driven = seen["rooms"].get("nvidia", {}).get("state") == "works"
+    driven = seen["roles"].get("nvidia", {}).get("state") == "works"
     return bool(settings["nvidia_gpu_expected"] and settings["run_config_use_flex"] and driven)
 
 
@@ -97,11 +97,11 @@ def _no_headers(settings: Mapping[str, Any]) -> str:
     return f"no Python.h below {settings['conda_env_prefix']}/include, nor beside a virtual environment's own base"
 
 
-def _shared_memory(shm: Mapping[str, int] | None, settings: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
+def _shared_memory(shm: Mapping[str, int] | None, settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
     """An error where even the smallest batches cannot lie there together; a warning where large ones could not."""
     extra = settings.get("run_config_extra_flags") or {}
     prefetch = int(extra.get("prefetch_factor", PREFETCH))
-    batches = shape.nproc_per_node * max(1, shape.num_workers) * prefetch
+    batches = topology.nproc_per_node * max(1, topology.num_workers) * prefetch
     tokens = (settings["run_config_expected_num_tokens"], settings["run_config_max_num_tokens"])
     least, most = (batches * count * size for count, size in zip(tokens, TENSOR_BYTES))
     free = shm["free"] if shm else 0
@@ -112,34 +112,34 @@ def _shared_memory(shm: Mapping[str, int] | None, settings: Mapping[str, Any], s
         variable="run_config_num_workers",
         found=f"{free / 1e9:.2f} GB free in /dev/shm",
         expected=f"{least / 1e9:.1f} to {most / 1e9:.1f} GB for the {batches} batches that wait there "
-        f"({shape.nproc_per_node} ranks × {max(1, shape.num_workers)} workers × {prefetch})",
+        f"({topology.nproc_per_node} ranks × {max(1, topology.num_workers)} workers × {prefetch})",
     )
     yield told if free < least else replace(told, severity="note")
 
 
-def _port(ports: Sequence[int], settings: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
-    if shape.node_rank == 0 and shape.master_port in ports:
+def _port(ports: Sequence[int], settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
+    if topology.node_rank == 0 and topology.master_port in ports:
         yield finding(
             "PORT_TAKEN",
             variable="run_config_master_port",
-            found=f"something listens on port {shape.master_port}, and this run does not run",
+            found=f"something listens on port {topology.master_port}, and this run does not run",
             expected="a free port",
         )
 
 
-def _master(seen: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
+def _master(seen: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
     why = seen["facts"]["around"].get("master")
-    if why and shape.node_rank > 0:
+    if why and topology.node_rank > 0:
         yield finding(
             "PEER_UNREACHABLE",
             variable="fleet_address",
-            found=f"{shape.master_addr}:{shape.master_port} of {shape.hosts[0]}: {why}",
+            found=f"{topology.master_addr}:{topology.master_port} of {topology.hosts[0]}: {why}",
             expected="a connection, or a refusal while nothing listens there",
         )
 
 
 def _names(seen: Mapping[str, Any]) -> list[str]:
-    return [str(gpu["name"]) for gpu in seen["rooms"].get("nvidia", {}).get("gpus", [])]
+    return [str(gpu["name"]) for gpu in seen["roles"].get("nvidia", {}).get("gpus", [])]
 
 
 def _mixed(names: Sequence[str], other: str, settings: Mapping[str, Any]) -> Iterator[Finding]:

@@ -76,7 +76,7 @@ def _told_apart() -> Iterator[None]:
 def _refused(response: http.client.HTTPResponse) -> PeersError:
     return PeersError(
         "the first node refuses this one",
-        variable="training_peer_allow",
+        variable="training_peer_networks",
         found=response.read(1000).decode(errors="replace"),
-        expected="an address of the run's hosts, or in a network of training_peer_allow",
+        expected="an address of the run's hosts, or in a network of training_peer_networks",
     )

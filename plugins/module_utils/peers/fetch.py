@@ -60,7 +60,7 @@ def fetch(place: Place, answer: Mapping[str, Any], source: Source, say: Say, end
     folder, part = place.folder(step), place.part("fetch", step)
     os.makedirs(part, exist_ok=True)
     missing = [one for one in files if not _alike(f"{part}/{one['name']}", one)]
-    _room(part, missing)
+    _role(part, missing)
     say(f"fetches checkpoint {step}: {len(missing)} of {len(files)} files")
     for one in missing:
         _file(part, step, one, source, say, ended)
@@ -76,7 +76,7 @@ def fetch(place: Place, answer: Mapping[str, Any], source: Source, say: Say, end
     checkpoint_seal.sync_folder(place.checkpoints)
 
 
-def _room(part: str, files: list[Entry]) -> None:
+def _role(part: str, files: list[Entry]) -> None:
     status = os.statvfs(part)
     free, need = status.f_bavail * status.f_frsize, sum(int(one["size"]) for one in files)
     have = sum(os.path.getsize(f"{part}/{name}") for name in os.listdir(part) if name.endswith(".part"))

@@ -25,7 +25,7 @@ from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint
 from . import fetch
 from .client import Client, UnreachableError
-from .server import Heart, Offer, Server, allowed_by
+from .server import Heartbeat, Offer, Server, allowed_by
 
 PORT = 29601
 PATIENCE = 1800.0  # seconds without any sign of life of those that are waited for
@@ -36,7 +36,7 @@ Answer = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Crew:
+class NodeGroup:
     """A node's place among the nodes of its run, and how they reach each other."""
 
     run: str
@@ -48,21 +48,21 @@ class Crew:
     resume: bool = True  # auto_resume: without it the nodes start together, but their checkpoints are left alone
     share: str = "copy"  # copy: each node has its own folder; shared: all see one
     shards: int = 0
-    patience: float = PATIENCE
+    retry: float = PATIENCE
 
 
 class Wait:
-    """A wait that is told of every half a minute, and ends after `patience` seconds without a sign of life."""
+    """A wait that is told of every half a minute, and ends after `retry` seconds without a sign of life."""
 
-    def __init__(self, patience: float, say: Say, ended: Callable[[float], bool]) -> None:
-        self._patience, self._say, self._ended = patience, say, ended
+    def __init__(self, retry: float, say: Say, ended: Callable[[float], bool]) -> None:
+        self._patience, self._say, self._ended = retry, say, ended
         self._alive = self._told = time.monotonic()
 
     def alive(self) -> None:
         self._alive = time.monotonic()
 
     def pause(self, what: str, variable: str = "") -> None:
-        """Raises FleetError when patience is at its end, or the unit is being stopped."""
+        """Raises FleetError when retry is at its end, or the unit is being stopped."""
         now = time.monotonic()
         if now - self._told >= WORDS:
             self._told = now
@@ -78,10 +78,10 @@ class Wait:
             )
 
 
-def crew_of(spec: Mapping[str, Any]) -> Crew:
+def node_group_of(spec: Mapping[str, Any]) -> NodeGroup:
     """From the unit's spec."""
     hosts = tuple(str(host) for host in spec.get("addresses") or spec.get("hosts") or ())
-    return Crew(
+    return NodeGroup(
         run=str(spec.get("run") or ""),
         nnodes=int(spec.get("nnodes") or 1),
         rank=int(spec.get("node_rank") or 0),
@@ -91,23 +91,23 @@ def crew_of(spec: Mapping[str, Any]) -> Crew:
         resume=bool(spec.get("auto_resume", True)),
         share="shared" if spec.get("share") in (True, "shared") else "copy",
         shards=int(spec.get("shards") or 0),
-        patience=float(spec.get("peer_patience") or PATIENCE),
+        retry=float(spec.get("peer_patience") or PATIENCE),
     )
 
 
-def serve(crew: Crew, networks: Iterable[str], heart: Heart) -> Server:
+def serve(node_group: NodeGroup, networks: Iterable[str], heart: Heartbeat) -> Server:
     """The first node's server. Raises FleetError for a port that is taken, and for a network that is none."""
-    hosts = (*crew.hosts, crew.master)
+    hosts = (*node_group.hosts, node_group.master)
     try:
         allowed = allowed_by(hosts, tuple(networks))
     except ValueError as error:
-        raise FleetError("a network is not one", variable="training_peer_allow", found=str(error)) from error
-    return Server(crew.port, allowed, heart, any(":" in host for host in hosts))
+        raise FleetError("a network is not one", variable="training_peer_networks", found=str(error)) from error
+    return Server(node_group.port, allowed, heart, any(":" in host for host in hosts))
 
 
-def offer_of(crew: Crew, place: Place, target: Checkpoint | None) -> Offer:
+def offer_of(node_group: NodeGroup, place: Place, target: Checkpoint | None) -> Offer:
     """A new attempt that resumes from `target`. Served are its links, where there are: nobody deletes those."""
-    offer = Offer(crew.run, crew.nnodes, crew.share, crew.resume, secrets.token_hex(8))
+    offer = Offer(node_group.run, node_group.nnodes, node_group.share, node_group.resume, secrets.token_hex(8))
     if target is None:
         return offer
     manifest = checkpoint_seal.read_manifest(place, target.step) or {}
@@ -122,60 +122,64 @@ def offer_of(crew: Crew, place: Place, target: Checkpoint | None) -> Offer:
     return offer
 
 
-def gather(server: Server, offer: Offer, crew: Crew, say: Say, ended: Callable[[float], bool]) -> None:
+def gather(server: Server, offer: Offer, node_group: NodeGroup, say: Say, ended: Callable[[float], bool]) -> None:
     """On the first node: wait until all others are ready, then let all go. Raises FleetError."""
     server.make(offer)
-    wait, seen = Wait(crew.patience, say, ended), offer.seen
+    wait, seen = Wait(node_group.retry, say, ended), offer.seen
     while missing := offer.missing(time.monotonic()):
         if offer.seen != seen:
             seen = offer.seen
             wait.alive()
-        wait.pause(f"nodes {', '.join(f'{rank} ({crew.hosts[rank]})' for rank in missing)}", "training_peer_port")
+        wait.pause(f"nodes {', '.join(f'{rank} ({node_group.hosts[rank]})' for rank in missing)}", "training_peer_port")
     with server.changed:
         offer.phase = "training"
-    say(f"all {crew.nnodes} nodes are ready: attempt {offer.attempt}")
+    say(f"all {node_group.nnodes} nodes are ready: attempt {offer.attempt}")
 
 
-def join(crew: Crew, place: Place, say: Say, ended: Callable[[float], bool]) -> Checkpoint | None:
+def join(node_group: NodeGroup, place: Place, say: Say, ended: Callable[[float], bool]) -> Checkpoint | None:
     """On every other node: come to the first node's checkpoint, and return when all start. Raises FleetError."""
-    client, wait, last = Client(crew.master, crew.port), Wait(crew.patience, say, ended), joined(place, crew.rank)
+    client, wait, last = (
+        Client(node_group.master, node_group.port),
+        Wait(node_group.retry, say, ended),
+        joined(place, node_group.rank),
+    )
     while True:
         with contextlib.suppress(UnreachableError):
-            answer = client.ask(f"/start?rank={crew.rank}&last={quote(last)}")
+            answer = client.ask(f"/start?rank={node_group.rank}&last={quote(last)}")
             wait.alive()
-            if agree(crew, answer)["attempt"] != last:
-                target = follow(crew, place, answer, client, say, ended)
-                if _go(client, crew, place, answer, wait):
+            if agree(node_group, answer)["attempt"] != last:
+                target = follow(node_group, place, answer, client, say, ended)
+                if _go(client, node_group, place, answer, wait):
                     return target
                 continue
-        wait.pause(f"the first node ({crew.master}:{crew.port})", "training_peer_port")
+        wait.pause(f"the first node ({node_group.master}:{node_group.port})", "training_peer_port")
 
 
-def agree(crew: Crew, answer: Answer) -> Answer:
-    """Raises FleetError when the first node speaks of another run, or of another shape of it."""
+def agree(node_group: NodeGroup, answer: Answer) -> Answer:
+    """Raises FleetError when the first node speaks of another run, or of another topology of it."""
     for name in ("run", "nnodes", "share", "resume"):
-        if answer.get(name) != getattr(crew, name):
+        if answer.get(name) != getattr(node_group, name):
             raise FleetError(
                 "the first node does not speak of this run",
-                variable="training_share" if name == "share" else "training_peer_port",
-                found=f"{crew.master}:{crew.port}: {name} {answer.get(name)}",
-                expected=f"{name} {getattr(crew, name)}",
+                variable="training_shared_checkpoints" if name == "share" else "training_peer_port",
+                found=f"{node_group.master}:{node_group.port}: {name} {answer.get(name)}",
+                expected=f"{name} {getattr(node_group, name)}",
                 remedy="converge all nodes of the run alike; each run needs a port of its own",
             )
     return answer
 
 
-def _go(client: Client, crew: Crew, place: Place, answer: Answer, wait: Wait) -> bool:
+def _go(client: Client, node_group: NodeGroup, place: Place, answer: Answer, wait: Wait) -> bool:
     """Say ready until all go; False when the first node has begun another attempt meanwhile."""
     attempt = str(answer["attempt"])
     while True:
         with contextlib.suppress(UnreachableError):
-            said = client.ask(f"/ready?rank={crew.rank}&attempt={quote(attempt)}")
+            said = client.ask(f"/ready?rank={node_group.rank}&attempt={quote(attempt)}")
             wait.alive()
             if said.get("attempt") != attempt:
                 return False
             if said.get("go"):
-                remember(place, crew.rank, attempt)
+                remember(place, node_group.rank, attempt)
                 return True
         wait.pause("the other nodes of the run", "training_peer_port")
 
@@ -198,13 +202,13 @@ def remember(place: Place, rank: int, attempt: str) -> None:
 
 
 def follow(
-    crew: Crew, place: Place, answer: Answer, client: Client, say: Say, ended: Callable[[float], bool]
+    node_group: NodeGroup, place: Place, answer: Answer, client: Client, say: Say, ended: Callable[[float], bool]
 ) -> Checkpoint | None:
     """Make this node's newest checkpoint the one of the answer."""
     step = answer.get("step")
-    if not crew.resume:
+    if not node_group.resume:
         return None
-    if crew.share == "shared":
+    if node_group.share == "shared":
         return _sees(place, answer, ended)
     if step is not None and not fetch.has(place, answer):
         fetch.fetch(place, answer, client, say, ended)
@@ -213,7 +217,7 @@ def follow(
         decision = checkpoint_guard.towards(seen, place, None)
     else:
         decision = checkpoint_guard.back_to(seen, place, int(step))
-    checkpoint_guard.refuse_other_shards(decision.target, crew.shards)
+    checkpoint_guard.refuse_other_shards(decision.target, node_group.shards)
     target = checkpoint_guard.settle(place, decision, say)
     fetch.forget_older(place, target.step if target else None, say)
     return target
@@ -230,20 +234,20 @@ def _sees(place: Place, answer: Answer, ended: Callable[[float], bool]) -> Check
         if time.monotonic() > until or ended(PAUSE):
             raise PeersError(
                 "this node does not see the first node's checkpoint",
-                variable="training_share",
+                variable="training_shared_checkpoints",
                 found=f"{place.checkpoints}: newest {newest.path if newest else 'none'}",
                 expected=f"step {answer.get('step')}, the same files as on the first node",
-                remedy="share the folder between the nodes, or set training_share: copy",
+                remedy="share the folder between the nodes, or set training_shared_checkpoints: copy",
             )
 
 
-def alive(crew: Crew, place: Place) -> dict[str, Any] | None:
+def alive(node_group: NodeGroup, place: Place) -> dict[str, Any] | None:
     """{"attempt", "same", "phase", "step", "age"} of the first node; None when it cannot be reached within 5 s.
 
     same: it is in the attempt that this node joined. When not, this node's own processes are of a dead attempt.
     """
     try:
-        found = Client(crew.master, crew.port, timeout=5.0).ask("/alive")
+        found = Client(node_group.master, node_group.port, timeout=5.0).ask("/alive")
     except (UnreachableError, FleetError):
         return None
-    return {**found, "same": found.get("attempt") == joined(place, crew.rank)}
+    return {**found, "same": found.get("attempt") == joined(place, node_group.rank)}

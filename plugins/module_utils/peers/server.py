@@ -63,7 +63,7 @@ class Offer:
         return [rank for rank in range(1, self.nnodes) if now - self.ready.get(rank, -SIGHT * 2) > SIGHT]
 
 
-class Heart:
+class Heartbeat:
     """The newest step and when it was seen to come. Monotonic: a clock that jumps is no silence."""
 
     def __init__(self, log: str = "", now: Callable[[], float] = time.monotonic) -> None:
@@ -106,7 +106,7 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, port: int, allowed: Callable[[str], bool], heart: Heart, wide: bool = False) -> None:
+    def __init__(self, port: int, allowed: Callable[[str], bool], heart: Heartbeat, wide: bool = False) -> None:
         """wide: there are IPv6 addresses among the hosts."""
         self.allowed, self.heart = allowed, heart
         self.address_family = socket.AF_INET6 if wide else socket.AF_INET

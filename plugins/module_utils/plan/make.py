@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.role_plan import ROOMS, RoomPlan, RunShape
+from ..core.role_plan import ROLES, RolePlan, Topology
 from ..findings.finding import Finding, finding, placed
 from ..machine import capacity as machine
 from ..machine import findings as host_findings
 from ..machine.fit.assess import Fit
 
-Decide = Callable[[Mapping[str, Any], Mapping[str, Any], RunShape], RoomPlan]
+Decide = Callable[[Mapping[str, Any], Mapping[str, Any], Topology], RolePlan]
 
 # Settings of a whole run, beside all of run_config_*: ranks that disagree on one of them hang or train other things.
 RUN_SETTINGS = (
@@ -58,8 +58,8 @@ class HostSeen:
 @dataclass(frozen=True)
 class HostPlan:
     name: str
-    shape: RunShape
-    rooms: Mapping[str, RoomPlan]
+    topology: Topology
+    roles: Mapping[str, RolePlan]
     findings: tuple[Finding, ...]
     refusal: str  # the errors of its run, by code and host; "" when the run may go on
     fit: Fit | None = None  # what the run needs of this host; None where it was not judged
@@ -70,25 +70,25 @@ class HostPlan:
 
     @property
     def changes(self) -> list[str]:
-        return [room for room in ROOMS if room in self.rooms and not self.rooms[room].in_sync]
+        return [role for role in ROLES if role in self.roles and not self.roles[role].in_sync]
 
     @property
     def unready(self) -> str:
-        """Why the run can't be started here yet: rooms out of sync, the training's own aside; "" when ready."""
-        rooms = [room for room in self.changes if room != "training"]
-        return "; ".join(f"{room}: {', '.join(self.rooms[room].reasons)}" for room in rooms)
+        """Why the run can't be started here yet: roles out of sync, the training's own aside; "" when ready."""
+        roles = [role for role in self.changes if role != "training"]
+        return "; ".join(f"{role}: {', '.join(self.roles[role].reasons)}" for role in roles)
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "shape": self.shape.as_dict(),
-            "rooms": {
+            "topology": self.topology.as_dict(),
+            "roles": {
                 name: {
-                    "in_sync": room.in_sync,
-                    "reasons": list(room.reasons),
-                    "values": dict(room.values),
-                    "summary": room.summary,
+                    "in_sync": role.in_sync,
+                    "reasons": list(role.reasons),
+                    "values": dict(role.values),
+                    "summary": role.summary,
                 }
-                for name, room in self.rooms.items()
+                for name, role in self.roles.items()
             },
             "changes": self.changes,
             "findings": [found.as_dict() for found in self.findings],
@@ -111,7 +111,7 @@ class Plan:
     def runs(self) -> dict[str, list[str]]:
         members: dict[str, list[str]] = {}
         for host in self.hosts.values():
-            members.setdefault(host.shape.run, []).append(host.name)
+            members.setdefault(host.topology.run, []).append(host.name)
         return members
 
     def as_dict(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Plan:
             "runs": self.runs,
             "hosts": {name: host.as_dict() for name, host in self.hosts.items()},
             "findings": [found.as_dict() for found in self.findings],
-            "refused": sorted({host.shape.run for host in self.hosts.values() if host.refused}),
+            "refused": sorted({host.topology.run for host in self.hosts.values() if host.refused}),
             "changes": {name: host.changes for name, host in self.hosts.items()},
         }
 
@@ -129,18 +129,18 @@ def processes(host: HostSeen) -> int:
     wanted = host.settings.get("run_config_processes") or 0
     if isinstance(wanted, int) and wanted > 0:
         return wanted
-    rooms = (host.observation or {}).get("rooms", {})
-    return max(1, len(rooms.get("nvidia", {}).get("gpus", [])))
+    roles = (host.observation or {}).get("roles", {})
+    return max(1, len(roles.get("nvidia", {}).get("gpus", [])))
 
 
-def shapes(members: Sequence[HostSeen]) -> dict[str, RunShape]:
+def topologies(members: Sequence[HostSeen]) -> dict[str, Topology]:
     """The place of each host in its run. Ranks follow the inventory; the first host is the master."""
     first = members[0]
     counted = next((host for host in members if host.observation is not None), first)  # GPUs of a lost host: unknown
     alone = len(members) == 1
     address = str(first.settings.get("run_config_master_addr") or first.settings.get("fleet_address") or first.name)
     return {
-        host.name: RunShape(
+        host.name: Topology(
             run=host.run,
             hosts=tuple(member.name for member in members),
             node_rank=rank,
@@ -221,36 +221,36 @@ def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
 
 
 def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:
-    place = shapes(members)
+    place = topologies(members)
     at_odds = disagreements(members) + same_address(members) + unlike(members)
-    rooms: dict[str, dict[str, RoomPlan]] = {}
+    roles: dict[str, dict[str, RolePlan]] = {}
     findings: dict[str, list[Finding]] = {}
     fits: dict[str, Fit] = {}
     for host in members:
-        rooms[host.name] = _rooms(host, place[host.name], decide)
+        roles[host.name] = _roles(host, place[host.name], decide)
         own = [*host.findings, *(found for found in at_odds if found.host == host.name)]
         if host.observation is not None and host.judged:
             seen = host.observation
-            fit = fits[host.name] = machine.fit_of(seen["facts"], seen["rooms"], host.settings, place[host.name])
-            own += machine.check(seen["facts"], seen["rooms"], host.settings, place[host.name], fit)
+            fit = fits[host.name] = machine.fit_of(seen["facts"], seen["roles"], host.settings, place[host.name])
+            own += machine.check(seen["facts"], seen["roles"], host.settings, place[host.name], fit)
             own += host_findings.check(seen, host.settings, place[host.name])
-            exchanged = rooms[host.name]["dataset"].values.get("exchanged", "") if "dataset" in decide else ""
-            own += host_findings.in_use(seen["rooms"], exchanged, host.settings)
-        for room in rooms[host.name].values():
-            own += room.findings
-        accept = host.settings.get("preflight_accept") or () if host.judged else ()
+            exchanged = roles[host.name]["dataset"].values.get("exchanged", "") if "dataset" in decide else ""
+            own += host_findings.in_use(seen["roles"], exchanged, host.settings)
+        for role in roles[host.name].values():
+            own += role.findings
+        accept = host.settings.get("preflight_accepted_findings") or () if host.judged else ()
         findings[host.name] = placed(own, host=host.name, run=host.run, accept=accept)
     refusal = ", ".join(f"{found.code} on {found.host}" for own in findings.values() for found in own if found.refuses)
     return {
         host.name: HostPlan(
-            host.name, place[host.name], rooms[host.name], tuple(findings[host.name]), refusal, fits.get(host.name)
+            host.name, place[host.name], roles[host.name], tuple(findings[host.name]), refusal, fits.get(host.name)
         )
         for host in members
     }
 
 
-def _rooms(host: HostSeen, shape: RunShape, decide: Mapping[str, Decide]) -> dict[str, RoomPlan]:
+def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> dict[str, RolePlan]:
     if host.observation is None or not host.judged:
         return {}
-    seen = host.observation["rooms"]
-    return {room: decide[room](seen[room], host.settings, shape) for room in ROOMS if room in decide}
+    seen = host.observation["roles"]
+    return {role: decide[role](seen[role], host.settings, topology) for role in ROLES if role in decide}

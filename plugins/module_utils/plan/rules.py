@@ -1,7 +1,7 @@
 """What a value of the inventory may be beyond its type: ranges, forms, full paths, and no secret in the wrong place.
 
 One table for the variables of all roles. What needs two variables stands in `together`; what needs the host, the data
-or the run is judged by the rooms.
+or the run is judged by the roles.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ REQUIREMENT = form(r"[A-Za-z0-9][^\s;]*(\s*[<>=!~]=?\s*[^\s;]+)?(\s*;.+)?|https?
 RULES: dict[str, Rule] = {
     "fleet_user": ACCOUNT,
     "fleet_group": ACCOUNT,
-    "fleet_patience": span(1, 86_400),
+    "fleet_reconnect_timeout": span(1, 86_400),
     "fleet_download_rate": span(0, 10**6),
     "fleet_disk_rate": span(0, 10**6),
     "fleet_address": HOST,
@@ -70,7 +70,7 @@ RULES: dict[str, Rule] = {
     "nvidia_driver_branch": form(r"[4-9]\d\d", "a driver branch, such as 580"),
     "nvidia_cuda_version": form(r"1[1-9]\.\d", "a CUDA version, such as 12.8"),
     "nvidia_cuda_home": FULL_PATH,
-    "nvidia_own_programs": optional(FULL_PATH),
+    "nvidia_busy_ignore_below": optional(FULL_PATH),
     "nvidia_reboot_timeout": span(1, 86_400),
     "nvidia_repository_url": URL,
     "nvidia_repository_key_url": optional(URL),
@@ -107,7 +107,7 @@ RULES: dict[str, Rule] = {
     "weights_revision": REF,
     "weights_endpoint": URL,
     "weights_files": form(r"(?!/)(?!.*\.\.)\S.*", "names of files in the repository"),
-    "weights_patience": span(1, 86_400),
+    "weights_stall_timeout": span(1, 86_400),
     "weights_parameters": span(0, 10**15),  # 0: counted in the files
     "weights_bytes": COUNT,
     "run_config_processes": span(0, 64),
@@ -118,7 +118,7 @@ RULES: dict[str, Rule] = {
     "run_config_layer_module": form(
         r"Qwen2(MoE|MoT)?DecoderLayer", "Qwen2MoTDecoderLayer, Qwen2MoEDecoderLayer or Qwen2DecoderLayer"
     ),
-    "run_config_resume_from": optional(FULL_PATH),  # empty: random weights, which the room run_config judges
+    "run_config_resume_from": optional(FULL_PATH),  # empty: random weights, which the role run_config judges
     "run_config_max_latent_size": span(1, 4096),
     "run_config_timestep_shift": span(0, 1000, above=True),
     "run_config_log_every": STEPS,
@@ -149,7 +149,7 @@ RULES: dict[str, Rule] = {
     "training_wandb_key_file": optional(FULL_PATH),
     "training_restore_step": span(-1, 10**9),
     "training_peer_port": span(1024, 65_535),
-    "training_peer_allow": form(r"[0-9A-Fa-f:.]+(/\d{1,3})?", "addresses or networks, such as 10.0.0.0/24"),
+    "training_peer_networks": form(r"[0-9A-Fa-f:.]+(/\d{1,3})?", "addresses or networks, such as 10.0.0.0/24"),
     "training_save_every": STEPS,
     "training_total_steps": STEPS,
     "training_num_shard": span(0, 4096),
@@ -158,8 +158,8 @@ RULES: dict[str, Rule] = {
     "training_first_step_seconds": span(1, 86400),
     "training_save_seconds": span(1, 86400),
     "training_step_seconds": span(1, 86400),
-    "training_first_ce_warn": span(0, 1000),
-    "training_first_ce_stop": span(0, 1000),
+    "training_warn_first_loss": span(0, 1000),
+    "training_max_first_loss": span(0, 1000),
     "training_keep_last": span(0, 1_000_000),
     "training_keep_every": span(0, 1_000_000_000),
 }
@@ -214,7 +214,7 @@ def broken(name: str, kind: str, value: Any) -> str:
         rule = RULES.get(name)
         if rule and not rule.fits(one):
             return rule.expected
-    return _not_acceptable(value) if name == "preflight_accept" else ""
+    return _not_acceptable(value) if name == "preflight_accepted_findings" else ""
 
 
 def _not_acceptable(codes: list[str]) -> str:

@@ -22,6 +22,19 @@ from . import rules
 
 # What only the plan knows enters the roles through defaults that name one of these; they are no settings of a user.
 PLAN_NAMES = ("fleet_plan", "__fleet_plan")
+# Variables of 0.1 under the name that they have now.
+RENAMED = {
+    "conda_env_adopt": "conda_env_use_existing",
+    "fleet_patience": "fleet_reconnect_timeout",
+    "fleet_teardown_also": "fleet_teardown_include",
+    "nvidia_own_programs": "nvidia_busy_ignore_below",
+    "preflight_accept": "preflight_accepted_findings",
+    "training_first_ce_stop": "training_max_first_loss",
+    "training_first_ce_warn": "training_warn_first_loss",
+    "training_peer_allow": "training_peer_networks",
+    "training_share": "training_shared_checkpoints",
+    "weights_patience": "weights_stall_timeout",
+}
 PREFIX_ALIKE = 0.85  # of 1: one or two letters of a role's name
 
 
@@ -124,8 +137,10 @@ def read(
     findings = [found for found in findings if found.variable in variables] or findings
     findings += unknown(options, variables, {option.role for option in options.values()})
     # a list of codes that is wrong itself accepts nothing
-    sound = all(found.variable != "preflight_accept" for found in findings)
-    return settings, placed(findings, host="", run="", accept=(settings.get("preflight_accept") or ()) if sound else ())
+    sound = all(found.variable != "preflight_accepted_findings" for found in findings)
+    return settings, placed(
+        findings, host="", run="", accept=(settings.get("preflight_accepted_findings") or ()) if sound else ()
+    )
 
 
 def untemplated(option: Option, why: str) -> Finding:
@@ -199,7 +214,7 @@ def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable
     squeezed = {squeeze(name): [name] for name in options}
     findings = []
     for name in sorted(set(names) - set(options) - set(PLAN_NAMES)):
-        near = squeezed.get(squeeze(name), [])
+        near = [RENAMED[name]] if name in RENAMED else squeezed.get(squeeze(name), [])
         if name.startswith(prefixes):
             near = near or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
         elif not (near := near or misspelt_prefix(options, name)):

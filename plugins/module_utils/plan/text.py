@@ -27,13 +27,13 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 
 def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
-    """A row per room: host, room, what will happen, why. The host's name stands on the first row only."""
-    if not host.rooms:
+    """A row per role: host, role, what will happen, why. The host's name stands on the first row only."""
+    if not host.roles:
         return [(host.name, "–", "not observed", "see the findings")]
     rows = []
-    for number, (name, room) in enumerate(host.rooms.items()):
-        state = "in sync" if room.in_sync else "will change"
-        why = room.summary if room.in_sync else "; ".join(room.reasons)
+    for number, (name, role) in enumerate(host.roles.items()):
+        state = "in sync" if role.in_sync else "will change"
+        why = role.summary if role.in_sync else "; ".join(role.reasons)
         rows.append((host.name if number == 0 else "", name, state, textwrap.shorten(why, WIDTH, placeholder=" …")))
     return rows
 
@@ -75,12 +75,12 @@ def mark(pair: tuple[Verdict | None, Verdict]) -> str:
 
 
 def run_line(hosts: Sequence[HostPlan]) -> str:
-    shape = hosts[0].shape
+    topology = hosts[0].topology
     return (
-        f"run {shape.run}: {many(shape.nnodes, 'host')} × {shape.nproc_per_node} processes"
-        f" = world size {shape.world_size} ({shape.num_replicate} × {shape.num_shard} shards),"
-        f" {shape.num_workers} workers each, {shape.row_groups} row groups,"
-        f" master {shape.master_addr}:{shape.master_port}"
+        f"run {topology.run}: {many(topology.nnodes, 'host')} × {topology.nproc_per_node} processes"
+        f" = world size {topology.world_size} ({topology.num_replicate} × {topology.num_shard} shards),"
+        f" {topology.num_workers} workers each, {topology.row_groups} row groups,"
+        f" master {topology.master_addr}:{topology.master_port}"
     )
 
 
@@ -118,10 +118,10 @@ def counts(findings: Iterable[Finding]) -> str:
 def summary_line(plan: Plan) -> str:
     changes = {name: len(host.changes) for name, host in plan.hosts.items()}
     todo = sum(1 for number in changes.values() if number)
-    refused = sorted({host.shape.run for host in plan.hosts.values() if host.refused})
+    refused = sorted({host.topology.run for host in plan.hosts.values() if host.refused})
     line = (
         f"{many(len(changes), 'host')}, {many(len(plan.runs), 'run')}: {todo} to change"
-        f" ({many(sum(changes.values()), 'room')}), {len(changes) - todo} in sync; {counts(plan.findings)}"
+        f" ({many(sum(changes.values()), 'role')}), {len(changes) - todo} in sync; {counts(plan.findings)}"
     )
     if refused:
         line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"
@@ -129,7 +129,7 @@ def summary_line(plan: Plan) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """The whole plan: findings first (errors at the end, next to the summary), rooms per run and host."""
+    """The whole plan: findings first (errors at the end, next to the summary), roles per run and host."""
     lines: list[str] = []
     for members in plan.runs.values():
         hosts = [plan.hosts[name] for name in members]

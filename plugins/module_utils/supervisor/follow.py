@@ -16,7 +16,7 @@ from . import hang, weights
 from . import stop as supervisor_stop
 from . import tree as supervisor_tree
 from .hooks import asks
-from .output import Stderr, Stdout, Valve
+from .output import LogRateLimiter, Stderr, Stdout
 from .peer import EVERY, PeerWatch
 from .record import Record
 from .watch import Limits, Watch
@@ -44,7 +44,11 @@ class Follower:
         self._first = str((spec.get("hosts") or ["the first host"])[0])
         self._peer = PeerWatch(limits, self._first, asks(spec), now)
         self._steps = Watch(limits, int(spec.get("save_every") or 0), now)
-        self._valve, self._words = Valve(say), Valve(say)  # a flood must not keep back why a training dies
+        # a flood must not keep back why a training dies
+        self._valve, self._words = (
+            LogRateLimiter(say),
+            LogRateLimiter(say),
+        )
         self._stdout = Stdout(self._valve)
         self._stderr = Stderr(f"{record.folder}/errors.log", self._line)
         self.flaw: Failure | None = None

@@ -22,7 +22,7 @@ from ..checkpoints import seal as checkpoint_seal
 from ..checkpoints.seal import Place, Say
 from ..core.errors import FleetError
 from ..peers import group as peers
-from ..peers.server import Heart, Server
+from ..peers.server import Heartbeat, Server
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint
 
@@ -33,7 +33,7 @@ Spec = Mapping[str, Any]
 _ended = threading.Event()
 _busy = threading.Lock()  # whoever changes what is kept
 _digesting = threading.Lock()
-_heart = Heart()
+_heart = Heartbeat()
 _server: Server | None = None
 
 
@@ -51,35 +51,35 @@ def before_start(spec: Spec, say: Say) -> None:
     least every half a minute; close() from another thread ends the wait.
     """
     _ended.clear()
-    place, crew = place_of(spec), peers.crew_of(spec)
+    place, node_group = place_of(spec), peers.node_group_of(spec)
     target = None
     try:
-        if crew.rank and crew.port:
-            target = peers.join(crew, place, say, _ended.wait)
+        if node_group.rank and node_group.port:
+            target = peers.join(node_group, place, say, _ended.wait)
         else:
-            if crew.resume:
-                target = checkpoint_guard.prepare(place, crew.shards, _int(spec, "save_every"), say)
-            if crew.nnodes > 1 and crew.port:
-                _lead(spec, crew, place, target, say)
+            if node_group.resume:
+                target = checkpoint_guard.prepare(place, node_group.shards, _int(spec, "save_every"), say)
+            if node_group.nnodes > 1 and node_group.port:
+                _lead(spec, node_group, place, target, say)
     except OSError as error:
         raise FleetError(
             "the checkpoints could not be made ready for a start",
             found=f"{error.strerror}: {error.filename or place.checkpoints}",
             expected="folders that the training may write to, and space on the disk",
         ) from error
-    if not crew.resume:
+    if not node_group.resume:
         say("auto_resume is off: the checkpoints are left as they are")
     else:
         say(f"resumes from step {target.step}" if target else "no checkpoint: begins with the first step")
 
 
-def _lead(spec: Spec, crew: peers.Crew, place: Place, target: Checkpoint | None, say: Say) -> None:
+def _lead(spec: Spec, node_group: peers.NodeGroup, place: Place, target: Checkpoint | None, say: Say) -> None:
     """The first node's part: offer its checkpoint, and wait for the others."""
     global _server
     if _server is None:
         _heart.reads(os.path.join(str(spec["results_dir"]), "log.txt"))
-        _server = peers.serve(crew, spec.get("peer_allow") or (), _heart)
-    peers.gather(_server, peers.offer_of(crew, place, target), crew, say, _ended.wait)
+        _server = peers.serve(node_group, spec.get("peer_allow") or (), _heart)
+    peers.gather(_server, peers.offer_of(node_group, place, target), node_group, say, _ended.wait)
 
 
 def after_save(spec: Spec, step: int, say: Say) -> None:
@@ -126,8 +126,8 @@ def peer_state(spec: Spec) -> dict[str, Any] | None:
     step: the last one that came there, `age` seconds ago. same: False when the first node has begun another attempt,
     so that this node's trainer waits for processes that are gone. Returns within about 5 s.
     """
-    crew = peers.crew_of(spec)
-    return peers.alive(crew, place_of(spec)) if crew.rank and crew.port else None
+    node_group = peers.node_group_of(spec)
+    return peers.alive(node_group, place_of(spec)) if node_group.rank and node_group.port else None
 
 
 def close() -> None:
@@ -139,9 +139,9 @@ def close() -> None:
         server.close()
 
 
-def _rests(place: Place, step: int, patience: float, now: Callable[[], float] = time.monotonic) -> bool:
-    """Is the save whole, and the same twice in a row? Waits up to `patience` seconds for it."""
-    until, before = now() + patience, None
+def _rests(place: Place, step: int, retry: float, now: Callable[[], float] = time.monotonic) -> bool:
+    """Is the save whole, and the same twice in a row? Waits up to `retry` seconds for it."""
+    until, before = now() + retry, None
     while True:
         found = checkpoints.examine(place.folder(step), step)
         if found.kind == "model":

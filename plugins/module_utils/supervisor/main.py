@@ -209,8 +209,8 @@ class Supervisor:
         """Nothing is left running, and the record says how it ended."""
         failure, code = end.failure, end.code
         self.stage = "end"
-        patience = 0.0 if self._abort or (failure and failure.kind.startswith("HANG")) else END_PATIENCE
-        left = tree.end(self._first, patience)
+        retry = 0.0 if self._abort or (failure and failure.kind.startswith("HANG")) else END_PATIENCE
+        left = tree.end(self._first, retry)
         if self._follower is not None:
             if code == FINISHED:
                 self.hooks.saves(self._follower.whole_saves(time.monotonic()))

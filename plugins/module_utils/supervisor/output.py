@@ -18,7 +18,7 @@ REPEATS = b"repeat in rank"  # the loader begins its data anew
 SKIPS = b"skip a sample"
 
 
-class Valve:
+class LogRateLimiter:
     """Passes lines on until the window's budget is spent, then counts them and says how many there were."""
 
     def __init__(self, say: Callable[[str], None], budget: int = BUDGET, window: float = WINDOW) -> None:
@@ -60,7 +60,7 @@ class Valve:
 class Stdout:
     """The trainer's standard output, in blocks of bytes: up to 19 MB/s when its loader starves."""
 
-    def __init__(self, valve: Valve) -> None:
+    def __init__(self, valve: LogRateLimiter) -> None:
         self._valve, self._rest = valve, b""
         self.repeats = 0  # lines of a loader that begins anew, since forget()
 

@@ -43,7 +43,7 @@ class HubFile:
 
 
 class Hub:
-    """`patience`: seconds without a byte after which a lost connection is an error."""
+    """`retry`: seconds without a byte after which a lost connection is an error."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Hub:
         revision: str,
         endpoint: str,
         token: str,
-        patience: float,
+        retry: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         # Before the import: the client reads them once.
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         self._repo, self._revision, self._endpoint, self._token = repo, revision, endpoint.rstrip("/"), token
-        self._patience, self._sleep = patience, sleep
+        self._patience, self._sleep = retry, sleep
         self._reached = False
 
     def describe(self, name: str, revision: str = "") -> HubFile:
@@ -112,7 +112,7 @@ class Hub:
         return get_hf_file_metadata(self._url(name, revision), token=self._token or False)
 
     def _patiently(self, attempt: Callable[[], T], arrived: Callable[[], int]) -> T:
-        """Tries again while the connection fails, until nothing has arrived for `patience` seconds."""
+        """Tries again while the connection fails, until nothing has arrived for `retry` seconds."""
         last, since, pause = arrived(), time.monotonic(), RETRY
         while True:
             try:
@@ -124,8 +124,8 @@ class Hub:
                 have = arrived()
                 if have > last:
                     last, since, pause = have, time.monotonic(), RETRY
-                patience = self._patience if self._reached or last else min(self._patience, FIRST_PATIENCE)
-                if time.monotonic() - since >= patience:
+                retry = self._patience if self._reached or last else min(self._patience, FIRST_PATIENCE)
+                if time.monotonic() - since >= retry:
                     raise FleetError(
                         "the hub cannot be reached",
                         variable="weights_endpoint",

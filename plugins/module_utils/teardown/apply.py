@@ -1,6 +1,6 @@
 """Takes canvas-fleet off a host: files, records, account. What a person could miss stays, unless they name it.
 
-Driver, environment and unit are taken back by their own rooms before (playbooks/teardown.yml). Cut anywhere, the next
+Driver, environment and unit are taken back by their own roles before (playbooks/teardown.yml). Cut anywhere, the next
 call goes on: each part is found again by what is there, and the records go last.
 """
 
@@ -27,7 +27,7 @@ from .parts import Part, kept_dir, parts
 
 SYSTEM_UIDS = 1000  # accounts of people begin here
 CACHES = (".cache", ".conda", ".nv", ".triton")  # what programs make anew in the account's home
-# What lies in fleet_state_dir: the records of the rooms, the folders of their works, and the supervisor.
+# What lies in fleet_state_dir: the records of the roles, the folders of their works, and the supervisor.
 RECORDS = (
     "canvas_code", "dataset", "fleet_agent", "nvidia", "nvidia.json", "run_config.json", "supervisor",
     "system_packages", "training", "weights", "work",
@@ -36,21 +36,21 @@ Settings = Mapping[str, Any]
 
 
 def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str, Any]:
-    """Returns {"changed", "removed": [{room, path, bytes}], "kept": [{room, path, why, also}]}. Raises FleetError."""
+    """Returns {"changed", "removed": [{role, path, bytes}], "kept": [{role, path, why, also}]}. Raises FleetError."""
     if not check:
         _stop_works(settings, units)
-    also = frozenset(settings["fleet_teardown_also"])
+    also = frozenset(settings["fleet_teardown_include"])
     found = parts(settings)
     going = [part for part in found if part.goes(also)]
     staying = [part for part in found if not part.goes(also)]
-    records, kept_records = _records(settings, {part.room for part in staying})
-    strangers = _strangers(settings, [part.path for part in found])
-    if strangers:
-        staying.append(Part("fleet_agent", canvas_code_plan.named(strangers), "not put there by canvas-fleet"))
+    records, kept_records = _records(settings, {part.role for part in staying})
+    foreign_files = _strangers(settings, [part.path for part in found])
+    if foreign_files:
+        staying.append(Part("fleet_agent", canvas_code_plan.named(foreign_files), "not put there by canvas-fleet"))
     going += records
     account = _account(settings) if not staying else ""
-    removed = [{"room": part.room, "path": part.path, "bytes": _size(part)} for part in going]
-    removed += [{"room": "fleet_agent", "path": f"the account {account}", "bytes": 0}] if account else []
+    removed = [{"role": part.role, "path": part.path, "bytes": _size(part)} for part in going]
+    removed += [{"role": "fleet_agent", "path": f"the account {account}", "bytes": 0}] if account else []
     if not check:
         for part in going:
             if part.take:
@@ -59,19 +59,19 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
                 _remove(part.path)
         _trust_again(going)
         _prune(settings, [part.path for part in found if not part.take], kept_records)
-        if all(part.room != "training" for part in staying):
+        if all(part.role != "training" for part in staying):
             _sweep(settings)
         if account:
             _leave(settings, account)
-    kept = [{"room": part.room, "path": part.path, "why": part.why, "also": part.word} for part in staying]
+    kept = [{"role": part.role, "path": part.path, "why": part.why, "also": part.word} for part in staying]
     return {"changed": bool(removed), "removed": removed, "kept": kept}
 
 
-def rooms_before(settings: Settings) -> list[str]:
-    """Rooms that have to take something back themselves, before work() is called."""
+def roles_before(settings: Settings) -> list[str]:
+    """Roles that have to take something back themselves, before work() is called."""
     conda = ["conda_env"] if conda_absent.preview(conda_spec(settings)) else []
     record = os.path.join(str(settings["fleet_state_dir"]), nvidia.RECORD)
-    wanted = "nvidia" in settings["fleet_teardown_also"]
+    wanted = "nvidia" in settings["fleet_teardown_include"]
     return [*conda, *(["nvidia"] if wanted and os.path.exists(record) else [])]
 
 
@@ -80,18 +80,18 @@ def conda_spec(settings: Settings) -> dict[str, str]:
     return {name: str(settings[f"conda_env_{name}"]) for name in ("root", "prefix", "state_dir")}
 
 
-def _records(settings: Settings, rooms: set[str]) -> tuple[list[Part], list[str]]:
-    """Records of rooms that leave nothing behind go; the others are what a second teardown needs."""
+def _records(settings: Settings, roles: set[str]) -> tuple[list[Part], list[str]]:
+    """Records of roles that leave nothing behind go; the others are what a second teardown needs."""
     folder = str(settings["fleet_state_dir"])
     others = _other_units(os.path.join(folder, "training"), settings)
     going, staying = [], []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        path, room = os.path.join(folder, name), name.partition(".")[0]
+        path, role = os.path.join(folder, name), name.partition(".")[0]
         if name not in RECORDS:
-            continue  # taken by its room, or somebody else's in a folder that a user chose
-        if room in rooms or (room == "nvidia" and "nvidia" not in settings["fleet_teardown_also"]):
+            continue  # taken by its role, or somebody else's in a folder that a user chose
+        if role in roles or (role == "nvidia" and "nvidia" not in settings["fleet_teardown_include"]):
             staying.append(path)
-        elif room in ("training", "supervisor") and others:
+        elif role in ("training", "supervisor") and others:
             staying += others
         else:
             going.append(Part("fleet_agent", path))
@@ -147,7 +147,7 @@ def _stop_works(settings: Settings, units: host_work.Units) -> None:
     state = Path(str(settings["fleet_state_dir"]))
     for record in sorted((state / "work").glob("*")):
         if record.is_dir():
-            host_work.Desk(state, record.name, units).absent(check=False)
+            host_work.JobRunner(state, record.name, units).absent(check=False)
 
 
 def _remove(path: str) -> None:

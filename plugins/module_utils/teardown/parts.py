@@ -1,6 +1,6 @@
-"""What canvas-fleet left on a host, room by room: what goes, and what stays because a person could miss it. Reads only.
+"""What canvas-fleet left on a host, role by role: what goes, and what stays because a person could miss it. Reads only.
 
-Whose a file is, the rooms' own records tell: their digests, the note in the checkout, the origin of each weights file.
+Whose a file is, the roles' own records tell: their digests, the note in the checkout, the origin of each weights file.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Part:
-    """A path of ours. `why` a person could miss it, and the `word` of fleet_teardown_also that lets it go all the same.
+    """A path of ours. `why` a person could miss it; the `word` of fleet_teardown_include that lets it go.
 
     `take`: how it is taken away where that is not by removing the path.
     """
 
-    room: str
+    role: str
     path: str
     why: str = ""
     word: str = ""
@@ -57,8 +57,8 @@ class Part:
 
 def parts(settings: Settings) -> list[Part]:
     """All of it, in the order in which it is taken away."""
-    rooms = (_run_config, _code, _dataset, _weights, _outputs, _agent)
-    return [part for room in rooms for part in room(settings)]
+    roles = (_run_config, _code, _dataset, _weights, _outputs, _agent)
+    return [part for role in roles for part in role(settings)]
 
 
 def _run_config(settings: Settings) -> Iterator[Part]:
@@ -128,7 +128,7 @@ def _missed(path: str, settings: Settings, seen: Mapping[str, Any]) -> str:
             return "it has branches or a stash of its own"
         if seen.get("commit") and seen["commit"] != note.get("commit"):
             return f"it stands on another commit, {str(seen['commit'])[:8]}"
-        own = [*seen["edits"], *(one for one in git_folder.strangers(git, ours) if one not in seen["edits"])]
+        own = [*seen["edits"], *(one for one in git_folder.foreign_files(git, ours) if one not in seen["edits"])]
     own = [one for one in own if not _MADE_ANEW.search(one)]
     return f"changed or added by hand: {canvas_code_plan.named(own)}" if own else ""
 

@@ -106,5 +106,5 @@ def main(arguments: list[str]) -> int:
     os.environ.update(private["environment"])
     spec = {**order["spec"], **private["secrets"]}
     result = outcome(order["worker"], spec, Progress(record / "progress.json"))
-    write_result(record, {**result, "digest": order["digest"], "ticket": order["ticket"]})
+    write_result(record, {**result, "digest": order["digest"], "request_id": order["request_id"]})
     return 0 if result["ok"] else 1

@@ -2,7 +2,7 @@
 
     <state_dir>/work/<name>/   0700, owned by the work's user
         payload.zip            the code, copied from the module's own payload
-        spec.json              worker, spec, digest, ticket; no secrets
+        spec.json              worker, spec, digest, request_id; no secrets
         progress.json          see progress.py
         result.json            only when the work ended by itself
         log                    what the work printed
@@ -38,7 +38,7 @@ ACTIVE = ("active", "activating", "deactivating", "reloading")
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """What is to be done. Equal digests are the same work; secrets are not part of the digest."""
 
     name: str
@@ -46,7 +46,7 @@ class Order:
     spec: Mapping[str, Any]
     user: str
     python: str
-    ticket: str = ""  # who asked: one call of the action; its retries carry the same ticket
+    request_id: str = ""  # who asked: one call of the action; its retries carry the same request_id
     secrets: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     folders: Sequence[str] = ()  # made for the user where they are absent
@@ -117,7 +117,7 @@ class Systemd:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
-class Desk:
+class JobRunner:
     """Starts, watches and ends the work of one name on this host."""
 
     def __init__(self, state_dir: Path, name: str, units: Units, private_root: Path = PRIVATE_ROOT) -> None:
@@ -128,12 +128,12 @@ class Desk:
         self._private = private_root / name
         self._units = units
 
-    def started(self, order: Order) -> dict[str, Any]:
+    def started(self, order: JobSpec) -> dict[str, Any]:
         """Starts the work, or attaches to the one that runs; another work under this name is stopped first."""
         with self._locked():
             current = self._read("spec.json")
             same = current.get("digest") == order.digest
-            answered = same and order.ticket and self._read("result.json").get("ticket") == order.ticket
+            answered = same and order.request_id and self._read("result.json").get("request_id") == order.request_id
             running = self._units.state(self.unit).runs
             if answered or (running and same):
                 return {**self.polled(order.digest), "started": False}
@@ -170,7 +170,7 @@ class Desk:
                 shutil.rmtree(self._record)
         return running or kept
 
-    def _start(self, order: Order) -> None:
+    def _start(self, order: JobSpec) -> None:
         owner = account(order.user)
         if not os.access(order.python, os.X_OK):
             raise FleetError(
@@ -187,7 +187,7 @@ class Desk:
         make_folder(self._private, owner)
         for name in ("result.json", "progress.json", "log"):
             (self._record / name).unlink(missing_ok=True)
-        public = {"worker": order.worker, "spec": order.spec, "digest": order.digest, "ticket": order.ticket}
+        public = {"worker": order.worker, "spec": order.spec, "digest": order.digest, "request_id": order.request_id}
         private = {"secrets": order.secrets, "environment": order.environment}
         write_as(self._record / "payload.zip", payload(ENTRY), owner)
         write_as(self._record / "spec.json", json.dumps(public, sort_keys=True).encode(), owner)

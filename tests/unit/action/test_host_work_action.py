@@ -107,7 +107,7 @@ def test_check_mode_is_one_call(clock: Clock) -> None:
 
 def test_a_connection_that_comes_back_in_time_is_no_failure(clock: Clock, shown: list[str]) -> None:
     made = action(iter([answer("running"), LOST, LOST, LOST, answer("running"), LOST, ended()]))
-    assert run(made, fleet_patience=10)["changed"] is True
+    assert run(made, fleet_reconnect_timeout=10)["changed"] is True
     assert [line for line in shown if "no connection" in line] == [
         "  atlas  weights  no connection; tries for 10 s"
     ] * 2
@@ -116,13 +116,13 @@ def test_a_connection_that_comes_back_in_time_is_no_failure(clock: Clock, shown:
 def test_a_start_whose_answer_was_lost_is_asked_for_with_the_same_ticket(clock: Clock) -> None:
     made = action(iter([LOST, ended()]))
     run(made)
-    assert made.asked[0]["ticket"] == made.asked[1]["ticket"] != ""
+    assert made.asked[0]["request_id"] == made.asked[1]["request_id"] != ""
 
 
 def test_a_connection_that_stays_away_makes_the_host_unreachable(clock: Clock) -> None:
     made = action(iter([answer("running"), *[LOST] * 50]))
     with pytest.raises(AnsibleConnectionFailure, match="next converge attaches"):
-        run(made, fleet_patience=10)
+        run(made, fleet_reconnect_timeout=10)
     assert 10 <= clock.now - 100 <= 15
 
 

@@ -47,5 +47,5 @@ def test_what_is_wrong_with_the_controllers_file(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     told = {**files.settings(tmp_path / "host", files.write(tmp_path / "a.parquet", [files.row(0)])), **change}
-    made = decide_dataset({}, told, files.shape())
+    made = decide_dataset({}, told, files.topology())
     assert [(found.code, found.variable) for found in made.findings] == [(code, variable)]

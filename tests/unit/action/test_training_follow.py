@@ -126,7 +126,7 @@ def test_a_connection_that_stays_lost_ends_the_watch_and_says_that_the_training_
             yield LOST
 
     with pytest.raises(AnsibleConnectionFailure, match="goes on there"):
-        run(forever(), follow=True, patience=30)
+        run(forever(), follow=True, retry=30)
     assert 130 <= clock.now <= 140
 
 
@@ -157,8 +157,8 @@ def test_the_table_has_every_host_of_the_group(monkeypatch: pytest.MonkeyPatch) 
     }
     seen = {"run": "crux", "phase": "running", "step": 5}
     planned = {
-        "crux": {"shape": {"node_rank": 0}, "rooms": {"training": {"values": {"report": seen}}}},
-        "dione": {"rooms": {}, "findings": [{"code": "HOST_MISSING", "found": "left out by --limit"}]},
+        "crux": {"topology": {"node_rank": 0}, "roles": {"training": {"values": {"report": seen}}}},
+        "dione": {"roles": {}, "findings": [{"code": "HOST_MISSING", "found": "left out by --limit"}]},
     }
     told = {"groups": {"trainers": list(hostvars)}, "hostvars": hostvars, "__fleet_plan": {"hosts": planned}}
     result = made.run(task_vars=told)

@@ -57,7 +57,7 @@ def run(answers: Iterator[Any], state: str, check: bool = False) -> tuple[dict[s
         return dict(told)
 
     made._execute_module = module
-    return made.run(task_vars={"inventory_hostname": "atlas", "fleet_patience": 8}), asked
+    return made.run(task_vars={"inventory_hostname": "atlas", "fleet_reconnect_timeout": 8}), asked
 
 
 WAITS = answer("activating", "running", status="loads, at most 60 min")

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import findings as checkpoint_findings
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.checkpoint import Checkpoint, Survey
 
@@ -31,8 +31,8 @@ def told(found: Survey, kept: Survey = NOTHING, rank: int = 0, **settings: Any) 
         "training_checkpoint_dir": FOLDER, "training_results_dir": "/out", "run_config_save_every": 20,
         "training_peer_port": 29601, **settings,
     }  # fmt: skip
-    shape = RunShape("a", ("x", "y"), rank, 2, 1, "x", 1)
-    return [(f.code, f.found, f.remedy) for f in checkpoint_findings.start_findings(found, kept, given, shape)]
+    topology = Topology("a", ("x", "y"), rank, 2, 1, "x", 1)
+    return [(f.code, f.found, f.remedy) for f in checkpoint_findings.start_findings(found, kept, given, topology)]
 
 
 @pytest.mark.parametrize(

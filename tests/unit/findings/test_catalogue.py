@@ -11,6 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.findings import catal
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.catalogue import CATALOGUE, PARTS
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import SEVERITIES
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.rules import NEVER_ACCEPTED
+
 from tests.unit.support.places import ROOT
 
 CORES = [path for path in (ROOT / "plugins").rglob("*.py") if not path.name.startswith("catalogue")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import capacity as machine
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import run_parts
@@ -41,11 +41,11 @@ def judged(
     processes: int = 0,
     hosts: int = 1,
     rank: int = 0,
-    rooms: dict[str, Any] | None = None,
+    roles: dict[str, Any] | None = None,
     **settings: Any,
 ) -> list[Finding]:
     names = tuple(f"h{number}" for number in range(hosts))
-    shape = RunShape("r", names, rank, processes or max(1, gpus), 4, "localhost", 29501)
+    topology = Topology("r", names, rank, processes or max(1, gpus), 4, "localhost", 29501)
     disk = {"at": "/srv", "device": 1, "free": free, "total": 9000 * GB}
     facts = {
         "init": {"name": "systemd"},
@@ -57,9 +57,9 @@ def judged(
     seen = {
         "nvidia": {"gpus": [{"name": "GPU", "memory_bytes": card}] * gpus},
         "weights": {"bytes": 0},
-        **(rooms or {}),
+        **(roles or {}),
     }
-    return machine.check(facts, seen, {**SETTINGS, **settings}, shape)
+    return machine.check(facts, seen, {**SETTINGS, **settings}, topology)
 
 
 LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tokens": 131072}
@@ -69,7 +69,7 @@ LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tok
     ("host", "codes"),
     [
         pytest.param({}, [], id="8 × 141 GB hold the full fine-tuning"),
-        pytest.param({"gpus": 0}, [], id="no GPU yet is for the nvidia room to judge"),
+        pytest.param({"gpus": 0}, [], id="no GPU yet is for the nvidia role to judge"),
         pytest.param({"gpus": 0, "nvidia_gpu_expected": False}, [], id="no GPU by the user's own word"),
         pytest.param({"gpus": 4, "processes": 8}, ["GPU_COUNT_SHORT"], id="more processes than GPUs"),
         pytest.param({"gpus": 4, "card": A100}, ["GPU_MEMORY_SHORT"], id="4 × 80 GB die in optimizer.step (Bagel#215)"),
@@ -149,14 +149,14 @@ def test_a_finding_tells_what_is_short_and_what_fits(
 
 def test_the_longest_sample_of_the_data_and_its_text_count() -> None:
     seen = {"dataset": {"record": {"inspection": {"longest": {"tokens": 9500, "image_tokens": 9025}}}}}
-    run = machine.run_of(seen, SETTINGS, RunShape("r", ("h",), 0, 8, 4, "", 0))
+    run = machine.run_of(seen, SETTINGS, Topology("r", ("h",), 0, 8, 4, "", 0))
     assert (run.sample_tokens, run.batch_tokens, round(run.text_share, 3)) == (9500, 19000, 0.05)
 
 
 def test_flags_are_read_where_the_user_may_put_them() -> None:
-    shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
-    extra = machine.run_of({}, {**SETTINGS, "run_config_extra_flags": {"freeze_vit": "True"}}, shape)
-    own = machine.run_of({}, {**SETTINGS, "run_config_freeze_vit": True}, shape)
+    topology = Topology("r", ("h",), 0, 8, 4, "", 0)
+    extra = machine.run_of({}, {**SETTINGS, "run_config_extra_flags": {"freeze_vit": "True"}}, topology)
+    own = machine.run_of({}, {**SETTINGS, "run_config_freeze_vit": True}, topology)
     assert extra.freeze_vit
     assert own.freeze_vit
     assert not extra.freeze_llm
@@ -173,7 +173,7 @@ def test_flags_are_read_where_the_user_may_put_them() -> None:
 )
 def test_when_an_ema_copy_is_made(profile: str, ema: float, copied: bool) -> None:
     settings = {**SETTINGS, "training_profile": profile, "run_config_ema": ema}
-    assert machine.run_of({}, settings, RunShape("r", ("h",), 0, 1, 4, "", 0)).ema_copy is copied
+    assert machine.run_of({}, settings, Topology("r", ("h",), 0, 1, 4, "", 0)).ema_copy is copied
 
 
 T = BAGEL - 32_241_664  # trained
@@ -184,14 +184,14 @@ T = BAGEL - 32_241_664  # trained
     [
         pytest.param(0, {}, 0, id="the first host writes its own"),
         pytest.param(1, {}, 2, id="another one copies what it resumes from, and the one before stays"),
-        pytest.param(1, {"training_share": True}, 0, id="a folder that all hosts see"),
+        pytest.param(1, {"training_shared_checkpoints": True}, 0, id="a folder that all hosts see"),
         pytest.param(1, {"run_config_save_every": 1530}, 1, id="one save is all there is"),
     ],
 )
 def test_copies_of_checkpoints_take_room_on_the_other_hosts(rank: int, settings: dict[str, Any], copies: int) -> None:
     given = {**SETTINGS, "training_keep_last": 0, "training_peer_port": 29611, **settings}
-    shape = RunShape("r", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
-    parts = run_parts(machine.run_of({}, given, shape), machine.saves_of(given, shape))
+    topology = Topology("r", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
+    parts = run_parts(machine.run_of({}, given, topology), machine.saves_of(given, topology))
     assert parts.get("copies of the first host's", 0) == copies * (4 * BAGEL + 8 * T)
 
 
@@ -214,9 +214,9 @@ def test_copies_of_checkpoints_take_room_on_the_other_hosts(rank: int, settings:
     ],
 )
 def test_the_disk_at_its_fullest_moment(saves: dict[str, Any], models: int, states: int) -> None:
-    shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
-    run = machine.run_of({}, SETTINGS, shape)
-    parts = run_parts(run, machine.saves_of({**SETTINGS, **saves}, shape))
+    topology = Topology("r", ("h",), 0, 8, 4, "", 0)
+    run = machine.run_of({}, SETTINGS, topology)
+    parts = run_parts(run, machine.saves_of({**SETTINGS, **saves}, topology))
     assert sum(parts.values()) == pytest.approx(models * BAGEL * 4 + states * T * 8)
 
 
@@ -256,7 +256,7 @@ def test_what_to_give_up_for_a_small_disk(free: int, settings: dict[str, Any], r
 )
 def test_times_at_the_rate_that_is_known(settings: dict[str, Any], rate: float, download: float, save: float) -> None:
     facts = {"memory_bytes": 2e12, "checkpoints_bytes": 0, "disks": {}}
-    shape = RunShape("r", ("h",), 0, 8, 4, "", 0)
-    fit = machine.fit_of(facts, {"weights": {"bytes": 0, "rate": rate}}, {**SETTINGS, **settings}, shape)
+    topology = Topology("r", ("h",), 0, 8, 4, "", 0)
+    fit = machine.fit_of(facts, {"weights": {"bytes": 0, "rate": rate}}, {**SETTINGS, **settings}, topology)
     gathered = 8 * BAGEL / 0.5e9  # model and EMA copy in fp32, from eight shards into the memory of the first rank
     assert fit.seconds == pytest.approx({"download": download, "save": gathered + save}, rel=0.001)

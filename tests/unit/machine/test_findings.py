@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import findings as host_findings
 
 GB = 10**9
@@ -35,16 +35,16 @@ def around(**changes: Any) -> dict[str, Any]:
 def seen(phase: str = "stopped", gpus: tuple[str, ...] = ("H100",) * 8, **changes: Any) -> dict[str, Any]:
     return {
         "facts": {"around": around(**changes), "time": 1000.0},
-        "rooms": {"training": {"phase": phase}, "nvidia": {"state": "works", "gpus": [{"name": one} for one in gpus]}},
+        "roles": {"training": {"phase": phase}, "nvidia": {"state": "works", "gpus": [{"name": one} for one in gpus]}},
     }
 
 
-def shape(rank: int = 0) -> RunShape:
-    return RunShape("pair", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
+def topology(rank: int = 0) -> Topology:
+    return Topology("pair", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
 
 
 def codes(observed: dict[str, Any], rank: int = 0, **settings: Any) -> list[str]:
-    return [one.code for one in host_findings.check(observed, {**SETTINGS, **settings}, shape(rank))]
+    return [one.code for one in host_findings.check(observed, {**SETTINGS, **settings}, topology(rank))]
 
 
 def mounts(name: str, **options: bool) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_a_finding_is_raised_and_its_near_miss_is_not(code: str, case: Any, miss
     observed, told = case
     assert code in codes(observed, **told)
     observed, told = miss
-    assert [one.code for one in host_findings.check(observed, {**SETTINGS, **told}, shape()) if one.refuses] == []
+    assert [one.code for one in host_findings.check(observed, {**SETTINGS, **told}, topology()) if one.refuses] == []
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_an_observation_of_an_older_module_is_not_judged() -> None:
     ],
 )
 def test_how_bad_a_small_shared_memory_is(free: int, severity: str | None) -> None:
-    found = host_findings.check(seen(shm={"free": free, "total": free}), SETTINGS, shape())
+    found = host_findings.check(seen(shm={"free": free, "total": free}), SETTINGS, topology())
     assert [one.severity for one in found] == ([severity] if severity else [])
 
 
 def test_a_driver_that_is_yet_to_be_built_brings_the_compiler() -> None:
     observed = seen(compiler="")
-    observed["rooms"]["nvidia"].update(state="absent", gpus=[])
+    observed["roles"]["nvidia"].update(state="absent", gpus=[])
     assert codes(observed) == []
 
 

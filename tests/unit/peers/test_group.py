@@ -20,7 +20,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.peers.client import C
 from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Server
 
 from tests.unit.support import saves
-from tests.unit.support.nodes import Node, crew, offered, port, start
+from tests.unit.support.nodes import Node, node_group, offered, port, start
 from tests.unit.support.saves import FILES, everything, resumes_from, save
 from tests.unit.support.supervised import wait_for
 
@@ -84,11 +84,11 @@ def test_a_run_that_begins_anew_does_so_on_every_node(tmp_path: Path, server: Se
 
 def test_three_nodes_wait_for_the_last(tmp_path: Path, master: Node, server: Server) -> None:
     nodes = [Node(tmp_path / f"n{rank}", rank, port(server), nnodes=3) for rank in (1, 2)]
-    master.crew = crew(0, port(server), nnodes=3)
+    master.node_group = node_group(0, port(server), nnodes=3)
     early = nodes[0].join()
     offer = offered(master, server)
     gathering = threading.Thread(
-        target=peers.gather, args=(server, offer, master.crew, master.said.append, master.end.wait), daemon=True
+        target=peers.gather, args=(server, offer, master.node_group, master.said.append, master.end.wait), daemon=True
     )
     gathering.start()
     wait_for(lambda: resumes_from(nodes[0].folder) == 40, 20)
@@ -103,13 +103,13 @@ def test_three_nodes_wait_for_the_last(tmp_path: Path, master: Node, server: Ser
 
 def test_a_ready_node_does_not_keep_up_the_wait_for_a_dead_one(tmp_path: Path, master: Node, server: Server) -> None:
     node = Node(tmp_path / "n1", 1, port(server), nnodes=3)
-    master.crew = crew(0, port(server), nnodes=3, patience=1.0)
+    master.node_group = node_group(0, port(server), nnodes=3, retry=1.0)
     offer, asking = offered(master, server), node.join()
     wait_for(lambda: 1 in offer.ready, 20)
     asleep = threading.Timer(10, master.end.set)
     asleep.start()
     with pytest.raises(FleetError, match=r"waited 1 s for nodes 2 \("):
-        peers.gather(server, offer, master.crew, master.said.append, master.end.wait)
+        peers.gather(server, offer, master.node_group, master.said.append, master.end.wait)
     asleep.cancel()
     node.end.set()
     asking.join(20)
@@ -123,7 +123,7 @@ def test_a_node_does_not_join_an_attempt_twice(tmp_path: Path, master: Node, ser
     again.join(0.5)
     assert again.is_alive()
     assert offer.lost == {1}
-    peers.gather(server, offered(master, server), master.crew, master.said.append, master.end.wait)
+    peers.gather(server, offered(master, server), master.node_group, master.said.append, master.end.wait)
     again.join(20)
     assert not again.is_alive()
     assert peers.joined(node.place, 1) != offer.attempt
@@ -151,7 +151,7 @@ def test_a_node_follows_a_first_node_that_changes_its_mind(tmp_path: Path, maste
     wait_for(lambda: resumes_from(node.folder) == 40, 20)
     seen = checkpoint_guard.look(master.place)
     checkpoint_guard.apply(master.place, checkpoint_guard.back_to(seen, master.place, 20), master.said.append)
-    peers.gather(server, offered(master, server), master.crew, master.said.append, master.end.wait)
+    peers.gather(server, offered(master, server), master.node_group, master.said.append, master.end.wait)
     waiting.join(20)
     assert node.target.step == 20
     assert resumes_from(node.folder) == 20
@@ -255,7 +255,7 @@ def test_older_copies_go_and_a_nodes_own_saves_stay(tmp_path: Path, master: Node
 
 def test_a_shared_folder_is_looked_at_and_left_alone(tmp_path: Path, master: Node, server: Server) -> None:
     node = Node(tmp_path / "master", 1, port(server), share="shared")
-    master.crew = crew(0, port(server), share="shared")
+    master.node_group = node_group(0, port(server), share="shared")
     before = set(everything(master.root))
     start(master, server, node)
     assert node.target.step == 40
@@ -289,11 +289,11 @@ def test_an_attempt_that_an_earlier_version_remembered_is_not_joined_twice(tmp_p
 
 def test_a_folder_that_is_not_shared_is_told(tmp_path: Path, master: Node, server: Server) -> None:
     node = Node(tmp_path / "node", 1, port(server), share="shared")
-    master.crew = crew(0, port(server), share="shared")
+    master.node_group = node_group(0, port(server), share="shared")
     offered(master, server)
     node.join().join(20)
     assert node.error is not None
-    assert "training_share" in str(node.error)
+    assert "training_shared_checkpoints" in str(node.error)
 
 
 def test_a_folder_with_another_save_of_the_same_step_is_not_shared(
@@ -302,11 +302,11 @@ def test_a_folder_with_another_save_of_the_same_step_is_not_shared(
     node = Node(tmp_path / "node", 1, port(server), share="shared")
     save(node.folder, 40)
     (node.folder / "0000040/scheduler.pt").write_bytes(saves.content("scheduler.pt", 41))
-    master.crew = crew(0, port(server), share="shared")
+    master.node_group = node_group(0, port(server), share="shared")
     offered(master, server)
     node.join().join(20)
     assert node.error is not None
-    assert "training_share" in str(node.error)
+    assert "training_shared_checkpoints" in str(node.error)
 
 
 @pytest.mark.parametrize(
@@ -331,9 +331,11 @@ def test_without_auto_resume_they_start_together_and_nothing_is_copied(
     save(node.folder, 20, upto=5)
     (node.folder / "best").mkdir()
     before = everything(node.root)
-    master.crew = crew(0, port(server), resume=False)
+    master.node_group = node_group(0, port(server), resume=False)
     thread = node.join()
-    peers.gather(server, peers.offer_of(master.crew, master.place, None), master.crew, print, master.end.wait)
+    peers.gather(
+        server, peers.offer_of(master.node_group, master.place, None), master.node_group, print, master.end.wait
+    )
     thread.join(20)
     assert (thread.is_alive(), node.error, node.target) == (False, None, None)
     assert {text: n for text, n in everything(node.root).items() if n and text in before} == before
@@ -342,7 +344,7 @@ def test_without_auto_resume_they_start_together_and_nothing_is_copied(
 def test_a_wait_has_an_end(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        node = Node(tmp_path, 1, free.getsockname()[1], patience=0.2)
+        node = Node(tmp_path, 1, free.getsockname()[1], retry=0.2)
     node.join().join(20)
     assert node.error is not None
     assert "did not come together" in str(node.error)
@@ -350,7 +352,7 @@ def test_a_wait_has_an_end(tmp_path: Path) -> None:
 
 
 def test_the_first_node_names_those_it_waits_for(master: Node, server: Server) -> None:
-    master.crew = crew(0, port(server), patience=0.2)
+    master.node_group = node_group(0, port(server), retry=0.2)
     with pytest.raises(FleetError) as error:
         start(master, server)
     assert error.value.found == "waited 0 s for nodes 1 (127.0.0.1)"

@@ -13,12 +13,12 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import group as peers
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import server as peers_server
 from ansible_collections.canvas.fleet.plugins.module_utils.peers.client import Client, UnreachableError
-from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Heart, Offer, Server, allowed_by
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Heartbeat, Offer, Server, allowed_by
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.support import saves
-from tests.unit.support.nodes import Node, crew, offered, port, start
+from tests.unit.support.nodes import Node, node_group, offered, port, start
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def test_an_address_that_is_none_of_the_runs_is_refused() -> None:
-    made = Server(0, allowed_by(("10.1.2.3",)), Heart())
+    made = Server(0, allowed_by(("10.1.2.3",)), Heartbeat())
     try:
         with pytest.raises(FleetError) as error:
             Client("127.0.0.1", port(made)).ask("/start")
     finally:
         made.close()
     assert "127.0.0.1 is none of the run's addresses" in error.value.found
-    assert error.value.variable == "training_peer_allow"
+    assert error.value.variable == "training_peer_networks"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_before_a_decision_nothing_is_told(server: Server) -> None:
 
 def test_a_port_that_is_taken_is_told_by_its_variable(server: Server) -> None:
     with pytest.raises(FleetError) as error:
-        Server(port(server), allowed_by(()), Heart())
+        Server(port(server), allowed_by(()), Heartbeat())
     assert error.value.variable == "training_peer_port"
 
 
@@ -133,7 +133,7 @@ def test_a_port_that_is_taken_is_told_by_its_variable(server: Server) -> None:
 
 def test_the_first_nodes_heart_beats_by_its_log(tmp_path: Path) -> None:
     clock = [100.0]
-    heart = Heart(str(tmp_path / "log.txt"), lambda: clock[0])
+    heart = Heartbeat(str(tmp_path / "log.txt"), lambda: clock[0])
     assert heart.beat()["step"] is None
     (tmp_path / "log.txt").write_text("x (step=0000007) Train Loss\n(step=0000008) Train Loss ce: 1\nSaving\n")
     assert heart.beat() == {"doing": "", "step": 8, "age": 0.0}
@@ -144,7 +144,7 @@ def test_the_first_nodes_heart_beats_by_its_log(tmp_path: Path) -> None:
 def test_what_the_supervisor_notes_outweighs_the_log(tmp_path: Path) -> None:
     clock = [0.0]
     (tmp_path / "log.txt").write_text("(step=0000007)")
-    heart = Heart(str(tmp_path / "log.txt"), lambda: clock[0])
+    heart = Heartbeat(str(tmp_path / "log.txt"), lambda: clock[0])
     heart.note("saving", 20)
     clock[0] += 5
     heart.note("saving", 20)
@@ -155,11 +155,11 @@ def test_a_node_sees_whether_the_first_one_is_in_its_attempt(tmp_path: Path, mas
     node = Node(tmp_path / "node", 1, port(server))
     start(master, server, node)
     server.heart.note("training", 41)
-    state = peers.alive(node.crew, node.place)
+    state = peers.alive(node.node_group, node.place)
     assert state is not None
     assert (state["same"], state["step"], state["doing"]) == (True, 41, "training")
     offered(master, server)
-    state = peers.alive(node.crew, node.place)
+    state = peers.alive(node.node_group, node.place)
     assert state is not None
     assert state["same"] is False
 
@@ -168,7 +168,7 @@ def test_a_first_node_that_is_gone_is_none(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         silent = free.getsockname()[1]
-    assert peers.alive(crew(1, silent), Place(str(tmp_path), str(tmp_path))) is None
+    assert peers.alive(node_group(1, silent), Place(str(tmp_path), str(tmp_path))) is None
 
 
 def test_known_digests_are_not_computed_again(master: Node, server: Server) -> None:

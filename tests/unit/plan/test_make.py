@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RoomPlan
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import (
     CATALOGUE,
     SEVERITIES,
@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "weights_bytes": 29_500_000_000,
     "weights_revision": "a" * 40,
     "nvidia_gpu_expected": True,
-    "preflight_accept": [],
+    "preflight_accepted_findings": [],
 }
 
 
@@ -52,7 +52,7 @@ def observed(
         "checkpoints_bytes": 0,
         "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
     }
-    return {"facts": facts, "rooms": {"nvidia": {"gpus": gpus(number)}, "weights": {"bytes": 0}, "dataset": {}}}
+    return {"facts": facts, "roles": {"nvidia": {"gpus": gpus(number)}, "weights": {"bytes": 0}, "dataset": {}}}
 
 
 def host(name: str, run: str = "", seen: Mapping[str, Any] | None = None, **settings: Any) -> plan.HostSeen:
@@ -60,7 +60,7 @@ def host(name: str, run: str = "", seen: Mapping[str, Any] | None = None, **sett
 
 
 def always(*reasons: str) -> plan.Decide:
-    return lambda seen, settings, shape: RoomPlan(reasons=reasons, summary="as planned")
+    return lambda seen, settings, topology: RolePlan(reasons=reasons, summary="as planned")
 
 
 DECIDE = {"weights": always(), "nvidia": always()}
@@ -72,24 +72,24 @@ def codes(made: plan.Plan) -> list[str]:
 
 def test_two_hosts_of_one_run_form_one_world_ranked_in_inventory_order() -> None:
     made = plan.make_plan([host("b1", "b", fleet_address="10.0.0.7"), host("b0", "b")], DECIDE)
-    shape = made.hosts["b0"].shape
-    assert (shape.node_rank, shape.world_size, shape.num_shard, shape.num_replicate) == (1, 16, 8, 2)
-    assert (shape.master_addr, shape.row_groups) == ("10.0.0.7", 64)
+    topology = made.hosts["b0"].topology
+    assert (topology.node_rank, topology.world_size, topology.num_shard, topology.num_replicate) == (1, 16, 8, 2)
+    assert (topology.master_addr, topology.row_groups) == ("10.0.0.7", 64)
     assert codes(made) == []
 
 
 def test_one_host_talks_to_itself_as_in_the_guide() -> None:
-    assert plan.make_plan([host("a")], DECIDE).hosts["a"].shape.master_addr == "localhost"
+    assert plan.make_plan([host("a")], DECIDE).hosts["a"].topology.master_addr == "localhost"
 
 
 @given(nodes=st.integers(1, 9), gpu_count=st.integers(1, 16), workers=st.integers(0, 16))
 def test_the_mesh_is_the_world_and_each_worker_gets_one_group(nodes: int, gpu_count: int, workers: int) -> None:
     members = [host(f"h{n}", "r", observed(gpu_count), run_config_num_workers=workers) for n in range(nodes)]
     made = plan.make_plan(members, DECIDE)
-    shapes = [made.hosts[member.name].shape for member in members]
-    assert {shape.num_shard * shape.num_replicate for shape in shapes} == {nodes * gpu_count}
-    assert [shape.node_rank for shape in shapes] == list(range(nodes))
-    assert shapes[0].row_groups == nodes * gpu_count * max(1, workers)
+    topologies = [made.hosts[member.name].topology for member in members]
+    assert {topology.num_shard * topology.num_replicate for topology in topologies} == {nodes * gpu_count}
+    assert [topology.node_rank for topology in topologies] == list(range(nodes))
+    assert topologies[0].row_groups == nodes * gpu_count * max(1, workers)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_the_hosts_of_a_run_must_be_told_the_same(second: plan.HostSeen, code: s
 
 def test_the_data_of_a_training_that_runs_is_not_exchanged_and_its_run_is_refused() -> None:
     seen = observed()
-    seen["rooms"]["training"] = {"phase": "running"}
+    seen["roles"]["training"] = {"phase": "running"}
 
-    def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: Any) -> RoomPlan:
-        return RoomPlan(("other groups",), values={"exchanged": "groups"})
+    def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Any) -> RolePlan:
+        return RolePlan(("other groups",), values={"exchanged": "groups"})
 
     made = plan.make_plan([host("a", seen=seen, dataset_train_file="/d/t.parquet"), host("b")], {"dataset": exchanged})
     assert (made.hosts["a"].refusal, made.hosts["b"].refusal) == ("DATASET_IN_USE on a", "")
@@ -124,11 +124,13 @@ def test_a_lost_host_refuses_its_own_run_and_no_other() -> None:
     made = plan.make_plan([host("a"), host("b0", "b"), gone], DECIDE)
     assert [name for name, one in made.hosts.items() if one.refused] == ["b0", "b1"]
     assert made.hosts["b0"].refusal == "HOST_MISSING on b1"
-    assert made.hosts["b0"].shape.world_size == 16, "the world of a run does not shrink with who is in the play"
+    assert made.hosts["b0"].topology.world_size == 16, "the world of a run does not shrink with who is in the play"
 
 
 def test_an_accepted_finding_is_shown_and_refuses_nothing() -> None:
-    made = plan.make_plan([host("a", seen=observed(memory=GB), preflight_accept=["HOST_MEMORY_SHORT"])], DECIDE)
+    made = plan.make_plan(
+        [host("a", seen=observed(memory=GB), preflight_accepted_findings=["HOST_MEMORY_SHORT"])], DECIDE
+    )
     assert [found.accepted for found in made.findings] == [True]
     assert not made.hosts["a"].refused
     assert "accepted HOST_MEMORY_SHORT" in report.plan_text(made)
@@ -147,7 +149,7 @@ def test_rooms_out_of_sync_are_the_changes_in_the_order_of_the_house() -> None:
     [
         pytest.param(observed(init="tini"), {}, "NO_SYSTEMD", id="a container without systemd"),
         pytest.param(observed(python="3.8.10"), {}, "PYTHON_OLD", id="the system's Python is too old"),
-        pytest.param(observed(0), {}, None, id="no GPU yet is for the nvidia room to judge"),
+        pytest.param(observed(0), {}, None, id="no GPU yet is for the nvidia role to judge"),
         pytest.param(observed(0), {"nvidia_gpu_expected": False}, None, id="no GPU by the user's own word"),
         pytest.param(observed(4), {"run_config_processes": 8}, "GPU_COUNT_SHORT", id="more processes than GPUs"),
     ],
@@ -182,5 +184,5 @@ def test_the_table_names_each_room_once_and_ends_with_the_count() -> None:
 def test_a_lost_first_host_does_not_make_the_others_look_too_small() -> None:
     lost = plan.HostSeen("b0", "bolt", SETTINGS, None, (finding("HOST_UNREACHABLE", found="x", expected="y"),))
     made = plan.make_plan([lost, host("b1", "bolt", observed(8, memory=4000 * GB), fleet_address="10.0.0.2")], DECIDE)
-    assert made.hosts["b1"].shape.nproc_per_node == 8
+    assert made.hosts["b1"].topology.nproc_per_node == 8
     assert [found.code for found in made.findings if found.host == "b1"] == []

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import rules as value_rules
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import settings as core
+
 from tests.unit.support.places import ROOT
 
 ROLES = ROOT / "roles"
@@ -45,9 +46,9 @@ BAD = [
     pytest.param("run_config_wandb_name", ["a"], id="a list where a text is meant"),
     pytest.param("run_config_wandb_api_key", {"key": "x"}, id="a secret that is a mapping"),
     pytest.param("weights_token", "two words", id="a secret of two words"),
-    pytest.param("preflight_accept", ["GPU_BUSI"], id="a code that the catalogue does not hold"),
-    pytest.param("preflight_accept", ["VARIABLE_INVALID"], id="a code that leaves nothing to go on with"),
-    pytest.param("preflight_accept", ["SECRET_MISPLACED"], id="a secret in the open, accepted"),
+    pytest.param("preflight_accepted_findings", ["GPU_BUSI"], id="a code that the catalogue does not hold"),
+    pytest.param("preflight_accepted_findings", ["VARIABLE_INVALID"], id="a code that leaves nothing to go on with"),
+    pytest.param("preflight_accepted_findings", ["SECRET_MISPLACED"], id="a secret in the open, accepted"),
 ]
 
 
@@ -62,13 +63,13 @@ def test_a_value_that_cannot_be_meant_is_refused(name: str, value: Any) -> None:
         pytest.param("run_config_save_every", "510", id="a number from the command line"),
         pytest.param("run_config_min_lr", 0, id="a schedule that ends at nothing"),
         pytest.param("run_config_master_port", 65535, id="the last port"),
-        pytest.param("run_config_resume_from", "", id="the room judges a run from random weights"),
+        pytest.param("run_config_resume_from", "", id="the role judges a run from random weights"),
         pytest.param("dataset_train", "~/data/train.parquet", id="a path of the controller"),
         pytest.param("nvidia_driver_branch", 580, id="a branch without quotes"),
         pytest.param("nvidia_cuda_version", 12.8, id="a version that YAML reads as it is meant"),
         pytest.param("canvas_code_repo", "git@github.com:me/MathCanvas.git", id="a repository over SSH"),
         pytest.param("fleet_address", "fd00::21", id="an address of the newer kind"),
-        pytest.param("preflight_accept", "GPU_BUSY", id="one code without a list"),
+        pytest.param("preflight_accepted_findings", "GPU_BUSY", id="one code without a list"),
         pytest.param("run_config_env", {"TOKENIZERS_PARALLELISM": "false"}, id="a name that only begins like a secret"),
         pytest.param(
             "conda_env_pip_packages", ["torch==2.7.1", "x[y] >= 1; python_version < '3.11'"], id="pip's forms"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import settings as core
+
 from tests.unit.support.places import ROOT
 
 ROLES = ROOT / "roles"
@@ -19,7 +20,7 @@ SPECS = {
                     "run_config_lr_scheduler": {"type": "str", "choices": ["constant", "cosine"]},
                     "run_config_key": {"type": "str", "no_log": True},
                     "run_config_yaml": {"type": "path"},
-                    "run_config_world_size": {"type": "int", "default": "{{ fleet_plan.shape.world_size }}"},
+                    "run_config_world_size": {"type": "int", "default": "{{ fleet_plan.topology.world_size }}"},
                 }
             }
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RoomPlan
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import make as plan
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
 
@@ -24,7 +24,7 @@ def seen(number: int) -> dict[str, Any]:
             "checkpoints_bytes": 0,
             "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
         },
-        "rooms": {
+        "roles": {
             "nvidia": {"gpus": [{"name": "GPU", "memory_bytes": CARDS[number % 5] * MIB}] * 8},
             "weights": {"bytes": 0},
         },
@@ -44,7 +44,7 @@ def host(number: int) -> plan.HostSeen:
         "weights_parameters": 14_607_260_128,
         "weights_bytes": 29_560_000_000,
         "nvidia_gpu_expected": True,
-        "preflight_accept": [],
+        "preflight_accepted_findings": [],
     }
     return plan.HostSeen(f"gpu-{number:02}", f"run-{number // 2}", settings, seen(number))
 
@@ -52,7 +52,7 @@ def host(number: int) -> plan.HostSeen:
 def test_fifty_hosts_are_planned_and_shown_in_under_two_seconds() -> None:
     hosts = [host(number) for number in range(HOSTS)]
     started = time.process_time()
-    made = plan.make_plan(hosts, {"weights": lambda *_: RoomPlan(reasons=("no files",))})
+    made = plan.make_plan(hosts, {"weights": lambda *_: RolePlan(reasons=("no files",))})
     text = report.plan_text(made)
     taken = time.process_time() - started
     assert text.count("GPU_MEMORY_SHORT") >= HOSTS / 2, "the searches have to run for the time to mean something"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
@@ -13,7 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import Host
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL, model_of
 
 MIB, GB = 2**20, 1e9
-SHAPE = RunShape("r", ("h",), 0, 8, 4, "localhost", 29501)
+SHAPE = Topology("r", ("h",), 0, 8, 4, "localhost", 29501)
 
 
 def host(run: Run, node: Node | None, name: str = "h") -> HostPlan:

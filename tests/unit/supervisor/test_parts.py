@@ -18,7 +18,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import mai
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import record as supervisor_record
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import tree as supervisor_tree
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.hooks import Hooks
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.output import Stderr, Stdout, Valve
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.output import LogRateLimiter, Stderr, Stdout
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.sd_notify import Notifier
 from ansible_collections.canvas.fleet.plugins.module_utils.system.payload import PACKAGE, closure, packed
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.failures import Failure
@@ -31,7 +31,7 @@ from tests.unit.support.supervised import wait_for
 @given(st.lists(st.integers(1, 400), max_size=20), st.integers(1, 50))
 def test_no_line_of_a_flood_goes_uncounted(bursts: list[int], budget: int) -> None:
     said: list[str] = []
-    stdout = Stdout(Valve(said.append, budget=budget, window=60))
+    stdout = Stdout(LogRateLimiter(said.append, budget=budget, window=60))
     for number, lines in enumerate(bursts):
         stdout.feed(b"".join(b"repeat in rank-0 %d\n" % at for at in range(lines)), 100.0 + number * 10)
     stdout.feed(b"", 10_000.0)

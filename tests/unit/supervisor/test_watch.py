@@ -264,7 +264,7 @@ def test_a_first_loss_between_the_two_bounds_is_only_told() -> None:
     watch, said = begun(), []
     watch.feed(line(0, 7.5), 1.0)
     assert supervisor_weights.flaw(watch, {"first_ce_warn": 6, "first_ce_stop": 10}, said.append) is None
-    assert said == ["warning: the first CE is 7.50 at step 0, above 6 (training_first_ce_warn)"]
+    assert said == ["warning: the first CE is 7.50 at step 0, above 6 (training_warn_first_loss)"]
 
 
 # a node without step lines

@@ -1,4 +1,4 @@
-"""A repository of three commits and a host's checkout of it, for tests of the room canvas_code."""
+"""A repository of three commits and a host's checkout of it, for tests of the role canvas_code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files 
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known as known_upstream
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
-from tests.unit.support.run_settings import CODE, shape
+from tests.unit.support.run_settings import CODE, topology
 
 ENTRY = {"data_dir": "/d", "num_files": 1, "parquet_info_path": "/i", "num_total_samples": 3}
 INFO = "BAGEL-Canvas/data/dataset_info.py"
@@ -87,7 +87,7 @@ def converge(root: Path, commit_id: str, *, check: bool = False, **changes: Any)
 
 def plan(root: Path, commit_id: str, **changes: Any) -> Any:
     told = settings(root, commit_id, **changes)
-    return canvas_code_plan.decide(canvas_code.observe(told), told, shape())
+    return canvas_code_plan.decide(canvas_code.observe(told), told, topology())
 
 
 def checkout(root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Parquet files as the user's converter leaves them, and a host's folders, for the tests of the dataset room."""
+"""Parquet files as the user's converter leaves them, and a host's folders, for the tests of the dataset role."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import controller as dataset_controller
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.decide import wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.originals import prepare
@@ -62,12 +62,12 @@ def write_grouped(path: Path, rows: list[dict[str, Any]], group: int) -> Path:
     return path
 
 
-def shape(world_size: int = 2, num_workers: int = 2) -> RunShape:
-    return RunShape("atlas", ("atlas",), 0, world_size, num_workers, "localhost", 29501)
+def topology(world_size: int = 2, num_workers: int = 2) -> Topology:
+    return Topology("atlas", ("atlas",), 0, world_size, num_workers, "localhost", 29501)
 
 
 def settings(host: Path, train: Path | str, test: Path | str = "", **other: Any) -> dict[str, Any]:
-    """The variables of the dataset room for a host whose folders lie under `host`."""
+    """The variables of the dataset role for a host whose folders lie under `host`."""
     return {
         "dataset_source": "controller",
         "dataset_train": str(train),

@@ -15,10 +15,10 @@ from tests.unit.support import saves
 from tests.unit.support.saves import SHARDS, save
 
 
-def crew(rank: int, port: int, nnodes: int = 2, **changes: Any) -> peers.Crew:
+def node_group(rank: int, port: int, nnodes: int = 2, **changes: Any) -> peers.NodeGroup:
     hosts = ("127.0.0.1",) * nnodes
-    given = {"share": "copy", "shards": SHARDS, "patience": 20.0, **changes}
-    return peers.Crew("a", nnodes, rank, hosts, "127.0.0.1", port, **given)
+    given = {"share": "copy", "shards": SHARDS, "retry": 20.0, **changes}
+    return peers.NodeGroup("a", nnodes, rank, hosts, "127.0.0.1", port, **given)
 
 
 class Node:
@@ -26,7 +26,7 @@ class Node:
 
     def __init__(self, root: Path, rank: int, port: int, **changes: Any) -> None:
         self.place, self.folder = saves.place(root), root / "checkpoints"
-        self.root, self.crew = root, crew(rank, port, **changes)
+        self.root, self.node_group = root, node_group(rank, port, **changes)
         self.said: list[str] = []
         self.target: Any = None
         self.error: Exception | None = None
@@ -35,7 +35,7 @@ class Node:
     def join(self) -> threading.Thread:
         def run() -> None:
             try:
-                self.target = peers.join(self.crew, self.place, self.said.append, self.end.wait)
+                self.target = peers.join(self.node_group, self.place, self.said.append, self.end.wait)
             except FleetError as error:
                 self.error = error
 
@@ -59,7 +59,7 @@ def port(server: Server) -> int:
 
 def offered(node: Node, server: Server) -> Offer:
     target = checkpoint_guard.prepare(node.place, SHARDS, 20, node.said.append)
-    offer = peers.offer_of(node.crew, node.place, target)
+    offer = peers.offer_of(node.node_group, node.place, target)
     server.make(offer)
     return offer
 
@@ -67,9 +67,9 @@ def offered(node: Node, server: Server) -> Offer:
 def start(node: Node, server: Server, *others: Node) -> Offer:
     """One start of the whole run."""
     target = checkpoint_guard.prepare(node.place, SHARDS, 20, node.said.append)
-    offer = peers.offer_of(node.crew, node.place, target)
+    offer = peers.offer_of(node.node_group, node.place, target)
     threads = [other.join() for other in others]
-    peers.gather(server, offer, node.crew, node.said.append, node.end.wait)
+    peers.gather(server, offer, node.node_group, node.said.append, node.end.wait)
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()

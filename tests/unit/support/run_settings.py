@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 
 from tests.unit.support.places import ROOT
 
@@ -26,10 +26,10 @@ DATASET_INFO = {
 
 
 def settings(root: Path | str = "/srv/blockmoving", **changes: Any) -> dict[str, Any]:
-    """Defaults of run_config, with what it takes from the other rooms as they stand on a normal host."""
+    """Defaults of run_config, with what it takes from the other roles as they stand on a normal host."""
     root = str(root)
     values = yaml.safe_load((ROOT / "roles/run_config/defaults/main.yml").read_text())
-    values.pop("run_config_shape")
+    values.pop("run_config_topology")
     values.update(
         fleet_user="blockmoving",
         fleet_group="blockmoving",
@@ -58,7 +58,7 @@ def settings(root: Path | str = "/srv/blockmoving", **changes: Any) -> dict[str,
     return values
 
 
-def shape(**changes: Any) -> RunShape:
+def topology(**changes: Any) -> Topology:
     values: dict[str, Any] = {
         "run": "atlas",
         "hosts": ("atlas",),
@@ -68,11 +68,11 @@ def shape(**changes: Any) -> RunShape:
         "master_addr": "localhost",
         "master_port": 29501,
     }
-    return RunShape(**{**values, **changes})
+    return Topology(**{**values, **changes})
 
 
 def lay_out(root: Path, rows: int = 613, code: str = CODE) -> None:
-    """The code's dataset_info.py and the info file of the data, as the rooms before run_config leave them."""
+    """The code's dataset_info.py and the info file of the data, as the roles before run_config leave them."""
     data = root / "MathCanvas/BAGEL-Canvas/data"
     data.mkdir(parents=True)
     (data / "dataset_info.py").write_bytes(code.encode())

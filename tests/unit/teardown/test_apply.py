@@ -1,4 +1,4 @@
-"""A host that all rooms worked on, taken back: what was ours goes, what a person could miss stays until it is named."""
+"""A host that all roles worked on, taken back: what was ours goes, what a person could miss stays until it is named."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Host:
             "fleet_root": str(self.fleet),
             "fleet_user": "nobody-of-this-machine",
             "fleet_agent_dir": f"{root}/state/agent",
-            "fleet_teardown_also": [],
+            "fleet_teardown_include": [],
             "dataset_source": "url",
             "dataset_train": "http://here/train.parquet",
             "dataset_output_dir": f"{self.fleet}/BlockMovingSFT/data/output",
@@ -56,7 +56,7 @@ class Host:
         self.fleet.mkdir()
         code_apply.converge(self.settings, check=False)
         self._data()
-        run_files.converge(self.settings, run_settings.shape(), "key", check=False)
+        run_files.converge(self.settings, run_settings.topology(), "key", check=False)
         self._weights({"ema.safetensors": "fetched", "config.json": "adopted"})
         saves.save(Path(self.settings["training_checkpoint_dir"]), 20)
         (self.fleet / "outputs/atlas/log.txt").write_text("[x] step\n")
@@ -97,7 +97,7 @@ class Host:
         dataset_record.save(record, {"files": entries})
 
     def teardown(self, *also: str, check: bool = False) -> dict[str, Any]:
-        settings = {**self.settings, "fleet_teardown_also": list(also)}
+        settings = {**self.settings, "fleet_teardown_include": list(also)}
         return teardown.work(settings, FakeUnits(), check=check)
 
     def files(self) -> list[str]:
@@ -186,9 +186,9 @@ def test_nothing_that_a_person_laid_there_ever_goes(host: Host) -> None:
     before = [path.read_bytes() for path in theirs]
     report = host.teardown(*EVERYTHING)
     assert [path.read_bytes() for path in theirs] == before
-    strangers = next(part for part in report["kept"] if part["why"] == "not put there by canvas-fleet")
-    assert all(str(path) in strangers["path"] for path in theirs)
-    assert strangers["also"] == ""
+    foreign_files = next(part for part in report["kept"] if part["why"] == "not put there by canvas-fleet")
+    assert all(str(path) in foreign_files["path"] for path in theirs)
+    assert foreign_files["also"] == ""
 
 
 EDITS: dict[str, Callable[[Host], Path]] = {
@@ -358,11 +358,11 @@ def test_the_account_stays(host: Host, account: SimpleNamespace, keeps: str, mon
 
 
 def test_conda_and_driver_are_asked_to_go_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert teardown.rooms_before(host.settings) == []
+    assert teardown.roles_before(host.settings) == []
     monkeypatch.setattr(conda_absent, "preview", lambda spec: ["remove it"])
     host.write(host.root / "state/nvidia.json", "{}")
-    assert teardown.rooms_before(host.settings) == ["conda_env"]
-    assert teardown.rooms_before({**host.settings, "fleet_teardown_also": ["nvidia"]}) == ["conda_env", "nvidia"]
+    assert teardown.roles_before(host.settings) == ["conda_env"]
+    assert teardown.roles_before({**host.settings, "fleet_teardown_include": ["nvidia"]}) == ["conda_env", "nvidia"]
     host.teardown()
     assert (host.root / "state/nvidia.json").exists(), "the record of what is still installed"
 

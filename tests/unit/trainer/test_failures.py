@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.failures import FINAL, KINDS, failure_of, retried
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.unit.support.places import FIXTURES, ROOT
 
 RECORDED = FIXTURES / "trainer" / "torchrun-2.13.0"

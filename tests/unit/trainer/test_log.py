@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import log as train_log
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.unit.support.places import FIXTURES
 
 LOGS = FIXTURES / "trainer" / "cc48f16"

@@ -13,7 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer.row_groups im
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.support.dataset_files import loaded, shape
+from tests.unit.support.dataset_files import loaded, topology
 
 runs = st.tuples(st.integers(1, 32), st.integers(0, 8))
 
@@ -92,7 +92,7 @@ def test_where_rows_are_too_few_the_largest_worker_count_works_and_one_more_does
 def test_a_finding_names_the_largest_worker_count_exactly_where_rows_are_too_few():
     for rows, ranks, workers in itertools.product(range(1, 131), (1, 2, 3, 5, 8, 16), range(1, 9)):
         seen = {"path": "/c/a.parquet", "rows": rows, "bad": [], "row_groups": [rows]}
-        codes = {one.code: one.remedy for one in judge(seen, {}, shape(ranks, workers))}
+        codes = {one.code: one.remedy for one in judge(seen, {}, topology(ranks, workers))}
         assert ("ROWS_TOO_FEW" in codes) == (rows < ranks * workers)
         if 0 < rows // ranks < workers:
             assert f"run_config_num_workers: {rows // ranks} is the most" in codes["ROWS_TOO_FEW"]

@@ -18,7 +18,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
 from ansible_collections.canvas.fleet.plugins.module_utils.work import entry as work_main
 from ansible_collections.canvas.fleet.plugins.module_utils.work import runner as host_work
-from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import Desk, Order, UnitState
+from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import JobRunner, JobSpec, UnitState
 
 
 class FakeUnits:
@@ -61,14 +61,14 @@ def units() -> FakeUnits:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, units: FakeUnits) -> Desk:
-    return Desk(tmp_path / "state", "weights", units, tmp_path / "run")
+def desk(tmp_path: Path, units: FakeUnits) -> JobRunner:
+    return JobRunner(tmp_path / "state", "weights", units, tmp_path / "run")
 
 
 @pytest.fixture
-def order() -> Order:
+def order() -> JobSpec:
     # The worker fleet_agent refuses this spec at its first look: a small work with a certain end.
-    return Order("weights", "fleet_agent", {"n": 1}, user_name(), sys.executable, "t1", {"token": "s3cr3t"})
+    return JobSpec("weights", "fleet_agent", {"n": 1}, user_name(), sys.executable, "t1", {"token": "s3cr3t"})
 
 
 def user_name() -> str:
@@ -81,7 +81,7 @@ def files_with(text: str, folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
-def test_the_work_starts_as_its_user_from_the_copied_code(desk: Desk, units: FakeUnits, order: Order) -> None:
+def test_the_work_starts_as_its_user_from_the_copied_code(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
     answer = desk.started(order)
     assert (answer["phase"], answer["started"]) == ("running", True)
     unit, properties, argv = units.started[0]
@@ -92,7 +92,7 @@ def test_the_work_starts_as_its_user_from_the_copied_code(desk: Desk, units: Fak
 
 
 def test_the_way_to_the_work_is_open_although_an_earlier_converge_closed_it(
-    desk: Desk, order: Order, tmp_path: Path
+    desk: JobRunner, order: JobSpec, tmp_path: Path
 ) -> None:
     folders = [tmp_path / "state", tmp_path / "state" / "work", tmp_path / "run"]
     for folder in folders:
@@ -101,7 +101,9 @@ def test_the_way_to_the_work_is_open_although_an_earlier_converge_closed_it(
     assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o755"] * 3
 
 
-def test_a_secret_is_in_the_private_file_alone(desk: Desk, units: FakeUnits, order: Order, tmp_path: Path) -> None:
+def test_a_secret_is_in_the_private_file_alone(
+    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+) -> None:
     desk.started(order)
     assert files_with("s3cr3t", tmp_path) == ["private.json"]
     assert (tmp_path / "run" / "weights" / "private.json").stat().st_mode & 0o777 == 0o600
@@ -109,7 +111,7 @@ def test_a_secret_is_in_the_private_file_alone(desk: Desk, units: FakeUnits, ord
 
 
 def test_a_secret_is_nowhere_after_the_work_has_read_it(
-    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
     desk.started(order)
     units.end()
@@ -117,7 +119,7 @@ def test_a_secret_is_nowhere_after_the_work_has_read_it(
 
 
 def test_a_secret_is_nowhere_after_the_work_was_killed_unread(
-    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
     desk.started(order)
     units.kill()
@@ -125,13 +127,13 @@ def test_a_secret_is_nowhere_after_the_work_was_killed_unread(
     assert files_with("s3cr3t", tmp_path) == []
 
 
-def test_the_same_work_is_attached_to(desk: Desk, units: FakeUnits, order: Order) -> None:
+def test_the_same_work_is_attached_to(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
     desk.started(order)
-    again = desk.started(replace(order, ticket="t2", secrets={"token": "another"}))
+    again = desk.started(replace(order, request_id="t2", secrets={"token": "another"}))
     assert (again["started"], len(units.started), units.stopped) == (False, 1, 0)
 
 
-def test_other_work_under_the_name_is_stopped_first(desk: Desk, units: FakeUnits, order: Order) -> None:
+def test_other_work_under_the_name_is_stopped_first(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
     desk.started(order)
     other = replace(order, spec={"n": 2})
     assert desk.started(other)["started"] is True
@@ -140,7 +142,7 @@ def test_other_work_under_the_name_is_stopped_first(desk: Desk, units: FakeUnits
     assert desk.polled(other.digest)["phase"] == "running"
 
 
-def test_an_unexpected_error_comes_back_with_its_log(desk: Desk, units: FakeUnits, order: Order) -> None:
+def test_an_unexpected_error_comes_back_with_its_log(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
     desk.started(order)
     units.end()
     answer = desk.polled(order.digest)
@@ -151,17 +153,17 @@ def test_an_unexpected_error_comes_back_with_its_log(desk: Desk, units: FakeUnit
 
 
 def test_a_call_that_is_repeated_after_a_lost_answer_does_not_start_again(
-    desk: Desk, units: FakeUnits, order: Order
+    desk: JobRunner, units: FakeUnits, order: JobSpec
 ) -> None:
     desk.started(order)
     units.end()
     assert desk.started(order)["started"] is False
-    assert desk.started(replace(order, ticket="t2"))["started"] is True
+    assert desk.started(replace(order, request_id="t2"))["started"] is True
 
 
 @pytest.mark.parametrize("result", ["signal", "oom-kill", "success"])
 def test_a_unit_that_is_gone_without_a_result_did_not_finish(
-    desk: Desk, units: FakeUnits, order: Order, result: str
+    desk: JobRunner, units: FakeUnits, order: JobSpec, result: str
 ) -> None:
     desk.started(order)
     units.kill(result)
@@ -170,16 +172,18 @@ def test_a_unit_that_is_gone_without_a_result_did_not_finish(
     assert desk.started(order)["started"] is True
 
 
-def test_the_result_of_an_earlier_run_is_not_taken_for_this_one(desk: Desk, units: FakeUnits, order: Order) -> None:
+def test_the_result_of_an_earlier_run_is_not_taken_for_this_one(
+    desk: JobRunner, units: FakeUnits, order: JobSpec
+) -> None:
     desk.started(order)
     units.end()
-    desk.started(replace(order, ticket="t2"))
+    desk.started(replace(order, request_id="t2"))
     units.kill()
     assert desk.polled(order.digest)["phase"] == "killed"
 
 
 def test_a_link_laid_by_the_user_is_neither_read_nor_written(
-    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
     precious = tmp_path / "precious"
     precious.write_text('{"digest": "x"}\nroot:secret\n')
@@ -196,7 +200,9 @@ def test_a_link_laid_by_the_user_is_neither_read_nor_written(
     assert precious.read_text() == '{"digest": "x"}\nroot:secret\n'
 
 
-def test_folders_are_made_where_they_are_absent_and_kept_where_not(desk: Desk, order: Order, tmp_path: Path) -> None:
+def test_folders_are_made_where_they_are_absent_and_kept_where_not(
+    desk: JobRunner, order: JobSpec, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine"
     mine.mkdir(mode=0o711)
     desk.started(replace(order, folders=(str(mine), str(tmp_path / "a" / "b"))))
@@ -213,7 +219,7 @@ def test_folders_are_made_where_they_are_absent_and_kept_where_not(desk: Desk, o
     ],
 )
 def test_what_cannot_start_is_refused_before_the_unit(
-    desk: Desk, units: FakeUnits, order: Order, change: dict[str, Any], told: str
+    desk: JobRunner, units: FakeUnits, order: JobSpec, change: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(FleetError, match=told):
         desk.started(replace(order, **change))
@@ -223,11 +229,11 @@ def test_what_cannot_start_is_refused_before_the_unit(
 @pytest.mark.parametrize("name", ["", "../x", "A", "a b", "-a"])
 def test_a_name_that_is_no_units_name_is_refused(tmp_path: Path, units: FakeUnits, name: str) -> None:
     with pytest.raises(FleetError, match="unit's name"):
-        Desk(tmp_path, name, units)
+        JobRunner(tmp_path, name, units)
 
 
 def test_absent_stops_the_work_and_takes_its_record_away(
-    desk: Desk, units: FakeUnits, order: Order, tmp_path: Path
+    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
     assert desk.absent(check=False) is False
     desk.started(order)
@@ -266,7 +272,7 @@ def test_the_hosts_store_is_named_for_clients_that_bring_their_own(
     assert (trusting["SSL_CERT_FILE"], trusting["PIP_CERT"]) == (str(store), "/mine")
 
 
-def test_the_record_is_the_users_alone(desk: Desk, order: Order, tmp_path: Path) -> None:
+def test_the_record_is_the_users_alone(desk: JobRunner, order: JobSpec, tmp_path: Path) -> None:
     desk.started(order)
     record = tmp_path / "state" / "work" / "weights"
     assert record.stat().st_mode & 0o777 == 0o700

@@ -85,12 +85,12 @@ def run_parts(run: Run, saves: Saves) -> dict[str, float]:
     return parts
 
 
-def fewer_saves(run: Run, saves: Saves, room: float) -> Saves | None:
+def fewer_saves(run: Run, saves: Saves, role: float) -> Saves | None:
     """The least that is given up to fit: the most saves that end with the last step; None where not even one fits."""
     total = saves.total_steps
     for number in range(saves.number - 1, 0, -1):
         fewer = replace(saves, save_every=total // number)
-        if total % number == 0 and sum(run_parts(run, fewer).values()) <= room:
+        if total % number == 0 and sum(run_parts(run, fewer).values()) <= role:
             return fewer
     return None
 

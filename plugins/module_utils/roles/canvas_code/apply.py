@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...system import managed_files as kept_files
 from ...system.managed_files import Owner
 from ...trainer import registration
@@ -25,10 +25,10 @@ from .decide import decide, named
 from .git import Git, Ours
 from .observe import observe, pinned
 
-_NOBODY = RunShape("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this room looks at no shape
+_NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role looks at no topology
 
 
-def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> RoomPlan:
+def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> RolePlan:
     """What is to be changed, and why. Raises FleetError for what may not be touched."""
     plan = decide(seen, settings, _NOBODY)
     for found in plan.findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 from . import git, patching
 from .observe import pinned
@@ -13,12 +13,12 @@ from .observe import pinned
 NAMED = 5  # files that a sentence names before it counts
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """Compares with the commit, or with the controller's folder."""
     state, path = str(seen["state"]), str(seen["path"])
     if state == "file":
         bad = finding("PATH_IS_A_FILE", found=path, expected="a folder", variable="canvas_code_checkout")
-        return RoomPlan((f"{path} is a file",), (bad,))
+        return RolePlan((f"{path} is a file",), (bad,))
     copied = settings["canvas_code_source"] == "controller"
     moving, findings = (_decide_copy if copied else _decide_git)(seen, settings)
     reasons = list(moving)
@@ -32,7 +32,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     told = str(settings["canvas_code_commit"]) if moving and not copied else version
     values = {"version": told, "moving": bool(moving)}
     summary = f"{'copy' if copied else 'commit'} {version[:8]}{_patched(seen)}{_edited(seen)}"
-    return RoomPlan(tuple(reasons), tuple(findings), values, summary)
+    return RolePlan(tuple(reasons), tuple(findings), values, summary)
 
 
 def _decide_git(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[list[str], list[Finding]]:

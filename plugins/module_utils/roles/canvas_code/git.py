@@ -190,7 +190,7 @@ def edits(git: Git, ours: Ours) -> list[str]:
     return found
 
 
-def strangers(git: Git, ours: Ours) -> list[str]:
+def foreign_files(git: Git, ours: Ours) -> list[str]:
     """Files and folders that no commit holds and that are not ours, those that git is told to ignore too."""
     raw = git("status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
     parts = raw.decode(errors="surrogateescape").split("\0")

@@ -1,4 +1,4 @@
-"""Room canvas_code: BAGEL-Canvas at a pinned commit, from git or as a copy of a folder on the controller.
+"""Role canvas_code: BAGEL-Canvas at a pinned commit, from git or as a copy of a folder on the controller.
 
 `git_folder` knows checkouts, `code_copy` knows copies, `code_apply` changes either, `code_patches` knows what
 training_profile puts into them; here all of it is looked at, in canvas_code_plan it is judged.

@@ -6,31 +6,31 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 from .lock import conda_stale, conda_versions, same_version, shortened, stale
 from .observe import EnvSpec, wanted
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """Reasons to build, to prove or to refuse. Pure."""
     want = wanted(settings)
     refused = refusals(seen, want)
     if refused:
-        return RoomPlan(reasons=("something of the user's is in the way",), findings=tuple(refused))
+        return RolePlan(reasons=("something of the user's is in the way",), findings=tuple(refused))
     old = stale_lock(want)
     if old:
-        return RoomPlan(reasons=("the lock is not one of these packages",), findings=tuple(old))
+        return RolePlan(reasons=("the lock is not one of these packages",), findings=tuple(old))
     reasons = differences(seen, want)
     if want.compiler and not seen["compiler"]:
         reasons.append("no C compiler, which flex attention needs at run time")
     values = {"digest": want.digest, "prefix": want.prefix}
     if reasons:
-        return RoomPlan(reasons=tuple(reasons), values=values)
+        return RolePlan(reasons=tuple(reasons), values=values)
     versions = seen["record"]["versions"]
     torch = f", torch {versions['torch']}" if "torch" in versions else ""
     summary = f"python {seen['record']['python']}, {len(versions)} packages{torch}, {len(want.imports)} imports proved"
-    return RoomPlan(values=values, summary=summary)
+    return RolePlan(values=values, summary=summary)
 
 
 def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:

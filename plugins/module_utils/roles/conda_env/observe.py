@@ -1,4 +1,4 @@
-"""The room conda_env: conda itself, the training environment, and the proof that the trainer's imports work.
+"""The role conda_env: conda itself, the training environment, and the proof that the trainer's imports work.
 
 Environments cannot be moved, so each is built in a folder of its own, `envs/<name>.<digest>`, and `envs/<name>` is a
 link that is switched once the new one is proved. A record inside says what it holds and that it is whole.
@@ -67,7 +67,7 @@ class EnvSpec:
 
 
 def wanted(settings: Mapping[str, Any]) -> EnvSpec:
-    """From the flat settings, or from a work's spec, which has the same names without the room's prefix."""
+    """From the flat settings, or from a work's spec, which has the same names without the role's prefix."""
 
     def value(name: str) -> Any:
         return settings[PREFIX + name] if PREFIX + name in settings else settings[name]

@@ -1,4 +1,4 @@
-"""Long work of the room conda_env: fetch and run the installer, build the environment aside, prove it, switch.
+"""Long work of the role conda_env: fetch and run the installer, build the environment aside, prove it, switch.
 
 Cut anywhere, the next call goes on: the installer's part file and pip's cache are kept, a half-made folder is one that
 we claimed before we made it, and is removed; the link to the working environment moves in one rename at the very end.

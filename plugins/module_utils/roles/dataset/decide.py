@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 from ...system.resume import public
 from .judge import judge
@@ -41,25 +41,25 @@ def copy_spec(settings: Mapping[str, Any], train_sha256: str, world_size: int, n
     }
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """In sync only when source, originals, training copy, its row groups and the info file are as wanted."""
     findings = list(_blocking(seen, settings))
     if findings:
-        return RoomPlan(reasons=("the data cannot be prepared",), findings=tuple(findings))
+        return RolePlan(reasons=("the data cannot be prepared",), findings=tuple(findings))
     known = seen["record"]
-    copy_reasons = list(_copy(seen, settings, shape))
+    copy_reasons = list(_copy(seen, settings, topology))
     reasons = [*_originals(seen, settings), *copy_reasons]
     inspection = known.get("inspection") or {}
     if inspection and inspection.get("rules") != RULES:
         inspection, reasons = {}, [*reasons, "the rows were looked at by older rules"]
     if inspection and _same_source(seen, settings):
-        found = judge({**inspection, "path": known["originals"]["train"]["path"]}, settings, shape)
+        found = judge({**inspection, "path": known["originals"]["train"]["path"]}, settings, topology)
         # notes tell of what the role mends; once it is mended they are old news
         findings += [one for one in found if reasons or one.severity != "note"]
     copy = known.get("copy") or {}
     summary = f"{copy.get('rows', 0)} rows in {copy.get('row_groups', 0)} row groups" if copy else ""
     longest = (inspection.get("longest") or {}).get("tokens", 0)
-    return RoomPlan(
+    return RolePlan(
         reasons=tuple(reasons),
         findings=tuple(findings),
         values={
@@ -139,7 +139,7 @@ def _brief(place: str) -> str:
     return public(place) if "://" in place else place
 
 
-def _copy(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Iterator[str]:
+def _copy(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Iterator[str]:
     known = seen["record"].get("copy") or {}
     if not seen["copy"]["present"]:
         yield "there is no training copy"
@@ -150,12 +150,12 @@ def _copy(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape)
     if not seen["copy"]["unchanged"]:
         yield "the training copy was changed on the host"
     train = (seen["record"].get("originals") or {}).get("train") or {}
-    spec = copy_spec(settings, str(train.get("sha256")), shape.world_size, shape.num_workers)
+    spec = copy_spec(settings, str(train.get("sha256")), topology.world_size, topology.num_workers)
     made = known.get("spec") or {}
     if made.get("reshard") != spec["reshard"]:
         yield (
             f"the training copy has {known.get('row_groups')} row groups for another number of workers; this run needs "
-            f"{shape.row_groups}"
+            f"{topology.row_groups}"
             if spec["reshard"]
             else "the training copy was re-sharded, and dataset_reshard is false now"
         )

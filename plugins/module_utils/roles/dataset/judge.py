@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...core.role_plan import RunShape
+from ...core.role_plan import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import packing
 from ...trainer.row_groups import most_workers, starving, unseen
@@ -17,14 +17,14 @@ SHOWN = 3  # rows named in a message
 CODES = {NO_SOLUTION_IMAGE: "SOLUTION_WITHOUT_IMAGE", CUT_IMAGE: "IMAGE_CUT_SHORT"}
 
 
-def plain_shape(settings: Mapping[str, Any]) -> RunShape:
-    """The run's shape as far as the data asks, from the role's own two variables."""
+def plain_shape(settings: Mapping[str, Any]) -> Topology:
+    """The run's topology as far as the data asks, from the role's own two variables."""
     world, workers = int(settings.get("dataset_world_size") or 1), int(settings.get("dataset_num_workers") or 0)
-    return RunShape("", ("",), 0, world, workers, "", 0)
+    return Topology("", ("",), 0, world, workers, "", 0)
 
 
-def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
-    """Findings about the data itself, about the data in this run's shape, and about the token limits."""
+def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+    """Findings about the data itself, about the data in this run's topology, and about the token limits."""
     found = list(_file(inspection, "dataset_train"))
     test = inspection.get("test")
     if test:
@@ -32,7 +32,7 @@ def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: Run
     if found:
         return found
     found += _rows(inspection, settings)
-    found += _groups(inspection, settings, shape)
+    found += _groups(inspection, settings, topology)
     found += _tokens(inspection, settings)
     found += _alike(inspection)
     found += _mended(inspection, settings)
@@ -93,37 +93,39 @@ def good_rows(inspection: Mapping[str, Any]) -> int:
     return int(inspection["rows"]) - len(inspection["bad"])
 
 
-def _groups(inspection: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> Iterator[Finding]:
-    workers = max(1, shape.num_workers)
-    wanted = f"{shape.world_size} ranks × {workers} workers"
-    if good_rows(inspection) < shape.row_groups:
+def _groups(inspection: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
+    workers = max(1, topology.num_workers)
+    wanted = f"{topology.world_size} ranks × {workers} workers"
+    if good_rows(inspection) < topology.row_groups:
         yield finding(
             "ROWS_TOO_FEW",
             variable="run_config_num_workers",
             found=f"{inspection['path']}: {good_rows(inspection)} rows",
-            expected=f"at least {shape.row_groups} ({wanted})",
-            remedy=_fewer(good_rows(inspection), shape),
+            expected=f"at least {topology.row_groups} ({wanted})",
+            remedy=_fewer(good_rows(inspection), topology),
         )
         return
     if settings.get("dataset_reshard", True):
         return
     groups = len(inspection["row_groups"])
-    lost = unseen(groups, shape.world_size, shape.num_workers)
+    lost = unseen(groups, topology.world_size, topology.num_workers)
     if lost:
-        starved = starving(groups, shape.world_size, shape.num_workers)
+        starved = starving(groups, topology.world_size, topology.num_workers)
         yield finding(
             "ROW_GROUPS_STARVE" if starved else "ROW_GROUPS_UNSEEN",
             variable="dataset_reshard",
             found=f"{inspection['path']}: {groups} row group{'s' if groups > 1 else ''}"
             + ("" if starved else f", {lost} of them never read"),
-            expected=f"a multiple of {shape.row_groups} ({wanted})",
+            expected=f"a multiple of {topology.row_groups} ({wanted})",
         )
 
 
-def _fewer(rows: int, shape: RunShape) -> str:
-    workers = most_workers(rows, shape.world_size)
+def _fewer(rows: int, topology: Topology) -> str:
+    workers = most_workers(rows, topology.world_size)
     if workers:
-        return f"run_config_num_workers: {workers} is the most that works with {shape.world_size} ranks, or more data"
+        return (
+            f"run_config_num_workers: {workers} is the most that works with {topology.world_size} ranks, or more data"
+        )
     return f"at most {rows} processes in all (run_config_processes), each with one worker, or more data"
 
 

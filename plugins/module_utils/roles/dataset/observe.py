@@ -1,4 +1,4 @@
-"""The dataset room: the user's parquet files on a host, and the training copy that the loader can learn from."""
+"""The dataset role: the user's parquet files on a host, and the training copy that the loader can learn from."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _look(seen: Seen, row: int, values: dict[str, Any], transforms: Transforms, 
     for side in SIDES:
         items = values[f"{side}_interleave"] or ()
         seen.index_nulls += sum(1 for item in items if item and _is_null(item.get("index")))
-    album = Album()
+    album = ImageCache()
     try:
         seen.sample(row, *sample_tokens(values, transforms, album, count))
     except BadRowError as why:
@@ -130,7 +130,7 @@ def _look(seen: Seen, row: int, values: dict[str, Any], transforms: Transforms, 
 
 
 def sample_tokens(
-    values: dict[str, Any], transforms: Transforms, album: Album, count: Count = text_bounds
+    values: dict[str, Any], transforms: Transforms, album: ImageCache, count: Count = text_bounds
 ) -> tuple[Bounds, int]:
     """Tokens of a row's texts and of its images (exact). Raises BadRowError for what is never learned."""
     if not values["answer"]:
@@ -185,7 +185,7 @@ def _picture(item: dict[str, Any], pictures: list[Any], where: str) -> bytes:
     return content
 
 
-class Album:
+class ImageCache:
     """The images of one row, each decoded once."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The long work of the dataset room: fetch, look at every row, write the training copy, its info file and the record.
+"""The long work of the dataset role: fetch, look at every row, write the training copy, its info file and the record.
 
 Runs in the agent's environment (pyarrow, Pillow). Each step leaves the host whole when it is cut, and a second run
 continues: files come into place by a rename, and the record names what canvas-fleet puts there before it does.
@@ -42,7 +42,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
             "the data cannot be written or read on this host",
             variable="dataset_train_dir",
             found=f"{error.strerror or error}: {error.filename or ''}",
-            expected="room, and folders that the account of the work may write",
+            expected="role, and folders that the account of the work may write",
             remedy="free space, or correct the owner of the named path",
         ) from error
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 from .observe import fingerprints, normal
 
@@ -21,7 +21,7 @@ COMPARE = {
 }
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """Reads fleet_ca_bundle, a file of the controller, beside its arguments."""
     wanted, findings = wanted_certificates(str(settings.get("fleet_ca_bundle") or ""))
     findings += folder_findings(seen["root"], settings) + package_findings(seen, settings)
@@ -40,7 +40,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     if flaw:
         reasons.append(flaw)
     python = seen["agent"]["python"]
-    return RoomPlan(tuple(reasons), tuple(findings), summary=f"agent environment with Python {python}")
+    return RolePlan(tuple(reasons), tuple(findings), summary=f"agent environment with Python {python}")
 
 
 def folder_findings(root: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:

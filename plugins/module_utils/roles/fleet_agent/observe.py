@@ -1,6 +1,6 @@
-"""The room fleet_agent: account, folders, system packages, trusted certificates, and the agent's Python environment.
+"""The role fleet_agent: account, folders, system packages, trusted certificates, and the agent's Python environment.
 
-The agent environment runs the work of the other rooms (the hub's client, pyarrow, pillow). It lies in a folder of its
+The agent environment runs the work of the other roles (the hub's client, pyarrow, pillow). It lies in a folder of its
 own beside the others, `<fleet_agent_dir>.d/<digest of its pins>`; `fleet_agent_dir` is a link that is switched in one
 step when an environment is whole.
 """

@@ -1,4 +1,4 @@
-"""Work as root: packages of the distribution that another room needs on the host, such as a C compiler."""
+"""Work as root: packages of the distribution that another role needs on the host, such as a C compiler."""
 
 from __future__ import annotations
 

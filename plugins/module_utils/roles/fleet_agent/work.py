@@ -144,17 +144,17 @@ def install(manager: str, names: Sequence[str], progress: Progress) -> None:
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     configure()
     wait = ("-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}", "-o", "APT::Status-Fd=1")
-    patiently(lambda: run("apt-get", *wait[:2], "-q", "update"), LISTS_LOCKED)
+    retry_connection(lambda: run("apt-get", *wait[:2], "-q", "update"), LISTS_LOCKED)
     command = ("apt-get", *wait, "-q", "-y", "--no-install-recommends", "install", *names)
     run(*command, each_line=lambda line: apt_status(line, progress))
 
 
 def configure(sleep: Callable[[float], None] = time.sleep) -> None:
     """Mends what a cut left half done; nothing otherwise."""
-    patiently(lambda: run("dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
+    retry_connection(lambda: run("dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
 
 
-def patiently(step: Callable[[], object], locked: str, sleep: Callable[[float], None] = time.sleep) -> None:
+def retry_connection(step: Callable[[], object], locked: str, sleep: Callable[[float], None] = time.sleep) -> None:
     """For programs that do not wait for a lock by themselves; `locked` is what they then say."""
     waited = 0.0
     while True:

@@ -1,4 +1,4 @@
-"""apt for the room nvidia: NVIDIA's source is asked strictly, all is fetched before anything is unpacked."""
+"""apt for the role nvidia: NVIDIA's source is asked strictly, all is fetched before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
-from ..fleet_agent.work import DPKG_LOCKED, PATIENCE, apt_status, patiently
+from ..fleet_agent.work import DPKG_LOCKED, PATIENCE, apt_status, retry_connection
 from . import packages, table
 from .attempt import attempt
 
@@ -38,12 +38,12 @@ def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = ti
 def configure(sleep: Callable[[float], None] = time.sleep) -> None:
     """dpkg does not wait for its lock, and it is asked before apt is, which does."""
     what = "a package that was half installed cannot be mended"
-    patiently(lambda: attempt(what, "dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
+    retry_connection(lambda: attempt(what, "dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
 
 
 def update(what: str, options: Sequence[str], sleep: Callable[[float], None]) -> None:
     """apt-get update; DPkg::Lock::Timeout does not cover the lock of the lists, so that one is waited for here."""
-    patiently(lambda: attempt(what, *APT, *options, "-o", "Acquire::Retries=2", "update"), "lists/lock", sleep)
+    retry_connection(lambda: attempt(what, *APT, *options, "-o", "Acquire::Retries=2", "update"), "lists/lock", sleep)
 
 
 def candidate(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What package managers say when they fail, in words of the room nvidia: the variable, and what mends it."""
+"""What package managers say when they fail, in words of the role nvidia: the variable, and what mends it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ REMEDIES = (
 
 
 def told(error: FleetError, what: str) -> FleetError:
-    """The same failure in words of this room."""
+    """The same failure in words of this role."""
     for pattern, variable, remedy in REMEDIES:
         if re.search(pattern, error.found):
             return FleetError(what, variable=variable, found=error.found, remedy=remedy)

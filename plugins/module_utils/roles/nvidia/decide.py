@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 from . import table
 from .judge import (
@@ -36,13 +36,13 @@ def profile_text(cuda_home: str) -> str:
     )
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape | None) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
     """Reasons to install or to restart, and what is wrong with the GPUs. Pure."""
     if not settings["nvidia_gpu_expected"]:
-        return RoomPlan(summary="nothing to do: no GPU, by nvidia_gpu_expected")
+        return RolePlan(summary="nothing to do: no GPU, by nvidia_gpu_expected")
     driver = judge_driver(seen, settings)
     if any(found.severity == "error" for found in driver.findings):
-        return RoomPlan(reasons=driver.reasons or ("the driver does not work",), findings=driver.findings)
+        return RolePlan(reasons=driver.reasons or ("the driver does not work",), findings=driver.findings)
     parts = [driver, judge_fabric(seen), judge_nvlink5(seen), judge_holds(seen, settings), judge_key(seen, settings)]
     toolkit = judge_toolkit(seen, settings)
     reasons = [reason for part in parts for reason in part.reasons] + toolkit
@@ -65,7 +65,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     }
     cuda = str(settings["nvidia_cuda_version"])
     summary = f"nothing to do: {seen['detail']} serves CUDA {cuda}" if not reasons else ""
-    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings + wrong), values=values, summary=summary)
+    return RolePlan(reasons=tuple(reasons), findings=tuple(findings + wrong), values=values, summary=summary)
 
 
 def judge_toolkit(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

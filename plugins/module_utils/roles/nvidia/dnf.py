@@ -1,4 +1,4 @@
-"""dnf for the room nvidia, the same way as apt. By NVIDIA's and dnf's documentation: no EL host was installed here."""
+"""dnf for the role nvidia, the same way as apt. By NVIDIA's and dnf's documentation: no EL host was installed here."""
 
 from __future__ import annotations
 

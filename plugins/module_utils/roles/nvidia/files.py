@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.role_plan import RoomPlan
+from ...core.role_plan import RolePlan
 from . import decide, observe, openpgp, table
 from .judge import fault, fingerprint
 from .observe import base_url
@@ -134,7 +134,7 @@ def pins(branch: str) -> File:
     return File(PLACES[1], text.encode())
 
 
-def repository_files(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], check: bool) -> list[File]:
+def repository_files(plan: RolePlan, seen: Mapping[str, Any], settings: Mapping[str, Any], check: bool) -> list[File]:
     """What the packages need, for the work to lay down. A dry run asks nobody for a key."""
     system = table.system(seen["release"])
     if not system or not (plan.values.get("packages") or plan.values.get("key")):
@@ -146,13 +146,13 @@ def repository_files(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[
     return files + ([File(NOUVEAU_PATH, NOUVEAU.encode())] if plan.values.get("driver") else [])
 
 
-def profile(plan: RoomPlan, seen: Mapping[str, Any], check: bool) -> list[File]:
+def profile(plan: RolePlan, seen: Mapping[str, Any], check: bool) -> list[File]:
     """Once the toolkit is there; a dry run tells it together with the toolkit."""
     text = plan.values.get("profile")
     return [File(observe.PROFILE, text.encode())] if text and (seen["toolkit"] or check) else []
 
 
-def mark(plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def mark(plan: RolePlan, seen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Remembers for what and in which boot a restart was asked, so that one that does not help is not made again."""
     wanted = plan.values.get("restart") and not plan.values.get("driver")
     asked = {"boot": seen["boot"], "fault": fault(seen)} if wanted else {}
@@ -223,7 +223,7 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     }
 
 
-def refuse(plan: RoomPlan) -> None:
+def refuse(plan: RolePlan) -> None:
     """Raises FleetError for the first finding that leaves nothing to install."""
     for found in plan.findings:
         if found.code in STOPS:
@@ -237,7 +237,7 @@ def refuse(plan: RoomPlan) -> None:
 
 
 def work_order(
-    plan: RoomPlan, seen: Mapping[str, Any], settings: Mapping[str, Any], files: list[File]
+    plan: RolePlan, seen: Mapping[str, Any], settings: Mapping[str, Any], files: list[File]
 ) -> dict[str, Any]:
     """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
     values, family = plan.values, getattr(table.system(seen["release"]), "family", "")

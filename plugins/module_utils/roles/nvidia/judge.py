@@ -1,4 +1,4 @@
-"""What the room nvidia thinks of single parts: restart, Secure Boot, NVSwitch, holds, the key, the GPUs."""
+"""What the role nvidia thinks of single parts: restart, Secure Boot, NVSwitch, holds, the key, the GPUs."""
 
 from __future__ import annotations
 

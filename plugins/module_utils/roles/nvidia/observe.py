@@ -1,4 +1,4 @@
-"""The room nvidia: GPUs, driver and CUDA toolkit of a host.
+"""The role nvidia: GPUs, driver and CUDA toolkit of a host.
 
 A driver that works and is new enough is left alone, whoever installed it; so is a host that has no GPU by its user's
 own word.

@@ -14,7 +14,7 @@ from typing import Any
 PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 PATIENCE = 60  # seconds: without the persistence daemon the first call initialises every GPU
-# What the tool says when it can't work, and what that means. Order matters: the first that fits.
+# What the tool says when it can't work, and what that means. JobSpec matters: the first that fits.
 TROUBLES = (
     ("mismatch", re.compile(r"driver/library version mismatch", re.IGNORECASE)),
     ("not_loaded", re.compile(r"couldn't communicate with the NVIDIA driver", re.IGNORECASE)),

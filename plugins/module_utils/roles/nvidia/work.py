@@ -1,4 +1,4 @@
-"""Long work of the room nvidia: packages of driver and toolkit, holds, initramfs, services; and all of it back.
+"""Long work of the role nvidia: packages of driver and toolkit, holds, initramfs, services; and all of it back.
 
 Runs as root under the system's Python. Cut anywhere, the next call goes on: apt's own state is mended first, what was
 fetched is kept by apt, and the record of what is ours is written before the first package is unpacked.

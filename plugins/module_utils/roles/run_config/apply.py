@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ...core.errors import FleetError
-from ...core.role_plan import RunShape
+from ...core.role_plan import Topology
 from ...system import managed_files as kept_files
 from ...system.managed_files import Owner, Record, digest, read
 from ...trainer import registration
@@ -38,9 +38,9 @@ class Target:
         return bool(own) and have != self.want and not record.knows(self.path, digest(own))
 
 
-def targets(settings: Mapping[str, Any], shape: RunShape, key: str, *, check: bool) -> list[Target]:
+def targets(settings: Mapping[str, Any], topology: Topology, key: str, *, check: bool) -> list[Target]:
     """What is to be brought about, in the order in which it is written. Raises FleetError for bad settings."""
-    rendered = script.render(settings, shape)
+    rendered = script.render(settings, topology)
     try:
         owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     except FleetError:
@@ -82,10 +82,10 @@ def _registration(settings: Mapping[str, Any], owner: Owner, *, check: bool) -> 
     return Target("dataset_info.py", path, want, mode, owner, mine=registration.block)
 
 
-def converge(settings: Mapping[str, Any], shape: RunShape, key: str, *, check: bool) -> dict[str, Any]:
+def converge(settings: Mapping[str, Any], topology: Topology, key: str, *, check: bool) -> dict[str, Any]:
     """Bring all files about. Returns {"changed", "files": [{name, path, changed, kept, …}], "diff": […]}."""
     record = Record(record_path(settings))
-    wanted = targets(settings, shape, key, check=check)
+    wanted = targets(settings, topology, key, check=check)
     found = [(target, read(target.path)) for target in wanted]
     for target in wanted:  # all of them before the first write
         kept_files.refuse_file_in_the_way(os.path.dirname(target.path))

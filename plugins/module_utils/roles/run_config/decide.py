@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import finding
 from ...system.managed_files import digest
 from ...trainer import registration
@@ -19,16 +19,16 @@ from .findings import judge
 SHOWN_LINES = 12  # of a difference, in the plan; --diff of the role shows all of it
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """Compares the files with what launch.render() makes of the settings."""
-    findings = [*judge(seen, settings, shape), *resume_findings.judge(seen, settings, shape)]
+    findings = [*judge(seen, settings, topology), *resume_findings.judge(seen, settings, topology)]
     try:
-        wanted = script.render(settings, shape)
+        wanted = script.render(settings, topology)
     except FleetError as error:
         bad = finding("VARIABLE_INVALID", found=f"{error.message}: {error.found}", expected=error.expected)
         told = any(found.code == "FLAG_UNKNOWN" for found in findings)
         own = [] if told else [replace(bad, variable=error.variable)]
-        return RoomPlan(("the script cannot be made from these settings",), (*findings, *own))
+        return RolePlan(("the script cannot be made from these settings",), (*findings, *own))
     reasons: list[str] = []
     diff: list[str] = []
     for kind in ("script", "yaml"):
@@ -37,7 +37,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
         diff += _difference(seen[kind], text)
     reasons += _registration_reasons(seen, settings) + _key_reasons(seen["key"], settings)
     values = {"files": {path: digest(text.encode()) for path, (text, _) in wanted.items()}, "diff": diff}
-    return RoomPlan(tuple(reasons), tuple(findings), values, _summary(settings, shape))
+    return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology))
 
 
 def _file_reasons(kind: str, seen: Mapping[str, Any], text: str, mode: int, user: str) -> list[str]:
@@ -96,7 +96,11 @@ def _key_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[s
     return []
 
 
-def _summary(settings: Mapping[str, Any], shape: RunShape) -> str:
+def _summary(settings: Mapping[str, Any], topology: Topology) -> str:
     steps, every = settings["run_config_total_steps"], settings["run_config_save_every"]
-    ranks = f"{shape.nnodes} × {shape.nproc_per_node} ranks" if shape.nnodes > 1 else f"{shape.nproc_per_node} ranks"
+    ranks = (
+        f"{topology.nnodes} × {topology.nproc_per_node} ranks"
+        if topology.nnodes > 1
+        else f"{topology.nproc_per_node} ranks"
+    )
     return f"{steps} steps, saved every {every}, {ranks}"

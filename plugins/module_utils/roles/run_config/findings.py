@@ -1,4 +1,4 @@
-"""What is wrong with what the trainer would be told: findings of the room run_config. Pure."""
+"""What is wrong with what the trainer would be told: findings of the role run_config. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...core.role_plan import RunShape
+from ...core.role_plan import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import registration
 from . import script
@@ -14,11 +14,11 @@ from . import script
 EMA_BASE_SHARE = 0.5  # of the base model left in ema.safetensors at the end; more is told
 
 
-def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
-    """All findings of the room that can be told without reading the data."""
+def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+    """All findings of the role that can be told without reading the data."""
     return [
         *_weights(seen, settings),
-        *_shards(settings, shape),
+        *_shards(settings, topology),
         *_saves(settings),
         *_warmup(settings),
         *_ema(settings),
@@ -52,16 +52,16 @@ def _weights(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Findi
     return found
 
 
-def _shards(settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
-    shard = settings["run_config_num_shard"] or shape.num_shard
-    replicate = settings["run_config_num_replicate"] or shape.num_replicate
-    if shard * replicate == shape.world_size:
+def _shards(settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+    shard = settings["run_config_num_shard"] or topology.num_shard
+    replicate = settings["run_config_num_replicate"] or topology.num_replicate
+    if shard * replicate == topology.world_size:
         return []
     return [
         finding(
             "SHARDS_MISMATCH",
             found=f"num_replicate {replicate} × num_shard {shard} = {shard * replicate}",
-            expected=f"{shape.world_size} = {shape.nnodes} nodes × {shape.nproc_per_node} processes",
+            expected=f"{topology.world_size} = {topology.nnodes} nodes × {topology.nproc_per_node} processes",
             variable="run_config_num_shard" if settings["run_config_num_shard"] else "run_config_num_replicate",
         )
     ]
@@ -103,7 +103,7 @@ def _ema(settings: Mapping[str, Any]) -> list[Finding]:
 
 
 def _tokens(settings: Mapping[str, Any]) -> list[Finding]:
-    """What is certain whatever the data: the room dataset judges the rest with the longest sample.
+    """What is certain whatever the data: the role dataset judges the rest with the longest sample.
 
     A batch is given out at expected_num_tokens; where the hard limit is no higher, the sample that would complete it
     never fits and is thrown away, one in each batch.

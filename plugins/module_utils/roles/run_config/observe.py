@@ -1,7 +1,7 @@
-"""Room run_config: everything that the trainer is told, as it stands on the host against what it should be.
+"""Role run_config: everything that the trainer is told, as it stands on the host against what it should be.
 
 The number of samples is read from the dataset's info file on the host, when observing and when applying alike:
-rooms do not see each other, and the file is what the loader will read.
+roles do not see each other, and the file is what the loader will read.
 """
 
 from __future__ import annotations

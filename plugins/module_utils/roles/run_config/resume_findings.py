@@ -1,4 +1,4 @@
-"""What is wrong with what a run would go on from: findings of the room run_config, beside run_findings. Pure."""
+"""What is wrong with what a run would go on from: findings of the role run_config, beside run_findings. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.role_plan import RunShape
+from ...core.role_plan import Topology
 from ...findings.finding import Finding, finding
 from ...trainer.flags import truth
 from . import resume, script
@@ -15,13 +15,13 @@ from . import resume, script
 QUIET = {"log_every", "enable_wandb", "wandb_name", "wandb_runid", "debug_batches", "num_workers", "prefetch_factor"}
 
 
-def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Findings about resuming, the profile, and keys in scripts."""
     state = seen["resume"]
-    told = [*_auto_resume(settings), *_profile(settings), *_early_save(settings, shape), *_keys(state)]
+    told = [*_auto_resume(settings), *_profile(settings), *_early_save(settings, topology), *_keys(state)]
     if not settings["run_config_auto_resume"] or state["step"] is None:
         return told
-    return [*told, *_model(state), *_workers(state, settings, shape), *_earlier(seen, settings, shape)]
+    return [*told, *_model(state), *_workers(state, settings, topology), *_earlier(seen, settings, topology)]
 
 
 def _auto_resume(settings: Mapping[str, Any]) -> list[Finding]:
@@ -50,9 +50,9 @@ def _profile(settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _early_save(settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+def _early_save(settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Batch n comes from worker n % num_workers, and steps count from 0: step s has heard of s + 1 workers."""
-    every, workers = settings["run_config_save_every"], shape.num_workers
+    every, workers = settings["run_config_save_every"], topology.num_workers
     if every < 1 or every + 1 >= workers:
         return []
     return [
@@ -85,12 +85,12 @@ def _model(state: Mapping[str, Any]) -> list[Finding]:
     return [finding("CHECKPOINT_OTHER_MODEL", found=f"{state['path']}: another model's weights", expected=expected)]
 
 
-def _workers(state: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+def _workers(state: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Each worker of each rank looks its place up, where the rank has one at all."""
     if state["workers"] is None or state["step"] >= settings["run_config_total_steps"]:
         return []
-    wanted = set(range(max(1, shape.num_workers)))
-    for rank, known in enumerate(state["workers"][: shape.world_size]):
+    wanted = set(range(max(1, topology.num_workers)))
+    for rank, known in enumerate(state["workers"][: topology.world_size]):
         if known and not wanted <= set(known):
             most = next(number for number in range(len(known) + 1) if number not in known)
             return [
@@ -104,11 +104,11 @@ def _workers(state: Mapping[str, Any], settings: Mapping[str, Any], shape: RunSh
     return []
 
 
-def _earlier(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> list[Finding]:
+def _earlier(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """The settings against those that the script on the host stands for, which made the checkpoints."""
     state, text = seen["resume"], seen["script"]["text"]
     try:
-        now = script.flags(settings, shape)
+        now = script.flags(settings, topology)
     except FleetError:
         return []  # told elsewhere
     before = resume.flags(text)

@@ -1,4 +1,4 @@
-"""What the trainer is told: settings and the shape of the run become the script that is run and the loader's yaml.
+"""What the trainer is told: settings and the topology of the run become the script that is run and the loader's yaml.
 
 Pure. Everything that is decided here is decided once: the unit and a user at the keyboard run the same file.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.role_plan import RunShape
+from ...core.role_plan import Topology
 from ...core.version import VERSION
 from ...trainer.flags import KNOWN, text, typed
 
@@ -62,9 +62,9 @@ CACHE = ".cache"  # in the results' folder: what torch compiles
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def shape_of(raw: Mapping[str, Any]) -> RunShape:
-    """The shape from `fleet_plan.shape` (RunShape.as_dict); derived counts in it are ignored."""
-    return RunShape(
+def topology_of(raw: Mapping[str, Any]) -> Topology:
+    """The topology from `fleet_plan.topology` (Topology.as_dict); derived counts in it are ignored."""
+    return Topology(
         run=str(raw["run"]),
         hosts=tuple(str(host) for host in raw["hosts"]),
         node_rank=int(raw["node_rank"]),
@@ -75,7 +75,7 @@ def shape_of(raw: Mapping[str, Any]) -> RunShape:
     )
 
 
-def flags(settings: Mapping[str, Any], shape: RunShape) -> dict[str, str]:
+def flags(settings: Mapping[str, Any], topology: Topology) -> dict[str, str]:
     """Flag to value, both as on the command line, in the guide's order; extra flags follow, sorted.
 
     Raises FleetError for a value of the wrong type, an unknown extra flag, or one that has a variable of its own.
@@ -84,9 +84,9 @@ def flags(settings: Mapping[str, Any], shape: RunShape) -> dict[str, str]:
     raw["dataset_config_file"] = settings["run_config_yaml"]
     raw["results_dir"], raw["checkpoint_dir"] = settings["training_results_dir"], settings["training_checkpoint_dir"]
     raw["model_path"] = settings["weights_dir"]
-    raw["num_workers"] = shape.num_workers
-    raw["num_shard"] = raw["num_shard"] or shape.num_shard
-    raw["num_replicate"] = raw["num_replicate"] or shape.num_replicate
+    raw["num_workers"] = topology.num_workers
+    raw["num_shard"] = raw["num_shard"] or topology.num_shard
+    raw["num_replicate"] = raw["num_replicate"] or topology.num_replicate
     told = {name: text(typed(name, value)) for name, value in raw.items() if name != "resume_from" or value}
     for name, value in sorted({**profile_flags(settings), **extra_flags(settings)}.items()):
         told[name] = text(typed(name, value, "run_config_extra_flags"))
@@ -125,21 +125,21 @@ def unknown_flags(settings: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in (settings.get("run_config_extra_flags") or {}) if name not in KNOWN)
 
 
-def torchrun(shape: RunShape) -> list[str]:
+def torchrun(topology: Topology) -> list[str]:
     """torchrun's own part. One node talks to itself by name, so that it also runs without any network."""
-    addr = shape.master_addr if shape.nnodes > 1 else "localhost"
+    addr = topology.master_addr if topology.nnodes > 1 else "localhost"
     return [
-        f"--nnodes={shape.nnodes} --node_rank={shape.node_rank}"
-        f" --master_addr={shlex.quote(addr)} --master_port={shape.master_port}",
-        f"--nproc_per_node={shape.nproc_per_node}",
+        f"--nnodes={topology.nnodes} --node_rank={topology.node_rank}"
+        f" --master_addr={shlex.quote(addr)} --master_port={topology.master_port}",
+        f"--nproc_per_node={topology.nproc_per_node}",
         "-m train.pretrain_unified_navit",
     ]
 
 
-def argv(settings: Mapping[str, Any], shape: RunShape) -> list[str]:
+def argv(settings: Mapping[str, Any], topology: Topology) -> list[str]:
     """The whole command as a list, as a process would get it."""
-    words = ["torchrun", *shlex.split(" ".join(torchrun(shape)))]
-    for name, value in flags(settings, shape).items():
+    words = ["torchrun", *shlex.split(" ".join(torchrun(topology)))]
+    for name, value in flags(settings, topology).items():
         words += [f"--{name}", value]
     return words
 
@@ -148,15 +148,15 @@ def wandb_enabled(settings: Mapping[str, Any]) -> bool:
     return bool(typed("enable_wandb", settings["run_config_enable_wandb"]))
 
 
-def script(settings: Mapping[str, Any], shape: RunShape) -> str:
+def script(settings: Mapping[str, Any], topology: Topology) -> str:
     """The train script: by hand `bash <script>`, or by the unit; the environment is made inside."""
     results = str(settings["training_results_dir"])
-    lines = ["#!/bin/bash", *header(settings), *_about(settings, shape), "set -euo pipefail", ""]
+    lines = ["#!/bin/bash", *header(settings), *_about(settings, topology), "set -euo pipefail", ""]
     lines += _environment(settings, results)
     lines += ["", f"mkdir -p {shlex.quote(results)} {shlex.quote(str(settings['training_checkpoint_dir']))}"]
     lines += [f"cd {shlex.quote(str(settings['canvas_code_dir']))}", ""]
-    told = [f"--{name} {shlex.quote(value)}" for name, value in flags(settings, shape).items()]
-    lines.append(" \\\n  ".join(["exec torchrun", *torchrun(shape), *told]))
+    told = [f"--{name} {shlex.quote(value)}" for name, value in flags(settings, topology).items()]
+    lines.append(" \\\n  ".join(["exec torchrun", *torchrun(topology), *told]))
     return "\n".join(lines) + "\n"
 
 
@@ -170,11 +170,11 @@ def header(settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _about(settings: Mapping[str, Any], shape: RunShape) -> list[str]:
-    where = f"node {shape.node_rank} of {shape.nnodes}, {shape.nproc_per_node} processes on each"
+def _about(settings: Mapping[str, Any], topology: Topology) -> list[str]:
+    where = f"node {topology.node_rank} of {topology.nnodes}, {topology.nproc_per_node} processes on each"
     script_path = shlex.quote(str(settings["run_config_script"]))
     return [
-        f"# Run {shape.run}: {where}.",
+        f"# Run {topology.run}: {where}.",
         f"# By hand: sudo -u {settings['fleet_user']} bash {script_path}   (stop the unit first)",
     ]
 
@@ -270,9 +270,9 @@ def entry(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
     }
 
 
-def render(settings: Mapping[str, Any], shape: RunShape) -> dict[str, tuple[str, int]]:
+def render(settings: Mapping[str, Any], topology: Topology) -> dict[str, tuple[str, int]]:
     """Path on the host to (text, mode). Raises FleetError for settings that the trainer could not be told."""
     return {
-        str(settings["run_config_script"]): (script(settings, shape), 0o755),
+        str(settings["run_config_script"]): (script(settings, topology), 0o755),
         str(settings["run_config_yaml"]): (loader_yaml(settings), 0o644),
     }

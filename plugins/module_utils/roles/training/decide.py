@@ -7,7 +7,7 @@ from typing import Any
 
 from ...checkpoints import findings as checkpoint_findings
 from ...core.errors import FleetError
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 from ...trainer import checkpoint as checkpoints
 from . import refusals, text
@@ -31,19 +31,19 @@ REASONS = {
 }
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """What the role would do, and what stands in the way of a start."""
-    want, have, state = want_of(settings, shape), Have(**seen["unit"]), str(settings["training_state"])
+    want, have, state = want_of(settings, topology), Have(**seen["unit"]), str(settings["training_state"])
     try:
         steps = unit.decide(have, want, state)
     except FleetError as error:
         bad = finding("VARIABLE_INVALID", variable=error.variable, found=error.found, expected=error.expected)
-        return RoomPlan(reasons=(error.message,), findings=(bad,))
+        return RolePlan(reasons=(error.message,), findings=(bad,))
     reasons = [_reason(step, have, state) for step in steps if step != "reload" or len(steps) == 1]
     findings: list[Finding] = []
     if "start" in steps:
         survey, kept = (checkpoints.restore(seen.get(name) or {}) for name in ("survey", "kept"))
-        findings += checkpoint_findings.start_findings(survey, kept, settings, shape)
+        findings += checkpoint_findings.start_findings(survey, kept, settings, topology)
         findings += refusals.refusals(have, want)
     elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, have, want)):
         findings.append(found)
@@ -51,7 +51,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
     # What can be told without asking again; not of a training that is going to be another, or to be followed.
     told = not reasons and not settings.get("training_follow")
     values = {"report": report_of(seen, want)} if told else {}
-    return RoomPlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
+    return RolePlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
 
 
 def _reason(step: str, have: Have, state: str) -> str:

@@ -1,11 +1,11 @@
-"""The room `training`: the unit that runs the trainer, what its log says, and which checkpoints are whole."""
+"""The role `training`: the unit that runs the trainer, what its log says, and which checkpoints are whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.role_plan import RunShape
+from ...core.role_plan import Topology
 from . import host
 from . import want as unit_want
 from .report import told
@@ -13,7 +13,7 @@ from .want import Want
 
 # Want's field to the setting that gives it, where the name is not training_<field>.
 NAMED = {"user": "fleet_user", "group": "fleet_group", "state_dir": "fleet_state_dir"}
-# Settings of other rooms come to the role through defaults of its own, which are settings too.
+# Settings of other roles come to the role through defaults of its own, which are settings too.
 FIELDS = (
     "unit", "run", "user", "group", "script", "working_dir", "results_dir", "checkpoint_dir", "state_dir", "inputs",
     "mounts", "wandb_key_file", "restarts", "stop", "stop_seconds", "apply", "kept_dir", "peer_port", "peer_allow",
@@ -22,13 +22,13 @@ FIELDS = (
 )  # fmt: skip
 
 
-def want_of(settings: Mapping[str, Any], shape: RunShape | None = None) -> Want:
-    """The unit that the settings ask for; `shape` is the run's, which only the plan knows."""
+def want_of(settings: Mapping[str, Any], topology: Topology | None = None) -> Want:
+    """The unit that the settings ask for; `topology` is the run's, which only the plan knows."""
     given = {name: settings.get(NAMED.get(name, f"training_{name}")) for name in FIELDS}
     told = {name: value for name, value in given.items() if value is not None}
     told.update({name: tuple(map(str, told.get(name, ()))) for name in ("inputs", "mounts", "peer_allow")})
-    shared = shape.as_dict() if shape else {}
-    return Want(**told, **unit_want.of_shape(shared, int(settings.get("training_num_shard") or 0)))
+    shared = topology.as_dict() if topology else {}
+    return Want(**told, **unit_want.of_topology(shared, int(settings.get("training_num_shard") or 0)))
 
 
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:

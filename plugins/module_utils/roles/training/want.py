@@ -162,15 +162,15 @@ class Want:
         return supervisor_spec.text({**told, **nodes, **places, "limits": limits})
 
 
-def of_shape(shape: Mapping[str, Any], num_shard: int) -> dict[str, Any]:
-    """What a run's shape (RunShape.as_dict) says of a unit. `num_shard`: the user's word, 0 for the shape's own."""
+def of_topology(topology: Mapping[str, Any], num_shard: int) -> dict[str, Any]:
+    """What a run's topology (Topology.as_dict) says of a unit. `num_shard`: the user's, 0 for its own."""
     return {
-        "nnodes": int(shape.get("nnodes", 1)),
-        "node_rank": int(shape.get("node_rank", 0)),
-        "hosts": tuple(str(host) for host in shape.get("hosts", ())),
-        "addresses": tuple(str(one) for one in shape.get("addresses", ())),
-        "master_addr": str(shape.get("master_addr", "localhost")),
-        "shards": int(num_shard or shape.get("num_shard", 1)),
+        "nnodes": int(topology.get("nnodes", 1)),
+        "node_rank": int(topology.get("node_rank", 0)),
+        "hosts": tuple(str(host) for host in topology.get("hosts", ())),
+        "addresses": tuple(str(one) for one in topology.get("addresses", ())),
+        "master_addr": str(topology.get("master_addr", "localhost")),
+        "shards": int(num_shard or topology.get("num_shard", 1)),
     }
 
 

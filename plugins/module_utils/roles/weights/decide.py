@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.progress import amount
-from ...core.role_plan import RoomPlan, RunShape
+from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -15,7 +15,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 SIZE_TOLERANCE = 0.01  # of weights_parameters: less changes nothing that the plan says
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape | None) -> RoomPlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
     findings = judge_settings(settings) + judge_folder(seen, settings) + judge_size(seen.get("model") or {}, settings)
     reasons = []
     states: dict[str, list[str]] = {"absent": [], "unverified": [], "verified": []}
@@ -27,7 +27,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], shape: RunShape
         reasons.append(f"not verified: {', '.join(states['unverified'])}")
     reasons += revision_reasons(seen, settings) if states["verified"] else []
     summary = f"{len(seen['files'])} files, {amount(seen['bytes'], 'B')}, revision {seen['revision'][:7]}"
-    return RoomPlan(tuple(reasons), tuple(findings), {"bytes": seen["bytes"]}, summary)
+    return RolePlan(tuple(reasons), tuple(findings), {"bytes": seen["bytes"]}, summary)
 
 
 def revision_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

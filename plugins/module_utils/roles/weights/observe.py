@@ -1,4 +1,4 @@
-"""The room weights: the model's files, each known by size and digest.
+"""The role weights: the model's files, each known by size and digest.
 
 What was once hashed is remembered with size, mtime and inode in `<fleet_state_dir>/weights/<digest of folder>.json`, so
 that looking takes no time. Files that a user brought are adopted when their digest is right, and never altered.

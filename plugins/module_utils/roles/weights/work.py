@@ -54,7 +54,7 @@ class Fetcher:
             str(spec["weights_revision"]),
             str(spec["weights_endpoint"]),
             str(spec.get("weights_token") or ""),
-            float(spec["weights_patience"]),
+            float(spec["weights_stall_timeout"]),
         )
 
     def bring(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ GB = 1e9
 class Scaled:
     """hidden, intermediate, heads × dimension of keys and values, layers, vocabulary; and what was measured, in GB."""
 
-    shape: tuple[int, int, int, int, int]
+    dimensions: tuple[int, int, int, int, int]
     tokens: int
     words: float  # share of the tokens that the cross-entropy is taken of
     frozen: bool
@@ -28,7 +28,7 @@ class Scaled:
 
     @property
     def model(self) -> Model:
-        hidden, inner, keys, layers, vocabulary = self.shape
+        hidden, inner, keys, layers, vocabulary = self.dimensions
         attention = 2 * hidden * hidden + hidden + 2 * (hidden * keys + keys)
         layer = 2 * (attention + 3 * hidden * inner + 2 * hidden) + 4 * 128
         connectors = (64 * hidden + hidden) + (64 * hidden + 64) + (256 * hidden + hidden) + (hidden * hidden + hidden)

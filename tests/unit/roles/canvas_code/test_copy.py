@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
-from tests.unit.support.run_settings import CODE, shape
+from tests.unit.support.run_settings import CODE, topology
 
 INFO = "BAGEL-Canvas/data/dataset_info.py"
 TRAINER = "BAGEL-Canvas/train/pretrain_unified_navit.py"
@@ -86,7 +86,7 @@ def converge(root: Path, version: int, *, check: bool = False, **changes: Any) -
 
 def plan(root: Path, version: int, **changes: Any) -> Any:
     told = settings(root, version, **changes)
-    return canvas_code_plan.decide(canvas_code.observe(told), told, shape())
+    return canvas_code_plan.decide(canvas_code.observe(told), told, topology())
 
 
 def host(root: Path) -> Path:

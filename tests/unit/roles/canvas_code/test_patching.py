@@ -24,7 +24,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer.known import 
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch, sha256
 
 from tests.unit.support.canvas_repo import ENTRY, INFO, Upstream, checkout, git, settings
-from tests.unit.support.run_settings import CODE, shape
+from tests.unit.support.run_settings import CODE, topology
 
 FSDP, MAIN = "train/fsdp.py", "train/main.py"
 BEFORE = {FSDP: "a = 1\nb = 2\n", MAIN: "m = 1\n"}
@@ -80,7 +80,7 @@ def converge(root: Path, commit: str, profile: str, *, check: bool = False, **ch
 
 def plan(root: Path, commit: str, profile: str, **changes: Any) -> Any:
     told = settings(root, commit, training_profile=profile, **changes)
-    return canvas_code_plan.decide(canvas_code.observe(told), told, shape())
+    return canvas_code_plan.decide(canvas_code.observe(told), told, topology())
 
 
 def texts(root: Path) -> dict[str, str]:
@@ -201,7 +201,7 @@ def test_a_copy_is_patched_needs_no_archive_for_it_and_takes_it_back(tmp_path: P
         done = code_copy_apply.converge(told, manifest, archive if first else "", check=False)
         assert (done["changed"], done["needs_archive"], done["edits"]) == (True, False, [])
         assert texts(tmp_path) == wanted
-        assert canvas_code_plan.decide(canvas_code.observe(told), told, shape()).in_sync
+        assert canvas_code_plan.decide(canvas_code.observe(told), told, topology()).in_sync
     told, manifest, archive = copied(tmp_path, "frozen", {**BEFORE, "new.py": "n = 1\n"})
     code_copy_apply.converge(told, manifest, archive, check=False)
     assert texts(tmp_path) == AFTER
@@ -228,7 +228,7 @@ def test_what_is_told_of_the_code(
     code_copy_apply.converge(told, manifest, archive, check=False)
     told |= changes
     seen = canvas_code.observe(told)
-    assert [found.code for found in canvas_code_plan.decide(seen, told, shape()).findings] == codes
+    assert [found.code for found in canvas_code_plan.decide(seen, told, topology()).findings] == codes
 
 
 def test_the_finding_names_the_files_and_the_rules_that_hold(monkeypatch: pytest.MonkeyPatch) -> None:

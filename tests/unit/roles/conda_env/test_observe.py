@@ -4,13 +4,13 @@ import copy
 import json
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import decide as conda_env_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import observe as conda_env
 from hypothesis import given
 from hypothesis import strategies as st
 
-SHAPE = RunShape("r", ("h",), 0, 1, 0, "localhost", 29501)
+SHAPE = Topology("r", ("h",), 0, 1, 0, "localhost", 29501)
 
 
 def settings(**changes):
@@ -156,7 +156,7 @@ def test_reasons(changes, wants, reasons):
     assert plan.findings == ()
 
 
-def test_the_summary_of_a_converged_room():
+def test_the_summary_of_a_converged_role():
     plan = conda_env_plan.decide(observed(), settings(), SHAPE)
     assert plan.in_sync
     assert plan.summary == "python 3.10.18, 5 packages, torch 2.7.1+cu128, 2 imports proved"

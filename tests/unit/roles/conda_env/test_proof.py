@@ -11,7 +11,7 @@ __version__, bfloat16 = "2.7.1+cu126", "bf16"
 class version: cuda = "12.6"
 class cuda: is_available = staticmethod(lambda: {cuda})
 def compiled_with_cxx11_abi(): return True
-def randn(*shape, **more): return shape
+def randn(*topology, **more): return topology
 def compile(what): return what
 """
 FLEX = """
@@ -19,7 +19,7 @@ import os
 class Answer:
     def isfinite(self): return self
     def all(self): return {finite}
-def create_block_mask(mask, *shape, device): assert device == "cuda" and mask(0, 0, 2, 1)
+def create_block_mask(mask, *topology, device): assert device == "cuda" and mask(0, 0, 2, 1)
 def flex_attention(query, key, value, block_mask):
     assert os.path.isdir(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     {fails}

@@ -293,7 +293,7 @@ def test_an_environment_of_the_user_is_refused_and_untouched(spec):
     (theirs / "notes.txt").write_text("mine")
     with pytest.raises(FleetError) as caught:
         run(spec)
-    assert "conda_env_adopt" in caught.value.remedy
+    assert "conda_env_use_existing" in caught.value.remedy
     assert [path.name for path in theirs.iterdir()] == ["notes.txt"]
 
 

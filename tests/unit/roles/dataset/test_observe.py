@@ -5,7 +5,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.judge import judge
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.rows import CUT_IMAGE, NO_SOLUTION_IMAGE
 
-from tests.unit.support.dataset_files import settings, shape
+from tests.unit.support.dataset_files import settings, topology
 
 LIMITS = {
     "run_config_max_num_tokens_per_sample": 9869,
@@ -88,7 +88,7 @@ CASES = {
 
 
 def codes(seen, told):
-    return [one.code for one in judge(inspection(**seen), {**LIMITS, **told}, shape(4, 4))]
+    return [one.code for one in judge(inspection(**seen), {**LIMITS, **told}, topology(4, 4))]
 
 
 @pytest.mark.parametrize("code", CASES)
@@ -129,27 +129,27 @@ def test_rows_left_out_count_as_absent():
 
 
 def test_a_test_file_that_cannot_be_read_is_told_by_its_variable():
-    found = judge(inspection(test=test_file(problem="cut")), LIMITS, shape())
+    found = judge(inspection(test=test_file(problem="cut")), LIMITS, topology())
     assert [(one.code, one.variable) for one in found] == [("DATASET_UNREADABLE", "dataset_test")]
 
 
 def test_only_the_first_rows_are_named():
     bad = [[number, "answer is empty"] for number in range(9)]
-    (found,) = judge(inspection(bad=bad), LIMITS, shape())
+    (found,) = judge(inspection(bad=bad), LIMITS, topology())
     assert found.found.endswith("9 of 613 rows (counted from 0); 9 × answer is empty (rows 0, 1, 2, …)")
 
 
 def test_bad_rows_are_counted_by_reason_and_the_first_place_is_named():
     bad = [[4, "answer is empty"], [7, "an image has no bytes: question_interleave[1]"], [9, "answer is empty"]]
-    (found,) = judge(inspection(bad=bad), LIMITS, shape())
+    (found,) = judge(inspection(bad=bad), LIMITS, topology())
     assert "2 × answer is empty (rows 4, 9); 1 × an image has no bytes (row 7; question_interleave[1])" in found.found
 
 
 def test_a_sample_that_may_be_too_long_is_a_warning_and_one_that_must_be_an_error():
     limit = {**LIMITS, "run_config_max_num_tokens_per_sample": 9000}
     least = {"text": "estimated", "at_least": [[5900, 600], [8990, 13]]}
-    (maybe,) = judge(inspection(**least), limit, shape())
-    (sure,) = judge(inspection(**{**least, "at_least": [[5900, 600], [9001, 13]]}), limit, shape())
+    (maybe,) = judge(inspection(**least), limit, topology())
+    (sure,) = judge(inspection(**{**least, "at_least": [[5900, 600], [9001, 13]]}), limit, topology())
     assert (maybe.code, maybe.severity, sure.code, sure.severity) == ("SAMPLES_TOO_LONG", "warning", *TOO_LONG)
     assert "0 to 13 of 613 samples" in maybe.found
     assert "its text is estimated" in maybe.found
@@ -157,7 +157,7 @@ def test_a_sample_that_may_be_too_long_is_a_warning_and_one_that_must_be_an_erro
 
 def test_leaks_name_the_pairs_and_how_many_have_another_answer():
     test = test_file(rows_in_train=[[7, 3, 1], [8, 30, 0]])
-    (found,) = judge(inspection(test=test), LIMITS, shape())
+    (found,) = judge(inspection(test=test), LIMITS, topology())
     assert "2 of 69 test rows" in found.found
     assert "test row 7 = training row 3; test row 8 = training row 30" in found.found
     assert found.found.endswith("1 of them with another answer")
@@ -171,13 +171,13 @@ def test_leaks_name_the_pairs_and_how_many_have_another_answer():
     ],
 )
 def test_too_few_rows_name_what_would_work(rows, ranks, words):
-    (found,) = judge(inspection(rows=rows), LIMITS, shape(ranks, 4))
+    (found,) = judge(inspection(rows=rows), LIMITS, topology(ranks, 4))
     assert (found.code, words in found.remedy) == ("ROWS_TOO_FEW", True)
 
 
 def test_what_packing_loses_is_told_with_the_budget_that_keeps_all():
     told = {**LIMITS, "run_config_max_num_tokens": 9869}
-    (found,) = judge(inspection(lengths=[[6000, 613]]), told, shape())
+    (found,) = judge(inspection(lengths=[[6000, 613]]), told, topology())
     assert "about 50% of the samples are thrown away" in found.found
     assert found.expected.startswith(f"at least {8192 + 6000}")
 
@@ -186,7 +186,7 @@ def test_rows_that_older_rules_looked_at_are_looked_at_again(host):
     told = settings(host, "/c/train_split.parquet")
     seen = dataset.observe(told)
     seen["record"]["inspection"] = {"rules": 0, "bad": "of another form"}
-    assert "the rows were looked at by older rules" in dataset_plan.decide(seen, told, shape()).reasons
+    assert "the rows were looked at by older rules" in dataset_plan.decide(seen, told, topology()).reasons
 
 
 def test_every_code_is_in_the_catalogue():
@@ -202,7 +202,7 @@ def host(tmp_path):
 
 
 def plan(told):
-    return dataset_plan.decide(dataset.observe(told), told, shape())
+    return dataset_plan.decide(dataset.observe(told), told, topology())
 
 
 def test_a_bare_host_lacks_everything_and_has_no_findings(host):

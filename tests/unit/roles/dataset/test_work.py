@@ -11,7 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import work as dataset_work
 
 from demo.puzzles.generate import write_dataset
-from tests.unit.support.dataset_files import copy_originals, loaded, parsed, row, settings, shape, write
+from tests.unit.support.dataset_files import copy_originals, loaded, parsed, row, settings, topology, write
 
 
 class CutError(BaseException):
@@ -61,7 +61,7 @@ def cut_work(told, monkeypatch, at):
 
 
 def in_sync(wanted):
-    run = shape(wanted["dataset_world_size"], wanted["dataset_num_workers"])
+    run = topology(wanted["dataset_world_size"], wanted["dataset_num_workers"])
     return dataset_plan.decide(dataset.observe(wanted), wanted, run)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import decide as fleet_agent_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import observe as fleet_agent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
 
-SHAPE = RunShape("r", ("a",), 0, 1, 1, "localhost", 29501)
+SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
 SETTINGS = {
     "fleet_root": "/srv/blockmoving",

@@ -1,4 +1,4 @@
-"""From starting states of a host to what the room plans."""
+"""From starting states of a host to what the role plans."""
 
 import copy
 

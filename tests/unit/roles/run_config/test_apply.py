@@ -18,7 +18,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.system import managed
 from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
-from tests.unit.support.run_settings import CODE, lay_out, settings, shape
+from tests.unit.support.run_settings import CODE, lay_out, settings, topology
 
 ME = Owner(os.getuid(), os.getgid())
 KEY = "0123456789abcdef"
@@ -32,7 +32,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def converge(root: Path, key: str = "", *, check: bool = False, **changes: Any) -> dict[str, Any]:
-    return run_files.converge(settings(root, **changes), shape(), key, check=check)
+    return run_files.converge(settings(root, **changes), topology(), key, check=check)
 
 
 def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
@@ -42,7 +42,7 @@ def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
     found = run_config.observe(told)
     for kind in ("script", "yaml", "key"):
         found[kind]["owner"] = told["fleet_user"]
-    return list(run_config_plan.decide(found, told, shape()).reasons)
+    return list(run_config_plan.decide(found, told, topology()).reasons)
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -72,7 +72,7 @@ def test_a_dry_run_changes_nothing_and_shows_the_difference(host: Path) -> None:
 
 
 def test_a_dry_run_works_on_a_bare_host(tmp_path: Path) -> None:
-    report = run_files.converge(settings(tmp_path / "none", fleet_user="nobody-here"), shape(), KEY, check=True)
+    report = run_files.converge(settings(tmp_path / "none", fleet_user="nobody-here"), topology(), KEY, check=True)
     assert report["changed"]
     assert not (tmp_path / "none").exists()
 

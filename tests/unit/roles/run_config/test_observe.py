@@ -1,4 +1,4 @@
-"""What the room run_config tells: reasons for a change, and findings with their near misses."""
+"""What the role run_config tells: reasons for a change, and findings with their near misses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config impo
 from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import digest
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
-from tests.unit.support.run_settings import lay_out, settings, shape
+from tests.unit.support.run_settings import lay_out, settings, topology
 
 ENTRY = launch.entry(settings(), 613)
 GUIDE_YAML = "# config\ndata_weights:\n  interleave_reasoning: 1.0\ndata_names:\n  interleave_reasoning:\n    - x\n"
@@ -37,7 +37,7 @@ def seen(**changes: Any) -> dict[str, Any]:
         "resume_from_present": True,
         "resume": {"step": None, "path": "", "workers": None, "model": "", "weights": "", "keys": []},
     }
-    for kind, (path, (text, mode)) in zip(("script", "yaml"), launch.render(told, shape()).items(), strict=True):
+    for kind, (path, (text, mode)) in zip(("script", "yaml"), launch.render(told, topology()).items(), strict=True):
         found[kind] = {"path": path, "present": True, "sha256": digest(text.encode()), "mode": f"{mode:04o}"}
         found[kind].update(owner="blockmoving", ours=True, text=text, dialect="loader")
     for name, value in changes.items():
@@ -93,7 +93,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("have", "changes", "told"), REASONS.values(), ids=REASONS.keys())
 def test_tells_why_it_would_write(have: dict[str, Any], changes: dict[str, Any], told: list[str]) -> None:
-    reasons = run_config_plan.decide(seen(**have), settings(**changes), shape()).reasons
+    reasons = run_config_plan.decide(seen(**have), settings(**changes), topology()).reasons
     assert len(reasons) == len(told), reasons
     for reason, part in zip(reasons, told, strict=True):
         assert part in reason
@@ -124,7 +124,7 @@ FINDINGS = {
         {"run_config_resume_from": "/c"},
         ["RESUME_FROM_MISSING"],
     ),
-    "the model folder comes with its own room": ({"resume_from_present": False}, {}, []),
+    "the model folder comes with its own role": ({"resume_from_present": False}, {}, []),
     "three shards on four ranks": ({}, {"run_config_num_shard": 3}, ["SHARDS_MISMATCH"]),
     "two shards, two replicas on four ranks": ({}, {"run_config_num_shard": 2, "run_config_num_replicate": 2}, []),
     "the guide's save_every": ({}, {"run_config_save_every": 500}, ["TAIL_STEPS_UNSAVED"]),
@@ -163,28 +163,30 @@ FINDINGS = {
 
 @pytest.mark.parametrize(("have", "changes", "codes"), FINDINGS.values(), ids=FINDINGS.keys())
 def test_finds(have: dict[str, Any], changes: dict[str, Any], codes: list[str]) -> None:
-    plan = run_config_plan.decide(seen(**have), settings(**changes), shape())
+    plan = run_config_plan.decide(seen(**have), settings(**changes), topology())
     assert [found.code for found in plan.findings] == codes
 
 
 def test_a_yaml_that_will_be_replaced_does_not_refuse_the_run() -> None:
-    plan = run_config_plan.decide(seen(yaml=other_text(GUIDE_YAML, ours=False, dialect="guide")), settings(), shape())
+    plan = run_config_plan.decide(
+        seen(yaml=other_text(GUIDE_YAML, ours=False, dialect="guide")), settings(), topology()
+    )
     assert [found.severity for found in plan.findings] == ["note"]
 
 
 def test_the_guides_ema_is_told_with_its_figure() -> None:
-    plan = run_config_plan.decide(seen(), settings(run_config_ema=0.9999), shape())
+    plan = run_config_plan.decide(seen(), settings(run_config_ema=0.9999), topology())
     assert "86%" in plan.findings[0].found
 
 
 def test_a_finding_about_the_tail_names_a_divisor() -> None:
-    plan = run_config_plan.decide(seen(), settings(run_config_save_every=500), shape())
+    plan = run_config_plan.decide(seen(), settings(run_config_save_every=500), topology())
     assert "the last 30 of 1530" in plan.findings[0].found
     assert plan.findings[0].expected == "a divisor of 1530, such as 510"
 
 
 def test_the_difference_is_short_and_in_values() -> None:
-    diff = run_config_plan.decide(seen(), settings(run_config_lr=2e-5), shape()).values["diff"]
+    diff = run_config_plan.decide(seen(), settings(run_config_lr=2e-5), topology()).values["diff"]
     assert diff == ["-  --lr 1e-5 \\", "+  --lr 2e-5 \\"]
 
 

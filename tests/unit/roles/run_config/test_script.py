@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
-from tests.unit.support.run_settings import ROOT, settings, shape
+from tests.unit.support.run_settings import ROOT, settings, topology
 
 GOLDEN = ROOT / "tests/fixtures/run_config"
-TWO_NODES = shape(run="bolt", hosts=("bolt0", "bolt1"), node_rank=1, nproc_per_node=8, master_addr="10.0.0.5")
+TWO_NODES = topology(run="bolt", hosts=("bolt0", "bolt1"), node_rank=1, nproc_per_node=8, master_addr="10.0.0.5")
 LISTENER = """#!/usr/bin/env python3
 import json, os, sys
 print(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}))
@@ -37,7 +37,7 @@ def run(root: Path, environment: dict[str, str] | None = None, **changes: Any) -
     (root / "bin/torchrun").chmod(0o755)
     Path(told["canvas_code_dir"]).mkdir(parents=True, exist_ok=True)
     script = root / "train.sh"
-    script.write_text(launch.script(told, shape()))
+    script.write_text(launch.script(told, topology()))
     path = f"{root}/bin:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", str(script)], capture_output=True, text=True, check=True, env={"PATH": path, **(environment or {})}
@@ -49,7 +49,7 @@ def run(root: Path, environment: dict[str, str] | None = None, **changes: Any) -
 @pytest.mark.parametrize(
     ("name", "changes", "where"),
     [
-        ("the guide's four GPUs", {}, shape()),
+        ("the guide's four GPUs", {}, topology()),
         (
             "two nodes with W&B",
             {"run_config_enable_wandb": True, "run_config_env": {"NCCL_SOCKET_IFNAME": "eth1"}},
@@ -66,7 +66,7 @@ def test_renders_the_script_byte_by_byte(name: str, changes: dict[str, Any], whe
 
 def test_the_trainer_gets_exactly_the_planned_arguments(tmp_path: Path) -> None:
     seen = run(tmp_path)
-    assert ["torchrun", *seen["argv"]] == launch.argv(settings(tmp_path), shape())
+    assert ["torchrun", *seen["argv"]] == launch.argv(settings(tmp_path), topology())
     told = dict(zip(seen["argv"][7::2], seen["argv"][8::2], strict=True))
     model = f"{tmp_path}/models/BAGEL-7B-MoT"
     assert told["--resume_from"] == told["--model_path"] == model
@@ -87,13 +87,13 @@ def test_every_flag_of_the_guide_is_told() -> None:
         "text_cond_dropout_prob vit_cond_dropout_prob vae_cond_dropout_prob debug_batches enable_wandb "
         "wandb_name wandb_runid"
     )
-    told = launch.flags(settings(), shape())
+    told = launch.flags(settings(), topology())
     assert [name for name in told if name in guide.split()] == guide.split()
     assert set(told) <= set(trainer_flags.KNOWN)
 
 
 def test_the_master_is_reached_by_address_only_when_there_are_more_nodes() -> None:
-    assert "--master_addr=localhost" in launch.argv(settings(), shape(master_addr="10.0.0.5"))
+    assert "--master_addr=localhost" in launch.argv(settings(), topology(master_addr="10.0.0.5"))
     words = launch.argv(settings(), TWO_NODES)
     assert words[1:6] == [
         "--nnodes=2", "--node_rank=1", "--master_addr=10.0.0.5", "--master_port=29501", "--nproc_per_node=8",
@@ -129,7 +129,7 @@ def test_no_key_is_exported_when_wandb_is_off_or_no_key_is_there(tmp_path: Path)
 
 def test_the_key_never_stands_in_a_rendered_file() -> None:
     told = settings(run_config_wandb_api_key=KEY, run_config_enable_wandb=True)
-    assert all(KEY not in text for text, _ in launch.render(told, shape()).values())
+    assert all(KEY not in text for text, _ in launch.render(told, topology()).values())
 
 
 def test_nothing_of_cuda_is_exported_without_a_gpu(tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_law_any_text_survives_the_shell(
 ) -> None:
     """Split by the shell's own rules, the command is the list that was planned."""
     told = settings(run_config_wandb_name=name, weights_dir=f"/m/{path}", run_config_env={"NOTE": value})
-    text = launch.script(told, shape())
+    text = launch.script(told, topology())
     probe = text.replace("exec torchrun", 'torchrun() { printf \'%s\\0\' "$NOTE" "$@"; }\ntorchrun', 1)
     probe = re.sub(r"^(mkdir|cd) .*$", ":", probe, flags=re.MULTILINE)
     done = subprocess.run(["bash", "-c", probe], capture_output=True, check=True)
-    assert done.stdout.decode().split("\0")[:-1] == [value, *launch.argv(told, shape())[1:]]
+    assert done.stdout.decode().split("\0")[:-1] == [value, *launch.argv(told, topology())[1:]]
 
 
 def test_the_yaml_is_what_the_loader_reads() -> None:
@@ -173,7 +173,7 @@ def test_law_any_name_survives_the_yaml(group: str, name: str) -> None:
 
 def test_extra_flags_follow_in_order_and_typed() -> None:
     told = launch.flags(
-        settings(run_config_extra_flags={"freeze_vit": "yes", "beta2": "0.99", "data_seed": 7}), shape()
+        settings(run_config_extra_flags={"freeze_vit": "yes", "beta2": "0.99", "data_seed": 7}), topology()
     )
     assert list(told.items())[-3:] == [("beta2", "0.99"), ("data_seed", "7"), ("freeze_vit", "True")]
 
@@ -193,7 +193,7 @@ REFUSED = {
 @pytest.mark.parametrize(("changes", "told"), REFUSED.values(), ids=REFUSED.keys())
 def test_refuses_what_the_trainer_cannot_be_told(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(FleetError, match=re.escape(told)):
-        launch.script(settings(**changes), shape())
+        launch.script(settings(**changes), topology())
 
 
 def test_the_version_is_the_collections() -> None:
@@ -201,5 +201,5 @@ def test_the_version_is_the_collections() -> None:
 
 
 def test_a_shape_survives_the_way_through_the_plan() -> None:
-    way = launch.shape_of(json.loads(json.dumps(TWO_NODES.as_dict())))
+    way = launch.topology_of(json.loads(json.dumps(TWO_NODES.as_dict())))
     assert way == TWO_NODES

@@ -58,14 +58,20 @@ def test_a_start_waits_for_every_disk_that_it_reads_or_writes() -> None:
 
 
 def test_the_spec_holds_the_shape_of_the_run_and_no_key() -> None:
-    shape = {"hosts": ["b0", "b1"], "addresses": ["10.0.0.1", "10.0.0.2"], "node_rank": 1, "nnodes": 2, "num_shard": 4}
-    want = replace(WANT, wandb_key_file="/srv/key", **unit_want.of_shape(shape, 0))
+    topology = {
+        "hosts": ["b0", "b1"],
+        "addresses": ["10.0.0.1", "10.0.0.2"],
+        "node_rank": 1,
+        "nnodes": 2,
+        "num_shard": 4,
+    }
+    want = replace(WANT, wandb_key_file="/srv/key", **unit_want.of_topology(topology, 0))
     spec = json.loads(want.spec())
     assert (spec["nnodes"], spec["node_rank"], spec["shards"]) == (2, 1, 4)
     assert spec["addresses"] == ["10.0.0.1", "10.0.0.2"]
     assert spec["limits"] == {"load": 3600, "first_step": 1800, "save": 900, "floor": 30}
     assert "/srv/key" not in want.spec()
-    assert unit_want.of_shape(shape, 8)["shards"] == 8
+    assert unit_want.of_topology(topology, 8)["shards"] == 8
 
 
 def test_a_stop_has_time_to_end_the_processes_after_the_wait() -> None:

@@ -1,4 +1,4 @@
-"""The room `training`: what it tells of a training, and what it says before a start."""
+"""The role `training`: what it tells of a training, and what it says before a start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import apply as training_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import decide as training_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import host as unit_host
@@ -25,7 +25,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkp
 from tests.unit.support.places import FIXTURES
 
 RECORDED = FIXTURES / "trainer"
-SHAPE = RunShape("atlas", ("atlas",), 0, 2, 2, "localhost", 29501)
+SHAPE = Topology("atlas", ("atlas",), 0, 2, 2, "localhost", 29501)
 SETTINGS: dict[str, Any] = {
     "training_unit": "canvas-training-atlas",
     "training_run": "atlas",
@@ -77,8 +77,8 @@ def seen(
     return dict(json.loads(json.dumps(told)))
 
 
-def decide(observed: dict[str, Any], shape: RunShape = SHAPE, **changed: Any) -> Any:
-    return training_plan.decide(observed, {**SETTINGS, **changed}, shape)
+def decide(observed: dict[str, Any], topology: Topology = SHAPE, **changed: Any) -> Any:
+    return training_plan.decide(observed, {**SETTINGS, **changed}, topology)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RunShape
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import decide as weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
 
-SHAPE = RunShape("r", ("a",), 0, 1, 1, "localhost", 29501)
+SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
 COMMIT, OTHER = "5" * 40, "6" * 40
 SETTINGS: dict[str, Any] = {
     "fleet_state_dir": "/var/lib/canvas-fleet",

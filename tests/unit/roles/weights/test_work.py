@@ -68,7 +68,7 @@ def spec(tmp_path: Path, depot: Depot) -> dict[str, Any]:
         "weights_dir": str(tmp_path / "models" / "bagel"),
         "weights_files": list(FILES),
         "weights_sha256": {},
-        "weights_patience": 0,
+        "weights_stall_timeout": 0,
         "weights_token": "",
     }
 

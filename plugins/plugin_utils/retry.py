@@ -20,7 +20,7 @@ class Clock(Protocol):
     def sleep(self, seconds: float, /) -> None: ...
 
 
-def patiently(
+def retry_connection(
     ask: Callable[[], dict[str, Any]],
     reset: Callable[[], Any],
     *,
