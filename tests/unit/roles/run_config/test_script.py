@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from tests.unit.support.run_settings import ROOT, settings, topology
 
-GOLDEN = ROOT / "tests/fixtures/run_config"
 TWO_NODES = topology(run="bolt", hosts=("bolt0", "bolt1"), node_rank=1, nproc_per_node=8, master_addr="10.0.0.5")
 LISTENER = """#!/usr/bin/env python3
 import json, os, sys
@@ -44,24 +43,6 @@ def run(root: Path, environment: dict[str, str] | None = None, **changes: Any) -
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "where"),
-    [
-        ("the guide's four GPUs", {}, topology()),
-        (
-            "two nodes with W&B",
-            {"run_config_enable_wandb": True, "run_config_env": {"NCCL_SOCKET_IFNAME": "eth1"}},
-            TWO_NODES,
-        ),
-    ],
-    ids=["the guide's four GPUs", "the second of two nodes, with W&B"],
-)
-def test_renders_the_script_byte_by_byte(name: str, changes: dict[str, Any], where: Any) -> None:
-    golden = GOLDEN / f"{re.sub(r'[^a-z]+', '_', name.lower())}.sh"
-    assert launch.script(settings(**changes), where) == golden.read_text()
-    assert subprocess.run(["bash", "-n", str(golden)], check=False).returncode == 0
 
 
 def test_the_trainer_gets_exactly_the_planned_arguments(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Hosts and units whose texts lie whole in tests/fixtures, for review as a diff. tests/goldens.py writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
+
+from tests.unit.support.places import FIXTURES
+from tests.unit.support.run_settings import CODE, settings, topology
+from tests.unit.support.units import WANT
+
+CODES = {"group_there": CODE, "no_group": 'DATASET_REGISTRY = {"interleave_reasoning": 1}\nDATASET_INFO = {}\n'}
+TWO_NODES = topology(run="bolt", hosts=("bolt0", "bolt1"), nproc_per_node=8, master_addr="10.0.0.5")
+HOSTS: dict[str, tuple[dict[str, Any], Topology]] = {
+    "one_gpu_frozen": (
+        {"training_profile": "frozen", "run_config_ema": 0.0, "run_config_cpu_offload": True},
+        topology(nproc_per_node=1, num_workers=2),
+    ),
+    "the_guide_s_four_gpus": ({}, topology()),
+    "eight_gpus_with_wandb": (
+        {
+            "run_config_enable_wandb": True,
+            "run_config_env": {"PYTHONUNBUFFERED": 0, "WANDB_DIR": "/scratch/it's W&B", "NCCL_DEBUG": "WARN"},
+            "run_config_extra_flags": {"freeze_vit": True, "beta2": 0.99},
+        },
+        topology(nproc_per_node=8),
+    ),
+    "two_nodes_rank_0": ({}, TWO_NODES),
+    "two_nodes_rank_1_with_wandb": (
+        {"run_config_enable_wandb": True, "run_config_env": {"NCCL_SOCKET_IFNAME": "eth1"}},
+        replace(TWO_NODES, node_rank=1),
+    ),
+    "no_gpu_code_of_the_controller": (
+        {"nvidia_gpu_expected": False, "canvas_code_source": "controller"},
+        topology(nproc_per_node=2),
+    ),
+    "other_names": (
+        {
+            "dataset_name": "方块 训练",
+            "dataset_group": "yes",
+            "run_config_wandb_name": "it's $HOME",
+            "dataset_train_dir": "/data/my set",
+        },
+        topology(),
+    ),
+}
+UNITS: dict[str, Want] = {
+    "one_node": WANT,
+    "eight_gpus_with_wandb": replace(WANT, wandb_key_file="/srv/b/out/secrets/wandb_api_key", shards=8, save_every=510),
+    "two_nodes_rank_0": replace(WANT, nnodes=2, hosts=("b0", "b1"), addresses=("10.0.0.5", "10.0.0.6"), shards=8),
+    "two_nodes_rank_1_with_peers": replace(
+        WANT,
+        nnodes=2,
+        node_rank=1,
+        hosts=("b0", "b1"),
+        addresses=("10.0.0.5", "10.0.0.6"),
+        master_addr="10.0.0.5",
+        peer_allow=("10.1.0.0/16",),
+    ),
+    "checkpoints_kept_elsewhere": replace(WANT, kept_dir="/big/kept", keep_last=3, keep_every=1000, save_every=100),
+    "no_restarts_and_odd_names": replace(
+        WANT,
+        restarts=0,
+        stop_seconds=60,
+        run="a 100% run",
+        results_dir="/srv/100% $x",
+        script='/srv/it\'s "quoted".sh',
+        mounts=("/models/a b", "/models/c"),
+    ),
+}
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Each golden file, and what it has to be by the code as it is."""
+    for name, (changes, place) in HOSTS.items():
+        told = settings(**changes)
+        for path, (text, _) in launch.render(told, place).items():
+            yield FIXTURES / "run_config" / name / Path(path).name, text
+        for code, source in CODES.items():
+            yield FIXTURES / "run_config" / name / f"dataset_info_{code}.txt", registered(told, source)
+    for name, want in UNITS.items():
+        folder = FIXTURES / "training_units" / name
+        yield folder / "training.service", render(want).replace(want.payload, "PAYLOAD.pyz")
+        yield folder / "gpu.service", render_gpu(want)
+
+
+def registered(told: dict[str, Any], source: str) -> str:
+    """dataset_info.py with the dataset of 613 samples registered."""
+    group, name = told["dataset_group"], told["dataset_name"]
+    return registration.register(source.encode(), group, name, launch.entry(told, 613)).decode()
