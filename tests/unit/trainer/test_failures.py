@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.failures import FINAL, KINDS, failure_of, retried
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.support.places import FIXTURES, ROOT
 
 RECORDED = FIXTURES / "trainer" / "torchrun-2.13.0"
+REPORTS = yaml.safe_load((FIXTURES / "trainer" / "reports.yml").read_text())
 
 
 def trace(error: str, source: str = "pass") -> str:
@@ -42,6 +44,26 @@ def test_the_real_torchrun_is_understood(name: str, kind: str, rank: int | None)
     assert found is not None
     assert (found.kind, found.rank) == (kind, rank)
     assert found.lines
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda report: f"{report['kind']} {report['source']}")
+def test_what_people_reported_is_understood(report: dict[str, str]) -> None:
+    found = failure_of(report["text"])
+    assert found is not None
+    assert found.kind == report["kind"]
+    assert report.get("shows", "") in found.line
+
+
+def test_a_wrong_interface_is_answered_with_the_variable_that_names_the_right_one() -> None:
+    report = next(one for one in REPORTS if "fe80::" in one["text"])
+    found = failure_of(report["text"])
+    assert found is not None
+    assert "NCCL_SOCKET_IFNAME" in found.lines[-1]
+
+
+def test_lines_of_cpp_code_that_end_nothing_are_no_failure() -> None:
+    text = "[rank3]:[E924 03:04:05.100000000 ProcessGroupNCCL.cpp:684] [Rank 3] To avoid data inconsistency, we wait.\n"
+    assert failure_of(text) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +151,7 @@ def test_any_text_can_be_judged(text: str) -> None:
 
 def test_what_a_person_has_to_mend_is_not_tried_again_and_all_else_is() -> None:
     known = {kind for kind, _, _ in KINDS}
-    passing = {"GPU_FAULT", "TIMEOUT", "WORKER_KILLED", "PORT_TAKEN"}
+    passing = {"GPU_FAULT", "HOST_OUT_OF_MEMORY", "TIMEOUT", "WORKER_KILLED", "PORT_TAKEN"}
     assert {kind for kind in known if retried(kind)} == passing
     assert all(retried(kind) for kind in ("RANK_KILLED", "PEER_LOST", "HANG_NO_STEP", "UNKNOWN", "HOST_OUT_OF_MEMORY"))
 
