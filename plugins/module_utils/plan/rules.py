@@ -54,7 +54,10 @@ REF = form(r"(?!-)[^\s~^:?*\[\\]+", "a commit id (40 hex digits), a tag or a bra
 ACCOUNT = form(r"[a-z_][a-z0-9_-]{0,31}", "an account's name: small letters, digits, - and _")
 FILE_WORD = form(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", "letters, digits, and _ . - after the first")
 WORD = form(r"[A-Za-z_][A-Za-z0-9_-]*", "one word of letters, digits, _ and -")
-HOST = form(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.%\w]*", "a host name or an address")
+HOST = form(
+    r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*",
+    "a host name or an address without a zone (%eth0), which means nothing to the other hosts",
+)
 NO_SPACE = Rule("a path without spaces (conda takes none)", lambda value: not re.search(r"\s", str(value)))
 REQUIREMENT = form(r"[A-Za-z0-9][^\s;]*(\s*[<>=!~]=?\s*[^\s;]+)?(\s*;.+)?|https?://\S+", "a package, name==version")
 

@@ -22,6 +22,7 @@ def codes(**given: Any) -> list[tuple[str, str]]:
 
 
 BAD = [
+    pytest.param("fleet_address", "fe80::1%eth0", id="an address with a zone of this machine alone"),
     pytest.param("run_config_save_every", 0, id="no step between two saves"),
     pytest.param("run_config_total_steps", True, id="yes where a number is meant"),
     pytest.param("run_config_lr", -1e-5, id="a learning rate below zero"),

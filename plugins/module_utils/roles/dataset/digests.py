@@ -22,7 +22,7 @@ class RowDigests:
 
 def plain(text: Any) -> str:
     """The text as it is compared."""
-    return " ".join(unicodedata.normalize("NFC", str(text or "")).split())
+    return " ".join(unicodedata.normalize("NFC", "" if text is None else str(text)).split())
 
 
 def joined(parts: Iterable[bytes]) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 from ...trainer.tokens import Bounds, Transforms, text_bounds
 from . import digests as dataset_digests
 
-RULES = 2  # raised when a file would be judged differently, so that an old record is not trusted
+RULES = 3  # raised when a file would be judged differently, so that an old record is not trusted
 SIDES = ("question", "solution")
 COLUMNS = ("answer", *(f"{side}_interleave" for side in SIDES), *(f"{side}_images" for side in SIDES))
 PIXELS_MOST = 200_000_000  # the trainer's own limit against decompression bombs
@@ -85,7 +85,7 @@ def missing_columns(schema: Any) -> list[str]:
             continue
         kind = schema.field(name).type
         if name == "answer":
-            wrong = "" if text(kind) else "a string"
+            wrong = "" if text(kind) or _is_number(kind) else "a string or a number"
         elif not listed(kind):
             wrong = "a list"
         elif name.endswith("_images"):
@@ -96,6 +96,12 @@ def missing_columns(schema: Any) -> list[str]:
         if wrong:
             found.append(f"column {name} is {kind} instead of {wrong}")
     return found
+
+
+def _is_number(kind: Any) -> bool:
+    kinds = import_module("pyarrow.types")
+
+    return bool(kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind))
 
 
 def _holds_bytes(kind: Any) -> bool:
@@ -109,8 +115,12 @@ def _holds_bytes(kind: Any) -> bool:
 def read_rows(file: Any, path: str, transforms: Transforms, told: Told, count: Count = text_bounds) -> Seen:
     """Looks at every row; each image is decoded as the trainer would."""
     seen, row = Seen(), 0
+    kind = file.schema_arrow.field("answer").type
+    # the trainer reads through pandas, where a null among numbers is nan, which counts as an answer
+    absent = math.nan if _is_number(kind) and not import_module("pyarrow.types").is_boolean(kind) else None
     for batch in batches(file, path, COLUMNS):
         for values in batch.to_pylist():
+            values["answer"] = absent if values["answer"] is None else values["answer"]
             _look(seen, row, values, transforms, count)
             row += 1
         told(row)

@@ -61,6 +61,24 @@ def test_a_good_row_is_left_alone(tmp_path, change):
     assert inspect(str(write(tmp_path / "a.parquet", [row(0), row(1, **change)])))["bad"] == []
 
 
+@pytest.mark.parametrize(
+    ("answers", "dropped"),
+    [
+        pytest.param([7, 0, 3], [1], id="integers: the trainer drops a zero"),
+        pytest.param([7, None, 3], [], id="integers with a null, which pandas makes nan"),
+        pytest.param([0.5, 0.0, 1.5], [1], id="fractions"),
+        pytest.param([True, False, True], [1], id="truth values"),
+    ],
+)
+def test_an_answer_of_numbers_is_taken_as_the_trainer_takes_it(tmp_path, answers, dropped):
+    path = write(tmp_path / "a.parquet", [row(number, answer=answer) for number, answer in enumerate(answers)])
+    found = inspect(str(path))
+    assert found["missing"] == []
+    assert [number for number, _ in found["bad"]] == dropped
+    read = pd.read_parquet(path)["answer"]
+    assert [number for number, answer in enumerate(read) if not answer] == dropped
+
+
 def test_images_may_be_plain_bytes_as_the_trainer_accepts_them(tmp_path):
     plain = [{**row(n), "question_images": [GOOD], "solution_images": [GOOD, GOOD]} for n in range(3)]
     found = inspect(str(write(tmp_path / "a.parquet", plain)))
@@ -85,7 +103,7 @@ def test_measures_the_longest_sample(tmp_path):
     ("columns", "told"),
     [
         pytest.param({"answer": None}, "no column answer", id="an absent column"),
-        pytest.param({"answer": [1, 2]}, "answer is int64 instead of a string", id="an answer of numbers"),
+        pytest.param({"answer": [["A"], ["B"]]}, "instead of a string or a number", id="an answer that is a list"),
         pytest.param(
             {"question_interleave": ["[]", "[]"]},
             "question_interleave is large_string instead of a list",
