@@ -71,9 +71,9 @@ class ActionModule(ActionBase):
         if work["phase"] == "ended" and work["result"]["ok"]:
             return {"changed": False, **work["result"]["result"]}
         if work["phase"] == "ended":
-            error = FleetError(**work["result"]["error"])
+            error = FleetError.from_dict(work["result"]["error"])
             log = work["log"] if work["result"]["unexpected"] else []
-            return {"failed": True, "msg": self._told(error, log), "finding": work["result"]["error"]}
+            return self._failed(error, log)
         if work["phase"] == "killed":
             error = FleetError(
                 f"the work {self._name} did not finish",
@@ -84,11 +84,11 @@ class ActionModule(ActionBase):
             error = FleetError(
                 f"the work {self._name} was taken over", found="another controller started other work under this name"
             )
-        return {"failed": True, "msg": self._told(error, work.get("log", []))}
+        return self._failed(error, work.get("log", []))
 
-    def _told(self, error: FleetError, log: list[str]) -> str:
+    def _failed(self, error: FleetError, log: list[str]) -> dict[str, Any]:
         tail = ("\nlast lines of its log:\n  " + "\n  ".join(log)) if log else ""
-        return f"{error}{tail}"
+        return {"failed": True, **error.as_result(), "msg": f"{error}{tail}"}
 
     def _patiently(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The module's answer; a connection that is lost is tried again for fleet_reconnect_timeout seconds."""

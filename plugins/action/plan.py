@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan, Topology
-from ..module_utils.findings.finding import CATALOGUE, Finding, finding
+from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.make import HostSeen, Plan, make_plan
 from ..module_utils.plan.text import finding_lines, plan_text, summary_line
 from ..module_utils.roles.canvas_code import decide as canvas_code_plan
@@ -41,9 +41,8 @@ def decide_dataset(
     try:
         found = dataset_controller.facts(settings, resolve)
     except FleetError as error:
-        code = error.message.partition(":")[0]
         missing = finding(
-            code if code in CATALOGUE else "DATASET_MISSING",
+            error.code or "DATASET_MISSING",
             variable=error.variable,
             found=error.found or error.message,
             expected=error.expected or "a parquet file on the controller",

@@ -6,6 +6,8 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.action.host_info import ActionModule as HostInfo
 
+from ..module_utils.core.errors import FleetError, raise_for
+
 
 class ActionModule(HostInfo):
     """The same settings as host_info reads with, so that what is written is what was planned."""
@@ -20,9 +22,11 @@ class ActionModule(HostInfo):
     def _typed(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The settings, and the result of a failed task when one of them has no meaning."""
         settings, findings = self._settings(task_vars)
-        wrong = [found for found in findings if found.code == "VARIABLE_INVALID"]
-        told = "; ".join(f"{found.found}, expected {found.expected}" for found in wrong)
-        return settings, {"failed": True, "changed": False, "msg": told} if wrong else {}
+        try:
+            raise_for(findings, ("VARIABLE_INVALID",))
+        except FleetError as error:
+            return settings, {"failed": True, "changed": False, **error.as_result()}
+        return settings, {}
 
     def _module(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)

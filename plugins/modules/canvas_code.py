@@ -77,7 +77,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError
+from ..module_utils.core.errors import reported
 from ..module_utils.roles.canvas_code import apply as code_apply
 from ..module_utils.roles.canvas_code import apply_copy as code_copy_apply
 
@@ -93,13 +93,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, check = module.params, module.check_mode
-    try:
+    with reported(module.fail_json):
         if given["settings"]["canvas_code_source"] == "controller":
             report = code_copy_apply.converge(given["settings"], given["manifest"], given["archive"], check=check)
         else:
             report = code_apply.converge(given["settings"], check=check)
-    except FleetError as error:
-        module.fail_json(msg=str(error))
     if report["stashed"]:
         module.warn(f"changes made by hand were in the way; they are saved in {report['stashed']}")
     before, after = (f"{report[key]}\n" if report[key] else "" for key in ("before", "commit"))

@@ -73,7 +73,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checkpoints import restore as checkpoint_restore
 from ..module_utils.checkpoints.seal import Place, kept_dir_of
-from ..module_utils.core.errors import FleetError
+from ..module_utils.core.errors import reported
 from ..module_utils.core.printable import printable
 from ..module_utils.system.ownership import as_owner
 
@@ -94,15 +94,11 @@ def main() -> None:
         given["checkpoint_dir"].rstrip("/"),
         kept_dir_of(given["results_dir"], given["checkpoint_dir"], given["kept_dir"]),
     )
-    try:
+    with reported(module.fail_json):
         checkpoint_restore.refuse_while_running(given["unit"])
         with as_owner(place.checkpoints):
             done = checkpoint_restore.restore(place, given["step"], module.check_mode)
             now = checkpoint_restore.resumes_from(place)
-    except FleetError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"the checkpoints could not be moved: {error}")
     header = f"{place.checkpoints} (step and kind)"
     module.exit_json(
         changed=bool(done.moves),

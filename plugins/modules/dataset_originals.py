@@ -84,7 +84,7 @@ import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError
+from ..module_utils.core.errors import FleetError, reported
 from ..module_utils.roles.dataset.decide import decide, wanted_digest
 from ..module_utils.roles.dataset.judge import plain_shape
 from ..module_utils.roles.dataset.observe import observe
@@ -102,17 +102,13 @@ def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     settings = module.params["settings"]
-    try:
+    with reported(module.fail_json):
         paths = layout(settings)
         reasons = list(decide(observe(settings), settings, plain_shape(settings)).reasons)
         copied = paths.originals if settings.get("dataset_source") == "controller" else ()  # the rest is fetched
         wanted = {kind: wanted_digest(settings, kind) for kind in copied}
         owner = None if module.check_mode else ids(module.params["owner"], module.params["group"])
         found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
-    except FleetError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"the folders of the data cannot be made; found: {error}")
     lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
     told = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
     module.exit_json(diff=told, reasons=reasons, **found)

@@ -125,7 +125,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError, refused_by_host
+from ..module_utils.core.errors import reported
 from ..module_utils.work import entry as work_main
 from ..module_utils.work import runner as host_work
 
@@ -152,7 +152,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     given = module.params
     name = given["name"] or given["worker"]
-    try:
+    with reported(module.fail_json):
         desk = host_work.JobRunner(Path(given["state_dir"]), name, host_work.Systemd())
         if given["state"] == "absent":
             module.exit_json(changed=desk.absent(module.check_mode))
@@ -173,10 +173,6 @@ def main() -> None:
             environment=host_work.work_environment(given["environment"], given["system_ca"]),
         )
         module.exit_json(changed=False, work={**desk.started(order), "digest": order.digest})
-    except FleetError as error:
-        module.fail_json(msg=str(error), finding=work_main.error_parts(error))
-    except OSError as error:
-        module.fail_json(msg=str(refused_by_host(error)))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError
+from ..module_utils.core.errors import reported
 from ..module_utils.roles.nvidia import files as nvidia_files
 
 SPEC = {
@@ -139,10 +139,8 @@ def main() -> None:
     settings = {f"nvidia_{name}": value for name, value in module.params.items()}
     settings["conda_env_root"] = module.params["own_programs"]
     settings["fleet_state_dir"] = module.params["state_dir"]
-    try:
+    with reported(module.fail_json):
         result = nvidia_files.converge(settings, module.check_mode)
-    except FleetError as error:
-        module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -58,7 +58,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError, refused_by_host
+from ..module_utils.core.errors import reported
 from ..module_utils.roles.run_config import apply as run_files
 from ..module_utils.roles.run_config import script as launch
 
@@ -73,15 +73,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with reported(module.fail_json):
         topology = launch.topology_of(module.params["topology"])
         report = run_files.converge(
             module.params["settings"], topology, module.params["wandb_api_key"], check=module.check_mode
         )
-    except FleetError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=str(refused_by_host(error)))
     for entry in report["files"]:
         if entry["kept"]:
             module.warn(f"{entry['path']} was made or changed by hand; that text is kept as {entry['kept']}")

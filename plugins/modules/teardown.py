@@ -59,7 +59,7 @@ roles:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError
+from ..module_utils.core.errors import reported
 from ..module_utils.core.printable import printable
 from ..module_utils.teardown import apply as teardown
 from ..module_utils.work import runner as host_work
@@ -71,11 +71,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     settings = module.params["settings"]
-    try:
+    with reported(module.fail_json):
         roles = teardown.roles_before(settings)
         report = teardown.work(settings, host_work.Systemd(), check=module.check_mode)
-    except FleetError as error:
-        module.fail_json(msg=str(error))
     before = "".join(f"{part['path']}\n" for part in report["removed"])
     told = {"roles": roles, "diff": [{"before": before, "after": ""}] if before else [], **report}
     module.exit_json(**printable(told))

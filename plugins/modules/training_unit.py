@@ -299,7 +299,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError, refused_by_host
+from ..module_utils.core.errors import reported
 from ..module_utils.roles.training import apply as training_apply
 from ..module_utils.roles.training import report as training_report
 from ..module_utils.roles.training.host import Systemd
@@ -357,17 +357,13 @@ def main() -> None:
     place = of_topology(module.params["topology"], module.params["num_shard"])
     want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "mounts", "peer_allow")}, **place})
     host, state = Systemd(), module.params["state"]
-    try:
+    with reported(module.fail_json, lambda: {"training": training_report.report(host.read(want), want)}):
         if state in ("awaited", "queried"):
             have = host.read(want)
             module.exit_json(
                 changed=False, training=training_report.report(have, want), steps=[], findings=[], waiting=""
             )
         done = training_apply.converge(host, want, state, module.check_mode, module.params["settle"])
-    except FleetError as error:
-        module.fail_json(msg=str(error), training=training_report.report(host.read(want), want))
-    except OSError as error:
-        module.fail_json(msg=str(refused_by_host(error)))
     for found in done.warnings:
         module.warn(f"{found.code}: {found.found}; {found.because}; {found.remedy}")
     module.exit_json(

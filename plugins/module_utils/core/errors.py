@@ -1,33 +1,84 @@
-"""Errors that the cores raise. A core never sees AnsibleModule; its module turns the error into fail_json."""
+"""Errors that the cores raise. A core never sees AnsibleModule; `reported` turns its errors into a module's result."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Callable
+
+from ..findings.shape import Finding
+
+PARTS = ("message", "code", "variable", "found", "expected", "remedy")
 
 
 class FleetError(Exception):
     """Something a user can mend.
 
     `found`, `expected` and `remedy` are sentences without a final stop; `variable` names the setting to change.
+    `code` is the finding's code in the catalogue, or empty.
     """
 
     def __init__(
-        self, message: str, *, variable: str = "", found: str = "", expected: str = "", remedy: str = ""
+        self, message: str, *, code: str = "", variable: str = "", found: str = "", expected: str = "", remedy: str = ""
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.code = code
         self.variable = variable
         self.found = found
         self.expected = expected
         self.remedy = remedy
 
+    @classmethod
+    def of(cls, finding: Finding) -> FleetError:
+        """The finding as an error. Its message is what the catalogue says of the code."""
+        data = {name: getattr(finding, name) for name in PARTS[1:]}
+        return cls(finding.because, **data)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FleetError:
+        """What as_dict() gave, on another machine; an older one wrote no code."""
+        return cls(**{name: str(data.get(name) or "") for name in PARTS})
+
+    def as_dict(self) -> dict[str, str]:
+        """Its parts, without those that are empty."""
+        return {name: getattr(self, name) for name in PARTS if getattr(self, name)}
+
+    def as_result(self) -> dict[str, Any]:
+        """For fail_json and for a failed action: the text for a person, and the same as data."""
+        return {"msg": str(self), "finding": self.as_dict()}
+
     def __str__(self) -> str:
-        parts = [self.message]
+        parts = [f"{self.code}: {self.message}" if self.code else self.message]
         for label in ("variable", "found", "expected", "remedy"):
             value = getattr(self, label)
             if value:
                 parts.append(f"{label}: {value}")
         return "; ".join(parts)
+
+
+def raise_for(findings: Iterable[Finding], codes: Iterable[str] | None = None) -> None:
+    """Raises FleetError with the first finding that refuses, and names the others; or with the first of these codes."""
+    wanted = None if codes is None else set(codes)
+    found = [one for one in findings if (one.refuses if wanted is None else one.code in wanted)]
+    if not found:
+        return
+    error = FleetError.of(found[0])
+    if found[1:]:
+        error.found += f"; and {len(found) - 1} more: {', '.join(one.code for one in found[1:])}"
+    raise error
+
+
+@contextmanager
+def reported(fail_json: Callable[..., Any], more: Callable[[], Mapping[str, Any]] = dict) -> Iterator[None]:
+    """What a module does, with its errors as the module's answer; `more` stands in a failed answer, too."""
+    try:
+        yield
+    except FleetError as error:
+        fail_json(**error.as_result(), **more())
+    except OSError as error:
+        fail_json(**refused_by_host(error).as_result())
 
 
 def refused_by_host(error: OSError) -> FleetError:

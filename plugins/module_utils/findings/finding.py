@@ -7,37 +7,15 @@ Nothing else decides whether a run may start.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from .catalogue import CATALOGUE
 from .entry import Entry
+from .shape import Finding
 
 __all__ = ["CATALOGUE", "SEVERITIES", "Entry", "Finding", "finding", "placed"]
 
 SEVERITIES = ("error", "warning", "note")
-
-
-@dataclass(frozen=True)
-class Finding:
-    code: str
-    severity: str
-    host: str
-    found: str
-    expected: str
-    because: str
-    remedy: str
-    run: str = ""
-    variable: str = ""
-    accepted: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-    @property
-    def refuses(self) -> bool:
-        """True when the run may not start because of this."""
-        return self.severity == "error" and not self.accepted
 
 
 def finding(code: str, *, found: str, expected: str, host: str = "", variable: str = "", remedy: str = "") -> Finding:

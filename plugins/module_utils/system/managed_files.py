@@ -102,7 +102,7 @@ def refuse_file_in_the_way(path: str) -> None:
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     if not os.path.isdir(path):
-        raise FleetError("PATH_IS_A_FILE: a file stands where a folder is needed", found=path, expected="a folder")
+        raise FleetError("a file stands where a folder is needed", found=path, expected="a folder")
 
 
 def make_folders(path: str, owner: Owner, mode: int) -> None:

@@ -60,7 +60,7 @@ def apply(patch: Patch, data: bytes) -> bytes:
     if before in patch.before:
         return data
     if before not in patch.after:
-        raise unknown(patch, before)
+        raise FleetError(f"{patch.path}: none of the files that this patch knows", found=f"SHA-256 {before}")
     for edit in patch.edits:
         data = _replaced(patch, data, edit.anchor, edit.replacement)
     return _checked(patch, data, patch.after[before])
@@ -82,16 +82,6 @@ def stripped(patches: Iterable[Patch], path: str, data: bytes) -> bytes:
         if patch.path == path:
             data = revert(patch, data)
     return data
-
-
-def unknown(patch: Patch, digest: str) -> FleetError:
-    return FleetError(
-        "UPSTREAM_FILE_UNKNOWN: a patch is applied to known files only, and this is none of them",
-        variable="training_profile",
-        found=f"{patch.path}: SHA-256 {digest or 'of no file'}",
-        expected=f"SHA-256 {' or '.join(sorted(patch.after))}",
-        remedy="revert edits made by hand in it, set canvas_code_commit to a known commit, or training_profile: full",
-    )
 
 
 def _replaced(patch: Patch, data: bytes, old: str, new: str) -> bytes:

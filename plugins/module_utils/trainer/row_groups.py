@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.errors import FleetError
+from ..findings.finding import finding
 
 
 def needed(world_size: int, num_workers: int) -> int:
@@ -27,13 +28,9 @@ def row_groups(rows: int, world_size: int, num_workers: int) -> tuple[int, ...]:
             remedy="say how many processes the run has",
         )
     if rows < count:
-        raise FleetError(
-            "ROWS_TOO_FEW: some worker would have no row and wait for ever",
-            variable="run_config_num_workers",
-            found=f"{rows} rows",
-            expected=f"at least {count} ({world_size} ranks × {max(1, num_workers)} workers)",
-            remedy="fewer run_config_num_workers or processes, or more data",
-        )
+        expected = f"at least {count} ({world_size} ranks × {max(1, num_workers)} workers)"
+        too_few = finding("ROWS_TOO_FEW", found=f"{rows} rows", expected=expected, variable="run_config_num_workers")
+        raise FleetError.of(too_few)
     small, larger = divmod(rows, count)
     return (small + 1,) * larger + (small,) * (count - larger)
 

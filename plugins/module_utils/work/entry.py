@@ -60,15 +60,10 @@ def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, An
     try:
         return {"ok": True, "result": worker(name).work(spec, progress)}
     except FleetError as error:
-        return {"ok": False, "error": error_parts(error), "unexpected": False}
+        return {"ok": False, "error": error.as_dict(), "unexpected": False}
     except Exception as error:
         traceback.print_exc()
         return {"ok": False, "error": {"message": f"{type(error).__name__}: {error}"}, "unexpected": True}
-
-
-def error_parts(error: FleetError) -> dict[str, str]:
-    names = ("message", "variable", "found", "expected", "remedy")
-    return {name: getattr(error, name) for name in names if getattr(error, name)}
 
 
 def write_result(record: Path, result: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -14,9 +15,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan.rules import NEV
 
 from tests.unit.support.places import ROOT
 
-CORES = [path for path in (ROOT / "plugins").rglob("*.py") if not path.name.startswith("catalogue")]
+CORES = [path for path in (ROOT / "plugins").rglob("*.py") if not path.name.startswith(("catalogue", "of_"))]
 TESTS = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests/fuzz").glob("*.py"), *(ROOT / "molecule").rglob("*.yml")]
-TOLD = re.compile(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:"|: )')
+TOLD = re.compile(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"')
 
 # What the trainer's contract and the issue name, and how a user is told.
 TRAPS = {
@@ -83,6 +84,22 @@ def test_every_code_is_told_by_a_core() -> None:
 def test_every_finding_that_a_core_tells_is_in_the_catalogue() -> None:
     told = set(re.findall(r'finding\(\s*"([A-Z_]+)"', texts(CORES)))
     assert sorted(told - set(CATALOGUE)) == []
+
+
+@pytest.mark.parametrize("path", CORES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_text_repeats_a_finding(path: Path) -> None:
+    """`FleetError.of(finding)` carries the code as data; a text that begins with a code is a copy of the catalogue."""
+    texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    assert [
+        text for text in texts if isinstance(text, str) and text.partition(":")[0] in CATALOGUE and ":" in text
+    ] == []
+
+
+@pytest.mark.parametrize("path", [*(ROOT / "plugins/modules").glob("*.py")], ids=lambda path: path.stem)
+def test_a_module_reports_its_errors_by_one_helper(path: Path) -> None:
+    """`reported` gives the text and the finding; a module that calls fail_json itself gives the text alone."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert [node.lineno for node in calls if isinstance(node, ast.Attribute) and node.attr == "fail_json"] == []
 
 
 def test_every_code_is_asserted_by_a_test() -> None:

@@ -14,14 +14,14 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...core.errors import FleetError
+from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan, Topology
 from ...system import managed_files as kept_files
 from ...system.managed_files import Owner
 from ...trainer import registration
 from . import git as git_folder
 from . import patching
-from .decide import decide, named
+from .decide import decide, edits_in_the_way
 from .git import Git, Ours
 from .observe import observe, pinned
 
@@ -31,15 +31,7 @@ _NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role 
 def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> RolePlan:
     """What is to be changed, and why. Raises FleetError for what may not be touched."""
     plan = decide(seen, settings, _NOBODY)
-    for found in plan.findings:
-        if found.refuses:
-            raise FleetError(
-                f"{found.code}: {found.because}",
-                variable=found.variable,
-                found=found.found,
-                expected=found.expected,
-                remedy=found.remedy,
-            )
+    raise_for(plan.findings)
     return plan
 
 
@@ -167,13 +159,7 @@ def _set_remote(git: Git, url: str) -> None:
 def _stash(git: Git, paths: list[str], settings: Mapping[str, Any], lock: int) -> str:
     """Save edits twice, as a patch file of ours and in git's stash, then take them out of the work tree."""
     if settings["canvas_code_local_edits"] != "stash":
-        raise FleetError(
-            "CODE_EDITS_IN_THE_WAY: another commit would overwrite changes that were made by hand",
-            variable="canvas_code_local_edits",
-            found=named(paths),
-            expected=f"no edits in what {str(settings['canvas_code_commit'])[:8]} changes",
-            remedy="save them elsewhere, or set canvas_code_local_edits: stash",
-        )
+        raise FleetError.of(edits_in_the_way(paths, str(settings["canvas_code_commit"])[:8]))
     git("add", "--intent-to-add", "--", *paths, lock=lock)
     patch = git("diff", "--binary", "HEAD", "--", *paths)
     folder = os.path.join(str(settings["fleet_state_dir"]), "canvas_code")

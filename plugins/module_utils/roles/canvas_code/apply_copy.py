@@ -18,7 +18,7 @@ from ...system import managed_files as kept_files
 from ...trainer import registration
 from . import copy, patching
 from .apply import refuse
-from .decide import named
+from .decide import edits_in_the_way
 from .git import Ours
 from .observe import observe
 
@@ -50,13 +50,7 @@ def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: 
         return {**report, "patches": patching.converge(settings, check=check)}
     steps = plan(folder, manifest, note, ours)
     if steps.blocked and settings["canvas_code_local_edits"] != "stash":
-        raise FleetError(
-            "CODE_EDITS_IN_THE_WAY: another version would overwrite changes that were made by hand",
-            variable="canvas_code_local_edits",
-            found=named(steps.blocked),
-            expected="no edits in what the new version changes",
-            remedy="save them elsewhere, or set canvas_code_local_edits: stash",
-        )
+        raise FleetError.of(edits_in_the_way(steps.blocked, "the new version"))
     if check or not archive:
         return {**report, "commit": wanted, "needs_archive": not check}
     kept = _apply(settings, manifest, steps, archive)

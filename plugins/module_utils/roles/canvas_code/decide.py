@@ -108,9 +108,15 @@ def _edit_findings(seen: Mapping[str, Any], settings: Mapping[str, Any], *, chan
     ]
     blocked = seen.get("in_the_way") or []
     if changing and blocked and settings["canvas_code_local_edits"] != "stash":
-        expected = f"no edits in what {str(settings['canvas_code_commit'])[:8]} changes"
-        found.append(finding("CODE_EDITS_IN_THE_WAY", found=named(blocked), expected=expected, variable=variable))
+        found.append(edits_in_the_way(blocked, str(settings["canvas_code_commit"])[:8]))
     return found
+
+
+def edits_in_the_way(paths: list[str], version: str) -> Finding:
+    """Changes made by hand in files that `version` changes."""
+    expected = f"no edits in what {version} changes"
+    variable = "canvas_code_local_edits"
+    return finding("CODE_EDITS_IN_THE_WAY", found=named(paths), expected=expected, variable=variable)
 
 
 def named(paths: list[str]) -> str:

@@ -87,7 +87,7 @@ def _patch_findings(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> lis
     found = []
     for patch in patch_table.PROFILES[profile(settings)]:
         if patch.path not in seen["patched"] and _state(patch, seen) != "pristine":
-            found.append(_unknown(patches.unknown(patch, str(seen["digests"].get(patch.path, "")))))
+            found.append(unknown(patch, str(seen["digests"].get(patch.path, ""))))
     return found
 
 
@@ -100,13 +100,18 @@ def in_the_way(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Fin
     for path in seen["edits"]:
         patch = wanted.get(patched.get(path, ""))
         if patch and path not in saved:
-            error = patches.unknown(patch, str(seen.get("code", {}).get("digests", {}).get(patch.path, "")))
-            found.append(_unknown(error))
+            found.append(unknown(patch, str(seen.get("code", {}).get("digests", {}).get(patch.path, ""))))
     return found
 
 
-def _unknown(error: FleetError) -> Finding:
-    return finding("UPSTREAM_FILE_UNKNOWN", found=error.found, expected=error.expected, variable=error.variable)
+def unknown(patch: Patch, digest: str) -> Finding:
+    """A file that is to be patched, and is none of those that the patch knows; no digest: there is no file."""
+    return finding(
+        "UPSTREAM_FILE_UNKNOWN",
+        found=f"{patch.path}: SHA-256 {digest or 'of no file'}",
+        expected=f"SHA-256 {' or '.join(sorted(patch.after))}",
+        variable="training_profile",
+    )
 
 
 def _state(patch: Patch, seen: Mapping[str, Any]) -> str:
@@ -144,9 +149,10 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> list[dict[str, str]
     for patch in patch_table.known():
         full = os.path.join(code, patch.path)
         have = kept_files.read(full)
+        digest = "" if have is None else patches.sha256(have)
+        if patch in wanted and patches.state(patch, digest) in ("absent", "unknown"):
+            raise FleetError.of(unknown(patch, digest))
         if have is None:
-            if patch in wanted:
-                raise patches.unknown(patch, "")
             continue
         want = patches.apply(patch, have) if patch in wanted else patches.revert(patch, have)
         if want != have:

@@ -11,7 +11,7 @@ import platform
 from dataclasses import replace
 from typing import Any
 
-from ...core.errors import FleetError
+from ...core.errors import FleetError, raise_for
 from ...core.progress import Progress
 from ...system.download import fetch
 from . import absent, decide, flash_attn, observe, sources, tools
@@ -39,12 +39,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     os.makedirs(os.path.join(want.state_dir, "claims"), exist_ok=True)
     tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
     seen = observe.observe(spec)
-    refused = decide.refusals(seen, want) or decide.stale_lock(want)
-    if refused:
-        first = refused[0]
-        raise FleetError(
-            first.because, variable=first.variable, found=first.found, expected=first.expected, remedy=first.remedy
-        )
+    raise_for([*decide.refusals(seen, want), *decide.stale_lock(want)])
     if not decide.differences(seen, want):
         return answer(want, seen["record"], changed=False)
     if want.adopt and not seen["ours"] and seen["prefix"]["kind"] in ("folder", "link"):

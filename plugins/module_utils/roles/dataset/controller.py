@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError
+from ...findings.finding import finding
 from ...trainer.tokens import counter
 from . import record, rows
 from .inspect import inspect
@@ -39,13 +40,14 @@ def facts(settings: Mapping[str, Any], resolve: Resolve = os.path.expanduser) ->
             continue
         path = Path(resolve(named))
         if not path.is_file():
-            raise FleetError(
-                f"DATASET_MISSING: the {kind} file is not on the controller",
+            missing = finding(
+                "DATASET_MISSING",
                 variable=f"dataset_{kind}",
-                found=f"no file {path}",
+                found=f"no file {path} on the controller",
                 expected="a parquet file",
                 remedy="correct the path; a relative one starts at the playbook's folder",
             )
+            raise FleetError.of(missing)
         digest = _digest(path)
         wanted = str(settings.get(f"dataset_{kind}_sha256") or "").lower()
         check_digest(digest, wanted, f"dataset_{kind}_sha256", str(path))

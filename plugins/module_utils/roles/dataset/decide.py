@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...core.role_plan import RolePlan, Topology
@@ -92,14 +92,19 @@ def _blocking(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[
     lacking = [name for name in _needed(settings) if not settings.get(name)]
     if lacking:
         yield finding("DATASET_MISSING", variable=lacking[0], found=f"{', '.join(lacking)} not set", expected="a value")
-    if seen["blocked"]:
-        variable, place = seen["blocked"]
+    yield from in_the_way(seen["blocked"], seen["others"], str(settings["dataset_train_dir"]))
+
+
+def in_the_way(blocked: Sequence[Any] | None, others: Sequence[str], train_dir: str) -> Iterator[Finding]:
+    """What a person has to move first: `blocked` is a variable and the file at its folder's place, or empty."""
+    if blocked:
+        variable, place = blocked
         yield finding("PATH_IS_A_FILE", variable=variable, found=f"{place} is no folder", expected="a folder")
-    if seen["others"]:
+    if others:
         yield finding(
             "DATASET_FOLDER_FOREIGN",
             variable="dataset_train_dir",
-            found=f"{settings['dataset_train_dir']} holds {', '.join(seen['others'])} too",
+            found=f"{train_dir} holds {', '.join(others)} too",
             expected="the training copy alone",
         )
 

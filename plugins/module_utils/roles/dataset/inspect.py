@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import FleetError
+from ...core.errors import raise_for
 from ...trainer.tokens import Transforms, counter, text_bounds
 from . import digests, rows
 from .digests import RowDigests
@@ -80,14 +80,4 @@ def _info_beside(path: Path) -> dict[str, Any]:
 def refuse(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raises FleetError with the first error of the data itself; limits of the run are the plan's matter."""
     own = {name: value for name, value in settings.items() if name.startswith("dataset_")}
-    found = [one for one in judge(inspection, own, plain_shape(settings)) if one.refuses]
-    if found:
-        more = f"; and {len(found) - 1} more: {', '.join(one.code for one in found[1:])}" if found[1:] else ""
-        first = found[0]
-        raise FleetError(
-            f"{first.code}: {first.because}",
-            variable=first.variable,
-            found=first.found + more,
-            expected=first.expected,
-            remedy=first.remedy,
-        )
+    raise_for(judge(inspection, own, plain_shape(settings)))

@@ -8,31 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import FleetError
+from ...core.errors import FleetError, raise_for
+from ...findings.finding import finding
 from . import record
+from .decide import in_the_way
 from .record import Layout
 
 
 def check_places(paths: Layout) -> None:
     """Raises FleetError for what would have to be moved away first."""
-    blocked = record.file_in_the_way(paths)
-    if blocked:
-        raise FleetError(
-            f"PATH_IS_A_FILE: {blocked[0]} needs a folder",
-            variable=blocked[0],
-            found=f"{blocked[1]} is no folder",
-            expected="a folder, or nothing yet",
-            remedy="move the file away, or choose another folder",
-        )
-    others = record.other_parquets(paths)
-    if others:
-        raise FleetError(
-            "DATASET_FOLDER_FOREIGN: the trainer takes any parquet of its folder, so another one may be trained on",
-            variable="dataset_train_dir",
-            found=f"{paths.train_dir} holds {', '.join(others)} too",
-            expected=f"{paths.train_file.name} alone",
-            remedy="move the named file out of the folder",
-        )
+    raise_for(in_the_way(record.file_in_the_way(paths), record.other_parquets(paths), str(paths.train_dir)))
 
 
 def digest_of(path: Path, entry: Mapping[str, Any] | None) -> str:
@@ -48,23 +33,21 @@ def may_replace(path: Path, present: str, wanted: str, known: Mapping[str, Any],
     """Raises FleetError when the file at `path` is neither absent, nor wanted, nor ours."""
     if present in ("", wanted) or record.owns(known, path, present):
         return
-    raise FleetError(
-        f"DATASET_FILE_FOREIGN: {path} is not overwritten, because canvas-fleet did not put it there",
+    foreign = finding(
+        "DATASET_FILE_FOREIGN",
         variable=variable,
-        found=f"sha256 {present}",
+        found=f"{path} with sha256 {present}",
         expected=f"sha256 {wanted}, or no file",
         remedy=f"move {path} away if it is not needed, or name it as the source",
     )
+    raise FleetError.of(foreign)
 
 
 def check_digest(found: str, wanted: str, variable: str, what: str) -> None:
     if wanted and found != wanted:
-        raise FleetError(
-            f"DATASET_DIGEST_WRONG: {what} is not the file that was meant",
-            variable=variable,
-            found=f"sha256 {found}",
-            expected=f"sha256 {wanted}",
-            remedy="correct the digest in the inventory, or the file",
+        wrong = f"{what} with sha256 {found}"
+        raise FleetError.of(
+            finding("DATASET_DIGEST_WRONG", variable=variable, found=wrong, expected=f"sha256 {wanted}")
         )
 
 

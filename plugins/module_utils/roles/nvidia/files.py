@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.errors import FleetError
+from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan
 from . import decide, observe, openpgp, table
 from .judge import fault, fingerprint
@@ -194,7 +194,7 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """
     seen = observe.observe(settings)
     plan = decide.decide(seen, settings, None)
-    refuse(plan)
+    raise_for(plan.findings, STOPS)
     changed = [file for file in profile(plan, seen, check) if file.current != file.data]
     later = [file for file in repository_files(plan, seen, settings, check) if file.current != file.data]
     diffs = [difference(file) for file in (*changed, *later)]
@@ -221,19 +221,6 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
         "restart": restart and settings["nvidia_reboot"] != "never",
         "warnings": warnings,
     }
-
-
-def refuse(plan: RolePlan) -> None:
-    """Raises FleetError for the first finding that leaves nothing to install."""
-    for found in plan.findings:
-        if found.code in STOPS:
-            raise FleetError(
-                f"{found.code}: {found.because}",
-                variable=found.variable,
-                found=found.found,
-                expected=found.expected,
-                remedy=found.remedy,
-            )
 
 
 def work_order(

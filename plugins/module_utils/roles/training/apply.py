@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...core.errors import FleetError
+from ...core.errors import FleetError, raise_for
 from ...findings.finding import Finding
 from ...trainer.failures import Failure
 from . import host as unit_host
@@ -37,10 +37,7 @@ def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, sett
     before = host.read(want)
     steps = tuple(unit.decide(before, want, state))
     if "start" in steps:
-        for one in refusals.refusals(before, want):
-            raise FleetError(
-                one.because, variable=one.variable, found=one.found, expected=one.expected, remedy=one.remedy
-            )
+        raise_for(refusals.refusals(before, want))
     if check:
         return Outcome(steps, before, before, _warnings(before, want, state))
     for number, step in enumerate(steps):

@@ -161,7 +161,7 @@ def test_bad_rows_are_refused_and_nothing_is_written(tmp_path, source):
     copy_originals(told)
     with pytest.raises(FleetError) as error:
         dataset_work.work(told, quiet)
-    assert "DATASET_ROWS_BAD" in error.value.message
+    assert error.value.code == "DATASET_ROWS_BAD"
     assert "2 of 9 rows (counted from 0); 2 × answer is empty (rows 2, 5)" in error.value.found
     assert os.listdir(tmp_path / "host/train") == []
 
