@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
-from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
-from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
+from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 
 HERE = Path(__file__).parent
 Drive = Callable[..., dict[str, Any]]
@@ -64,7 +64,7 @@ def copy_tree(upstream: Path, target: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
+    monkeypatch.setattr(ownership, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
 
 
 def patch_tree(tree: Path, profile: str) -> None:

@@ -7,7 +7,6 @@ value is converted once, so that the plan computes with numbers, and a misspelt 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..findings.finding import Finding, finding, placed
+from ..system.digests import sha256
 from . import rules
 
 # What only the plan knows enters the roles through defaults that name one of these; they are no settings of a user.
@@ -109,7 +109,7 @@ def _validator(name: str, spec: str) -> ArgumentSpecValidator:
 def masked(value: Any) -> str:
     """A secret as the plan sees it: its digest, enough to notice a change; "" when it is not set."""
     text = "" if value is None else str(value)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest() if text else ""
+    return "sha256:" + sha256(text) if text else ""
 
 
 def read(

@@ -6,51 +6,24 @@ stands on disk with another digest was changed or made by a person, and is kept 
 
 from __future__ import annotations
 
-import contextlib
-import grp
-import hashlib
-import json
 import os
 import pwd
 import stat
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import FleetError
+from . import files, folders
+from .digests import sha256
+from .ownership import Owner
+from .reach import reach
 
 KEEP_DIGESTS = 20  # per path; older texts of ours would be taken for a user's and be kept, which loses nothing
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Numeric owner of what is written; None leaves it to the running user."""
-
-    uid: int | None = None
-    gid: int | None = None
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def owner_of(user: str, group: str) -> Owner:
-    """Raises FleetError when the host has no such user or group."""
-    try:
-        return Owner(pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
-    except KeyError as error:
-        raise FleetError(
-            "the host has no such user or group",
-            variable="fleet_user",
-            found=f"{user}:{group}",
-            expected="an account that fleet_agent made",
-        ) from error
 
 
 def read(path: str) -> bytes | None:
     """Content, or None when there is nothing. Raises FleetError where a folder stands in the way."""
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
+        return files.read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError as error:
@@ -60,16 +33,17 @@ def read(path: str) -> bytes | None:
 def state_of(path: str) -> dict[str, Any]:
     """Presence, mode (octal text), owner and digest of a small file; never raises for what is absent."""
     try:
-        data = read(path)
-        info = os.stat(path)
-    except (OSError, FleetError):
+        data = files.read(path)
+        with reach(path) as place:
+            info = place.stat()
+    except OSError:
         return {"path": path, "present": os.path.lexists(path), "sha256": "", "mode": "", "owner": ""}
     try:
         owner = pwd.getpwuid(info.st_uid).pw_name
     except KeyError:
         owner = str(info.st_uid)
-    found = digest(data or b"")
-    return {"path": path, "present": True, "sha256": found, "mode": f"{stat.S_IMODE(info.st_mode):04o}", "owner": owner}
+    mode = f"{stat.S_IMODE(info.st_mode):04o}"
+    return {"path": path, "present": True, "sha256": sha256(data), "mode": mode, "owner": owner}
 
 
 class Record:
@@ -77,9 +51,8 @@ class Record:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._written: dict[str, list[str]] = {}
-        with contextlib.suppress(OSError, ValueError, AttributeError), open(path, encoding="utf-8") as stream:
-            self._written = {str(key): [str(d) for d in value] for key, value in json.load(stream).items()}
+        loaded = files.load(path)
+        self._written = {key: [str(one) for one in value] for key, value in loaded.items() if isinstance(value, list)}
 
     def knows(self, path: str, sha256: str) -> bool:
         return sha256 in self._written.get(path, [])
@@ -92,9 +65,8 @@ class Record:
         """Remember a digest, on disk, before the bytes are written: a cut in between must not look like a user."""
         known = [one for one in self._written.get(path, []) if one != sha256]
         self._written[path] = [*known, sha256][-KEEP_DIGESTS:]
-        make_folders(os.path.dirname(self.path), Owner(), 0o755)
-        text = json.dumps(self._written, indent=1, sort_keys=True) + "\n"
-        write(self.path, text.encode(), 0o600, Owner())
+        folders.make(os.path.dirname(self.path))
+        files.save(self.path, self._written, 0o600)
 
 
 def refuse_file_in_the_way(path: str) -> None:
@@ -107,42 +79,16 @@ def refuse_file_in_the_way(path: str) -> None:
 
 def make_folders(path: str, owner: Owner, mode: int) -> None:
     """The folder and its missing parents, owned by `owner`. Raises FleetError where a file is in the way."""
-    if os.path.isdir(path):
-        return
     refuse_file_in_the_way(path)
-    make_folders(os.path.dirname(path), owner, 0o755)
-    os.mkdir(path, mode)
-    if owner.uid is not None and owner.gid is not None:
-        os.chown(path, owner.uid, owner.gid)
-    os.chmod(path, mode)
-
-
-def write(path: str, data: bytes, mode: int, owner: Owner, *, durable: bool = True) -> None:
-    """Atomically: whoever reads sees the old file or the new one. Symlinks are followed.
-
-    durable: also after a power cut; a caller that writes thousands of files syncs once instead.
-    """
-    path = os.path.realpath(path)
-    aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.canvas-fleet")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(aside)  # left by a run that was cut off
-    # O_EXCL and O_NOFOLLOW: the folder may belong to a user, and we may be root.
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        if owner.uid is not None and owner.gid is not None:
-            os.fchown(stream.fileno(), owner.uid, owner.gid)
-        os.fchmod(stream.fileno(), mode)
-        stream.flush()
-        if durable:
-            os.fsync(stream.fileno())
-    os.replace(aside, path)
+    folders.make(path, owner, mode)
 
 
 def keep(path: str, data: bytes, *, secret: bool = False) -> str:
     """Keep a user's bytes beside the file, with the file's owner and mode (0600 for a secret); returns where."""
-    place = f"{path}.user-{digest(data)[:8]}"
-    info = os.stat(path)
+    place = f"{path}.user-{sha256(data)[:8]}"
     if read(place) != data:
-        write(place, data, 0o600 if secret else stat.S_IMODE(info.st_mode), Owner(info.st_uid, info.st_gid))
+        with reach(path) as found:
+            info = found.stat()
+        mode = 0o600 if secret else stat.S_IMODE(info.st_mode) & 0o777
+        files.write(place, data, mode, Owner(info.st_uid, info.st_gid) if info.st_uid else Owner())
     return place

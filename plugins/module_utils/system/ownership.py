@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ..core.errors import FleetError
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Numeric owner of what is written; None leaves it to whoever writes."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+
+def owner_of(user: str, group: str) -> Owner:
+    """Raises FleetError when the host has no such user or group."""
+    try:
+        return Owner(pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
+    except KeyError as error:
+        raise FleetError(
+            "the host has no such user or group",
+            variable="fleet_user",
+            found=f"{user}:{group}",
+            expected="an account that fleet_agent made",
+        ) from error
 
 
 @contextmanager

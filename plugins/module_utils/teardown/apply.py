@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from ..roles.conda_env import tools as conda_tools
 from ..roles.dataset import record as dataset_record
 from ..roles.fleet_agent import work as fleet_agent_work
 from ..roles.nvidia import observe as nvidia
+from ..system import folders, programs
 from ..work import runner as host_work
 from .parts import Part, kept_dir, parts
 
@@ -56,7 +55,7 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
             if part.take:
                 part.take()
             else:
-                _remove(part.path)
+                folders.remove_tree(part.path)
         _trust_again(going)
         _prune(settings, [part.path for part in found if not part.take], kept_records)
         if all(part.role != "training" for part in staying):
@@ -111,9 +110,9 @@ def _strangers(settings: Settings, ours: Sequence[str]) -> list[str]:
     caches = (os.path.join(_home(settings), name) for name in CACHES)
     known = {os.path.normpath(path) for path in (*ours, *caches, conda, *conda_tools.builds(spec["prefix"]))}
     found = [conda] if os.path.isdir(conda) and not conda_absent.root_is_ours(spec) else []
-    for place, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if os.path.join(place, name) not in known)
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+    for place, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if os.path.join(place, name) not in known)
+        links = [name for name in below if os.path.islink(os.path.join(place, name))]
         found += [path for name in (*names, *links) if (path := os.path.join(place, name)) not in known]
     return sorted(found)
 
@@ -150,14 +149,6 @@ def _stop_works(settings: Settings, units: host_work.Units) -> None:
             host_work.JobRunner(state, record.name, units).absent(check=False)
 
 
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-        return
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
 def _trust_again(gone: Iterable[Part]) -> None:
     """The host's store of certificates without ours."""
     folders = {os.path.dirname(part.path) for part in gone}
@@ -188,10 +179,10 @@ def _sweep(settings: Settings) -> None:
 def _rmdir_up(place: str, tops: Sequence[str]) -> None:
     """This folder, and those above it as far as they lie in one of `tops`, while they are empty."""
     with contextlib.suppress(OSError):
-        os.rmdir(place)
+        folders.remove_empty(place)
         while not os.path.lexists(place) and place not in tops and any(place.startswith(f"{top}/") for top in tops):
             place = os.path.dirname(place)
-            os.rmdir(place)
+            folders.remove_empty(place)
 
 
 def _leave(settings: Settings, account: str) -> None:
@@ -199,11 +190,11 @@ def _leave(settings: Settings, account: str) -> None:
     home = _home(settings)
     _run("userdel", account, variable="fleet_user", remedy="end what runs under it, then tear down again")
     for name in CACHES:
-        _remove(os.path.join(home, name))
+        folders.remove_tree(os.path.join(home, name))
     _rmdir_up(home, [os.path.dirname(home)])
 
 
 def _run(*argv: str, variable: str, remedy: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FleetError(f"{argv[0]} failed", variable=variable, found=done.stderr.strip(), remedy=remedy)
+    done = programs.run(*argv)
+    if not done:
+        raise FleetError(f"{argv[0]} failed", variable=variable, found=done.err.strip(), remedy=remedy)

@@ -25,7 +25,8 @@ from ..roles.fleet_agent import work as fleet_agent_work
 from ..roles.run_config import observe as run_config
 from ..roles.run_config import script as launch
 from ..roles.weights import observe as weights
-from ..system import managed_files as kept_files
+from ..system import files, managed_files
+from ..system.digests import sha256
 from ..trainer import checkpoint as checkpoints
 from ..trainer import registration
 
@@ -62,20 +63,20 @@ def parts(settings: Settings) -> list[Part]:
 
 
 def _run_config(settings: Settings) -> Iterator[Part]:
-    record = kept_files.Record(run_config.record_path(settings))
+    record = managed_files.Record(run_config.record_path(settings))
     for name in ("run_config_wandb_key_file", "run_config_script", "run_config_yaml"):
         path = str(settings[name])
-        data = kept_files.read(path)
+        data = managed_files.read(path)
         if data is None or not record.wrote(path):
             continue
-        known = record.knows(path, kept_files.digest(data))
+        known = record.knows(path, sha256(data))
         yield Part("run_config", path, "" if known else BY_HAND, "edits")
     yield from _entry(run_config.registration_path(settings))
 
 
 def _entry(path: str) -> Iterator[Part]:
     """Our block in dataset_info.py: it goes alone, the file is the code's."""
-    source = kept_files.read(path)
+    source = managed_files.read(path)
     if source is None:
         return
     try:
@@ -86,11 +87,7 @@ def _entry(path: str) -> Iterator[Part]:
     if clean == source:
         return
 
-    def take() -> None:
-        info = os.stat(path)
-        kept_files.write(path, clean, info.st_mode & 0o7777, kept_files.Owner(info.st_uid, info.st_gid))
-
-    yield Part("run_config", f"{path} (the dataset's entry)", take=take)
+    yield Part("run_config", f"{path} (the dataset's entry)", take=lambda: files.rewrite(path, clean))
 
 
 def _code(settings: Settings) -> Iterator[Part]:
@@ -141,22 +138,22 @@ def _files(folder: str) -> list[str]:
 def _dataset(settings: Settings) -> Iterator[Part]:
     paths = dataset_record.layout(settings)
     known = dataset_record.load(paths.record_path)
+    folders = {paths.output_dir, paths.train_dir, paths.info_path.parent}
     originals = {str(entry.get("path")): entry for entry in (known.get("originals") or {}).values()}
     entries = {**originals, str((known.get("copy") or {}).get("path")): known.get("copy")}
-    for name, digests in sorted((known.get("owned") or {}).items()):
+    for name, written in sorted((known.get("owned") or {}).items()):
         path = Path(name)
-        if not path.is_file():
-            continue
+        if path.parent not in folders or path.is_symlink() or not path.is_file():
+            continue  # the account writes the record: only what lies where data lies is believed to be ours
         entry = entries.get(name)
-        same = dataset_record.unchanged(path, entry) or dataset_record.sha256(path) in digests
+        same = dataset_record.unchanged(path, entry) or dataset_record.sha256(path) in written
         if not same:
             yield Part("dataset", name, "it is another file than the one that was put there", "edits")
         elif path.parent == paths.output_dir:
             yield Part("dataset", name, "the data as it came", "data")
         else:
             yield Part("dataset", name)
-    folders = {paths.output_dir, paths.train_dir}
-    for part in sorted(part for folder in folders for part in folder.glob(".*.part*")):
+    for part in sorted(part for folder in (paths.output_dir, paths.train_dir) for part in folder.glob(".*.part*")):
         yield Part("dataset", str(part))
 
 
@@ -164,6 +161,8 @@ def _weights(settings: Settings) -> Iterator[Part]:
     folder = Path(str(settings["weights_dir"]))
     record = weights.read_record(weights.record_path(settings))
     for name, entry in sorted((record.get("files") or {}).items()):
+        if not files.stays_below(name):
+            continue
         path = folder / name
         now = weights.stamp(path)
         if now is None:

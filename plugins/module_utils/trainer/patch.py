@@ -7,11 +7,11 @@ replaces it. What the patches do is in `patch_table`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..core.errors import FleetError
+from ..system.digests import sha256
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,6 @@ class Patch:
     def before(self) -> dict[str, str]:
         """SHA-256 after to SHA-256 before."""
         return {after: before for before, after in self.versions}
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def state(patch: Patch, digest: str) -> str:

@@ -268,10 +268,10 @@ def test_nodes_that_share_a_folder_remember_their_attempts_side_by_side(
     """Another node's whole memory falls between any two calls of this one's."""
     place, real = saves.place(tmp_path), os.replace
 
-    def replace(source: str, target: str) -> None:
+    def replace(source: str, target: str, **folders: int) -> None:
         monkeypatch.setattr(os, "replace", real)
         peers.remember(place, 2, "b")
-        real(source, target)
+        real(source, target, **folders)
 
     monkeypatch.setattr(os, "replace", replace)
     peers.remember(place, 1, "a")

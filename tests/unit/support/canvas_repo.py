@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import apply as code_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import decide as canvas_code_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import observe as canvas_code
-from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
-from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
+from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known as known_upstream
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
@@ -58,7 +58,7 @@ class Upstream:
 
 
 def prepared(root: Path, monkeypatch: pytest.MonkeyPatch) -> Upstream:
-    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
+    monkeypatch.setattr(ownership, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
     monkeypatch.setattr(known_upstream, "FILES", {})  # what is known of the real code is test_code_patches' subject
     return Upstream(root)
 

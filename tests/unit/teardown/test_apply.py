@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
-from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
+from ansible_collections.canvas.fleet.plugins.module_utils.system import digests, folders, managed_files, programs
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
 
 from tests.unit.support import canvas_repo, run_settings, saves
@@ -294,14 +294,14 @@ def test_python_made_anew_is_no_edit(host: Host) -> None:
 @pytest.mark.parametrize("cut", range(12))
 def test_cut_anywhere_the_next_one_ends_it(host: Host, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
     count = iter(range(100))
-    remove = teardown._remove
+    remove = folders.remove_tree
 
     def dying(path: str) -> None:
         if next(count) == cut:
             raise saves.Killed
         remove(path)
 
-    monkeypatch.setattr(teardown, "_remove", dying)
+    monkeypatch.setattr(folders, "remove_tree", dying)
     with pytest.raises(saves.Killed):
         host.teardown(*EVERYTHING)
     host.teardown(*EVERYTHING)
@@ -320,13 +320,13 @@ def account(host: Host, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The account as fleet_agent makes it; `calls`: the programs that would have been run."""
     calls: list[str] = []
 
-    def run(argv: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
+    def run(*argv: str) -> programs.Done:
         calls.append(argv[0])
-        return subprocess.CompletedProcess(argv, 0, "", "")
+        return programs.Done(0)
 
     found = SimpleNamespace(pw_uid=990, pw_dir=str(host.fleet / "home"), calls=calls)
     monkeypatch.setattr(pwd, "getpwnam", lambda name: found)
-    monkeypatch.setattr(teardown, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(programs, "run", run)
     host.write(host.fleet / "home/.cache/x", "x")
     return found
 
@@ -412,4 +412,24 @@ def test_a_work_that_still_runs_is_stopped(host: Host) -> None:
     units = FakeUnits()
     teardown.work(host.settings, units, check=False)
     assert units.stopped == 1
-    assert kept_files.read(str(host.root / "state/work/weights/spec.json")) is None
+    assert managed_files.read(str(host.root / "state/work/weights/spec.json")) is None
+
+
+@pytest.mark.parametrize("path", ["{root}/precious", "{data}/../../precious", "{data}/link"])
+def test_what_the_account_wrote_into_a_record_is_not_removed(host: Host, path: str) -> None:
+    """The dataset's and the weights' work run as the account, so their records are its to write."""
+    precious = host.write(host.root / "precious", "precious")
+    data = Path(host.settings["dataset_output_dir"])
+    (data / "link").symlink_to(precious)
+    named = path.format(root=host.root, data=data)
+    record = dataset_record.layout(host.settings).record_path
+    known = dataset_record.load(record)
+    known["owned"][named] = [digests.sha256(b"precious")]
+    dataset_record.save(record, known)
+    weights_record = weights.record_path(host.settings)
+    entries = json.loads(weights_record.read_text())
+    entries["files"][named] = {**(weights.stamp(precious) or {}), "origin": "fetched"}
+    weights_record.write_text(json.dumps(entries))
+    host.teardown(*EVERYTHING)
+    assert precious.read_text() == "precious"
+    assert (data / "link").is_symlink()

@@ -7,9 +7,10 @@ import dataclasses
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch as patches
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch_table
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch, sha256
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch
 from hypothesis import given
 from hypothesis import strategies as st
 

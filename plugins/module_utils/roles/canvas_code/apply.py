@@ -7,8 +7,6 @@ work tree: what a killed git left behind is then known for what it is, and not t
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -16,8 +14,8 @@ from typing import Any
 
 from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan, Topology
-from ...system import managed_files as kept_files
-from ...system.managed_files import Owner
+from ...system import files, folders, managed_files, ownership
+from ...system.digests import sha256
 from ...trainer import registration
 from . import git as git_folder
 from . import patching
@@ -69,9 +67,9 @@ def _move(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
     """Into a folder beside, then renamed: a checkout is there whole or not at all."""
-    owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
+    owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     part = path if unfinished else f"{path}.canvas-fleet-part"
-    kept_files.make_folders(part, owner, 0o755)
+    managed_files.make_folders(part, owner, 0o755)
     git = Git(part)
     git("init", "--quiet")
     with _locked(part) as lock:
@@ -84,8 +82,8 @@ def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
         _note(part, settings, commit)
     if part != path:
         if os.path.isdir(path):
-            os.rmdir(path)  # an empty one, or folder_state would have said so
-        os.rename(part, path)
+            folders.remove_empty(path)  # or folder_state would have said so
+        files.move(part, path)
 
 
 def _change(path: str, settings: Mapping[str, Any], edited: list[str]) -> str:
@@ -163,9 +161,9 @@ def _stash(git: Git, paths: list[str], settings: Mapping[str, Any], lock: int) -
     git("add", "--intent-to-add", "--", *paths, lock=lock)
     patch = git("diff", "--binary", "HEAD", "--", *paths)
     folder = os.path.join(str(settings["fleet_state_dir"]), "canvas_code")
-    place = os.path.join(folder, f"edits-{hashlib.sha256(patch).hexdigest()[:12]}.patch")
-    kept_files.make_folders(folder, Owner(), 0o755)
-    kept_files.write(place, patch, 0o644, Owner())
+    place = os.path.join(folder, f"edits-{sha256(patch)[:12]}.patch")
+    managed_files.make_folders(folder, ownership.Owner(), 0o755)
+    files.write(place, patch)
     who = ("-c", "user.name=canvas-fleet", "-c", "user.email=canvas-fleet@localhost")
     git("reset", "--quiet", "--", *paths, lock=lock)
     git(*who, "stash", "push", "--quiet", "--include-untracked", "-m", "kept by canvas-fleet", "--", *paths, lock=lock)
@@ -188,11 +186,9 @@ def _register_again(git: Git, settings: Mapping[str, Any], ours: Ours, entry: Ma
     path = os.path.join(git.folder, ours.registration)
     group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
     with contextlib.suppress(FleetError):
-        source = kept_files.read(path)
+        source = managed_files.read(path)
         if source is not None:
-            info = os.stat(path)
-            data = registration.register(source, group, name, entry)
-            kept_files.write(path, data, info.st_mode & 0o7777, Owner(info.st_uid, info.st_gid))
+            files.rewrite(path, registration.register(source, group, name, entry))
 
 
 def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
@@ -212,41 +208,36 @@ def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
             continue
         git("rm", "--quiet", "--cached", "--ignore-unmatch", "--", path)
         if have is not None:
-            os.unlink(os.path.join(git.folder, path))
+            files.remove(os.path.join(git.folder, path))
 
 
 def _note(path: str, settings: Mapping[str, Any], commit: str, pending: str = "") -> None:
     asked = str(settings["canvas_code_commit"]) if not pending else ""
     repo = git_folder.without_secrets(str(settings["canvas_code_repo"]))
-    info = os.stat(path)
     text = json.dumps({"repo": repo, "asked": asked, "commit": commit, "pending": pending}) + "\n"
-    kept_files.write(git_folder.record_path(path), text.encode(), 0o644, Owner(info.st_uid, info.st_gid))
+    files.write(git_folder.record_path(path), text.encode())
 
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
     """One of us at a time. Git inherits the lock, so that a git which outlives a killed us still holds it."""
-    handle = os.open(os.path.join(path, ".git", "canvas-fleet.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            handle = held.enter_context(files.locked(os.path.join(path, ".git", "canvas-fleet.lock"), wait=False))
+        except BlockingIOError as error:
             raise FleetError(
                 "another change of this checkout is under way", found=path, remedy="wait for it, then try again"
             ) from error
         yield handle
-    finally:
-        os.close(handle)
 
 
 def _remove_stale_locks(path: str) -> None:
     """Locks and half packs of a git that was killed under our lock; while we hold it nobody of ours is at work."""
     top = os.path.join(path, ".git")
     for name in ("index.lock", "shallow.lock", "HEAD.lock", "config.lock", "packed-refs.lock"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(top, name))
+        files.remove(os.path.join(top, name))
     packs = os.path.join(top, "objects", "pack")
     for name in os.listdir(packs) if os.path.isdir(packs) else ():
         if name.startswith("tmp_"):
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(packs, name))
+                files.remove(os.path.join(packs, name))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import FleetError
-from ...system import managed_files as kept_files
+from ...system import files, managed_files, ownership
 from ...trainer import registration
 from . import copy, patching
 from .apply import refuse
@@ -81,26 +81,24 @@ def plan(folder: str, manifest: Mapping[str, str], note: Mapping[str, Any], ours
 
 def _apply(settings: Mapping[str, Any], manifest: Mapping[str, str], steps: Steps, archive: str) -> list[str]:
     folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
-    owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
+    owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     note = copy.record(folder)
-    kept_files.make_folders(folder, owner, 0o755)
+    managed_files.make_folders(folder, owner, 0o755)
     coming = {path: sorted({*note["pending"].get(path, []), sha256}) for path, sha256 in manifest.items()}
     _write_note(folder, {**note, "pending": {**note["pending"], **coming}}, owner)
     kept = [_keep(folder, path) for path in steps.blocked]
-    files = dict(note["files"])
     with tarfile.open(archive) as packed:
         for path in steps.write:
             _write_one(folder, path, packed, ours, owner, settings)
     for path in steps.remove:
-        if os.path.lexists(os.path.join(folder, path)):
-            os.unlink(os.path.join(folder, path))
-    files = {path: known for path, known in files.items() if path in manifest}
+        files.remove(os.path.join(folder, path))
+    written = {path: known for path, known in note["files"].items() if path in manifest}
     os.sync()  # once for all files, before the note says that they are there
     for path, sha256 in manifest.items():
         if path not in steps.edited:
             info = os.stat(os.path.join(folder, path))
-            files[path] = [sha256, info.st_size, info.st_mtime_ns]
-    _write_note(folder, {"digest": settings["canvas_code_controller_digest"], "files": files, "pending": {}}, owner)
+            written[path] = [sha256, info.st_size, info.st_mtime_ns]
+    _write_note(folder, {"digest": settings["canvas_code_controller_digest"], "files": written, "pending": {}}, owner)
     return kept
 
 
@@ -109,7 +107,7 @@ def _write_one(
     path: str,
     packed: tarfile.TarFile,
     ours: Ours,
-    owner: kept_files.Owner,
+    owner: ownership.Owner,
     settings: Mapping[str, Any],
 ) -> None:
     member = packed.getmember(path)
@@ -120,15 +118,15 @@ def _write_one(
     data = source.read()
     if path == ours.registration:
         data = _registered(full, data, settings)
-    kept_files.make_folders(os.path.dirname(full), owner, 0o755)
-    kept_files.write(full, data, 0o755 if member.mode & 0o100 else 0o644, owner, durable=False)
+    managed_files.make_folders(os.path.dirname(full), owner, 0o755)
+    files.write(full, data, 0o755 if member.mode & 0o100 else 0o644, owner, durable=False)
 
 
 def _registered(full: str, data: bytes, settings: Mapping[str, Any]) -> bytes:
     """The new file with the registration that stands in the present one."""
     group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
     try:
-        have = registration.lookup(kept_files.read(full) or b"", group, name)
+        have = registration.lookup(managed_files.read(full) or b"", group, name)
         return registration.register(data, group, name, have.entry) if have.state == "ours" and have.entry else data
     except FleetError:
         return data  # run_config tells why it does not fit
@@ -136,9 +134,9 @@ def _registered(full: str, data: bytes, settings: Mapping[str, Any]) -> bytes:
 
 def _keep(folder: str, path: str) -> str:
     full = os.path.join(folder, path)
-    return kept_files.keep(full, kept_files.read(full) or b"")
+    return managed_files.keep(full, managed_files.read(full) or b"")
 
 
-def _write_note(folder: str, note: Mapping[str, Any], owner: kept_files.Owner) -> None:
+def _write_note(folder: str, note: Mapping[str, Any], owner: ownership.Owner) -> None:
     text = json.dumps(note, sort_keys=True) + "\n"
-    kept_files.write(copy.record_path(folder), text.encode(), 0o644, owner)
+    files.write(copy.record_path(folder), text.encode(), 0o644, owner)

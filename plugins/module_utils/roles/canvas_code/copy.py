@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import hashlib
 import io
 import json
 import os
@@ -17,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import digests, files
+from ...system.digests import sha256
 from .git import Ours
 
 TRAINER = "train/pretrain_unified_navit.py"
@@ -38,23 +39,18 @@ def scan(folder: str, exclude: Iterable[str]) -> dict[str, str]:
         return not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
     found = {}
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if wanted(name))
-        for name in sorted(files):
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if wanted(name))
+        for name in sorted(names):
             full = os.path.join(place, name)
             if wanted(name) and os.path.isfile(full):
-                found[os.path.relpath(full, folder)] = file_digest(full)
+                found[os.path.relpath(full, folder)] = digests.of_file(full)
     return found
-
-
-def file_digest(path: str) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def digest(manifest: Mapping[str, str]) -> str:
     """One number for a whole manifest."""
-    return hashlib.sha256(json.dumps(sorted(manifest.items())).encode()).hexdigest()
+    return sha256(json.dumps(sorted(manifest.items())))
 
 
 def pack(folder: str, manifest: Mapping[str, str], prefix: str = "") -> bytes:
@@ -71,13 +67,19 @@ def record_path(folder: str) -> str:
 
 
 def record(folder: str) -> dict[str, Any]:
-    """{"digest", "files": {path: [sha256, size, mtime_ns]}, "pending": {path: [sha256, …]}}; empty when unreadable."""
+    """{"digest", "files": {path: [sha256, size, mtime_ns]}, "pending": {path: [sha256, …]}}; empty when unreadable.
+
+    The copy's owner can write it: a path that leads out of the copy is none of ours.
+    """
+    found = files.load(record_path(folder))
     try:
-        with open(record_path(folder), encoding="utf-8") as stream:
-            found = json.load(stream)
-        return {"digest": str(found["digest"]), "files": dict(found["files"]), "pending": dict(found["pending"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {"digest": str(found["digest"]), "files": _inside(found["files"]), "pending": _inside(found["pending"])}
+    except (ValueError, KeyError, TypeError):
         return {"digest": "", "files": {}, "pending": {}}
+
+
+def _inside(entries: Any) -> dict[str, list[Any]]:
+    return {path: list(entry) for path, entry in dict(entries).items() if files.stays_below(path)}
 
 
 def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str:
@@ -90,13 +92,12 @@ def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str
         info = os.stat(full)
         if known and [info.st_size, info.st_mtime_ns] == list(known[1:]):
             return str(known[0])
-        with open(full, "rb") as stream:
-            data = stream.read()
+        data = files.read(full)
     except OSError:
         return ""
     with contextlib.suppress(FleetError):  # a broken marker is an edit; run_config tells it
         data = ours.stripped(path, data)
-    return hashlib.sha256(data).hexdigest()
+    return sha256(data)
 
 
 def edits(folder: str, note: Mapping[str, Any], ours: Ours) -> list[str]:

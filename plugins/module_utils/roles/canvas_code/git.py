@@ -6,7 +6,6 @@ on a terminal, and takes no locks while it only reads.
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import files
 from ...trainer import patch as patches
 from ...trainer import patch_table, registration
 
@@ -162,8 +162,7 @@ class Git:
         try:
             if os.path.islink(full):
                 return os.readlink(full).encode()
-            with open(full, "rb") as stream:
-                return stream.read()
+            return files.read(full)
         except OSError:
             return None
 
@@ -203,21 +202,12 @@ def record_path(folder: str) -> str:
 
 def record(folder: str) -> dict[str, Any]:
     """Our note in the checkout: repo, asked (the setting), commit (what it came to), pending (a change under way)."""
-    try:
-        with open(record_path(folder), encoding="utf-8") as stream:
-            found = json.load(stream)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return files.load(record_path(folder))
 
 
 def head(folder: str) -> str:
     """Commit of HEAD without git: enough for a host where git was never installed. "" when there is none yet."""
-    try:
-        with open(os.path.join(folder, ".git", "HEAD"), encoding="ascii") as stream:
-            text = stream.read().strip()
-    except (OSError, ValueError):
-        return ""
+    text = files.text(os.path.join(folder, ".git", "HEAD")).strip()
     return text if re.fullmatch(r"[0-9a-f]{40}", text) else ""
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
 from ...findings.finding import Finding, finding
-from ...system import managed_files as kept_files
-from ...system.managed_files import Owner
+from ...system import files, managed_files
+from ...system.digests import sha256
 from ...trainer import known as upstream
 from ...trainer import patch as patches
 from ...trainer import patch_table
@@ -35,11 +34,11 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         full = os.path.join(code, path)
         data = None
         with contextlib.suppress(OSError, FleetError):
-            data = kept_files.read(full)
+            data = managed_files.read(full)
         own = data
         with contextlib.suppress(FleetError):  # a broken marker is an edit
             own = ours.stripped(os.path.relpath(full, top), data) if data is not None else None
-        digests[path] = patches.sha256(own) if own is not None else ""
+        digests[path] = sha256(own) if own is not None else ""
         if own != data and path != "data/dataset_info.py":
             patched.append(path)
     return {"digests": digests, "patched": patched}
@@ -148,8 +147,8 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> list[dict[str, str]
     changes = []
     for patch in patch_table.known():
         full = os.path.join(code, patch.path)
-        have = kept_files.read(full)
-        digest = "" if have is None else patches.sha256(have)
+        have = managed_files.read(full)
+        digest = "" if have is None else sha256(have)
         if patch in wanted and patches.state(patch, digest) in ("absent", "unknown"):
             raise FleetError.of(unknown(patch, digest))
         if have is None:
@@ -167,6 +166,5 @@ def take_back(settings: Mapping[str, Any]) -> None:
 
 def _write(full: str, have: bytes, want: bytes, *, check: bool) -> dict[str, str]:
     if not check:
-        info = os.stat(full)
-        kept_files.write(full, want, stat.S_IMODE(info.st_mode), Owner(info.st_uid, info.st_gid))
+        files.rewrite(full, want)
     return {"before_header": full, "after_header": full, "before": have.decode(), "after": want.decode()}

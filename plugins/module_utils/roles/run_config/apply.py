@@ -13,8 +13,10 @@ from typing import Any, Callable
 
 from ...core.errors import FleetError
 from ...core.role_plan import Topology
-from ...system import managed_files as kept_files
-from ...system.managed_files import Owner, Record, digest, read
+from ...system import files, managed_files, ownership
+from ...system.digests import sha256
+from ...system.managed_files import Record, read
+from ...system.ownership import Owner
 from ...trainer import registration
 from . import script
 from .observe import info_rows, record_path, registration_path
@@ -35,14 +37,14 @@ class Target:
     def kept(self, have: bytes | None, record: Record) -> bool:
         """True when a person's bytes would be lost by writing."""
         own = self.mine(have or b"")
-        return bool(own) and have != self.want and not record.knows(self.path, digest(own))
+        return bool(own) and have != self.want and not record.knows(self.path, sha256(own))
 
 
 def targets(settings: Mapping[str, Any], topology: Topology, key: str, *, check: bool) -> list[Target]:
     """What is to be brought about, in the order in which it is written. Raises FleetError for bad settings."""
     rendered = script.render(settings, topology)
     try:
-        owner = kept_files.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
+        owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     except FleetError:
         if not check:  # a dry run on a bare host: the account comes with the host's first converge
             raise
@@ -88,7 +90,7 @@ def converge(settings: Mapping[str, Any], topology: Topology, key: str, *, check
     wanted = targets(settings, topology, key, check=check)
     found = [(target, read(target.path)) for target in wanted]
     for target in wanted:  # all of them before the first write
-        kept_files.refuse_file_in_the_way(os.path.dirname(target.path))
+        managed_files.refuse_file_in_the_way(os.path.dirname(target.path))
     reports = [_plan(target, have, record) for target, have in found]
     if not check:
         for (target, have), report in zip(found, reports):
@@ -103,12 +105,12 @@ def _plan(target: Target, have: bytes | None, record: Record) -> dict[str, Any]:
     report: dict[str, Any] = {"name": target.name, "path": target.path, "kept": "", "changed": False}
     if target.want is None:
         # A key file that we did not write is somebody's own; the script uses it if it can be read.
-        report["changed"] = have is not None and record.knows(target.path, digest(have))
+        report["changed"] = have is not None and record.knows(target.path, sha256(have))
         return report
-    report["sha256"] = "" if target.secret else digest(target.want)
+    report["sha256"] = "" if target.secret else sha256(target.want)
     report["changed"] = have != target.want or not _mode_right(target)
     if have is not None and target.kept(have, record):
-        report["kept"] = f"{target.path}.user-{digest(have)[:8]}"
+        report["kept"] = f"{target.path}.user-{sha256(have)[:8]}"
     return report
 
 
@@ -119,17 +121,17 @@ def _mode_right(target: Target) -> bool:
 
 def _apply(target: Target, have: bytes | None, record: Record, report: Mapping[str, Any]) -> None:
     own = target.mine(target.want or b"")
-    if own and not record.knows(target.path, digest(own)):
-        record.note(target.path, digest(own))
+    if own and not record.knows(target.path, sha256(own)):
+        record.note(target.path, sha256(own))
     if not report["changed"]:
         return
     if target.want is None:
-        os.unlink(target.path)
+        files.remove(target.path)
         return
     if report["kept"]:
-        kept_files.keep(target.path, have or b"", secret=target.secret)
-    kept_files.make_folders(os.path.dirname(target.path), target.owner, 0o700 if target.secret else 0o755)
-    kept_files.write(target.path, target.want, target.mode, target.owner)
+        managed_files.keep(target.path, have or b"", secret=target.secret)
+    managed_files.make_folders(os.path.dirname(target.path), target.owner, 0o700 if target.secret else 0o755)
+    files.write(target.path, target.want, target.mode, target.owner)
 
 
 def _diff(target: Target, have: bytes | None) -> dict[str, str]:

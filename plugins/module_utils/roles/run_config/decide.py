@@ -11,7 +11,7 @@ from typing import Any
 from ...core.errors import FleetError
 from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import finding
-from ...system.managed_files import digest
+from ...system.digests import sha256
 from ...trainer import registration
 from . import resume_findings, script
 from .findings import judge
@@ -36,7 +36,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         reasons += _file_reasons(kind, seen[kind], text, mode, str(settings["fleet_user"]))
         diff += _difference(seen[kind], text)
     reasons += _registration_reasons(seen, settings) + _key_reasons(seen["key"], settings)
-    values = {"files": {path: digest(text.encode()) for path, (text, _) in wanted.items()}, "diff": diff}
+    values = {"files": {path: sha256(text) for path, (text, _) in wanted.items()}, "diff": diff}
     return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology))
 
 
@@ -44,7 +44,7 @@ def _file_reasons(kind: str, seen: Mapping[str, Any], text: str, mode: int, user
     name = os.path.basename(seen["path"])
     if not seen["present"]:
         return [f"{name} is not there"]
-    if seen["sha256"] != digest(text.encode()):
+    if seen["sha256"] != sha256(text):
         if seen["ours"]:
             return [f"{name} is of other settings: {_changed(seen['text'], text)}"]
         form = "" if seen.get("dialect", "loader") == "loader" else ", in a form that the loader cannot read"

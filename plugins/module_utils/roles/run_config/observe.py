@@ -7,14 +7,13 @@ roles do not see each other, and the file is what the loader will read.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
-from ...system import managed_files as kept_files
+from ...system import files, managed_files
 from ...system.managed_files import Record, state_of
 from ...trainer import registration
 from . import resume
@@ -31,10 +30,9 @@ def record_path(settings: Mapping[str, Any]) -> str:
 def info_rows(path: str) -> int | None:
     """Rows of the one training file, from the loader's info file; None when it is not (yet) such a file."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        with open(path, encoding="utf-8") as stream:
-            files = list(json.load(stream).values())
-        if len(files) == 1:
-            return int(files[0]["num_rows"])
+        found = list(files.load(path).values())
+        if len(found) == 1:
+            return int(found[0]["num_rows"])
     return None
 
 
@@ -72,7 +70,7 @@ def _file(path: str, record: Record) -> dict[str, Any]:
     found = state_of(path)
     text = ""
     with contextlib.suppress(FleetError, OSError):
-        text = (kept_files.read(path) or b"").decode(errors="replace")
+        text = (managed_files.read(path) or b"").decode(errors="replace")
     return {**found, "ours": record.knows(path, found["sha256"]), "text": text}
 
 
@@ -80,7 +78,7 @@ def _registration(settings: Mapping[str, Any]) -> dict[str, Any]:
     path = registration_path(settings)
     group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
     try:
-        source = kept_files.read(path)
+        source = managed_files.read(path)
         if source is None:
             return {"path": path, "state": "no file"}
         found = registration.lookup(source, group, name)

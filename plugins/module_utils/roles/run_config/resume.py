@@ -7,7 +7,6 @@ few kilobytes: data_status.pt, the header of model.safetensors, and the scripts.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import pickle
@@ -19,6 +18,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import files
+from ...system.digests import sha256
 from ...trainer import safetensors as safetensors_header
 
 POSITIONS = {"latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"}  # computed, never loaded
@@ -79,7 +80,7 @@ def workers(path: str, group: str) -> list[list[int]] | None:
 
     The trainer writes [{group: {worker: [row group, row]}}], one mapping for each rank.
     """
-    with contextlib.suppress(*_BROKEN), zipfile.ZipFile(path) as archive:
+    with contextlib.suppress(*_BROKEN), files.open_plain(path)[0] as source, zipfile.ZipFile(source) as archive:
         inside = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
         if len(inside) == 1 and inside[0].file_size <= SMALL:
             ranks = _Plain(io.BytesIO(archive.read(inside[0]))).load()
@@ -95,7 +96,7 @@ def fingerprint(path: str) -> str:
     except (OSError, FleetError):
         return ""
     text = "\n".join(f"{name} {shape}" for name, shape in sorted(shapes.items()) if name not in POSITIONS)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text)
 
 
 def keys(folder: str) -> list[str]:
@@ -109,10 +110,7 @@ def keys(folder: str) -> list[str]:
 
 def _holds_key(path: str) -> bool:
     try:
-        if not os.path.isfile(path) or os.path.getsize(path) > SMALL:
-            return False
-        with open(path, "rb") as stream:
-            found = _KEY.findall(stream.read())
+        found = _KEY.findall(files.read(path, SMALL))
     except OSError:
         return False
     return any(not _PLACEHOLDER.search(key) for key in found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +15,15 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import copy as code_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import decide as canvas_code_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import observe as canvas_code
-from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
-from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
+from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known as upstream
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
+from tests.unit.support.cuts import CutError, cut_at
 from tests.unit.support.run_settings import CODE, topology
 
 INFO = "BAGEL-Canvas/data/dataset_info.py"
@@ -37,7 +40,7 @@ VERSIONS: list[dict[str, str]] = [
 
 @pytest.fixture(autouse=True)
 def owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
+    monkeypatch.setattr(ownership, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
     monkeypatch.setattr(upstream, "FILES", {})  # what is known of the real code is test_code_patches' subject
 
 
@@ -188,10 +191,6 @@ def test_a_script_stays_executable(tmp_path: Path) -> None:
     assert (host(tmp_path) / UTIL).stat().st_mode & 0o777 == 0o644
 
 
-class Cut(BaseException):
-    """The power goes."""
-
-
 @pytest.mark.parametrize("stop_at", range(8))
 @pytest.mark.parametrize(("first", "goal"), [(None, 0), (0, 1), (0, 2), (1, 2)])
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -201,16 +200,9 @@ def test_a_cut_at_any_write_is_mended_by_any_version(
     if first is not None:
         converge(tmp_path, first)
         register(tmp_path)
-    real, calls = os.replace, iter(range(1000))
-
-    def replace(old: str, new: str) -> None:
-        if next(calls) == stop_at:
-            raise Cut
-        real(old, new)
-
     with monkeypatch.context() as power:
-        power.setattr(os, "replace", replace)
-        with suppress(Cut):
+        cut_at(power, stop_at)
+        with suppress(CutError):
             converge(tmp_path, goal)
     report = converge(tmp_path, after)
     assert report["edits"] == []
@@ -234,3 +226,22 @@ def test_law_a_manifest_changes_exactly_when_names_or_bytes_do(
     assert code_copy.digest(code_copy.scan(str(other), EXCLUDE)) == before
     (other / "zzzz.py").write_bytes(b"")
     assert code_copy.digest(code_copy.scan(str(other), EXCLUDE)) != before
+
+
+@pytest.mark.parametrize("where", ["files", "pending"])
+@pytest.mark.parametrize("outside", ["{root}/precious", "../../precious", "BAGEL-Canvas/../../../precious"])
+def test_a_path_in_the_record_that_leads_out_of_the_copy_is_not_believed(
+    tmp_path: Path, where: str, outside: str
+) -> None:
+    """The copy's owner writes the record as well: root removed what it named."""
+    converge(tmp_path, 0)
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    record = Path(code_copy.record_path(settings(tmp_path, 0)["canvas_code_checkout"]))
+    note = json.loads(record.read_text())
+    digest = hashlib.sha256(b"precious").hexdigest()
+    entry = [digest, 8, precious.stat().st_mtime_ns] if where == "files" else [digest]
+    note[where][outside.format(root=tmp_path)] = entry
+    record.write_text(json.dumps(note))
+    converge(tmp_path, 1)
+    assert precious.read_text() == "precious"

@@ -16,12 +16,13 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import decide as canvas_code_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import observe as canvas_code
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
-from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
-from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.system import files, ownership
+from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
+from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known as upstream
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch_table, registration
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.known import File
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch, sha256
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch
 
 from tests.unit.support.canvas_repo import ENTRY, INFO, Upstream, checkout, git, settings
 from tests.unit.support.run_settings import CODE, topology
@@ -40,7 +41,7 @@ TABLE = tuple(
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
+    monkeypatch.setattr(ownership, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
     monkeypatch.setattr(patch_table, "PROFILES", {"full": (), "frozen": TABLE})
     monkeypatch.setattr(upstream, "FILES", {FSDP: File("SHARDS_MISMATCH", sha256(BEFORE[FSDP].encode()))})
 
@@ -159,7 +160,7 @@ def test_a_cut_at_any_write_is_mended(
     tmp_path: Path, repo: Repo, monkeypatch: pytest.MonkeyPatch, cut: int, back: bool
 ) -> None:
     converge(tmp_path, repo.one, "frozen" if back else "full")
-    left, write_file = [cut], kept_files.write
+    left, write_file = [cut], files.rewrite
 
     def dying(*args: Any, **kwargs: Any) -> None:
         if not left[0]:
@@ -169,7 +170,7 @@ def test_a_cut_at_any_write_is_mended(
 
     target = (repo.two, "full" if back else "frozen")
     with monkeypatch.context() as patch:
-        patch.setattr(kept_files, "write", dying)
+        patch.setattr(files, "rewrite", dying)
         with suppress(ConnectionError):
             converge(tmp_path, *target)
     converge(tmp_path, *target)
@@ -177,9 +178,9 @@ def test_a_cut_at_any_write_is_mended(
     assert plan(tmp_path, *target).in_sync
 
 
-def copied(root: Path, profile: str, files: dict[str, str]) -> tuple[dict[str, Any], dict[str, str], str]:
+def copied(root: Path, profile: str, named: dict[str, str]) -> tuple[dict[str, Any], dict[str, str], str]:
     folder = root / "controller/BAGEL-Canvas"
-    write(folder, {**files, "data/dataset_info.py": CODE, "train/pretrain_unified_navit.py": "pass\n"})
+    write(folder, {**named, "data/dataset_info.py": CODE, "train/pretrain_unified_navit.py": "pass\n"})
     manifest = code_copy.scan(str(root / "controller"), [])
     archive = root / "code.tar.gz"
     archive.write_bytes(code_copy.pack(str(root / "controller"), manifest))

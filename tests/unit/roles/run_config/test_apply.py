@@ -14,10 +14,12 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
-from ansible_collections.canvas.fleet.plugins.module_utils.system import managed_files as kept_files
-from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
+from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
+from tests.unit.support.accounts import DENIED, account_folder, give, plant, secret_file
+from tests.unit.support.cuts import CutError, age_parts, cut_at
 from tests.unit.support.run_settings import CODE, lay_out, settings, topology
 
 ME = Owner(os.getuid(), os.getgid())
@@ -26,7 +28,7 @@ KEY = "0123456789abcdef"
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(kept_files, "owner_of", lambda user, group: ME)
+    monkeypatch.setattr(ownership, "owner_of", lambda user, group: ME)
     lay_out(tmp_path)
     return tmp_path
 
@@ -190,30 +192,15 @@ def test_bad_input_is_refused_before_anything_is_written(
     assert tree(host) == before
 
 
-class Cut(BaseException):
-    """The power goes."""
-
-
-def count_writes(host: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
-    """Die before the n-th rename, the moment at which a file becomes real."""
-    real, calls = os.replace, iter(range(1000))
-
-    def replace(old: str, new: str) -> None:
-        if next(calls) == stop_at:
-            raise Cut
-        real(old, new)
-
-    monkeypatch.setattr(os, "replace", replace)
-
-
 @pytest.mark.parametrize("stop_at", range(8))  # four files, each noted and written
 def test_a_cut_at_any_write_is_mended_and_keeps_no_copy_of_ours(
     host: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
     with monkeypatch.context() as power:
-        count_writes(host, power, stop_at)
-        with pytest.raises(Cut):
+        cut_at(power, stop_at)
+        with pytest.raises(CutError):
             converge(host, KEY)
+    age_parts(host)
     # Other settings on the second try: what the first one wrote must not be taken for a person's.
     report = converge(host, KEY, run_config_lr=2e-5)
     assert [entry["kept"] for entry in report["files"]] == ["", "", "", ""]
@@ -227,25 +214,34 @@ def test_a_cut_never_loses_a_persons_text(host: Path, monkeypatch: pytest.Monkey
     for stop_at in range(9):
         path.write_text("# by hand\n")
         with monkeypatch.context() as power:
-            count_writes(host, power, stop_at)
-            with suppress(Cut):
+            cut_at(power, stop_at)
+            with suppress(CutError):
                 converge(host)
         assert b"# by hand\n" in [data for name, data in tree(host).items() if "train_blockmoving.sh" in name]
 
 
-@pytest.mark.parametrize("when", ["before", "at the last moment"])
-def test_a_link_planted_in_the_folder_is_not_followed(host: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder belongs to a user and we may be root: the file written aside must be a new one."""
+def test_a_link_that_the_account_laid_in_the_scripts_place_is_not_followed(tmp_path: Path, host: Path) -> None:
+    """The folder belongs to the training account: /etc/profile.d/x.sh behind the link would be root's next login."""
     script = Path(settings(host)["run_config_script"])
     script.parent.mkdir(parents=True)
-    victim = host / "victim"
-    victim.write_text("precious")
-    (script.parent / f".{script.name}.canvas-fleet").symlink_to(victim)
-    if when == "before":
+    account, secret = account_folder(tmp_path), secret_file(tmp_path)
+    script.parent.rmdir()
+    script.parent.symlink_to(account)
+    plant(account / script.name, secret.parent / "x.sh")
+    with pytest.raises(OSError, match=DENIED):
         converge(host)
-        assert script.read_text().startswith("#!/bin/bash")
-    else:
-        monkeypatch.setattr(os, "unlink", lambda path: None)  # as if it came back after we had removed it
-        with pytest.raises(FileExistsError):
-            converge(host)
-    assert victim.read_text() == "precious"
+    assert [one.name for one in secret.parent.iterdir()] == ["secret"]
+
+
+def test_the_registration_takes_no_owner_and_no_set_uid_from_a_link(tmp_path: Path, host: Path) -> None:
+    """A link to a set-uid program of root's would give the account's text that program's owner and mode."""
+    path = Path(settings(host)["canvas_code_dir"], "data/dataset_info.py")
+    program = tmp_path / "program"
+    program.write_bytes(path.read_bytes())
+    program.chmod(0o4755)
+    path.unlink()
+    give(path.parent)
+    plant(path, program)
+    with pytest.raises(OSError, match=DENIED):
+        converge(host)
+    assert (path.is_symlink(), program.stat().st_mode & 0o7777) == (True, 0o4755)

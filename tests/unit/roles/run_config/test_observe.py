@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
-from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import digest
+from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
 from tests.unit.support.run_settings import lay_out, settings, topology
@@ -38,7 +38,7 @@ def seen(**changes: Any) -> dict[str, Any]:
         "resume": {"step": None, "path": "", "workers": None, "model": "", "weights": "", "keys": []},
     }
     for kind, (path, (text, mode)) in zip(("script", "yaml"), launch.render(told, topology()).items(), strict=True):
-        found[kind] = {"path": path, "present": True, "sha256": digest(text.encode()), "mode": f"{mode:04o}"}
+        found[kind] = {"path": path, "present": True, "sha256": sha256(text.encode()), "mode": f"{mode:04o}"}
         found[kind].update(owner="blockmoving", ours=True, text=text, dialect="loader")
     for name, value in changes.items():
         kind, _, key = name.partition("__")
@@ -50,7 +50,7 @@ def seen(**changes: Any) -> dict[str, Any]:
 
 
 def other_text(text: str, **fields: Any) -> dict[str, Any]:
-    return {**seen()["yaml"], "text": text, "sha256": digest(text.encode()), **fields}
+    return {**seen()["yaml"], "text": text, "sha256": sha256(text.encode()), **fields}
 
 
 REASONS = {

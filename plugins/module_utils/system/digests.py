@@ -1,0 +1,71 @@
+"""The digests of canvas-fleet: SHA-256 of content, and what git and OpenPGP name things by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from .files import open_plain
+
+BLOCK = 4 << 20  # bytes read at once
+Running = type(hashlib.sha256())
+
+
+def sha256(*parts: bytes | str) -> str:
+    """Of these bytes and UTF-8 texts, one behind the other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def running() -> hashlib._Hash:
+    """A SHA-256 that grows with update()."""
+    return hashlib.sha256()
+
+
+def of_file(
+    path: str | os.PathLike[str],
+    *,
+    each: Callable[[bytes], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    cold: bool = False,
+) -> str:
+    """SHA-256 of a plain file; "" when stopped. `each` sees every block; `cold` leaves the page cache as it was.
+
+    Raises OSError.
+    """
+    digest, done = hashlib.sha256(), 0
+    source, _ = open_plain(path)
+    with source:
+        while block := source.read(BLOCK):
+            if stop and stop():
+                return ""
+            digest.update(block)
+            done += len(block)
+            if each:
+                each(block)
+            if cold:
+                with suppress(OSError, AttributeError):
+                    os.posix_fadvise(source.fileno(), 0, done, os.POSIX_FADV_DONTNEED)
+    return digest.hexdigest()
+
+
+def git_blob(size: int) -> hashlib._Hash:
+    """The running name that git gives a file of this size."""
+    return hashlib.sha1(f"blob {size}\0".encode())  # noqa: S324 - git's own naming, beside the size
+
+
+def openpgp_v4(key: bytes) -> str:
+    """The fingerprint of a version 4 key packet's body (RFC 4880, 12.2)."""
+    return hashlib.sha1(b"\x99" + len(key).to_bytes(2, "big") + key).hexdigest().upper()  # noqa: S324 - the standard's
+
+
+def short(*parts: bytes) -> bytes:
+    """16 bytes by which contents are compared in memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()

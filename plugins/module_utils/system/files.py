@@ -1,0 +1,249 @@
+"""The door to the files of a host: plain files are read within bounds, written whole, moved and removed.
+
+What is written is written beside under a name of this writer alone and renamed: a reader sees the old file or the new
+one. How a path is walked, and as whom, is `reach`'s matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO, Literal, Union
+
+from .ownership import Owner
+from .reach import Place, give, reach
+
+Path = Union[str, "os.PathLike[str]"]
+LIMIT = 64 << 20  # bytes that read() takes at most
+RECORD_LIMIT = 16 << 20  # bytes of a record
+STALE = 3600.0  # seconds after which a part of a writer that was cut off is removed
+NOBODY = Owner()
+
+
+def open_plain(path: Path, follow: bool = True) -> tuple[BinaryIO, int]:
+    """The open file and its size in bytes. Raises OSError for what is absent or no plain file, and never waits.
+
+    `follow` says whether a link at the end of the path may lead elsewhere.
+    """
+    with reach(path, follow=follow) as place:
+        _refuse_special(place.stat(), path)
+        with place.acting():
+            fd = os.open(place.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
+    return _plain(fd, "rb", path)
+
+
+def _plain(fd: int, how: Literal["rb", "r+b"], path: Path) -> tuple[BinaryIO, int]:
+    try:
+        status = os.fstat(fd)
+        _refuse_special(status, path)
+        return os.fdopen(fd, how), status.st_size
+    except BaseException:
+        with suppress(OSError):
+            os.close(fd)
+        raise
+
+
+def _refuse_special(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is not a plain file", os.fspath(path))
+
+
+def read(path: Path, limit: int = LIMIT, *, follow: bool = True) -> bytes:
+    """The content of a plain file. Raises OSError for any other, and for more than `limit` bytes."""
+    source, _ = open_plain(path, follow)
+    with source:
+        data = source.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"has more than {limit} bytes", os.fspath(path))
+    return data
+
+
+def text(path: Path, limit: int = LIMIT, *, follow: bool = True) -> str:
+    """The file as text, "" where it cannot be read; bytes that are no UTF-8 are replaced."""
+    try:
+        return read(path, limit, follow=follow).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes; nothing for what is absent or a link."""
+    try:
+        source, size = open_plain(path, follow=False)
+    except OSError:
+        return b""
+    with source:
+        source.seek(max(0, size - limit))
+        return source.read(limit)
+
+
+def load(path: Path, limit: int = RECORD_LIMIT, *, follow: bool = True) -> dict[str, Any]:
+    """The JSON mapping in a file; {} for what is absent, too large, or no mapping."""
+    try:
+        found = json.loads(read(path, limit, follow=follow))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write(path: Path, data: bytes, mode: int = 0o644, owner: Owner = NOBODY, *, durable: bool = True) -> None:
+    """Whole or not at all. `owner`: whose the file is, else its writer's. Raises OSError; the old file is intact then.
+
+    durable: also after a power cut; a caller that writes thousands of files syncs once instead.
+    """
+    with reach(path) as place:
+        _write(place, data, mode, owner, durable)
+
+
+def rewrite(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """New content for a file that is there, with its permissions and its owner. Never root's in an account's folder."""
+    with reach(path) as place:
+        info = place.stat()
+        owner = NOBODY if place.account and not info.st_uid else Owner(info.st_uid, info.st_gid)
+        _write(place, data, stat.S_IMODE(info.st_mode) & 0o777, owner, durable)
+
+
+def save(path: Path, value: Any, mode: int = 0o644, owner: Owner = NOBODY, *, durable: bool = True) -> None:
+    """A value as JSON."""
+    write(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode(), mode, owner, durable=durable)
+
+
+def _write(place: Place, data: bytes, mode: int, owner: Owner, durable: bool) -> None:
+    _clear_stale(place)
+    part = f".{place.name}.{secrets.token_hex(4)}.canvas-fleet"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with place.acting():
+        fd = os.open(part, flags, 0o600, dir_fd=place.fd)
+    try:
+        with os.fdopen(fd, "wb") as out:
+            out.write(data)
+            out.flush()
+            with place.acting():
+                os.fchmod(fd, mode)
+            if not place.linked:
+                give(fd, owner)
+            if durable:
+                os.fsync(fd)
+        with place.acting():
+            os.replace(part, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+    except BaseException:
+        with suppress(OSError), place.acting():
+            os.unlink(part, dir_fd=place.fd)
+        raise
+    if durable:
+        _sync(place)
+
+
+def _clear_stale(place: Place) -> None:
+    """What writers that were cut off left of this very file."""
+    pattern = re.compile(re.escape(f".{place.name}.") + r"([0-9a-f]{8}\.)?canvas-fleet")
+    with suppress(OSError):
+        fd = place.opened()
+        try:
+            old = [name for name in os.listdir(fd) if pattern.fullmatch(name)]
+        finally:
+            os.close(fd)
+        with place.acting():
+            for name in old:
+                if time.time() - os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mtime > STALE:
+                    os.unlink(name, dir_fd=place.fd)
+
+
+def _sync(place: Place) -> None:
+    """What was renamed in a folder is there after a power cut. Some network file systems refuse: no harm."""
+    with suppress(OSError):
+        fd = place.opened()
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """What was renamed or made in this folder is there after a power cut, as far as its file system allows."""
+    with suppress(OSError), reach(os.path.join(path, "-")) as place:
+        _sync(place)
+
+
+def sync(path: Path) -> None:
+    """A file's content outlives a power cut from here on. Raises OSError."""
+    source, _ = open_plain(path)
+    with source:
+        os.fsync(source.fileno())
+
+
+def open_part(path: Path, mode: int = 0o600) -> BinaryIO:
+    """A file to be written piece by piece, made where it is absent, at its end. Raises OSError for a link."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with reach(path, follow=False) as place, place.acting():
+        fd = os.open(place.name, flags, mode, dir_fd=place.fd)
+    out, _ = _plain(fd, "r+b", path)
+    out.seek(0, os.SEEK_END)
+    return out
+
+
+def put(part: Path, path: Path, mode: int | None = None) -> None:
+    """Moves a finished part to its place, for good. Raises OSError."""
+    source, _ = open_plain(part, follow=False)
+    with source:
+        if mode is not None:
+            os.fchmod(source.fileno(), mode)
+        os.fsync(source.fileno())
+    move(part, path)
+    sync_folder(os.path.dirname(os.path.abspath(path)))
+
+
+def move(source: Path, target: Path) -> None:
+    """Renames a file, a folder or a link; a file at `target` is replaced. Raises OSError."""
+    with reach(source, follow=False) as old, reach(target, follow=False) as new, (old if old.account else new).acting():
+        os.replace(old.name, new.name, src_dir_fd=old.fd, dst_dir_fd=new.fd)
+
+
+def link(source: Path, target: Path) -> None:
+    """A second name for a file. Raises OSError."""
+    with reach(source, follow=False) as old, reach(target, follow=False) as new, (old if old.account else new).acting():
+        os.link(old.name, new.name, src_dir_fd=old.fd, dst_dir_fd=new.fd, follow_symlinks=False)
+
+
+def point(path: Path, target: str) -> None:
+    """Lets the link at `path` mean `target`, in one rename. Raises OSError."""
+    with reach(path, follow=False) as place, place.acting():
+        part = f".{place.name}.{secrets.token_hex(4)}.canvas-fleet"
+        os.symlink(target, part, dir_fd=place.fd)
+        try:
+            os.replace(part, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part, dir_fd=place.fd)
+            raise
+
+
+def remove(*paths: Path) -> None:
+    """Removes files and links; what is absent is no error. Raises OSError."""
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError), reach(path, follow=False) as place, place.acting():
+            os.unlink(place.name, dir_fd=place.fd)
+
+
+def stays_below(path: str) -> bool:
+    """Is this a relative, normalised path to something below the folder that it is joined to?"""
+    return os.path.normpath(path) == path and not os.path.isabs(path) and path.split("/")[0] not in ("..", ".")
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """One process at a time; yields the descriptor that holds the lock. Raises BlockingIOError unless `wait`."""
+    with open_part(path) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield lock.fileno()

@@ -1,0 +1,77 @@
+"""The door to other programs: run to their end, or line by line as they speak."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NOT_FOUND = 127
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LAST = 40  # lines that are remembered of what a program says
+Process = subprocess.Popen
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended. 127: it could not be started, and `err` says why."""
+
+    code: int
+    out: str = ""
+    err: str = ""
+
+    def __bool__(self) -> bool:
+        return self.code == 0
+
+
+def find(name: str, path: str | None = None) -> str:
+    """Where the program lies, "" when it is not there. `path`: where to look, else as the environment says."""
+    return shutil.which(name, path=path) or ""
+
+
+def run(*argv: str, env: Mapping[str, str] | None = None, timeout: float | None = None) -> Done:
+    """To its end; text, with nothing to read from. Raises TimeoutError after `timeout` seconds."""
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=env,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{argv[0]} did not end within {timeout:g} s") from error
+    except OSError as error:
+        return Done(NOT_FOUND, "", str(error))
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def follow(*argv: str, each: Callable[[str], None], env: Mapping[str, str] | None = None) -> tuple[int, list[str]]:
+    """To its end; `each` sees every line of both streams as it comes. Returns the exit code and the last lines.
+
+    Raises OSError when it cannot be started.
+    """
+    last: deque[str] = deque(maxlen=LAST)
+    with start(*argv, env=env, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        for line in process.stdout or ():
+            last.append(line.rstrip())
+            each(line)
+    return process.returncode, list(last)
+
+
+def start(*argv: str, **how: Any) -> subprocess.Popen[Any]:
+    """The running program: nothing to read from, its output in pipes unless `how` (as for Popen) says otherwise."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(argv, **{**pipes, **how})
+
+
+def environment(*, drop: Sequence[str] = (), **more: str) -> dict[str, str]:
+    """Our own variables but those that begin with one of `drop`, and `more`."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith(tuple(drop))}, **more}

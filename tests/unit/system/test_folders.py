@@ -1,0 +1,73 @@
+import os
+import stat
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.system import folders
+from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
+
+from tests.unit.support.accounts import DENIED, GID, UID, account_folder, plant, secret_file
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_folder_is_made_with_those_above_it_whatever_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        folders.make(tmp_path / "a/b/c", mode=0o700)
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o755, 0o755, 0o700]
+    folders.make(tmp_path / "a/b", mode=0o711)
+    assert mode(tmp_path / "a/b") == 0o755, "what exists stays as it is"
+
+
+def test_new_folders_are_their_owners_and_none_that_existed(tmp_path):
+    owner = Owner(UID, GID) if os.geteuid() == 0 else Owner(os.getuid(), os.getgid())
+    (tmp_path / "a").mkdir()
+    folders.make(tmp_path / "a/b/c", owner)
+    owners = [(tmp_path / name).stat().st_uid for name in ("a", "a/b", "a/b/c")]
+    assert owners == [os.geteuid(), owner.uid, owner.uid]
+
+
+def test_a_file_in_the_way_is_an_error(tmp_path):
+    (tmp_path / "a").write_text("x")
+    with pytest.raises(NotADirectoryError):
+        folders.make(tmp_path / "a/b")
+
+
+def test_no_folder_is_made_beyond_a_link_of_the_account(tmp_path):
+    account, secret = account_folder(tmp_path), secret_file(tmp_path)
+    plant(account / "l", secret.parent)
+    with pytest.raises(PermissionError):
+        folders.make(account / "l/new", Owner(UID, GID))
+    assert [one.name for one in secret.parent.iterdir()] == ["secret"]
+    folders.make(account / "own/deep", Owner(os.getuid(), os.getgid()))
+    assert (account / "own/deep").is_dir()
+
+
+def test_a_tree_goes_with_its_links_and_without_what_they_name(tmp_path):
+    account, secret = account_folder(tmp_path), secret_file(tmp_path)
+    top = account / "top"
+    (top / "deep/er").mkdir(parents=True)
+    (top / "deep/f").write_text("x")
+    plant(top / "deep/folder", secret.parent)
+    plant(top / "file", secret)
+    folders.remove_tree(top)
+    folders.remove_tree(top)
+    assert list(account.iterdir()) == []
+    plant(account / "l", secret.parent)
+    with pytest.raises(OSError, match=DENIED):
+        folders.remove_tree(account / "l/secret")
+    folders.remove_tree(account / "l")
+    secret.chmod(0o600)
+    assert secret.read_text() == "precious"
+
+
+def test_only_an_empty_folder_is_removed_as_one(tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    with pytest.raises(OSError, match="not empty"):
+        folders.remove_empty(tmp_path / "a")
+    folders.remove_empty(tmp_path / "a/b")
+    assert not (tmp_path / "a/b").exists()

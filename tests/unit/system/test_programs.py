@@ -1,0 +1,51 @@
+import sys
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.system import programs
+
+PYTHON = sys.executable
+
+
+def test_a_program_is_run_to_its_end():
+    done = programs.run(PYTHON, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
+    assert (done.code, done.out, done.err, bool(done)) == (3, "out\n", "err\n", False)
+    assert programs.run(PYTHON, "-c", "")
+
+
+def test_a_program_has_nothing_to_read_from_and_the_environment_that_is_given():
+    code = "import os, sys; print(repr(sys.stdin.read()), sorted(os.environ))"
+    assert programs.run(PYTHON, "-I", "-c", code, env={"LC_ALL": "C"}).out == "'' ['LC_ALL']\n"
+
+
+def test_a_program_that_is_not_there_is_an_answer():
+    done = programs.run("/nowhere/at-all")
+    assert (done.code, bool(done)) == (programs.NOT_FOUND, False)
+    assert "/nowhere/at-all" in done.err
+    assert programs.find("at-all", "/nowhere") == ""
+    assert programs.find("sh") != ""
+
+
+def test_a_program_that_does_not_end_is_ended():
+    with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
+        programs.run(PYTHON, "-c", "import time; time.sleep(60)", timeout=0.2)
+
+
+def test_each_line_of_both_streams_is_seen_as_it_comes_and_the_last_are_kept(monkeypatch):
+    monkeypatch.setattr(programs, "LAST", 2)
+    seen = []
+    code = "import sys; print(1, flush=True); print(2, file=sys.stderr, flush=True); print(3); sys.exit(4)"
+    assert programs.follow(PYTHON, "-c", code, each=seen.append) == (4, ["2", "3"])
+    assert seen == ["1\n", "2\n", "3\n"]
+    with pytest.raises(FileNotFoundError):
+        programs.follow("/nowhere/at-all", each=seen.append)
+
+
+def test_bytes_that_are_no_text_are_shown_as_such():
+    assert "\ufffd" in programs.run(PYTHON, "-c", "import sys; sys.stdout.buffer.write(b'\\xff')").out
+
+
+def test_an_environment_without_what_would_mislead(monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/x")
+    monkeypatch.setenv("KEPT", "1")
+    made = programs.environment(drop=("PYTHON",), MORE="2")
+    assert ("PYTHONHOME" in made, made["KEPT"], made["MORE"]) == (False, "1", "2")
