@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from unittest import mock
@@ -65,6 +66,25 @@ def test_a_save_that_is_still_being_written_is_not_sealed(run: Run) -> None:
     guard_hooks.after_save({**run.spec, "save_patience": 0.01}, 20, run.said.append)
     assert checkpoint_seal.read_manifest(run.place, 20) is None
     assert run.said[-1].startswith("step 20 was not sealed: optimizer.00001-of-00002.pt is missing")
+
+
+def test_a_save_is_sealed_only_once_its_files_rest(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files are there and whole, and the trainer still writes one of them."""
+    save(run.folder, 20)
+    path = run.folder / "0000020" / "scheduler.pt"
+    writes = iter([1, 2, 3])
+
+    class Time(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if (at := next(writes, None)) is not None:
+                os.utime(path, ns=(at, at))
+            return False
+
+    monkeypatch.setattr(guard_hooks, "_ended", Time())
+    guard_hooks.after_save(run.spec, 20, run.said.append)
+    manifest = checkpoint_seal.read_manifest(run.place, 20)
+    assert manifest is not None
+    assert manifest["files"]["scheduler.pt"]["mtime"] == 3
 
 
 def test_the_end_of_the_training_ends_the_wait(run: Run) -> None:

@@ -137,6 +137,11 @@ def test_who_must_reach_the_master(rank: int, phase: str, told: list[str]) -> No
     assert codes(seen(phase, master="no answer within 1 s"), rank) == told
 
 
+@pytest.mark.parametrize(("rank", "told"), [(0, ["PORT_TAKEN"]), (1, [])], ids=["the first host", "a further host"])
+def test_the_rendezvous_port_must_be_free_on_the_host_that_listens(rank: int, told: list[str]) -> None:
+    assert codes(seen(listening=[22, 29501]), rank) == told
+
+
 def pair(ahead: float, begin: float = 999.0, end: float = 1001.0) -> list[dict[str, Any]]:
     first = {**seen(), "asked": [begin, end]}
     second = copy.deepcopy(first)

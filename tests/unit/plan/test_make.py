@@ -108,6 +108,21 @@ def test_the_hosts_of_a_run_must_be_told_the_same(second: plan.HostSeen, code: s
     assert [one for one in codes(made) if one == "RUN_DISAGREES"] == ([code] if code else [])
 
 
+@pytest.mark.parametrize(
+    ("addresses", "refused"),
+    [
+        pytest.param(("10.0.0.1", "10.0.0.1"), "ADDRESS_TWICE on b1", id="the same address"),
+        pytest.param(("10.0.0.1", "10.0.0.2"), "", id="an address of its own"),
+        pytest.param(("", ""), "", id="without an address the name of each host is one"),
+        pytest.param(("b1", ""), "ADDRESS_TWICE on b1", id="an address that is the other one's name"),
+    ],
+)
+def test_hosts_of_one_run_need_addresses_that_differ(addresses: tuple[str, str], refused: str) -> None:
+    pair = [host(f"b{rank}", "b", fleet_address=address) for rank, address in enumerate(addresses)]
+    made = plan.make_plan([host("a", fleet_address=addresses[0]), *pair], DECIDE)
+    assert {name: one.refusal for name, one in made.hosts.items()} == {"a": "", "b0": refused, "b1": refused}
+
+
 def test_the_data_of_a_training_that_runs_is_not_exchanged_and_its_run_is_refused() -> None:
     seen = observed()
     seen["roles"]["training"] = {"phase": "running"}

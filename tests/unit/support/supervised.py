@@ -98,6 +98,10 @@ class Supervised:
         """When a message with this beginning came."""
         return [at for at, line in self.messages if line.startswith(word)]
 
+    def seconds(self, word: str) -> list[float]:
+        """The limits that were announced by messages with this beginning."""
+        return [int(line[len(word) :]) / 1e6 for _, line in self.messages if line.startswith(word)]
+
     def statuses(self) -> list[str]:
         return [line[7:] for _, line in self.messages if line.startswith("STATUS=")]
 

@@ -205,6 +205,21 @@ def test_a_folder_that_a_user_made_keeps_owner_and_mode(spec: dict[str, Any]) ->
     assert (root.stat().st_mode & 0o777, (root / "mine").read_text()) == (0o711, "x")
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_the_home_is_for_the_account_alone_and_the_root_open_to_readers(
+    spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    root = Path(spec["fleet_root"])
+    me = [*pwd.getpwuid(os.getuid())]
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: pwd.struct_passwd([*me[:5], str(root / "home"), me[6]]))
+    before = os.umask(umask)
+    try:
+        fleet_agent_work.make_folders(spec)
+    finally:
+        os.umask(before)
+    assert [oct(path.stat().st_mode & 0o7777) for path in (root, root / "home")] == ["0o755", "0o700"]
+
+
 @pytest.mark.parametrize("name", ["fleet_root", "fleet_state_dir"])
 def test_a_file_where_a_folder_is_needed_is_refused(spec: dict[str, Any], name: str) -> None:
     Path(spec[name]).write_text("mine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -74,6 +75,22 @@ STATUS = {
 def test_reads_a_data_status_and_runs_nothing_of_it(tmp_path: Path, content: Any, workers: Any) -> None:
     data_status(tmp_path / "s.pt", content)
     assert resume_state.workers(str(tmp_path / "s.pt"), GROUP) == workers
+
+
+class Attack:
+    """What a hostile checkpoint holds: a call that is made while the pickle is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_data_status_that_calls_a_program_is_none_and_the_call_is_not_made(tmp_path: Path) -> None:
+    data_status(tmp_path / "s.pt", [{GROUP: {0: Attack(tmp_path / "executed")}}])
+    assert resume_state.workers(str(tmp_path / "s.pt"), GROUP) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["s.pt"]
 
 
 @bounds(max_examples=60, deadline=None)

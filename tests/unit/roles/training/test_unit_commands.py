@@ -1,0 +1,64 @@
+"""The unit's own commands around a training, run as systemd would run them: what they leave in the record."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
+
+from tests.unit.support.units import WANT
+
+
+@pytest.fixture
+def want(tmp_path: Path) -> Want:
+    made = replace(WANT, state_dir=str(tmp_path / "state 100%"), script=str(tmp_path / "train $HOME.sh"))
+    Path(made.record).mkdir(parents=True)
+    Path(made.script).write_text("exec torchrun\n")
+    return made
+
+
+def command(want: Want, key: str) -> list[str]:
+    """Arguments of a command of the unit, without prefixes, as systemd.syntax(7) and systemd.service(5) read it."""
+    (line,) = re.findall(rf"^{key}=[-+]*(.*)$", render(want).replace("\\\n", " "), re.MULTILINE)
+    return [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(line)]
+
+
+def run(want: Want, key: str, **environment: str) -> int:
+    return subprocess.run(command(want, key), env={**os.environ, **environment}, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("result", "finished"),
+    [
+        pytest.param("success exited 0", True, id="the run is finished"),
+        pytest.param("success exited 79", False, id="stopped as asked"),
+        pytest.param("exit-code exited 75", False, id="to be tried again"),
+        pytest.param("exit-code exited 78", False, id="failed for good"),
+        pytest.param("success killed TERM", False, id="a supervisor that was ended"),
+        pytest.param("watchdog dumped ABRT", False, id="a hang"),
+    ],
+)
+def test_a_run_that_ended_well_is_marked_and_the_mark_keeps_it_from_another_start(
+    want: Want, result: str, finished: bool
+) -> None:
+    words = dict(zip(("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"), result.split(), strict=True))
+    run(want, "ExecStopPost", **words)
+    (condition,) = re.findall(r"^ConditionPathExists=!(.*)$", render(want), re.MULTILINE)
+    assert Path(condition.replace("%%", "%")).exists() == finished
+    assert Path(want.record, "ended").read_text() == f"{result}\n"
+
+
+def test_a_start_records_what_it_was_made_from_and_forgets_the_last_end(want: Want) -> None:
+    Path(want.record, "ended").write_text("exit-code exited 75\n")
+    assert run(want, "ExecStartPre", INVOCATION_ID="ab12") == 0
+    started = Path(want.record, "started").read_text()
+    assert "invocation ab12\n" in started
+    assert re.search(rf"^[0-9a-f]{{64}}  {re.escape(want.script)}$", started, re.MULTILINE)
+    assert not Path(want.record, "ended").exists()
