@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
@@ -18,106 +15,18 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import absent as conda_absent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
-from ansible_collections.canvas.fleet.plugins.module_utils.system import digests, folders, managed_files, programs
+from ansible_collections.canvas.fleet.plugins.module_utils.system import digests, folders, managed_files
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
 
-from tests.unit.support import canvas_repo, run_settings, saves
+from tests.unit.support import canvas_repo, saves
+from tests.unit.support.provisioned import EVERYTHING, Host, kept
 from tests.unit.work.test_runner import FakeUnits
-
-EVERYTHING = ["checkpoints", "data", "edits", "nvidia", "weights"]
-
-
-class Host:
-    """A machine whose folders lie below tmp_path: host/ is fleet_root, state/ the records."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root, self.fleet = root, root / "host"
-        self.upstream = canvas_repo.prepared(root, monkeypatch)
-        monkeypatch.setattr(fleet_agent_work, "TRUST", {str(root / "certificates"): ("touch", str(root / "refreshed"))})
-        self.settings = {
-            **run_settings.settings(self.fleet),
-            **canvas_repo.settings(root, self.upstream.two),
-            "fleet_root": str(self.fleet),
-            "fleet_user": "nobody-of-this-machine",
-            "fleet_agent_dir": f"{root}/state/agent",
-            "fleet_teardown_include": [],
-            "dataset_source": "url",
-            "dataset_train": "http://here/train.parquet",
-            "dataset_output_dir": f"{self.fleet}/BlockMovingSFT/data/output",
-            "dataset_train_file": f"{self.fleet}/BlockMovingSFT/train/train_split.parquet",
-            "training_unit": "canvas-training-atlas",
-            "training_kept_dir": "",
-            "conda_env_root": f"{self.fleet}/miniforge3",
-            "conda_env_state_dir": f"{root}/state/conda_env",
-        }
-        self.fleet.mkdir()
-        code_apply.converge(self.settings, check=False)
-        self._data()
-        run_files.converge(self.settings, run_settings.topology(), "key", check=False)
-        self._weights({"ema.safetensors": "fetched", "config.json": "adopted"})
-        saves.save(Path(self.settings["training_checkpoint_dir"]), 20)
-        (self.fleet / "outputs/atlas/log.txt").write_text("[x] step\n")
-        store = root / "state/agent.d/one"
-        store.mkdir(parents=True)
-        (root / "state/agent").symlink_to(store)
-        self.write(self.fleet / "outputs/atlas/.cache/triton/kernel.so", "x")
-        for name in ("work/weights/spec.json", "training/canvas-training-atlas/own/state.json", "supervisor/1.pyz"):
-            self.write(root / "state" / name, "{}")
-        self.write(root / "certificates/canvas-fleet-1.crt", "pem")
-        self.write(root / "certificates/of-the-company.crt", "pem")
-
-    def write(self, path: Path, text: str) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    def _data(self) -> None:
-        paths = dataset_record.layout(self.settings)
-        known: dict[str, Any] = {}
-        for path, text in (
-            (paths.originals["train"], "rows as they came"),
-            (paths.train_file, "rows in groups"),
-            (paths.info_path, dataset_record.info_text(paths, 16, 613)),
-        ):
-            self.write(path, text)
-            dataset_record.own(known, path, dataset_record.sha256(path))
-        paths.record_path.parent.mkdir(parents=True)
-        dataset_record.save(paths.record_path, known)
-
-    def _weights(self, files: dict[str, str]) -> None:
-        folder, entries = Path(self.settings["weights_dir"]), {}
-        for name, origin in files.items():
-            stamp = weights.stamp(self.write(folder / name, name))
-            entries[name] = {**(stamp or {}), "sha256": "0", "origin": origin}
-        record = weights.record_path(self.settings)
-        self.write(record, "")
-        dataset_record.save(record, {"files": entries})
-
-    def teardown(self, *also: str, check: bool = False) -> dict[str, Any]:
-        settings = {**self.settings, "fleet_teardown_include": list(also)}
-        return teardown.work(settings, FakeUnits(), check=check)
-
-    def files(self) -> list[str]:
-        """All that lies in fleet_root, git's own files aside."""
-        found = (path for path in self.fleet.rglob("*") if not path.is_dir() and ".git" not in path.parts)
-        return sorted(str(path.relative_to(self.fleet)) for path in found)
-
-    def tree(self) -> dict[str, bytes]:
-        paths = (path for path in self.root.rglob("*") if path.is_file() and "upstream" not in path.parts)
-        return {str(path): path.read_bytes() for path in paths}
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(tmp_path, monkeypatch)
-
-
-def kept(report: dict[str, Any]) -> dict[str, str]:
-    """Word by file name of what stays."""
-    return {os.path.basename(part["path"]): part["also"] for part in report["kept"]}
 
 
 def test_what_can_be_made_again_goes_and_what_is_dear_stays(host: Host) -> None:
@@ -313,48 +222,6 @@ def test_records_of_a_training_by_another_name_stay(host: Host) -> None:
     other = host.write(host.root / "state/training/canvas-training-other/own/state.json", "{}")
     host.teardown(*EVERYTHING)
     assert other.exists()
-
-
-@pytest.fixture
-def account(host: Host, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The account as fleet_agent makes it; `calls`: the programs that would have been run."""
-    calls: list[str] = []
-
-    def run(*argv: str) -> programs.Done:
-        calls.append(argv[0])
-        return programs.Done(0)
-
-    found = SimpleNamespace(pw_uid=990, pw_dir=str(host.fleet / "home"), calls=calls)
-    monkeypatch.setattr(pwd, "getpwnam", lambda name: found)
-    monkeypatch.setattr(programs, "run", run)
-    host.write(host.fleet / "home/.cache/x", "x")
-    return found
-
-
-def test_the_account_goes_only_with_all_that_it_could_own(host: Host, account: SimpleNamespace) -> None:
-    host.teardown(*EVERYTHING)
-    assert "userdel" not in account.calls
-    (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
-    (host.fleet / "outputs/atlas/of-the-trainer/empty").mkdir(parents=True)
-    report = host.teardown(*EVERYTHING)
-    assert account.calls[-1] == "userdel"
-    assert not host.fleet.exists()
-    assert "the account nobody-of-this-machine" in {part["path"] for part in report["removed"]}
-
-
-@pytest.mark.parametrize("keeps", ["a file in its home", "a conda of a person", "an account of a person"])
-def test_the_account_stays(host: Host, account: SimpleNamespace, keeps: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (host.fleet / "models/BAGEL-7B-MoT/config.json").unlink()
-    theirs = host.fleet / "home/.cache/x"
-    if keeps == "a file in its home":
-        theirs = host.write(host.fleet / "home/.ssh/id_ed25519", "x")
-    elif keeps == "a conda of a person":
-        theirs = host.write(host.fleet / "miniforge3/envs/mine/bin/python", "x")
-    else:
-        account.pw_uid = 1000
-    host.teardown(*EVERYTHING)
-    assert "userdel" not in account.calls
-    assert theirs.exists()
 
 
 def test_conda_and_driver_are_asked_to_go_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,185 @@
+"""What stands in the way of a driver, each with its near miss."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
+
+from tests.unit.support.nvidia import (
+    B200,
+    H100,
+    HELD,
+    KNOWN_KEY,
+    LOOSE,
+    READY,
+    REAL,
+    V100,
+    decide,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_tool_here(monkeypatch):
+    monkeypatch.setattr(nvidia_smi, "PLACES", ("/nonexistent",))
+
+
+FINDINGS = {
+    "no GPU at all": ("", {}, {}, ["NO_GPU"]),
+    "a tool and no GPU": ("described/driver-not-loaded.txt", {}, {}, ["NO_GPU"]),
+    "libraries newer than the module": (
+        "described/library-mismatch.txt",
+        {"devices": [H100]},
+        {},
+        ["NVIDIA_REBOOT_NEEDED"],
+    ),
+    "a module that is built and not loaded": (
+        "described/driver-not-loaded.txt",
+        {"devices": [H100], "module_installed": True},
+        {},
+        ["NVIDIA_REBOOT_NEEDED"],
+    ),
+    "… under Secure Boot": (
+        "described/driver-not-loaded.txt",
+        {"devices": [H100], "module_installed": True, "secure_boot": True},
+        {},
+        ["NVIDIA_REBOOT_NEEDED", "SECURE_BOOT_ON"],
+    ),
+    "… with leave to restart": (
+        "described/library-mismatch.txt",
+        {"devices": [H100]},
+        {"nvidia_reboot": "when_needed"},
+        [],
+    ),
+    "… after a restart that did not help": (
+        "described/library-mismatch.txt",
+        {"devices": [H100], "record": {"restart": {"boot": "another", "fault": "mismatch 6.1.0-x"}}},
+        {"nvidia_reboot": "when_needed"},
+        ["NVIDIA_DRIVER_BROKEN"],
+    ),
+    "… which Secure Boot keeps out": (
+        "described/driver-not-loaded.txt",
+        {
+            "devices": [H100],
+            "module_installed": True,
+            "secure_boot": True,
+            "record": {"restart": {"boot": "another", "fault": "not_loaded 6.1.0-x"}},
+        },
+        {"nvidia_reboot": "when_needed"},
+        ["NVIDIA_DRIVER_BROKEN", "SECURE_BOOT_ON"],
+    ),
+    "… that was asked for in this very boot": (
+        "described/library-mismatch.txt",
+        {"devices": [H100], "record": {"restart": {"boot": "this one", "fault": "mismatch 6.1.0-x"}}},
+        {"nvidia_reboot": "when_needed"},
+        [],
+    ),
+    "… for another fault": (
+        "described/library-mismatch.txt",
+        {"devices": [H100], "record": {"restart": {"boot": "another", "fault": "not_loaded 6.1.0-x"}}},
+        {"nvidia_reboot": "when_needed"},
+        [],
+    ),
+    "no library although a module is there": (
+        "described/no-library.txt",
+        {"devices": [H100], "module_installed": True, **READY},
+        {},
+        [],
+    ),
+    "NVSwitches of NVLink 5": (
+        "",
+        {"devices": [B200] * 8, "nvlink5": 4},
+        {},
+        ["NVSWITCH_NVLINK5"],
+    ),
+    "… whose fabric somebody has set up": (
+        REAL,
+        {"devices": [B200] * 8, "nvlink5": 4, "fabric": ["Completed"] * 8, **READY},
+        {},
+        [],
+    ),
+    "… whose fabric is not up": (
+        "described/8xh100-no-fabric-manager.xml",
+        {"devices": [B200] * 8, "nvlink5": 4, **READY},
+        {},
+        ["NVSWITCH_FABRIC_DOWN", "NVSWITCH_NVLINK5"],
+    ),
+    "a GPU that was lost": ("described/gpu-lost.txt", {"devices": [H100]}, {}, ["NVIDIA_DRIVER_BROKEN"]),
+    "a user without permission": ("described/no-permission.txt", {"devices": [H100]}, {}, ["NVIDIA_DRIVER_BROKEN"]),
+    "no library is no driver": ("described/no-library.txt", {"devices": [H100], **READY}, {}, []),
+    "a distribution that is not in the table": (
+        "",
+        {"devices": [H100], "release": {"ID": "arch"}},
+        {},
+        ["NVIDIA_SYSTEM_UNKNOWN"],
+    ),
+    "… where nothing has to be installed": (REAL, {"release": {"ID": "arch"}, **READY}, {}, []),
+    "another machine": ("", {"devices": [H100], "machine": "aarch64"}, {}, ["NVIDIA_SYSTEM_UNKNOWN"]),
+    "GPUs that no one driver serves": (
+        "",
+        {"devices": [V100, B200]},
+        {},
+        ["GPU_TOO_OLD", "NVIDIA_SYSTEM_UNKNOWN"],
+    ),
+    "a branch that dropped the GPU": (
+        "",
+        {"devices": [V100]},
+        {"nvidia_driver_branch": "590"},
+        ["GPU_TOO_OLD", "VARIABLE_INVALID"],
+    ),
+    "a CUDA older than the GPU": ("", {"devices": [B200]}, {"nvidia_cuda_version": "12.6"}, ["VARIABLE_INVALID"]),
+    "a GPU too old for the trainer, with a driver that works": (
+        REAL,
+        {"devices": [V100], **READY},
+        {},
+        ["GPU_TOO_OLD"],
+    ),
+    "a branch older than the GPU": ("", {"devices": [B200]}, {"nvidia_driver_branch": "550"}, ["VARIABLE_INVALID"]),
+    "a branch as old as the GPU": ("", {"devices": [B200]}, {"nvidia_driver_branch": "570"}, []),
+    "Secure Boot before the installation": ("", {"devices": [H100], "secure_boot": True}, {}, ["SECURE_BOOT_ON"]),
+    "Secure Boot with a driver that works": (REAL, {"secure_boot": True, **READY}, {}, []),
+    "MIG and memory errors": ("described/4xa100-80gb-mig-ecc.xml", READY, {}, ["GPU_MIG_ON", "GPU_ECC_ERRORS"]),
+    "neither": ("described/4xa100-80gb.xml", READY, {}, []),
+    "a fabric that is the provider's, and not up": (
+        "described/8xh100-no-fabric-manager.xml",
+        READY,
+        {},
+        ["NVSWITCH_FABRIC_DOWN"],
+    ),
+    "a fabric that is not up although its manager runs": (
+        "described/8xh100-no-fabric-manager.xml",
+        {**READY, "nvswitches": 4, "services": {"nvidia-fabricmanager": "active"}},
+        {},
+        ["NVSWITCH_FABRIC_DOWN"],
+    ),
+    "a driver that an unattended update may change": (
+        REAL,
+        {**READY, "packages": LOOSE, "upgrader": True},
+        {},
+        ["NVIDIA_DRIVER_NOT_HELD"],
+    ),
+    "… where nothing updates it": (REAL, {**READY, "packages": LOOSE}, {}, []),
+    "… and is held": (REAL, {**READY, "packages": HELD, "upgrader": True}, {}, []),
+    "a source of the user's for the same repository": (
+        "",
+        {"devices": [H100], "foreign_source": "/etc/apt/sources.list.d/cuda.list"},
+        {},
+        ["NVIDIA_SOURCE_FOREIGN"],
+    ),
+    "a key that was rotated": (REAL, {**READY, "keyring": ["A" * 40]}, {}, ["NVIDIA_KEY_CHANGED"]),
+    "the key of the table": (REAL, {**READY, "keyring": [KNOWN_KEY]}, {}, []),
+    "the key that the user named": (
+        REAL,
+        {**READY, "keyring": ["A" * 40]},
+        {"nvidia_repository_fingerprint": "aaaa " * 10},
+        [],
+    ),
+    "a GPU that somebody uses": ("described/2xrtx4090-busy.xml", READY, {}, ["GPU_BUSY"]),
+    "a GPU that our own training uses": ("described/2xrtx4090-busy.xml", READY, {"conda_env_root": "python3"}, []),
+}
+
+
+@pytest.mark.parametrize(("smi", "changes", "settings", "codes"), FINDINGS.values(), ids=FINDINGS)
+def test_findings(smi, changes, settings, codes):
+    plan = decide(smi, changes, **settings)
+    assert [found.code for found in plan.findings] == codes
+    assert all(found.found and found.expected for found in plan.findings)
