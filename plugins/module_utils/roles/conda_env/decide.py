@@ -39,7 +39,7 @@ def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:
     root, prefix = seen["root"], seen["prefix"]
     if root["kind"] in ("file", "broken_link"):
         found.append(finding("PATH_IS_A_FILE", found=want.root, expected="a folder", variable="conda_env_root"))
-    elif not (root["kind"] == "absent" or root["conda"] or root["empty"] or root["half"] or want.adopt):
+    elif not (root["kind"] == "absent" or root["conda"] or root["empty"] or root["half"] or want.use_existing):
         found.append(
             finding(
                 "CONDA_ROOT_FOREIGN",
@@ -50,7 +50,7 @@ def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:
         )
     if prefix["kind"] == "file":
         found.append(finding("PATH_IS_A_FILE", found=want.prefix, expected="a folder", variable="conda_env_prefix"))
-    elif prefix["kind"] in ("folder", "link") and not seen["ours"] and not want.adopt:
+    elif prefix["kind"] in ("folder", "link") and not seen["ours"] and not want.use_existing:
         found.append(
             finding(
                 "CONDA_ENV_FOREIGN",
@@ -64,7 +64,7 @@ def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:
 
 def stale_lock(want: EnvSpec) -> list[Finding]:
     """A Python, or packages, that were asked for in a version that the lock does not hold."""
-    if want.adopt:
+    if want.use_existing:
         return []
     solved, series = conda_versions(want.conda_lock).get("python", ""), ".".join(want.python.split(".")[:2])
     other = [solved] if solved and not (solved + ".").startswith(want.python + ".") else []
@@ -91,7 +91,7 @@ def stale_lock(want: EnvSpec) -> list[Finding]:
 def differences(seen: Mapping[str, Any], want: EnvSpec) -> list[str]:
     """Sentences; empty when the environment is what is wanted, whole and proved."""
     prefix, record = seen["prefix"], seen["record"]
-    adopted = want.adopt and not seen["ours"] and prefix["kind"] in ("folder", "link")
+    adopted = want.use_existing and not seen["ours"] and prefix["kind"] in ("folder", "link")
     if not adopted and prefix["kind"] in ("absent", "broken_link"):
         without = "" if seen["root"]["conda"] else f"no conda at {want.root}; "
         return [f"{without}environment {os.path.basename(want.prefix)} does not exist"]

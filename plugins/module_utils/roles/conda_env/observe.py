@@ -34,7 +34,7 @@ class EnvSpec:
     pip_packages: tuple[str, ...]
     flash_attn: str  # version, "" for none
     imports: tuple[str, ...]
-    adopt: bool
+    use_existing: bool
     conda_lock: tuple[str, ...] = ()  # URL#sha256:…; () where conda solves by itself
     pip_lock: tuple[str, ...] = ()  # name==version --hash=sha256:…; () where pip does
     lock_python: str = ""  # that the pip part of the lock was made for, as far as it says so
@@ -81,7 +81,7 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         pip_packages=tuple(str(item) for item in value("pip_packages")),
         flash_attn="" if value("flash_attn_from") == "none" else str(value("flash_attn") or ""),
         imports=tuple(str(item) for item in value("imports")),
-        adopt=truth(value("adopt")),
+        use_existing=truth(value("use_existing")),
         conda_lock=lock_lines(value("conda_lock")),
         pip_lock=lock_lines(value("pip_lock")),
         lock_python=made_for(value("pip_lock")),

@@ -42,7 +42,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     raise_for([*decide.refusals(seen, want), *decide.stale_lock(want)])
     if not decide.differences(seen, want):
         return answer(want, seen["record"], changed=False)
-    if want.adopt and not seen["ours"] and seen["prefix"]["kind"] in ("folder", "link"):
+    if want.use_existing and not seen["ours"] and seen["prefix"]["kind"] in ("folder", "link"):
         return answer(want, adopt(want, progress), changed=True)
     return answer(want, converge(want, spec, progress), changed=True)
 

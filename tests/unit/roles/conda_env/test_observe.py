@@ -23,7 +23,7 @@ def settings(**changes):
         "pip_packages": ["torch==2.7.1", "opencv_python==4.7.0.72", "datasets", "uvicorn[standard]==0.30.1"],
         "flash_attn": "2.8.2",
         "imports": ["torch", "cv2"],
-        "adopt": False,
+        "use_existing": False,
         "conda_lock": [],
         "pip_lock": [],
         "flash_attn_from": "wheel",
@@ -140,10 +140,10 @@ CASES = {
         {"pip_lock": [*LOCK, "pillow==12.0 --hash=sha256:1"]},
         ["pillow 11.3.0 instead of 12.0"],
     ),
-    "an adopted one, proved": ({"ours": False, "prefix__kind": "folder"}, {"adopt": True, "python": "3.12"}, []),
+    "an adopted one, proved": ({"ours": False, "prefix__kind": "folder"}, {"use_existing": True, "python": "3.12"}, []),
     "an adopted one, not proved": (
         {"ours": False, "prefix__kind": "folder", "record": {}},
-        {"adopt": True},
+        {"use_existing": True},
         ["the imports were never proved"],
     ),
 }
@@ -165,7 +165,7 @@ def test_the_summary_of_a_converged_role():
 FOREIGN = {
     "an environment of the user": ({"prefix__kind": "folder", "ours": False, "record": {}}, {}, "CONDA_ENV_FOREIGN"),
     "a link of the user": ({"prefix__kind": "link", "ours": False, "record": {}}, {}, "CONDA_ENV_FOREIGN"),
-    "… that may be used": ({"prefix__kind": "folder", "ours": False, "record": {}}, {"adopt": True}, None),
+    "… that may be used": ({"prefix__kind": "folder", "ours": False, "record": {}}, {"use_existing": True}, None),
     "files where conda should go": ({**ABSENT, "root__conda": ""}, {}, "CONDA_ROOT_FOREIGN"),
     "… in an empty folder": ({**ABSENT, "root__conda": "", "root__empty": True}, {}, None),
     "… that are our own half": ({**ABSENT, "root__conda": "", "root__half": True}, {}, None),
@@ -211,7 +211,7 @@ STALE = {
     "a package that is not in it": ({"pip_packages": ["torch==2.7.1", "rich"]}, "the lock has rich missing"),
     "a pin that is not in it": ({"pip_packages": ["rich==1"]}, "the lock has rich missing"),
     "the same versions": ({"pip_packages": ["Torch == 2.7.1", "opencv_python==4.7.0.72", "uvicorn[standard]"]}, None),
-    "an adopted environment": ({"pip_packages": ["torch==2.8.0"], "adopt": True}, None),
+    "an adopted environment": ({"pip_packages": ["torch==2.8.0"], "use_existing": True}, None),
     "the lock of another Python": (
         {"python": "3.11", "pip_packages": [], "pip_lock": ["# Made by `make lock` for Python 3.10, Linux", *LOCK]},
         "the lock was made for Python 3.10",

@@ -303,7 +303,7 @@ def test_an_adopted_environment_is_only_proved(spec):
     build = theirs.resolve()
     (build / conda_env.RECORD).unlink()
     before = sorted(build.rglob("*"))
-    adopted = {**spec, "adopt": True, "python": "3.12", "pip_packages": ["torch==1.0"], "flash_attn": ""}
+    adopted = {**spec, "use_existing": True, "python": "3.12", "pip_packages": ["torch==1.0"], "flash_attn": ""}
     assert run(adopted)["changed"]
     assert run(adopted)["changed"] is False
     assert in_sync(adopted)
