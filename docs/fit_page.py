@@ -90,12 +90,11 @@ Adam's moments 8, EMA copy 4), 24 in `optimizer.step`, divided by the shards. A 
 activations of the longest batch: two of the longest samples, since one more is always packed before the tokens are
 counted, so `run_config_expected_num_tokens` below the longest sample saves nothing.
 
-**The save of a sharded model is planned as users report it**: it needs room for the whole model, 8 × 80 GB die in it
-and 12 do not (Bagel#71, #139). Measured on four H100s with torch 2.11 it took the root unit alone (2.2 GB with
-`frozen`, 4.4 GB with `full`, [gpu-proof.md](gpu-proof.md)), by which `full` would fit on 8 × 80 GB with 51 GB. Nobody
-has seen that yet with torch 2.7.1, which the lock has. To try it, set
-`preflight_accepted_findings: [GPU_MEMORY_SHORT]`,
-and `run_config_save_every` so that the first save comes soon.
+**A save of a sharded model adds the root unit alone**: one unit is gathered at a time and moved to the host. Measured
+on two and four H100s with torch 2.11: 4.4 GB with `full`, 2.2 GB with `frozen` ([gpu-proof.md](gpu-proof.md)). The save
+code of torch 2.7.1, which the lock has, does the same. Reports of mid 2025 say that 8 × 80 GB die while saving and
+12 do not (Bagel#71, #139); the trainer has emptied the allocator's cache in front of a save since then. A save of
+`full` on eight cards has not been seen yet. Set `run_config_save_every` so that the first one comes soon.
 
 With BAGEL itself (`frozen`, on one, two and four H100s, without offload) the phases `first step`, `optimizer.step`,
 `pictures` and `training` were within 3 % of these figures. Not in them: what the allocator keeps in reserve between

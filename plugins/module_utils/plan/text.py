@@ -60,7 +60,7 @@ def fit_row(host: HostPlan) -> tuple[str, ...]:
 
 
 def of(need: float, have: float) -> str:
-    """`96.7 of 150.8 GB`, with both units where they differ."""
+    """`51.1 of 150.8 GB`, with both units where they differ."""
     needed, had = human(need).split(), human(have).split()
     return f"{needed[0]} of {' '.join(had)}" if needed[1] == had[1] else f"{' '.join(needed)} of {' '.join(had)}"
 

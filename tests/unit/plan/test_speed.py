@@ -11,7 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as r
 
 HOSTS, BUDGET = 50, 2.0  # seconds of the controller
 MIB = 2**20
-CARDS = [24564, 40960, 81920, 143771, 81559]
+CARDS = [24564, 40960, 46068, 143771, 32607]
 
 
 def seen(number: int) -> dict[str, Any]:

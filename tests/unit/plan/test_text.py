@@ -26,25 +26,25 @@ def host(run: Run, node: Node | None, name: str = "h") -> HostPlan:
         pytest.param(
             Run(BAGEL, 8),
             Node(8, 143771 * MIB, 2e12, "H200"),
-            ("96.7 of 150.8 GB", "1.2 of 2.0 TB", "✓", "✓", "as it is"),
+            ("56.8 of 150.8 GB", "1.2 of 2.0 TB", "✓", "✓", "as it is"),
             id="a large host",
         ),
         pytest.param(
             Run(BAGEL, 8),
-            Node(8, 81920 * MIB, 1e12, "A100"),
+            Node(8, 40960 * MIB, 1e12, "A100"),
             (
-                "96.7 of 85.9 GB",
+                "56.8 of 42.9 GB",
                 "1.2 of 1.0 TB",
-                "✗ 10.8 GB GPU, 240.6 GB host",
+                "✗ 13.8 GB GPU, 240.6 GB host",
                 "✓",
-                "training_profile: frozen; or 12 × A100 in one run (1.5 TB of host",
+                "training_profile: frozen; or 16 × A100 in one run (2.0 TB of host",
             ),
             id="too little of both",
         ),
         pytest.param(
             Run(BAGEL, 2),
             Node(2, 143771 * MIB, 280e9, "H200"),
-            ("206.1 of 150.8 GB", "310.1 of 280.0 GB", "✗ 55.4 GB GPU", "✓", "training_profile: frozen; or 4 × H200"),
+            ("176.9 of 150.8 GB", "310.1 of 280.0 GB", "✗ 26.1 GB GPU", "✓", "training_profile: frozen; or 3 × H200"),
             id="a host that is tight, and two GPUs too few",
         ),
         pytest.param(
@@ -81,12 +81,11 @@ def test_the_table_stands_in_the_plan_once_with_a_line_for_each_host() -> None:
 
 
 def test_programs_get_every_item_in_bytes() -> None:
-    fit: Any = host(Run(BAGEL, 8), Node(8, 81920 * MIB, 1e12, "A100")).as_dict()["fit"]
+    fit: Any = host(Run(BAGEL, 8), Node(8, 40960 * MIB, 1e12, "A100")).as_dict()["fit"]
     assert list(fit["phases"]["gpu"]) == ["load", "first step", "optimizer.step", "pictures", "training", "save"]
-    for phase, items in fit["phases"]["gpu"].items():
-        if phase == fit["gpu"]["phase"]:
-            assert sum(items.values()) == pytest.approx(fit["gpu"]["need"])
+    assert fit["gpu"]["phase"] == "optimizer.step", "the first phase that is too large"
+    assert max(sum(items.values()) for items in fit["phases"]["gpu"].values()) == pytest.approx(fit["gpu"]["need"])
     assert fit["profiles"]["full"]["fits"] is False
-    assert fit["profiles"]["full"]["gpu_missing"] == pytest.approx(96.7 * GB - 81920 * MIB, rel=0.01)
+    assert fit["profiles"]["full"]["gpu_missing"] == pytest.approx(56.8 * GB - 40960 * MIB, rel=0.01)
     assert fit["nearest_setting"]["settings"] == {"training_profile": "frozen"}
-    assert fit["nearest_hardware"]["gpus"] == 12
+    assert fit["nearest_hardware"]["gpus"] == 16
