@@ -157,9 +157,9 @@ def _pictures(run: Run) -> Items:
 def _state_dict(run: Run) -> Items:
     """What a save adds on the GPU: the larger of the two models, which are saved one after the other.
 
-    NO_SHARD's state dict is a clone on the GPU, and so is its bf16 copy. A sharded one is gathered and moved to the host
-    unit by unit, so that the largest unit counts, the root: measured with torch 2.11 on two and four H100s; the save
-    code of torch 2.7.1 does the same (docs/gpu-proof.md).
+    NO_SHARD's state dict is a clone on the GPU, and so is its bf16 copy. A sharded one is gathered and moved to the
+    host unit by unit: the largest unit counts, the root. Measured with torch 2.11 on two and four H100s; the save code
+    of torch 2.7.1 does the same (docs/gpu-proof.md).
     """
     if run.streamed:
         return {"state dict": float(BF16 * (run.model.embeddings + run.model.positions))}
