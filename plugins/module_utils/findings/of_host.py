@@ -175,6 +175,18 @@ ENTRIES: dict[str, Entry] = {
         "the role does not set up this fabric: install nvidia-fabricmanager in the driver's version, nvlsm and "
         "infiniband-diags, load ib_umad (and name it in /etc/modules-load.d), then start nvidia-fabricmanager",
     ),
+    "TORCH_BUILD_MISSING": Entry(
+        "error",
+        "each version of torch is built for some CUDA versions alone, and pip finds no other build",
+        "set conda_env_lock: cu126 and leave the index alone (the driver serves every CUDA 12), or pin a torch that is "
+        "built for this CUDA version",
+    ),
+    "TORCH_BUILD_UNFIT": Entry(
+        "error",
+        "torch runs only on a driver and on GPUs that its CUDA build knows (no kernel image is available), and "
+        "flash-attn is built by a toolkit of the same major version alone",
+        "set nvidia_cuda_version to the CUDA version that torch is built for",
+    ),
     "GPU_TOO_OLD": Entry(
         "error",
         "flash-attn 2 and bf16 need compute capability 8.0 (Ampere) or newer",

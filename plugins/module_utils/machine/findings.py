@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.role_plan import Topology
 from ..findings.finding import Finding, finding
+from . import torch_build
 
 # Bytes of tensors per token of a batch, float32: latents stand for 16 × 16 × 3 pixels, vision tokens for 14 × 14 × 3.
 TENSOR_BYTES = (14 * 14 * 3 * 4, 16 * 16 * 3 * 4)  # at least, at most
@@ -31,6 +32,7 @@ def check(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topolo
         *(_port(around.get("listening", ()), settings, topology) if starts else ()),
         *(_master(seen, topology) if starts else ()),
         *_mixed(_names(seen)[: topology.nproc_per_node], "", settings),
+        *torch_build.check(seen, settings),
     ]
 
 

@@ -56,6 +56,7 @@ TRAPS = {
     "host memory": ["HOST_MEMORY_SHORT", "HOST_MEMORY_TIGHT"],
     "disk": ["DISK_SHORT"],
     "driver against CUDA": ["NVIDIA_DRIVER_BROKEN", "NVIDIA_REBOOT_NEEDED", "NVIDIA_SYSTEM_UNKNOWN"],
+    "torch's CUDA build (the guide's cu121)": ["TORCH_BUILD_MISSING", "TORCH_BUILD_UNFIT"],
     "compiler and headers for flex attention": ["COMPILER_MISSING"],
     "noexec folders": ["MOUNT_NOEXEC", "MOUNT_READ_ONLY"],
     "a busy GPU": ["GPU_BUSY"],

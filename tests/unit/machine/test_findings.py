@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "conda_env_root": "/srv/conda",
     "training_results_dir": "/srv/out",
     "weights_dir": "/srv/model",
+    "conda_env_use_existing": True,
 }
 PLAIN = {"noexec": False, "read_only": False}
 

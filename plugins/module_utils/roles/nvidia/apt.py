@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
+from ...machine import cuda as cuda_table
 from ..fleet_agent.work import DPKG_LOCKED, PATIENCE, apt_status, retry_connection
-from . import packages, table
+from . import packages
 from .attempt import attempt
 
 APT = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}")
@@ -74,7 +75,7 @@ def exact(names: Sequence[str], driver: str, branch: str) -> list[str]:
 
 
 def refuse_branch(name: str, branch: str) -> None:
-    numbers = {table.version_tuple(packages.upstream(version))[0] for version in served(name)}
+    numbers = {cuda_table.version_tuple(packages.upstream(version))[0] for version in served(name)}
     raise FleetError(
         "the repository does not have the driver in this branch; nothing was installed",
         variable="nvidia_driver_branch",

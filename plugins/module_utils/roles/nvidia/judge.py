@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...findings.finding import Finding, finding
+from ...machine import cuda as cuda_table
 from . import packages, table
 
 FABRIC = "nvidia-fabricmanager"
@@ -159,13 +160,13 @@ def judge_gpu(gpu: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Findi
 def judge_devices(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
     """GPUs that the trainer can't use at all, or that the wanted CUDA has no code for."""
     cuda = str(settings["nvidia_cuda_version"])
-    known = {item.name: item for item in map(table.generation, seen["devices"]) if item}
+    known = {item.name: item for item in map(cuda_table.generation, seen["devices"]) if item}
     found = []
     for item in known.values():
-        if item.capability < table.TRAINER_NEEDS:
+        if item.capability < cuda_table.TRAINER_NEEDS:
             have = f"{item.name}, compute capability {item.capability[0]}.{item.capability[1]}"
             found.append(finding("GPU_TOO_OLD", found=have, expected="8.0 or newer"))
-        if not table.cuda_knows(cuda, item):
+        if not cuda_table.cuda_knows(cuda, item):
             expected = f"{item.first_cuda} or newer, for {item.name} (and a torch that is built for it)"
             text = f"nvidia_cuda_version: {cuda}"
             found.append(finding("VARIABLE_INVALID", variable="nvidia_cuda_version", found=text, expected=expected))

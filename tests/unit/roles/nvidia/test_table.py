@@ -1,58 +1,7 @@
 import fnmatch
-import itertools
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
-from hypothesis import given
-from hypothesis import strategies as st
-
-DEVICES = {
-    "H100 SXM": (0x2330, "Hopper"),
-    "H200": (0x2335, "Hopper"),
-    "A100 80GB": (0x20B2, "Ampere"),
-    "RTX 4090": (0x2684, "Ada Lovelace"),
-    "RTX 3090": (0x2204, "Ampere"),
-    "T4": (0x1EB8, "Turing"),
-    "V100": (0x1DB5, "Volta"),
-    "P100": (0x15F8, "Pascal"),
-    "B200": (0x2901, "Blackwell"),
-    "RTX 5090": (0x2B85, "Blackwell"),
-}
-
-
-@pytest.mark.parametrize(("device", "name"), DEVICES.values(), ids=DEVICES)
-def test_the_generation_is_known_before_any_driver(device, name):
-    assert cuda_table.generation(device).name == name
-
-
-def test_no_device_number_belongs_to_two_generations():
-    ranges = sorted(pair for item in cuda_table.GENERATIONS for pair in item.devices)
-    assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
-
-
-SUFFICES = {
-    "the real H100's driver": ("580.159.04", "12.8", True),
-    "minor-version compatibility": ("535.183.01", "12.8", True),
-    "the very first of CUDA 12": ("525.60.13", "12.8", True),
-    "one short of it": ("525.60.12", "12.8", False),
-    "the branch before": ("520.61.05", "12.0", False),
-    "CUDA 13 on a driver of CUDA 12": ("570.133.20", "13.0", False),
-    "CUDA 13 on its own": ("580.65.06", "13.0", True),
-    "a CUDA that is not in the table": ("999.0", "14.0", False),
-    "no driver": ("", "12.8", False),
-}
-
-
-@pytest.mark.parametrize(("driver", "cuda", "fits"), SUFFICES.values(), ids=SUFFICES)
-def test_which_driver_serves_which_cuda(driver, cuda, fits):
-    assert cuda_table.driver_suffices(driver, cuda) is fits
-
-
-@given(st.sampled_from(sorted(cuda_table.TOOLKIT_DRIVER)))
-def test_the_driver_that_came_with_a_toolkit_serves_it(toolkit):
-    driver = ".".join(str(part) for part in cuda_table.TOOLKIT_DRIVER[toolkit])
-    assert cuda_table.driver_suffices(driver, toolkit)
-
 
 MODULES = {
     "Hopper": ([0x2330] * 8, "open"),
@@ -180,17 +129,5 @@ def test_headers_of_the_running_kernel_and_of_the_next(name, version, kernel, pa
     assert cuda_table.header_packages(cuda_table.system({"ID": name, "VERSION_ID": version}), kernel) == packages
 
 
-@pytest.mark.parametrize(
-    ("cuda", "device", "knows"),
-    [("12.6", 0x2330, True), ("12.6", 0x2901, False), ("12.8", 0x2901, True), ("11.8", 0x2684, True)],
-    ids=["12.6 and Hopper", "12.6 and Blackwell", "12.8 and Blackwell", "11.8 and Ada"],
-)
-def test_which_cuda_has_code_for_which_generation(cuda, device, knows):
-    assert cuda_table.cuda_knows(cuda, cuda_table.generation(device)) is knows
-
-
-def test_the_toolkit_and_the_builds_of_torch():
+def test_the_toolkit():
     assert cuda_table.toolkit_package("12.8") == "cuda-toolkit-12-8"
-    assert cuda_table.torch_cuda_fits("2.7.1+cu128", "12.8")
-    assert not cuda_table.torch_cuda_fits("2.7.1", "12.1"), "the guide's cu121 index has no torch 2.7"
-    assert cuda_table.torch_cuda_fits("2.99.0", "12.1"), "what is not in the table is not judged"

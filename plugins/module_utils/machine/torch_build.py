@@ -1,0 +1,120 @@
+"""Torch's build for one CUDA version, against the indexes, the driver, the GPUs and the toolkit. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..findings.finding import Finding, finding
+from . import cuda
+
+TORCH = re.compile(r"torch\s*==\s*([\w.]+)(?:\+cu(\d{2,3}))?(?![\w.])")
+RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu\d+)?\s*==\s*(\d+\.\d+)")  # what torch's wheel asks for
+INDEX = re.compile(r"/cu(\d{2,3})/?$")
+
+
+def check(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """What torch's build does not exist for, or cannot run on. `seen` is the whole observation of a host."""
+    existing = settings["conda_env_use_existing"]
+    if not existing:
+        yield from missing(settings)
+    build = proved(seen) if existing else planned(settings)
+    if build and settings["nvidia_gpu_expected"]:
+        yield from _unfit(build, seen["roles"].get("nvidia", {}), settings)
+
+
+def missing(settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """The CUDA versions that are named for torch, and that it is not built for."""
+    torch, _ = _pinned(settings)
+    for variable, text, build in _named(settings):
+        if not cuda.torch_cuda_fits(torch, build):
+            yield finding(
+                "TORCH_BUILD_MISSING",
+                variable=variable,
+                found=f"torch {torch} for CUDA {build} ({variable}: {text})",
+                expected=f"torch {torch} for CUDA {' or '.join(cuda.torch_builds(torch))}",
+            )
+
+
+def planned(settings: Mapping[str, Any]) -> str:
+    """The CUDA version of the torch that will be installed; "" when nothing says it."""
+    torch, local = _pinned(settings)
+    locked = (RUNTIME.match(line) for line in settings["conda_env_pip_lock"])
+    named = [build for _, _, build in _named(settings) if cuda.torch_cuda_fits(torch, build)]
+    own_wheels = settings["conda_env_pip_find_links"] or settings["conda_env_wheelhouse"]
+    usual = [] if own_wheels or not torch else list(cuda.torch_builds(torch)[:1])  # what the usual index serves
+    return next(iter([*([local] if local else []), *(one[1] for one in locked if one), *named, *usual]), "")
+
+
+def proved(seen: Mapping[str, Any]) -> str:
+    """The CUDA version of an environment of the user's, as its torch said when the imports were proved."""
+    record = seen["roles"].get("conda_env", {}).get("record") or {}
+    return str((record.get("torch") or {}).get("cuda") or "")
+
+
+def _pinned(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """(torch's version, the CUDA version of its local part); empty texts for what is not there."""
+    lines = [*settings["conda_env_pip_lock"], *settings["conda_env_pip_packages"]]
+    found = next((one for line in lines if (one := TORCH.match(str(line)))), None)
+    return (found[1], _version(found[2])) if found else ("", "")
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(variable, its text, CUDA version) of each place that names a build of torch."""
+    texts = [("conda_env_pip_packages", str(line), TORCH, 2) for line in settings["conda_env_pip_packages"]]
+    urls = [("conda_env_pip_extra_index_urls", str(url)) for url in settings["conda_env_pip_extra_index_urls"]]
+    urls.append(("conda_env_pip_index_url", str(settings["conda_env_pip_index_url"])))
+    for variable, text, pattern, group in [*texts, *((variable, url, INDEX, 1) for variable, url in urls)]:
+        found = pattern.search(text)
+        if found and found[group]:
+            yield variable, text, _version(found[group])
+
+
+def _version(tag: str | None) -> str:
+    """126 → 12.6; "" for none."""
+    return f"{tag[:-1]}.{tag[-1]}" if tag else ""
+
+
+def _unfit(build: str, nvidia: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    driver, version = _driver(nvidia, settings)
+    if not cuda.driver_suffices(version, build):
+        yield _mismatch(
+            build,
+            "nvidia_cuda_version",
+            found=driver,
+            expected=f"driver {cuda.driver_needed(build)} or newer",
+            remedy=f'nvidia_cuda_version: "{build}" with an nvidia_driver_branch for it, or torch for an older CUDA',
+        )
+    for item in {one.name: one for one in map(cuda.generation, nvidia.get("devices", ())) if one}.values():
+        if not cuda.cuda_knows(build, item):
+            yield _mismatch(
+                build,
+                "conda_env_pip_packages",
+                found=f"a GPU of the generation {item.name}",
+                expected=f"torch for CUDA {item.first_cuda} or newer",
+                remedy="pin torch and torchvision of such a build (torch==2.7.1+cu128), name its index in "
+                "conda_env_pip_extra_index_urls, and make a lock of them (docs/environment.md)",
+            )
+    toolkit = str(settings["nvidia_cuda_version"])
+    if settings["conda_env_flash_attn_from"] == "source" and cuda.major(toolkit) != cuda.major(build):
+        yield _mismatch(
+            build,
+            "nvidia_cuda_version",
+            found=f"toolkit {toolkit}, by which flash-attn is to be built",
+            expected=f"a toolkit of CUDA {cuda.major(build)}",
+        )
+
+
+def _mismatch(build: str, variable: str, *, found: str, expected: str, remedy: str = "") -> Finding:
+    found = f"torch for CUDA {build}, and {found}"
+    return finding("TORCH_BUILD_UNFIT", variable=variable, found=found, expected=expected, remedy=remedy)
+
+
+def _driver(nvidia: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and version of the driver that there will be: the one that works and stays, else the branch's newest."""
+    gpus = nvidia.get("gpus") or ()
+    have = str(gpus[0].get("driver_version", "")) if nvidia.get("state") == "works" and gpus else ""
+    stays = have and cuda.driver_suffices(have, str(settings["nvidia_cuda_version"]))
+    branch = settings["nvidia_driver_branch"]
+    return (f"driver {have}", have) if stays else (f"nvidia_driver_branch: {branch}", f"{branch}.999")
