@@ -126,6 +126,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core.errors import reported
+from ..module_utils.system import units
 from ..module_utils.work import entry as work_main
 from ..module_utils.work import runner as host_work
 
@@ -153,7 +154,7 @@ def main() -> None:
     given = module.params
     name = given["name"] or given["worker"]
     with reported(module.fail_json):
-        desk = host_work.JobRunner(Path(given["state_dir"]), name, host_work.Systemd())
+        desk = host_work.JobRunner(Path(given["state_dir"]), name, units.Systemd())
         if given["state"] == "absent":
             module.exit_json(changed=desk.absent(module.check_mode))
         if given["state"] == "polled":

@@ -61,8 +61,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core.errors import reported
 from ..module_utils.core.printable import printable
+from ..module_utils.system import units
 from ..module_utils.teardown import apply as teardown
-from ..module_utils.work import runner as host_work
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     settings = module.params["settings"]
     with reported(module.fail_json):
         roles = teardown.roles_before(settings)
-        report = teardown.work(settings, host_work.Systemd(), check=module.check_mode)
+        report = teardown.work(settings, units.Systemd(), check=module.check_mode)
     before = "".join(f"{part['path']}\n" for part in report["removed"])
     told = {"roles": roles, "diff": [{"before": before, "after": ""}] if before else [], **report}
     module.exit_json(**printable(told))

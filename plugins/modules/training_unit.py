@@ -302,7 +302,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.training import apply as training_apply
 from ..module_utils.roles.training import report as training_report
-from ..module_utils.roles.training.host import Systemd
+from ..module_utils.roles.training.host import Host
 from ..module_utils.roles.training.want import Want, of_topology
 
 TEXT = {"type": "str", "required": True}
@@ -356,7 +356,7 @@ def main() -> None:
     given = {name: module.params[name] for name in WANT}
     place = of_topology(module.params["topology"], module.params["num_shard"])
     want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "mounts", "peer_allow")}, **place})
-    host, state = Systemd(), module.params["state"]
+    host, state = Host(), module.params["state"]
     with reported(module.fail_json, lambda: {"training": training_report.report(host.read(want), want)}):
         if state in ("awaited", "queried"):
             have = host.read(want)

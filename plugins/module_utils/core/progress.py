@@ -7,17 +7,15 @@ as a stall, not as a large number.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 WINDOW = 30.0  # seconds that the rate looks back
 WRITE_EVERY = 0.5  # seconds between two writes of the record
 EVEN = ("B", "%")  # units that take about the same time each, so that a time left can be told
+Write = Callable[[dict[str, Any]], None]  # of a record, as below a work
 STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
@@ -39,10 +37,10 @@ class Reading:
 
 
 class Progress:
-    """What a work calls as often as it likes; at most two writes a second reach the disk. No path: nothing is kept."""
+    """What a work calls as often as it likes; at most two a second are written. Without `write` nothing is kept."""
 
-    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
+    def __init__(self, write: Write | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._write = write
         self._clock = clock
         self._samples: list[tuple[float, int]] = []
         self._last: tuple[int, str, str] | None = None
@@ -57,15 +55,10 @@ class Progress:
             self._samples = []
         self._samples = thinned([*self._samples, (now, done)], now)
         finished = bool(total) and done >= total
-        if self._path and (anew or finished or self._last != key or now - self._written >= WRITE_EVERY):
+        if self._write and (anew or finished or self._last != key or now - self._written >= WRITE_EVERY):
             self._written = now
-            self._write(self._path, {"done": done, "total": total, "unit": unit, "what": what})
+            self._write({"done": done, "total": total, "unit": unit, "what": what, "samples": self._samples})
         self._last = key
-
-    def _write(self, path: Path, record: dict[str, Any]) -> None:
-        aside = path.with_name(path.name + ".new")
-        aside.write_text(json.dumps({**record, "samples": self._samples}))
-        os.replace(aside, path)
 
 
 def thinned(samples: Sequence[tuple[float, int]], now: float) -> list[tuple[float, int]]:

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -239,6 +240,15 @@ def remove(*paths: Path) -> None:
 def stays_below(path: str) -> bool:
     """Is this a relative, normalised path to something below the folder that it is joined to?"""
     return os.path.normpath(path) == path and not os.path.isabs(path) and path.split("/")[0] not in ("..", ".")
+
+
+def capture(path: Path) -> None:
+    """From here on everything that this process prints goes into a new file."""
+    remove(path)
+    sys.stdout.flush()
+    with open_part(path) as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from .ownership import Owner
 from .reach import Make, Place, reach
+from .reach import give as give_to
 
 NOBODY = Owner()
 
@@ -19,6 +20,31 @@ def make(path: str | os.PathLike[str], owner: Owner = NOBODY, mode: int = 0o755)
     """
     with reach(os.path.join(path, "-"), make=Make(owner, mode)):
         pass
+
+
+def give(path: str | os.PathLike[str], owner: Owner, mode: int | None = None) -> None:
+    """A folder that is there becomes the owner's, with this mode. A link is given to nobody. Raises OSError."""
+    with reach(path, follow=False) as place:
+        fd = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
+        try:
+            give_to(fd, owner)
+            if mode is not None:
+                os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+
+
+def is_closed(path: str | os.PathLike[str]) -> bool:
+    """Ours, and not everybody may pass through. Raises OSError."""
+    found = os.stat(path)
+    return found.st_uid == os.geteuid() and found.st_mode & 0o005 != 0o005
+
+
+def make_open(path: str | os.PathLike[str]) -> None:
+    """Root's, and anybody may pass through; also one that an earlier version made under a login's umask of 027."""
+    make(path)
+    if is_closed(path):
+        give(path, NOBODY, 0o755)
 
 
 def remove_empty(path: str | os.PathLike[str]) -> None:

@@ -6,10 +6,8 @@ that the module itself ran from, so nothing has to be installed first.
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 
 from ..core.errors import FleetError
 from ..core.progress import Progress
+from ..system import files
 
 
 def worker(name: str) -> ModuleType:
@@ -68,38 +67,25 @@ def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, An
 
 def write_result(record: Path, result: dict[str, Any]) -> None:
     """The result survives a power cut or is not there: it is what says that the work ended."""
-    aside = record / "result.json.new"
-    with aside.open("w") as out:
-        json.dump(result, out)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(aside, record / "result.json")
+    files.save(record / "result.json", result)
 
 
 def take_private(path: Path) -> dict[str, Any]:
     """Secrets and environment; the file is gone once it is read."""
-    private: dict[str, Any] = json.loads(path.read_text())
-    path.unlink()
+    private = files.load(path)
+    files.remove(path)
     return private
-
-
-def log_to(path: Path) -> None:
-    """From here on everything that anything prints goes into the log, written by the work's own user."""
-    sys.stdout.flush()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
 
 
 def main(arguments: list[str]) -> int:
     record, private_file = Path(arguments[0]), Path(arguments[1])
-    log_to(record / "log")
-    order = json.loads((record / "spec.json").read_text())
+    files.capture(record / "log")
+    order = files.load(record / "spec.json")
     private = take_private(private_file)
     os.environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     os.environ.update(private["environment"])
     spec = {**order["spec"], **private["secrets"]}
-    result = outcome(order["worker"], spec, Progress(record / "progress.json"))
+    progress = Progress(lambda told: files.save(record / "progress.json", told, durable=False))
+    result = outcome(order["worker"], spec, progress)
     write_result(record, {**result, "digest": order["digest"], "request_id": order["request_id"]})
     return 0 if result["ok"] else 1

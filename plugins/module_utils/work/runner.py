@@ -14,13 +14,9 @@ not finish, and starting it again is all that it takes, since every work can be 
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,12 +25,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.errors import FleetError
-from ..system.payload import account, make_folder, open_folder, payload, provide_folder, read_own, write_as
+from ..system import files, folders
+from ..system.digests import sha256
+from ..system.ownership import Owner
+from ..system.payload import account, payload, provide_folder
+from ..system.units import UnitState
 
+LIMIT = 1 << 20  # bytes of a record, and of the log's end
 PRIVATE_ROOT = Path("/run/canvas-work")
 SYSTEM_CA = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
-ACTIVE = ("active", "activating", "deactivating", "reloading")
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,7 @@ class JobSpec:
     @property
     def digest(self) -> str:
         text = json.dumps([self.worker, self.spec, self.user, self.python], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class UnitState:
-    """The words of `systemctl show`."""
-
-    active: str = "inactive"
-    result: str = "success"
-
-    @property
-    def runs(self) -> bool:
-        return self.active in ACTIVE
+        return sha256(text)
 
 
 ENTRY = "work/entry.py"  # the program of a work unit
@@ -80,41 +68,6 @@ class Units(Protocol):
     def stop(self, unit: str) -> None: ...
     def forget(self, unit: str) -> None: ...
     def last_lines(self, unit: str) -> list[str]: ...
-
-
-class Systemd:
-    """The real one."""
-
-    def state(self, unit: str) -> UnitState:
-        shown = self._run("systemctl", "show", "-p", "ActiveState", "-p", "Result", unit).stdout
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        return UnitState(values.get("ActiveState", "inactive"), values.get("Result", "success"))
-
-    def start(self, unit: str, properties: Sequence[str], argv: Sequence[str]) -> None:
-        """Returns when the program runs; raises FleetError when systemd cannot start it."""
-        if not Path("/run/systemd/system").is_dir():
-            raise FleetError(
-                "long work runs as a systemd unit, so that it survives the connection",
-                found="a host whose first process is not systemd",
-                remedy="use a host that was booted with systemd",
-            )
-        options = [word for item in properties for word in ("-p", item)]
-        done = self._run("systemd-run", f"--unit={unit}", "--quiet", *options, "--", *argv)
-        if done.returncode:
-            raise FleetError(f"systemd could not start {unit}", found=done.stderr.strip().replace("\n", "; "))
-
-    def stop(self, unit: str) -> None:
-        self._run("systemctl", "stop", unit)
-
-    def forget(self, unit: str) -> None:
-        self._run("systemctl", "reset-failed", unit)
-
-    def last_lines(self, unit: str) -> list[str]:
-        shown = self._run("journalctl", "-u", unit, "-n", "5", "-o", "cat", "--no-pager", "-q").stdout
-        return shown.splitlines()[-5:]
-
-    def _run(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 class JobRunner:
@@ -154,7 +107,7 @@ class JobRunner:
             return {**seen, "phase": "replaced"}
         if unit.runs:
             return {**seen, "phase": "running"}
-        shutil.rmtree(self._private, ignore_errors=True)
+        folders.remove_tree(self._private)
         if result.get("digest") == order["digest"]:
             return {**seen, "phase": "ended", "result": result, "log": self._log_tail()}
         return {**seen, "phase": "killed", "unit_result": unit.result, "log": self._log_tail()}
@@ -166,8 +119,8 @@ class JobRunner:
             with self._locked():
                 self._units.stop(self.unit)
                 self._units.forget(self.unit)
-                shutil.rmtree(self._private, ignore_errors=True)
-                shutil.rmtree(self._record)
+                folders.remove_tree(self._private)
+                folders.remove_tree(self._record)
         return running or kept
 
     def _start(self, order: JobSpec) -> None:
@@ -182,16 +135,16 @@ class JobRunner:
         self._units.forget(self.unit)
         for path in (self._record.parents[1] / order.worker, *map(Path, order.folders)):
             provide_folder(path, owner)
-        make_folder(self._record, owner)
-        open_folder(self._private.parent)
-        make_folder(self._private, owner)
-        for name in ("result.json", "progress.json", "log"):
-            (self._record / name).unlink(missing_ok=True)
+        folders.make_open(self._private.parent)
+        for place in (self._record, self._private):
+            folders.make(place, owner, 0o700)  # those above are root's, so that nobody else can exchange it
+            folders.give(place, owner, 0o700)
+        files.remove(*(self._record / name for name in ("result.json", "progress.json", "log")))
         public = {"worker": order.worker, "spec": order.spec, "digest": order.digest, "request_id": order.request_id}
         private = {"secrets": order.secrets, "environment": order.environment}
-        write_as(self._record / "payload.zip", payload(ENTRY), owner)
-        write_as(self._record / "spec.json", json.dumps(public, sort_keys=True).encode(), owner)
-        write_as(self._private / "private.json", json.dumps(private).encode(), owner)
+        _write(self._record / "payload.zip", payload(ENTRY), owner)
+        _write(self._record / "spec.json", json.dumps(public, sort_keys=True).encode(), owner)
+        _write(self._private / "private.json", json.dumps(private).encode(), owner)
         # Type=exec: a program that cannot be executed is an error of the start, not of the work.
         properties = [
             "Type=exec",
@@ -205,15 +158,10 @@ class JobRunner:
         self._units.start(self.unit, properties, argv)
 
     def _read(self, name: str) -> dict[str, Any]:
-        text = read_own(self._record / name)
-        try:
-            loaded = json.loads(text) if text else {}
-        except ValueError:
-            return {}
-        return loaded if isinstance(loaded, dict) else {}
+        return files.load(self._record / name, LIMIT, follow=False)
 
     def _log_tail(self) -> list[str]:
-        lines = read_own(self._record / "log").decode("utf-8", "replace").splitlines()
+        lines = files.tail(self._record / "log", LIMIT).decode("utf-8", "replace").splitlines()
         return [line[-500:] for line in lines[-15:]] or self._units.last_lines(self.unit)
 
     @contextmanager
@@ -221,13 +169,13 @@ class JobRunner:
         """Two controllers at once: the second finds what the first has started."""
         folder = self._record.parent
         for place in (folder.parent, folder):
-            open_folder(place)
-        descriptor = os.open(folder / f".{self._record.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folders.make_open(place)
+        with files.locked(folder / f".{self._record.name}.lock"):
             yield
-        finally:
-            os.close(descriptor)
+
+
+def _write(path: Path, content: bytes, owner: Owner) -> None:
+    files.write(path, content, 0o600, owner, durable=False)
 
 
 def work_environment(own: Mapping[str, str], system_ca: bool) -> dict[str, str]:

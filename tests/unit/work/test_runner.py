@@ -16,9 +16,10 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
+from ansible_collections.canvas.fleet.plugins.module_utils.system.units import UnitState
 from ansible_collections.canvas.fleet.plugins.module_utils.work import entry as work_main
 from ansible_collections.canvas.fleet.plugins.module_utils.work import runner as host_work
-from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import JobRunner, JobSpec, UnitState
+from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import JobRunner, JobSpec
 
 
 class FakeUnits:

@@ -9,17 +9,16 @@ import grp
 import os
 import pwd
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from ...core.errors import FleetError
-from ...system.ownership import acting_as
-from ...system.payload import closed, open_folder
+from ...system import folders
+from ...system.ownership import Owner, acting_as
 from .want import Want
 
 
 def ready(want: Want) -> bool:
     """Is each there, whose it should be, and open to those who need it?"""
-    if not all(os.path.isdir(path) and not closed(Path(path)) for path in _roots(want)):
+    if not all(os.path.isdir(path) and not folders.is_closed(path) for path in _roots(want)):
         return False
     try:
         user = pwd.getpwnam(want.user).pw_uid
@@ -38,7 +37,7 @@ def make(want: Want) -> None:
             "the training's user or group does not exist on this host", variable="fleet_user", found=str(error.args[0])
         ) from None
     for path in _roots(want):
-        open_folder(Path(path))
+        folders.make_open(path)
     for path, variable in _users(want).items():
         if os.path.lexists(path) and not os.path.isdir(path):
             raise FleetError("a folder is needed here", found=f"{path} is no folder", variable="training_results_dir")
@@ -58,14 +57,11 @@ def make(want: Want) -> None:
 def _make(path: str, want: Want, user: int, group: int) -> None:
     try:
         with _as_user(want):
-            os.makedirs(path, mode=0o755, exist_ok=True)
-            owner = os.lstat(path).st_uid
+            folders.make(path)
     except PermissionError:  # the folder above is root's
-        os.makedirs(path, mode=0o755, exist_ok=True)
-        owner = os.lstat(path).st_uid
-    if owner != user:
-        # The folder above may be the training user's: a link that lies there gives away nothing of root's.
-        os.chown(path, user, group, follow_symlinks=False)
+        folders.make(path)
+    if not os.path.islink(path) and os.stat(path).st_uid != user:
+        folders.give(path, Owner(user, group))
     with _as_user(want):
         os.stat(path)
 

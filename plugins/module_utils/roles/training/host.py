@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from ...core.errors import FleetError
-from ...system.plain_file import open_plain
-from . import files
+from ...system import digests, files, folders, units
+from . import files as unit_files
 from . import folders as unit_folders
-from .steps import SHOWN, Have, parse_show, parse_started
+from .steps import SHOWN, Have, parse_started
 from .text import render, render_gpu
 from .want import Want
 
 SMALL = 1 << 20  # bytes; scripts and yaml are far below
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
 
 
@@ -34,14 +29,14 @@ class UnitHost(Protocol):
     def settled(self, want: Want, seconds: float) -> Have: ...
 
 
-class Systemd:
-    """The real host."""
+class Host:
+    """The real one."""
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
 
     def read(self, want: Want) -> Have:
-        shown = parse_show(self._systemctl("show", *(f"-p{name}" for name in SHOWN), f"{want.unit}.service")[1])
+        shown = next(iter(units.show(SHOWN, f"{want.unit}.service")), {})
         active, sub = _soon(shown)
         return Have(
             text=_text(want.path),
@@ -69,11 +64,8 @@ class Systemd:
 
     def _others(self, want: Want) -> dict[str, str]:
         """Units of other runs that have a record here, as Have.others."""
-        units = [f"{name}.service" for name in _names(os.path.dirname(want.record)) if name != want.unit]
-        if not units:
-            return {}
-        text = self._systemctl("show", "-pId", "-pActiveState", "-pUnitFileState", *units)[1]
-        shown = [parse_show(block) for block in text.split("\n\n") if block.strip()]
+        names = [f"{name}.service" for name in _names(os.path.dirname(want.record)) if name != want.unit]
+        shown = units.show(("Id", "ActiveState", "UnitFileState"), *names) if names else []
         return {
             told["Id"].rpartition(".")[0]: told["ActiveState"]
             for told in shown
@@ -83,19 +75,19 @@ class Systemd:
     def do(self, step: str, want: Want) -> None:
         """One step of unit.decide(). Raises FleetError when the host did not follow."""
         if step.startswith("disable "):
-            self._must("disable", f"{step.partition(' ')[2]}.service")
+            units.must("disable", f"{step.partition(' ')[2]}.service")
             return
         {
             "folders": lambda: unit_folders.make(want),
-            "payload": lambda: files.place_payload(want),
-            "spec": lambda: files.write(Path(want.spec_path), want.spec().encode()),
+            "payload": lambda: unit_files.place_payload(want),
+            "spec": lambda: unit_files.write(Path(want.spec_path), want.spec().encode()),
             "write": lambda: self._write(want),
-            "remove": lambda: _remove(want.path, want.gpu_path),
-            "unfinish": lambda: os.unlink(f"{want.record}/finished"),
-            "forget": lambda: shutil.rmtree(want.record),
-            "reload": lambda: self._must("daemon-reload"),
-            "enable": lambda: self._must("enable", f"{want.unit}.service"),
-            "disable": lambda: self._must("disable", f"{want.unit}.service"),
+            "remove": lambda: files.remove(want.path, want.gpu_path),
+            "unfinish": lambda: files.remove(f"{want.record}/finished"),
+            "forget": lambda: folders.remove_tree(want.record),
+            "reload": lambda: units.must("daemon-reload"),
+            "enable": lambda: units.must("enable", f"{want.unit}.service"),
+            "disable": lambda: units.must("disable", f"{want.unit}.service"),
             "start": lambda: self._start(want),
             "stop": lambda: self._stop(want),
         }[step]()
@@ -110,22 +102,22 @@ class Systemd:
             self._sleep(min(0.25, seconds))
 
     def _write(self, want: Want) -> None:
-        files.write(Path(want.gpu_path), render_gpu(want).encode())
-        files.write(Path(want.path), render(want).encode())
+        unit_files.write(Path(want.gpu_path), render_gpu(want).encode())
+        unit_files.write(Path(want.path), render(want).encode())
 
     def _start(self, want: Want) -> None:
         # A person's start is not one of the tries in a row, and may follow a repair.
-        _remove(f"{want.own}/tries.json", f"{want.record}/kernel")
-        self._systemctl("reset-failed", f"{want.unit}.service")
-        status, _, error = self._systemctl("start", "--no-block", f"{want.unit}.service")
-        if status:
-            raise FleetError(f"systemd could not start {want.unit}", found=" ".join(error.split()))
+        files.remove(f"{want.own}/tries.json", f"{want.record}/kernel")
+        units.systemctl("reset-failed", f"{want.unit}.service")
+        done = units.systemctl("start", "--no-block", f"{want.unit}.service")
+        if not done:
+            raise FleetError(f"systemd could not start {want.unit}", found=" ".join(done.err.split()))
 
     def _stop(self, want: Want) -> None:
         """Asks for the end: after the next save, or at once when the settings say so. Does not wait for it."""
         if want.stop == "now":
-            self._systemctl("kill", "--kill-who=main", "--signal=INT", f"{want.unit}.service")
-        self._must("stop", "--no-block", f"{want.unit}.service")
+            units.systemctl("kill", "--kill-who=main", "--signal=INT", f"{want.unit}.service")
+        units.must("stop", "--no-block", f"{want.unit}.service")
 
     def stopped(self, want: Want) -> None:
         """A stop is done: none of its processes may be left. Raises FleetError when one is."""
@@ -137,27 +129,7 @@ class Systemd:
                 remedy="a process in the kernel's hands (state D in ps) ends with the GPU's or disk's driver",
             )
         # A trainer that had to be killed would be listed as a failure for ever, although its stop was wanted.
-        self._systemctl("reset-failed", f"{want.unit}.service")
-
-    def _must(self, *words: str) -> None:
-        status, _, error = self._systemctl(*words)
-        if status:
-            raise FleetError(f"systemctl {' '.join(words)} failed", found=" ".join(error.split()))
-
-    def _systemctl(self, *words: str) -> tuple[int, str, str]:
-        environment = {"PATH": PATH, "LC_ALL": "C"}
-        try:
-            done = subprocess.run(
-                ["systemctl", *words],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                env=environment,
-            )
-        except FileNotFoundError:
-            return 127, "", "no systemctl on this host"
-        return done.returncode, done.stdout, done.stderr
+        units.systemctl("reset-failed", f"{want.unit}.service")
 
 
 def _soon(shown: Mapping[str, str]) -> tuple[str, str]:
@@ -171,8 +143,7 @@ def _soon(shown: Mapping[str, str]) -> tuple[str, str]:
 
 def _text(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as source:  # root's own folders, and the kernel's
-            return source.read(SMALL)
+        return files.read(path, SMALL).decode("utf-8", "replace")
     except OSError:
         return None
 
@@ -180,14 +151,9 @@ def _text(path: str) -> str | None:
 def _digest(path: str) -> str:
     """sha256 of a plain file's content; "" when it is none."""
     try:
-        source, _ = open_plain(path)
+        return digests.of_file(path)
     except OSError:
         return ""
-    with source:
-        found = hashlib.sha256()
-        while block := source.read(SMALL):
-            found.update(block)
-        return found.hexdigest()
 
 
 def _strays(want: Want) -> dict[str, str]:
@@ -210,9 +176,3 @@ def _names(folder: str) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError:
         return []
-
-
-def _remove(*paths: str) -> None:
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)

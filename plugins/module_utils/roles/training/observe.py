@@ -34,4 +34,4 @@ def want_of(settings: Mapping[str, Any], topology: Topology | None = None) -> Wa
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
     """{"unit": Have, "log": TrainLog, "survey": Survey, "failure": Failure or None, "phase": …}, all as plain data."""
     want = want_of(settings)
-    return told(host.Systemd().read(want), want)
+    return told(host.Host().read(want), want)

@@ -6,12 +6,12 @@ ours. Its name is the digest of what is in it, so a new version is a new file, a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from ...system.digests import sha256
 from ...system.payload import closure, packed, sources
 
 MAIN = "supervisor/main.py"
@@ -22,10 +22,8 @@ def payload() -> tuple[str, bytes]:
     """(name of the file, its content)."""
     _load()
     parts = closure(MAIN, sources())
-    digest = hashlib.sha256()
-    for name in sorted(parts):
-        digest.update(f"{name}\0{len(parts[name])}\0".encode() + parts[name])
-    return f"{digest.hexdigest()[:16]}.pyz", packed(parts, MAIN)
+    digest = sha256(*(f"{name}\0{len(parts[name])}\0".encode() + parts[name] for name in sorted(parts)))
+    return f"{digest[:16]}.pyz", packed(parts, MAIN)
 
 
 def _load() -> None:

@@ -83,11 +83,6 @@ class Have:
         return [path for path, digest in self.digests.items() if path in self.started and self.started[path] != digest]
 
 
-def parse_show(output: str) -> dict[str, str]:
-    """`systemctl show`: one Name=value per line."""
-    return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-
-
 def parse_started(text: str) -> dict[str, str]:
     """The record of a start: "name value" lines, and sha256sum's "<digest>  <path>" lines turned round."""
     found = {}

@@ -7,10 +7,9 @@ import os
 import pwd
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
@@ -68,16 +67,16 @@ def test_in_a_folder_of_the_user_everything_is_made_by_the_user(root: Path) -> N
     (root / "out").mkdir(mode=0o700)
     os.chown(root / "out", account.pw_uid, account.pw_gid)
     made = []
-    real = os.makedirs
+    real = os.mkdir
 
-    def seen(path: str, mode: int = 0o777, exist_ok: bool = False) -> None:
-        made.append((os.geteuid(), path.startswith(str(root / "out"))))
-        real(path, mode, exist_ok=exist_ok)
+    def seen(path: str, mode: int = 0o777, **folder: Any) -> None:
+        made.append((os.geteuid(), path))
+        real(path, mode, **folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unit_folders.os, "makedirs", seen)
+        patch.setattr(os, "mkdir", seen)
         unit_folders.make(want(root))
-    assert {uid for uid, inside in made if inside} == {account.pw_uid}
+    assert {uid for uid, path in made if path.startswith(str(root / "out"))} == {account.pw_uid}
 
 
 def test_a_file_in_the_way_is_told(root: Path) -> None:
@@ -87,20 +86,14 @@ def test_a_file_in_the_way_is_told(root: Path) -> None:
         unit_folders.make(want(root))
 
 
-def test_a_link_in_the_place_of_a_folder_gives_its_target_to_nobody(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[tuple[str, bool]] = []
+def test_a_link_in_the_place_of_a_folder_gives_its_target_to_nobody(root: Path) -> None:
     wanted = want(root)
-    monkeypatch.setattr(unit_folders.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=12345, pw_gid=12345))
-    monkeypatch.setattr(unit_folders, "acting_as", lambda *_: nullcontext())
-    (root / "precious").mkdir()
-    Path(wanted.results_dir).mkdir(parents=True)
-    Path(wanted.kept).symlink_to(root / "precious")
-    monkeypatch.setattr(os, "chown", lambda path, *_, follow_symlinks=True: given.append((path, follow_symlinks)))
     unit_folders.make(wanted)
-    assert (wanted.kept, False) in given
-    assert not any(follow for _, follow in given)
+    (root / "precious").mkdir()
+    os.rmdir(wanted.kept)
+    Path(wanted.kept).symlink_to(root / "precious")
+    unit_folders.make(wanted)
+    assert (root / "precious").stat().st_uid == os.geteuid()
 
 
 @pytest.mark.parametrize("umask", [0o027, 0o077])

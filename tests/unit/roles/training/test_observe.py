@@ -15,6 +15,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import report as training_report
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
+from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 
 from tests.unit.support.trainings import READY, RECORDED, RUNS, WANT, Dies, at, write
 
@@ -66,8 +67,8 @@ def test_folders_that_lie_behind_a_link_outside_of_the_units_own_are_seen(
         for folder in (tmp_path / target, (tmp_path / link).parent):
             folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / link).symlink_to(tmp_path / target)
-    monkeypatch.setattr(unit_host, "PATH", str(tmp_path))
-    found = unit_host.Systemd().read(at(tmp_path)).strays
+    monkeypatch.setattr(units, "PATH", str(tmp_path))
+    found = unit_host.Host().read(at(tmp_path)).strays
     assert found == {f"{tmp_path}/{path}": f"{tmp_path}/{real}" for path, real in strays.items()}
 
 
@@ -182,8 +183,8 @@ def test_the_host_is_read_from_systemd_and_its_records(tmp_path: Path, monkeypat
     write(want)
     Path(want.record, "started").write_text(f"invocation ab\n{'1' * 64}  {want.script}\n")
     Path(want.record, "ended").write_text("exit-code exited 1\n")
-    host = unit_host.Systemd()
-    monkeypatch.setattr(unit_host, "PATH", str(tmp_path))
+    host = unit_host.Host()
+    monkeypatch.setattr(units, "PATH", str(tmp_path))
     have = host.read(want)
     assert (have.active, have.enabled, have.restarts, have.ended) == ("active", True, 2, "exit-code exited 1")
     assert have.older() == [want.script]
@@ -212,13 +213,13 @@ def test_units_of_other_runs_are_seen(
     tool = tmp_path / "systemctl"
     tool.write_text(SYSTEMCTL.format(log=tmp_path / "asked", others=said))
     tool.chmod(0o755)
-    monkeypatch.setattr(unit_host, "PATH", str(tmp_path))
+    monkeypatch.setattr(units, "PATH", str(tmp_path))
     want = at(tmp_path)
     Path(want.record).mkdir(parents=True)
-    assert unit_host.Systemd().read(want).others == {}, "its own unit is no other"
+    assert unit_host.Host().read(want).others == {}, "its own unit is no other"
     (tmp_path / "training/canvas-training-bolt").mkdir()
-    assert unit_host.Systemd().read(want).others == others
-    unit_host.Systemd().do("disable canvas-training-bolt", want)
+    assert unit_host.Host().read(want).others == others
+    unit_host.Host().do("disable canvas-training-bolt", want)
     assert "disable canvas-training-bolt.service" in (tmp_path / "asked").read_text().splitlines()
 
 
@@ -237,12 +238,12 @@ def test_a_start_is_watched_until_it_settles_or_has_stopped(
     monkeypatch: pytest.MonkeyPatch, active: list[str], phases: list[str]
 ) -> None:
     now, states = [0.0], iter(active)
-    host = unit_host.Systemd(sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    host = unit_host.Host(sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr(unit_host.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(host, "read", lambda want: replace(READY, active=next(states)))
     assert [host.settled(WANT, 1.0).phase] == phases
 
 
 def test_a_host_without_systemd_reads_as_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unit_host, "PATH", str(tmp_path))
-    assert unit_host.Systemd().read(at(tmp_path)).phase == "absent"
+    monkeypatch.setattr(units, "PATH", str(tmp_path))
+    assert unit_host.Host().read(at(tmp_path)).phase == "absent"

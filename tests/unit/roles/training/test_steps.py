@@ -242,10 +242,6 @@ def test_the_record_of_a_start_is_read() -> None:
     assert seen["/srv/b/train.sh"] == "a" * 64
 
 
-def test_systemds_words_may_hold_equal_signs() -> None:
-    assert unit.parse_show("A=b=c\nB=\n\nrubbish\n") == {"A": "b=c", "B": ""}
-
-
 def test_the_key_is_named_only_when_it_is_used() -> None:
     assert "LoadCredential" not in TEXT
     assert "LoadCredential=wandb_api_key:/srv/k" in render(replace(WANT, wandb_key_file="/srv/k"))
