@@ -33,6 +33,7 @@ SETTINGS = {
     "nvidia_toolkit": True,
     "nvidia_hold": True,
     "nvidia_reboot": "never",
+    "nvidia_busy_ignore_below": "",
     "nvidia_repository_url": "https://mirror.test",
     "nvidia_repository_fingerprint": "",
     "fleet_state_dir": "/nowhere",

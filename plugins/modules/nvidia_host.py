@@ -64,7 +64,7 @@ options:
     description: Fingerprint of the key; empty for the known one of the distribution.
     type: str
     default: ""
-  own_programs:
+  busy_ignore_below:
     description: Programs below this folder are ours and don't make a GPU busy.
     type: str
     default: ""
@@ -128,7 +128,7 @@ SPEC = {
     "repository_url": {"type": "str", "default": "https://developer.download.nvidia.com/compute/cuda/repos"},
     "repository_key_url": {"type": "str", "default": "", "no_log": False},
     "repository_fingerprint": {"type": "str", "default": ""},
-    "own_programs": {"type": "str", "default": ""},
+    "busy_ignore_below": {"type": "str", "default": ""},
     "state_dir": {"type": "path", "default": "/var/lib/canvas-fleet"},
 }
 
@@ -137,7 +137,6 @@ def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     settings = {f"nvidia_{name}": value for name, value in module.params.items()}
-    settings["conda_env_root"] = module.params["own_programs"]
     settings["fleet_state_dir"] = module.params["state_dir"]
     with reported(module.fail_json):
         result = nvidia_files.converge(settings, module.check_mode)

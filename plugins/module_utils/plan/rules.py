@@ -7,8 +7,9 @@ or the run is judged by the roles.
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,14 +167,9 @@ RULES: dict[str, Rule] = {
     "training_keep_last": span(0, 1_000_000),
     "training_keep_every": span(0, 1_000_000_000),
 }
-NOT_CHECKPOINTS = (
-    "training_results_dir",
-    "run_config_wandb_key_file",
-    "weights_dir",
-    "dataset_train_dir",
-    "dataset_output_dir",
-    "canvas_code_checkout",
-)
+# Paths that may hold the checkpoint folder, and those that are read or compared with, which anybody may own.
+ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir", "training_working_dir")
+NOT_OWNED = ("training_checkpoint_dir", "run_config_resume_from", "nvidia_busy_ignore_below")
 # With these nothing is known of a host, or of what was meant, so there is nothing that could go on.
 NEVER_ACCEPTED = (
     "VARIABLE_INVALID",
@@ -247,8 +243,11 @@ def misplaced_secret(name: str, value: Any) -> Finding | None:
     return None
 
 
-def together(settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """What two variables of one host say against each other; a name that is not there is not judged."""
+def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator[Finding]:
+    """What two variables of one host say against each other; a name that is not there is not judged.
+
+    `paths`: the variables that name a path on the host, as owned_paths() gives them.
+    """
     get = settings.get
     if get("run_config_lr_scheduler") == "cosine" and get("run_config_min_lr", 0) > get("run_config_lr", 1):
         told, most = (
@@ -262,21 +261,33 @@ def together(settings: Mapping[str, Any]) -> Iterator[Finding]:
     if get("training_peer_port", 0) == get("run_config_master_port", 1):
         told = f"training_peer_port: {get('training_peer_port')}, as run_config_master_port"
         yield finding("VARIABLE_INVALID", variable="training_peer_port", found=told, expected="a port of its own")
-    yield from _inside_checkpoints(settings)
+    yield from _shared_with_checkpoints(settings, paths)
 
 
-def _inside_checkpoints(settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """The trainer reads every folder's name in the checkpoint folder as a number, so nothing else may lie there."""
-    folder = str(settings.get("training_checkpoint_dir") or "").rstrip("/")
-    others = (
-        "training_results_dir",
-        "run_config_wandb_key_file",
-        "weights_dir",
-        "dataset_train_dir",
-        "canvas_code_dir",
-    )
-    for name in others:
-        place = str(settings.get(name) or "").rstrip("/")
-        if folder and (place == folder or place.startswith(folder + "/")):
-            told, expected = f"{name} ({place}) lies in it: {folder}", "a folder for checkpoints alone"
-            yield finding("VARIABLE_INVALID", variable="training_checkpoint_dir", found=told, expected=expected)
+def owned_paths(kinds: Mapping[str, str]) -> list[str]:
+    """Variables that name a path on the host which is written or removed; `kinds` maps a variable to its type."""
+    told = {name for name, rule in RULES.items() if rule.expected.startswith(FULL_PATH.expected)}
+    return [name for name, kind in kinds.items() if (kind == "path" or name in told) and name not in NOT_OWNED]
+
+
+def _shared_with_checkpoints(settings: Mapping[str, Any], paths: Iterable[str]) -> Iterator[Finding]:
+    """The start of a training moves all that is no checkpoint out of their folder, and so does a restore."""
+    folder = _plain(settings.get("training_checkpoint_dir"))
+    places = {name: _plain(settings.get(name)) for name in paths}
+    found = [
+        f"{name} ({place})"
+        for name, place in places.items()
+        if place and (_within(place, folder) or (name not in ABOVE_CHECKPOINTS and _within(folder, place)))
+    ]
+    if folder and found:
+        told = f"{folder} is, holds or lies in {', '.join(found)}"
+        expected = "a folder for checkpoints alone"
+        yield finding("VARIABLE_INVALID", variable="training_checkpoint_dir", found=told, expected=expected)
+
+
+def _plain(path: Any) -> str:
+    return posixpath.normpath(str(path)) if path else ""
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

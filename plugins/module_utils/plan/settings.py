@@ -169,7 +169,8 @@ def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[di
         except (ValueError, TypeError) as error:
             settings[name], found = value, invalid(option, value, option.kind, str(error))
         findings += [found] if found else []
-    return settings, findings or list(rules.together(settings))
+    paths = rules.owned_paths({name: option.kind for name, option in options.items()})
+    return settings, findings or list(rules.together(settings, paths))
 
 
 def judged(option: Option, value: Any) -> tuple[Any, Finding | None]:

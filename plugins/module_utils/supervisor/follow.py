@@ -55,7 +55,6 @@ class Follower:
         self._unsealed: list[int] = []
         self._echoed = self._looked = float("-inf")
         self._oom = supervisor_tree.oom_kills()
-        self._tree: list[supervisor_tree.Process] = []
         self._selector = selectors.DefaultSelector()
         for pipe in filter(None, (process.stdout, process.stderr)):
             os.set_blocking(pipe.fileno(), False)

@@ -27,9 +27,6 @@ class Notifier:
     def ready(self) -> None:
         self._send("READY=1")
 
-    def stopping(self) -> None:
-        self._send("STOPPING=1")
-
     def status(self, text: str) -> None:
         """The line of `systemctl status`; sent when it differs from the one before."""
         line = " ".join(text.split())[:STATUS_LIMIT]

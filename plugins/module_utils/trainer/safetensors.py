@@ -1,16 +1,13 @@
 """The header of a safetensors file: names, types and shapes of its tensors, without reading the tensors.
 
-A file is 8 bytes (length of the header, little endian), the header (JSON), then the data. The header is read from a
-file or, by a range request of it alone, from a hub: a few hundred kilobytes of 29 GB. Standard library only.
+A file is 8 bytes (length of the header, little endian), the header (JSON), then the data: a few hundred kilobytes of
+29 GB are read. Standard library only.
 """
 
 from __future__ import annotations
 
 import json
-import ssl
 import struct
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,26 +93,3 @@ def from_file(path: str) -> Header:
             return stream.read(number)
 
         return parse(read, path)
-
-
-def from_url(url: str, *, token: str = "", ca_file: str = "", timeout: float = 10.0) -> Header:
-    """The header of a file on an http(s) server that knows Range. Raises FleetError; nothing of the data is fetched."""
-    context = ssl.create_default_context(cafile=ca_file or None)
-
-    def read(offset: int, number: int) -> bytes:
-        part_of_it = {"Range": f"bytes={offset}-{offset + number - 1}"}
-        request = urllib.request.Request(url, headers=part_of_it)  # noqa: S310 - http(s) alone, see below
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")  # the file may lie on another host
-        with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:  # noqa: S310 - as above
-            if offset and answer.status != 206:
-                raise FleetError(f"{url} cannot be read in part", found=f"status {answer.status}", expected="206")
-            part: bytes = answer.read(number)
-            return part
-
-    if not url.startswith(("http://", "https://")):
-        raise FleetError(f"{url} is no address of a hub", found=url, expected="http:// or https://")
-    try:
-        return parse(read, url)
-    except (OSError, ValueError) as error:
-        raise FleetError(f"{url} cannot be read", found=str(error), expected="an answer") from error

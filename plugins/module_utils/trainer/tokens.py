@@ -72,13 +72,11 @@ SPLIT = (
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 
 
-def text_tokens(text: str) -> int:
-    """An upper estimate of the tokens of a text part with its two marks; blank text is left out by the trainer."""
-    return text_bounds(text)[1]
-
-
 def text_bounds(text: str) -> Bounds:
-    """Tokens of a text part with its marks as they are estimated: never fewer than its pieces, hardly ever more."""
+    """Tokens of a text part with its marks as they are estimated: never fewer than its pieces, hardly ever more.
+
+    Blank text has none: the trainer leaves it out.
+    """
     text = text.strip()
     if not text:
         return 0, 0

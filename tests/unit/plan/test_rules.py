@@ -127,7 +127,42 @@ def test_a_constant_rate_has_no_lowest_one() -> None:
 
 def test_every_rule_is_of_a_variable_that_exists() -> None:
     assert set(value_rules.RULES) - set(OPTIONS) == set()
-    assert set(value_rules.NOT_CHECKPOINTS) <= set(OPTIONS)
+    assert {*value_rules.ABOVE_CHECKPOINTS, *value_rules.NOT_OWNED} <= set(OPTIONS)
+
+
+FOLDER = {"training_checkpoint_dir": "/srv/b/out/checkpoints"}
+OWNED = value_rules.owned_paths({name: option.kind for name, option in OPTIONS.items()})
+OWNERS = ("dataset_output_dir", "dataset_train_dir", "conda_env_root", "weights_dir", "canvas_code_checkout",
+          "fleet_state_dir", "fleet_agent_dir", "nvidia_cuda_home", "run_config_script", "training_kept_dir",
+          "training_results_dir", "fleet_root")  # fmt: skip
+
+
+def test_every_role_that_owns_a_folder_is_asked() -> None:
+    assert set(OWNERS) <= set(OWNED)
+
+
+@pytest.mark.parametrize("name", OWNED)
+@pytest.mark.parametrize(
+    ("place", "fits"),
+    [
+        pytest.param("/srv/b/out/checkpoints", False, id="is it"),
+        pytest.param("/srv//b/x/../out/checkpoints/", False, id="is it, spelled otherwise"),
+        pytest.param("/srv/b/out/checkpoints/x", False, id="lies in it"),
+        pytest.param("/srv/b/out", None, id="holds it"),
+        pytest.param("/srv/b/out/checkpoints-2", True, id="has a longer name"),
+        pytest.param("/srv/b/out/check", True, id="has a shorter name"),
+    ],
+)
+def test_no_path_of_another_variable_meets_the_checkpoint_folder(name: str, place: str, fits: bool | None) -> None:
+    """The start moves what is no checkpoint out of that folder: a user's data, conda's environment, the code."""
+    fits = name in value_rules.ABOVE_CHECKPOINTS if fits is None else fits
+    wrong = codes(**FOLDER, **{name: place})
+    assert wrong == ([] if fits else [("VARIABLE_INVALID", "training_checkpoint_dir")])
+
+
+@pytest.mark.parametrize("name", [name for name in value_rules.NOT_OWNED if name != "training_checkpoint_dir"])
+def test_a_path_that_is_only_read_may_lie_among_the_checkpoints(name: str) -> None:
+    assert codes(**FOLDER, **{name: "/srv/b/out/checkpoints/0000510"}) == []
 
 
 def test_a_broken_variable_is_told_once_and_not_with_all_that_stands_on_it() -> None:

@@ -13,6 +13,7 @@ RECORDED = FIXTURES / "nvidia-smi"
 
 
 SETTINGS = {
+    "nvidia_busy_ignore_below": "",
     "nvidia_gpu_expected": True,
     "nvidia_driver_branch": "580",
     "nvidia_cuda_version": "12.8",

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import struct
-import threading
-from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import decide as weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import headers as model_files
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL, PARTS, count, model_of
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer.safetensors import Tensor, from_file, from_url
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.safetensors import Tensor, from_file
 from hypothesis import given
 from hypothesis import settings as unhurried
 from hypothesis import strategies as st
@@ -52,50 +47,6 @@ def model_folder(folder: Path) -> Path:
     return folder
 
 
-class Ranged(http.server.SimpleHTTPRequestHandler):
-    """A server that knows Range, as hubs do, and notes how many bytes it gave out."""
-
-    given: ClassVar[list[int]] = []
-    knows_range = True
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        data, status = path.read_bytes(), 200
-        if self.knows_range and "Range" in self.headers:
-            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
-            data, status = data[int(first) : int(last) + 1], 206
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-        self.given.append(len(data))
-
-    def log_message(self, *_: Any) -> None: ...
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    model_folder(tmp_path / "org/model/resolve" / ("5" * 40))
-    Ranged.given.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranged, directory=str(tmp_path))) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-def settings(tmp_path: Path, endpoint: str = "", parameters: int = 0) -> dict[str, Any]:
-    return {
-        "weights_dir": str(tmp_path / "model"),
-        "weights_endpoint": endpoint,
-        "weights_repo": "org/model",
-        "weights_revision": "5" * 40,
-        "weights_parameters": parameters,
-    }
-
-
 def test_a_file_is_counted_part_by_part_without_its_data(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
     header = from_file(str(folder / "ema.safetensors"))
@@ -108,42 +59,24 @@ def test_a_file_is_counted_part_by_part_without_its_data(tmp_path: Path) -> None
 
 def test_a_model_folder_is_seen_with_its_configs(tmp_path: Path) -> None:
     model_folder(tmp_path / "model")
-    seen = model_files.observe(settings(tmp_path, parameters=1))
+    seen = model_files.observe({"weights_dir": str(tmp_path / "model")})
     model = model_of(0, seen)
     assert (model.parameters, model.vae, model.vocabulary) == (sum(SIZES.values()), 128 * 27, 512)
     assert (model.layers, model.hidden, model.vit_layers) == (2, 96, BAGEL.vit_layers)
     assert model.trained(freeze_llm=True, freeze_vit=True) == SIZES["connectors"]
 
 
-def test_the_hub_is_asked_for_the_header_alone(tmp_path: Path, server: str) -> None:
-    seen = model_files.observe(settings(tmp_path, server))
-    assert seen["parts"] == SIZES
-    assert seen["from"] == f"{server}/org/model/resolve/{'5' * 40}/ema.safetensors"
-    assert sum(Ranged.given) < 1000, "2 MB are there"
+def test_without_weights_nothing_is_known(tmp_path: Path) -> None:
+    assert model_files.observe({"weights_dir": str(tmp_path / "model")}) == {}
 
 
-def test_the_hub_is_left_alone_where_the_user_gave_the_count(tmp_path: Path) -> None:
-    assert model_files.observe(settings(tmp_path, "http://127.0.0.1:9", parameters=BAGEL.parameters)) == {}
-
-
-def test_a_hub_that_is_out_of_reach_is_told_and_raises_nothing(tmp_path: Path) -> None:
-    seen = model_files.observe(settings(tmp_path, "http://127.0.0.1:9"))
+def test_a_broken_file_is_told_and_raises_nothing(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    (folder / "ema.safetensors").write_bytes(b"")
+    seen = model_files.observe({"weights_dir": str(folder)})
     assert seen["parts"] == {}
-    assert "127.0.0.1:9" in seen["problem"]
+    assert "is no safetensors file" in seen["problem"]
     assert model_of(0, seen) == BAGEL
-
-
-def test_a_file_that_is_not_on_the_hub_is_an_error_of_ours(server: str) -> None:
-    with pytest.raises(FleetError, match="cannot be read"):
-        from_url(f"{server}/org/model/resolve/main/none.safetensors")
-    from_url(f"{server}/org/model/resolve/{'5' * 40}/ae.safetensors")
-
-
-def test_a_server_without_ranges_is_not_read_to_its_end(tmp_path: Path, server: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(Ranged, "knows_range", False)
-    url = f"{server}/org/model/resolve/{'5' * 40}/ae.safetensors"
-    with pytest.raises(FleetError, match="cannot be read in part"):
-        from_url(url)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +154,7 @@ def test_a_model_of_another_size_has_bagels_proportions(parameters: int) -> None
         pytest.param({"llm": 90, "connectors": 10}, 0, None, id="left to the model"),
         pytest.param({"llm": 90, "connectors": 10}, 14_607_260_128, "14607260128", id="the default, another model"),
         pytest.param({}, 14_607_260_128, None, id="nothing there yet"),
-        pytest.param({}, 0, "no answer", id="left to a hub that does not answer"),
+        pytest.param({}, 0, "no answer", id="left to the model, whose file is not there"),
     ],
 )
 def test_a_count_that_cannot_be_right_is_a_finding(parts: dict[str, int], told: int, found: str | None) -> None:

@@ -10,7 +10,6 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer.tokens import
     MARKS,
     counter,
     text_bounds,
-    text_tokens,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,4 +70,4 @@ def test_estimates(text: str, least: int, most: int) -> None:
 @given(content=st.text())
 def test_the_lower_bound_is_never_above_the_upper_one(content: str) -> None:
     least, most = text_bounds(content)
-    assert least <= most == text_tokens(content)
+    assert least <= most

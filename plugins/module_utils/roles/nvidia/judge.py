@@ -143,10 +143,10 @@ def fingerprint(system: table.System, settings: Mapping[str, Any]) -> str:
 
 
 def judge_gpu(gpu: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
-    """What would spoil a training on this GPU. Programs of our own environment don't count as others."""
+    """What would spoil a training on this GPU. Programs below nvidia_busy_ignore_below do not count."""
     found, name = [], f"GPU {gpu['index']} ({gpu['name']})"
-    own = str(settings.get("conda_env_root") or "\0")
-    others = [process for process in gpu["busy_processes"] if not process.startswith(own)]
+    own = str(settings["nvidia_busy_ignore_below"]).rstrip("/")
+    others = [process for process in gpu["busy_processes"] if not (own and process.startswith(f"{own}/"))]
     if gpu["mig"]:
         found.append(finding("GPU_MIG_ON", found=f"{name}: MIG is on", expected="off"))
     if gpu["ecc_errors"]:

@@ -37,7 +37,6 @@ class Gpu:
     busy_processes: tuple[str, ...]
     ecc_errors: int  # uncorrected ones since the driver was loaded
     mig: bool
-    bus_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,6 @@ def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu
         busy_processes=processes,
         ecc_errors=sum(int(item.text) for item in counts if item.text and item.text.strip().isdigit()),
         mig=text("mig_mode/current_mig") == "Enabled",
-        bus_id=element.get("id", ""),
     )
 
 

@@ -92,7 +92,7 @@ def judge_size(model: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Fi
     if counted and told and abs(counted - told) > SIZE_TOLERANCE * told:
         found, expected = f"weights_parameters: {told}", f"{counted}, as counted in {model['from']}"
     elif not counted and told == 0:
-        found, expected = model.get("problem") or "no weights to count", "a safetensors header"
+        found, expected = model.get("problem") or "no weights to count in yet", "a number"
     else:
         return []
     return [finding("WEIGHTS_SIZE_UNSURE", variable="weights_parameters", found=found, expected=expected)]

@@ -25,7 +25,11 @@ def _no_tool_here(monkeypatch):
 
 NOTHING = {
     "a working driver, toolkit and profile": (REAL, {"devices": [H100], **READY}, {}),
-    "an older driver of the same CUDA": ("described/2xrtx4090-busy.xml", READY, {"conda_env_root": "python3"}),
+    "an older driver of the same CUDA": (
+        "described/2xrtx4090-busy.xml",
+        READY,
+        {"nvidia_busy_ignore_below": "/srv/blockmoving"},
+    ),
     "no GPU by the user's word": ("", {}, {"nvidia_gpu_expected": False}),
     "no GPU by the user's word, though there is one": (REAL, {}, {"nvidia_gpu_expected": False}),
     "no toolkit wanted": (REAL, {}, {"nvidia_toolkit": False}),

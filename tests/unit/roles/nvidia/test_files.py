@@ -31,7 +31,7 @@ SETTINGS = {
     "nvidia_repository_url": "https://mirror.test/cuda/repos/",
     "nvidia_repository_key_url": "",
     "nvidia_repository_fingerprint": RSA,
-    "conda_env_root": "",
+    "nvidia_busy_ignore_below": "",
 }
 
 

@@ -23,6 +23,7 @@ def _no_tool_here(monkeypatch):
     monkeypatch.setattr(nvidia_smi, "PLACES", ("/nonexistent",))
 
 
+OURS = {"nvidia_busy_ignore_below": "/srv/blockmoving"}
 FINDINGS = {
     "no GPU at all": ("", {}, {}, ["NO_GPU"]),
     "a tool and no GPU": ("described/driver-not-loaded.txt", {}, {}, ["NO_GPU"]),
@@ -174,7 +175,13 @@ FINDINGS = {
         [],
     ),
     "a GPU that somebody uses": ("described/2xrtx4090-busy.xml", READY, {}, ["GPU_BUSY"]),
-    "a GPU that our own training uses": ("described/2xrtx4090-busy.xml", READY, {"conda_env_root": "python3"}, []),
+    "a GPU that our own training uses": ("described/2xrtx4090-busy.xml", READY, OURS, []),
+    "a GPU that a program beside our folder uses": (
+        "described/2xrtx4090-busy.xml",
+        READY,
+        {"nvidia_busy_ignore_below": "/srv/block"},
+        ["GPU_BUSY"],
+    ),
 }
 
 

@@ -65,7 +65,7 @@ def test_corrected_errors_and_those_of_the_past_do_not_count():
 
 def test_a_process_that_computes_makes_a_gpu_busy_and_a_desktop_does_not():
     gpus = parse(text("described/2xrtx4090-busy.xml")).gpus
-    assert [gpu.busy_processes for gpu in gpus] == [("python3 (4242)",), ()]
+    assert [gpu.busy_processes for gpu in gpus] == [("/srv/blockmoving/miniforge3/envs/bagel/bin/python3 (4242)",), ()]
 
 
 @pytest.mark.parametrize(
