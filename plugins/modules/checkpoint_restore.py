@@ -12,7 +12,8 @@ author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Makes a checkpoint the newest one of its folder, so that the next start resumes from it. The trainer always resumes
     from the highest number.
-  - Newer checkpoints are moved to C(aside) in the kept folder, with their links. Nothing is deleted.
+  - Newer checkpoints are moved with their links to the quarantine (the folder C(aside) of the kept folder). Nothing is
+    deleted.
   - A checkpoint whose C(.pt) files the trainer deleted is put back from the hard links that were kept of it.
   - What is put back is read whole and compared with what was sealed of it, where that is on record.
   - Works as the owner of O(checkpoint_dir), also when started as root.
@@ -59,7 +60,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 moves:
-  description: What was moved aside or put back, or would be, in order.
+  description: Each move that was made, or would be made, in order (C(quarantine), C(put back)).
   returned: success
   type: list
   elements: str

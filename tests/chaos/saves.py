@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 
 from demo import torch_python
 from demo.minicanvas import tiny_model
@@ -100,7 +100,7 @@ class Scene:
         self.words: list[str] = []
         for step in STEPS[:2]:
             self.save(step)
-            guard_hooks.after_save(self.spec, step, self.words.append)
+            supervisor_guard.after_save(self.spec, step, self.words.append)
 
     def save(self, step: int, stop: tuple[int, float] = (len(FILES), 0.0)) -> bool:
         """As the trainer does, up to a share of the file with that number; then it deletes older .pt files."""
@@ -177,7 +177,7 @@ def extra_names(scene: Scene, chance: random.Random) -> tuple[str, bool]:
 def sealed_and_lost(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     """A sealed save loses names: its links bring it back."""
     scene.save(60)
-    guard_hooks.after_save(scene.spec, 60, scene.words.append)
+    supervisor_guard.after_save(scene.spec, 60, scene.words.append)
     names = chance.sample(FILES, chance.randint(1, len(FILES)))
     for name in names:
         (scene.folder / "0000060" / name).unlink()
@@ -186,7 +186,7 @@ def sealed_and_lost(scene: Scene, chance: random.Random) -> tuple[str, bool]:
 
 def sealed_and_cut(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     scene.save(60)
-    guard_hooks.after_save(scene.spec, 60, scene.words.append)
+    supervisor_guard.after_save(scene.spec, 60, scene.words.append)
     return _cut(scene, chance.choice(FILES), chance.random()), False
 
 
@@ -221,8 +221,8 @@ def damaged(number: int, real: Path, loader: Loader) -> Point:
             call = chance.randrange(25)
             where += f"; the guard killed before its call {call}"
             with killed_before(call), suppress(Killed):
-                guard_hooks.before_start(scene.spec, scene.words.append)
-        guard_hooks.before_start(scene.spec, scene.words.append)
+                supervisor_guard.before_start(scene.spec, scene.words.append)
+        supervisor_guard.before_start(scene.spec, scene.words.append)
         step, told = loader.step(scene.folder)
         deleted = len(before - scene.content())
     return Point(kind.__name__.replace("_", " "), where, 60 if whole else 40, step, 60 - step, deleted, told)
@@ -233,8 +233,8 @@ def run(points: int, say: Say) -> list[dict[str, Any]]:
     os.environ["MINICANVAS_PYTHON"] = str(torch_python.ensure())
     from tests.chaos import saves_killed  # reads the variable when it is imported
 
-    guard_hooks.REST = 0.05
-    guard_hooks._digest = lambda *_: None  # a thread, which would be killed with the guard
+    supervisor_guard.REST = 0.05
+    supervisor_guard._digest = lambda *_: None  # a thread, which would be killed with the guard
     killed = max(1, points // 10)
     with tempfile.TemporaryDirectory(prefix="canvas-saves-") as folder:
         root = Path(folder)

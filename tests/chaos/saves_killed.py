@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as judge
 
 from tests.chaos.saves import EVERY, Point
@@ -54,12 +54,12 @@ class Watch(threading.Thread):
         while not self._end.wait(0.05):
             for one in judge.survey(str(self._run.checkpoints)).checkpoints:
                 if one.whole and one.step not in self.sealed:
-                    guard_hooks.after_save({**self._spec, "save_patience": 2.0}, one.step, lambda _: None)
+                    supervisor_guard.after_save({**self._spec, "save_timeout": 2.0}, one.step, lambda _: None)
                     self.sealed.add(one.step)
 
     def close(self) -> None:
         self._end.set()
-        guard_hooks.close()
+        supervisor_guard.close()
         self.join()
 
 
@@ -73,7 +73,7 @@ def kill(root: Path, count: int) -> Iterator[Point]:
         for number in range(count):
             begun, where = _killed_in_a_save(process, run, spec, resumed, number)
             before, whole = _content(run.out), _whole(run.checkpoints)
-            guard_hooks.before_start(spec, lambda _: None)
+            supervisor_guard.before_start(spec, lambda _: None)
             process = run.start(SHARDS, **FLAGS)
             resumed, told = _first(process, run)
             yield Point("really killed", where, whole, resumed, begun - resumed, len(before - _content(run.out)), told)

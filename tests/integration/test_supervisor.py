@@ -59,7 +59,7 @@ class Training:
         limits = {"load": 120, "first_step": 60, "save": 60, "floor": float(spec.pop("floor", 3.0))}
         self.supervised = Supervised(
             folder / "unit", limits=limits, nnodes=nnodes, node_rank=node, hosts=["bolt0", "bolt1"][:nnodes],
-            addresses=["127.0.0.1"] * nnodes, master_addr="127.0.0.1", peer_patience=60, results_dir=str(self.run.out),
+            addresses=["127.0.0.1"] * nnodes, master_addr="127.0.0.1", peer_timeout=60, results_dir=str(self.run.out),
             checkpoint_dir=str(self.run.checkpoints), shards=2 // nnodes, **spec,
         )  # fmt: skip
 

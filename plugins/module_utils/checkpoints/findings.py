@@ -31,7 +31,7 @@ def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], top
                 "CHECKPOINTS_FOREIGN_NAME",
                 found=", ".join(f"{place.checkpoints}/{name}" for name in found.foreign[:5]),
                 expected="folders named by a step alone",
-                remedy=f"none is needed, it will lie in {place.aside}; or move it where you want it",
+                remedy=f"none is needed, it will lie in {place.quarantine}; or move it where you want it",
             )
         )
     try:
@@ -62,7 +62,7 @@ def _incomplete(newest: Checkpoint, target: Checkpoint | None, place: Place, top
         "CHECKPOINT_INCOMPLETE",
         found=_flaws(newest),
         expected=WHOLE,
-        remedy=f"none is needed: it will lie in {place.aside}, and {then}",
+        remedy=f"none is needed: it will lie in {place.quarantine}, and {then}",
     )
 
 

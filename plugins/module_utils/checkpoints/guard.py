@@ -119,11 +119,11 @@ def towards(seen: Seen, place: Place, target: Checkpoint | None) -> Decision:
         moves.append(Move("put back", place.folder(target.step), target.step, "from its kept links"))
         goal = replace(target, path=place.folder(target.step))
     for name in seen.found.foreign:
-        moves.append(Move("aside", f"{place.checkpoints}/{name}", -1, "a name that is no number ends every start"))
+        moves.append(Move("quarantine", f"{place.checkpoints}/{name}", -1, "a name that is no number ends every start"))
     floor = goal.step if goal else -1
     for one in reversed(seen.found.checkpoints):
         if one.step > floor or (goal and one.step == floor and one.path != goal.path):
-            moves.append(Move("aside", one.path, one.step, "; ".join(one.flaws[:2]) or f"newer than step {floor}"))
+            moves.append(Move("quarantine", one.path, one.step, "; ".join(one.flaws[:2]) or f"newer than step {floor}"))
     return Decision(goal, tuple(moves))
 
 
@@ -141,8 +141,8 @@ def back_to(seen: Seen, place: Place, step: int) -> Decision:
             found="; ".join(next((one.flaws for one in seen.found.checkpoints if one.step == step), ("no such step",))),
             expected=f"one of {', '.join(map(str, can))}" if can else "a whole checkpoint, of which there is none",
         )
-    kept = [Move("aside", place.links(one.step), one.step, "its links") for one in seen.kept if one.step > step]
-    half = [Move("aside", place.part("back", one), one, "half put back") for one in seen.back if one > step]
+    kept = [Move("quarantine", place.links(one.step), one.step, "its links") for one in seen.kept if one.step > step]
+    half = [Move("quarantine", place.part("back", one), one, "half put back") for one in seen.back if one > step]
     decision = towards(seen, place, target)
     return Decision(decision.target, (*kept, *half, *decision.moves))
 
@@ -154,12 +154,12 @@ def apply(place: Place, decision: Decision, say: Say) -> None:
             put_back(place, move.step)
             say(f"checkpoint {move.step} was put back {move.why}")
         elif os.path.lexists(move.path):
-            where = _aside(place, move)
+            where = _quarantine(place, move)
             if where:
                 say(f"moved {move.path} aside to {where}: {move.why}")
 
 
-def _aside(place: Place, move: Move) -> str:
+def _quarantine(place: Place, move: Move) -> str:
     """Where the thing went; "" for an empty folder, which holds nothing to keep."""
     if move.step >= 0 and move.path == place.links(move.step):
         if os.path.lexists(place.manifest(move.step)):

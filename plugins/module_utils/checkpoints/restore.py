@@ -32,9 +32,9 @@ def restore(place: Place, step: int, check: bool) -> Restored:
     moves = tuple(f"{move.do} {move.path}" for move in decision.moves)
     if check:
         return Restored(moves, listing(seen), expected(seen, decision))
-    said: list[str] = []
+    messages: list[str] = []
     if moves:
-        guard.settle(place, decision, said.append)
+        guard.settle(place, decision, messages.append)
     return Restored(moves, listing(seen), listing(guard.look(place)))
 
 
@@ -57,8 +57,8 @@ def listing(seen: Seen) -> str:
 def expected(seen: Seen, decision: Decision) -> str:
     """The listing after the moves."""
     target = decision.target
-    gone = {move.path for move in decision.moves if move.do == "aside"}
-    kinds = {one.step: one.kind for one in seen.found.checkpoints if one.path not in gone}
+    quarantined = {move.path for move in decision.moves if move.do == "quarantine"}
+    kinds = {one.step: one.kind for one in seen.found.checkpoints if one.path not in quarantined}
     if target is not None:
         kinds[target.step] = "whole"
     return "".join(f"{step} {kind}\n" for step, kind in sorted(kinds.items()))

@@ -93,10 +93,10 @@ def low_disk(place: Place) -> str:
     free = status.f_bavail * status.f_frsize
     if free >= size + (size >> 5):
         return ""
-    old = _bytes_aside(place)
-    aside = f"; {amount(old, 'B')} lie in {place.aside}, which is never cleared by itself" if old else ""
+    old = _quarantine_bytes(place)
+    quarantined = f"; {amount(old, 'B')} lie in {place.quarantine}, which is never cleared by itself" if old else ""
     needs = f"the next save needs {amount(size, 'B')} (as step {step} did)"
-    return f"{needs}, {place.checkpoints} has {amount(free, 'B')} free{aside}"
+    return f"{needs}, {place.checkpoints} has {amount(free, 'B')} free{quarantined}"
 
 
 def _last_size(place: Place) -> tuple[int, int]:
@@ -108,10 +108,10 @@ def _last_size(place: Place) -> tuple[int, int]:
     return (whole.size, whole.step) if whole else (0, 0)
 
 
-def _bytes_aside(place: Place) -> int:
+def _quarantine_bytes(place: Place) -> int:
     """Bytes whose only names lie in the aside folder: removing it would free them."""
     total = 0
-    for folder, _folders, names in os.walk(place.aside):
+    for folder, _folders, names in os.walk(place.quarantine):
         for name in names:
             with contextlib.suppress(OSError):
                 info = os.lstat(f"{folder}/{name}")

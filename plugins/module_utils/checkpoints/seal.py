@@ -55,7 +55,7 @@ class Place:
         return f"{self.kept}/.{what}-{step:07d}"
 
     @property
-    def aside(self) -> str:
+    def quarantine(self) -> str:
         return f"{self.kept}/aside"
 
 
@@ -263,12 +263,12 @@ def out_of_the_way(place: Place, path: str, name: str = "") -> str:
 
     Raises FleetError where the two folders are not of one mount.
     """
-    os.makedirs(place.aside, exist_ok=True)
+    os.makedirs(place.quarantine, exist_ok=True)
     base = name or os.path.basename(path).lstrip(".")
     number = 1
-    while os.path.lexists(f"{place.aside}/{base}-{number}"):
+    while os.path.lexists(f"{place.quarantine}/{base}-{number}"):
         number += 1
-    target = f"{place.aside}/{base}-{number}"
+    target = f"{place.quarantine}/{base}-{number}"
     try:
         os.rename(path, target)
     except OSError as error:
@@ -281,5 +281,5 @@ def out_of_the_way(place: Place, path: str, name: str = "") -> str:
             expected="both in one mount",
         ) from None
     sync_folder(os.path.dirname(path))
-    sync_folder(place.aside)
+    sync_folder(place.quarantine)
     return target

@@ -94,7 +94,7 @@ def checkpoints_bytes(settings: Mapping[str, Any]) -> int:
     folder = str(settings.get("training_checkpoint_dir") or "")
     results, kept = (str(settings.get(f"training_{name}_dir") or "") for name in ("results", "kept"))
     place = Place(folder, kept_dir_of(results or folder, folder, kept))
-    return tree_bytes(place.checkpoints, place.kept, without=place.aside) if folder else 0
+    return tree_bytes(place.checkpoints, place.kept, without=place.quarantine) if folder else 0
 
 
 def init_system() -> dict[str, str]:

@@ -35,7 +35,7 @@ class Client:
 
     def blocks(self, path: str, begin: int = 0) -> Iterator[bytes]:
         """Content from byte `begin` on. Raises as ask() does, also in the middle when the connection ends early."""
-        with _told_apart(), self._connected() as connection:
+        with _as_unreachable(), self._connected() as connection:
             connection.request("GET", path, headers={"Range": f"bytes={begin}-"} if begin else {})
             response = connection.getresponse()
             if response.status == 403:
@@ -44,7 +44,7 @@ class Client:
                 raise UnreachableError(f"status {response.status}")
         try:
             while True:
-                with _told_apart():
+                with _as_unreachable():
                     block = response.read(BLOCK)
                 if not block:
                     break
@@ -66,7 +66,7 @@ class Client:
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def _as_unreachable() -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException) as error:

@@ -22,7 +22,7 @@ from ..core.errors import FleetError
 from ..core.progress import amount
 
 BLOCK = 1 << 22
-WORDS = 15.0  # seconds between two words of a download
+REPORT_EVERY = 15.0  # seconds between two words of a download
 TRIES = 3  # of one file that comes whole, but not as it was sent
 Entry = Mapping[str, Any]
 
@@ -116,13 +116,13 @@ def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
         target.seek(0)
         while block := target.read(BLOCK):
             digest.update(block)
-        begin, told, since = target.tell(), time.monotonic(), time.monotonic()
+        begin, reported, since = target.tell(), time.monotonic(), time.monotonic()
         for block in source.blocks(address, begin) if begin < size else ():
             target.write(block)
             digest.update(block)
             now = time.monotonic()
-            if now - told >= WORDS:
-                told, gained = now, target.tell() - begin
+            if now - reported >= REPORT_EVERY:
+                reported, gained = now, target.tell() - begin
                 rate = f"{amount(gained / (now - since), 'B')}/s"
                 say(f"fetches {os.path.basename(path)[:-5]}: {100 * target.tell() // size} %, {rate}")
     return digest.hexdigest()
@@ -130,12 +130,12 @@ def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
 
 def _wanted(address: str, source: Source, name: str, say: Say, ended: Callable[[float], bool]) -> str:
     """The first node's digest of a file; it may have to compute it first."""
-    told = time.monotonic()
+    reported = time.monotonic()
     while not (found := str(source.ask(address).get("sha256", ""))):
         if ended(0.2):
             raise FleetError("the start was called off", found=f"waited for the digest of {name}")
-        if time.monotonic() - told >= WORDS:
-            told = time.monotonic()
+        if time.monotonic() - reported >= REPORT_EVERY:
+            reported = time.monotonic()
             say(f"waits for the first node's digest of {name}")
     return found
 

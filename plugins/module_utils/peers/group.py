@@ -28,9 +28,9 @@ from .client import Client, UnreachableError
 from .server import Heartbeat, Offer, Server, allowed_by
 
 PORT = 29601
-PATIENCE = 1800.0  # seconds without any sign of life of those that are waited for
+SILENCE_TIMEOUT = 1800.0  # seconds without any sign of life of those that are waited for
 PAUSE = 1.0  # seconds between two questions
-WORDS = 30.0  # seconds between two words about a wait
+REPORT_EVERY = 30.0  # seconds between two words about a wait
 SETTLE = 60.0  # seconds until a shared folder shows the same to all nodes
 Answer = Mapping[str, Any]
 
@@ -48,32 +48,32 @@ class NodeGroup:
     resume: bool = True  # auto_resume: without it the nodes start together, but their checkpoints are left alone
     share: str = "copy"  # copy: each node has its own folder; shared: all see one
     shards: int = 0
-    retry: float = PATIENCE
+    timeout: float = SILENCE_TIMEOUT
 
 
 class Wait:
-    """A wait that is told of every half a minute, and ends after `retry` seconds without a sign of life."""
+    """A wait that is told of every half a minute, and ends after `timeout` seconds without a sign of life."""
 
-    def __init__(self, retry: float, say: Say, ended: Callable[[float], bool]) -> None:
-        self._patience, self._say, self._ended = retry, say, ended
-        self._alive = self._told = time.monotonic()
+    def __init__(self, timeout: float, say: Say, ended: Callable[[float], bool]) -> None:
+        self._timeout, self._say, self._ended = timeout, say, ended
+        self._alive = self._reported = time.monotonic()
 
     def alive(self) -> None:
         self._alive = time.monotonic()
 
     def pause(self, what: str, variable: str = "") -> None:
-        """Raises FleetError when retry is at its end, or the unit is being stopped."""
+        """Raises FleetError when the time is over, or the unit is being stopped."""
         now = time.monotonic()
-        if now - self._told >= WORDS:
-            self._told = now
-            self._say(f"waits for {what}, {now - self._alive:.0f} s of at most {self._patience:.0f} s without a sign")
+        if now - self._reported >= REPORT_EVERY:
+            self._reported = now
+            self._say(f"waits for {what}, {now - self._alive:.0f} s of at most {self._timeout:.0f} s without a sign")
         if self._ended(PAUSE):
             raise FleetError("the start was called off", found=f"waited for {what}")
-        if now - self._alive > self._patience:
+        if now - self._alive > self._timeout:
             raise PeersError(
                 "the nodes of the run did not come together",
                 variable=variable,
-                found=f"waited {self._patience:.0f} s for {what}",
+                found=f"waited {self._timeout:.0f} s for {what}",
                 expected="all nodes of the run up, and their port open between them",
             )
 
@@ -91,18 +91,18 @@ def node_group_of(spec: Mapping[str, Any]) -> NodeGroup:
         resume=bool(spec.get("auto_resume", True)),
         share="shared" if spec.get("share") in (True, "shared") else "copy",
         shards=int(spec.get("shards") or 0),
-        retry=float(spec.get("peer_patience") or PATIENCE),
+        timeout=float(spec.get("peer_timeout") or SILENCE_TIMEOUT),
     )
 
 
-def serve(node_group: NodeGroup, networks: Iterable[str], heart: Heartbeat) -> Server:
+def serve(node_group: NodeGroup, networks: Iterable[str], heartbeat: Heartbeat) -> Server:
     """The first node's server. Raises FleetError for a port that is taken, and for a network that is none."""
     hosts = (*node_group.hosts, node_group.master)
     try:
         allowed = allowed_by(hosts, tuple(networks))
     except ValueError as error:
         raise FleetError("a network is not one", variable="training_peer_networks", found=str(error)) from error
-    return Server(node_group.port, allowed, heart, any(":" in host for host in hosts))
+    return Server(node_group.port, allowed, heartbeat, any(":" in host for host in hosts))
 
 
 def offer_of(node_group: NodeGroup, place: Place, target: Checkpoint | None) -> Offer:
@@ -125,7 +125,7 @@ def offer_of(node_group: NodeGroup, place: Place, target: Checkpoint | None) -> 
 def gather(server: Server, offer: Offer, node_group: NodeGroup, say: Say, ended: Callable[[float], bool]) -> None:
     """On the first node: wait until all others are ready, then let all go. Raises FleetError."""
     server.make(offer)
-    wait, seen = Wait(node_group.retry, say, ended), offer.seen
+    wait, seen = Wait(node_group.timeout, say, ended), offer.seen
     while missing := offer.missing(time.monotonic()):
         if offer.seen != seen:
             seen = offer.seen
@@ -140,7 +140,7 @@ def join(node_group: NodeGroup, place: Place, say: Say, ended: Callable[[float],
     """On every other node: come to the first node's checkpoint, and return when all start. Raises FleetError."""
     client, wait, last = (
         Client(node_group.master, node_group.port),
-        Wait(node_group.retry, say, ended),
+        Wait(node_group.timeout, say, ended),
         joined(place, node_group.rank),
     )
     while True:
@@ -174,11 +174,11 @@ def _go(client: Client, node_group: NodeGroup, place: Place, answer: Answer, wai
     attempt = str(answer["attempt"])
     while True:
         with contextlib.suppress(UnreachableError):
-            said = client.ask(f"/ready?rank={node_group.rank}&attempt={quote(attempt)}")
+            answer = client.ask(f"/ready?rank={node_group.rank}&attempt={quote(attempt)}")
             wait.alive()
-            if said.get("attempt") != attempt:
+            if answer.get("attempt") != attempt:
                 return False
-            if said.get("go"):
+            if answer.get("go"):
                 remember(place, node_group.rank, attempt)
                 return True
         wait.pause("the other nodes of the run", "training_peer_port")

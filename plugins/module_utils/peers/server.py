@@ -30,7 +30,7 @@ from ..checkpoints import seal as checkpoint_seal
 from ..checkpoints.errors import PeersError
 from ..system.plain_file import open_plain
 
-SIGHT = 10.0  # seconds for which a node that said it is ready counts as ready; it says so every second
+READY_FOR = 10.0  # seconds for which a node that said it is ready counts as ready; it says so every second
 LONG = 5.0  # seconds that one question may wait for its answer
 BLOCK = 1 << 20
 RANGE = re.compile(r"bytes=(\d+)-")
@@ -54,13 +54,13 @@ class Offer:
     lost: set[int] = field(default_factory=set)  # ranks that were in this attempt and ask for the next one
     seen: float = 0.0  # when any node last came nearer to its start, monotonic
 
-    def told(self) -> dict[str, Any]:
+    def as_answer(self) -> dict[str, Any]:
         names = ("run", "nnodes", "share", "resume", "attempt", "phase", "step")
         return {**{name: getattr(self, name) for name in names}, "files": [dict(one) for one in self.files]}
 
     def missing(self, now: float) -> list[int]:
         """Ranks that are not ready, or were and have not said so lately."""
-        return [rank for rank in range(1, self.nnodes) if now - self.ready.get(rank, -SIGHT * 2) > SIGHT]
+        return [rank for rank in range(1, self.nnodes) if now - self.ready.get(rank, -READY_FOR * 2) > READY_FOR]
 
 
 class Heartbeat:
@@ -70,7 +70,7 @@ class Heartbeat:
         self._log, self._now = log, now
         self.step: int | None = None
         self.phase = ""
-        self._since, self._told = now(), False
+        self._since, self._noted = now(), False
 
     def reads(self, log: str) -> None:
         """Where to look for the step while nobody notes it."""
@@ -78,12 +78,12 @@ class Heartbeat:
 
     def note(self, phase: str, step: int | None) -> None:
         """What the supervisor saw; from then on the log is not read any more."""
-        self._told = True
+        self._noted = True
         if (phase, step) != (self.phase, self.step):
             self.phase, self.step, self._since = phase, step, self._now()
 
-    def beat(self) -> dict[str, Any]:
-        if not self._told and (step := _last_step(self._log)) != self.step:
+    def state(self) -> dict[str, Any]:
+        if not self._noted and (step := _last_step(self._log)) != self.step:
             self.step, self._since = step, self._now()
         return {"doing": self.phase, "step": self.step, "age": round(self._now() - self._since, 1)}
 
@@ -106,9 +106,9 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, port: int, allowed: Callable[[str], bool], heart: Heartbeat, wide: bool = False) -> None:
+    def __init__(self, port: int, allowed: Callable[[str], bool], heartbeat: Heartbeat, wide: bool = False) -> None:
         """wide: there are IPv6 addresses among the hosts."""
-        self.allowed, self.heart = allowed, heart
+        self.allowed, self.heartbeat = allowed, heartbeat
         self.address_family = socket.AF_INET6 if wide else socket.AF_INET
         self.offer: Offer | None = None
         self.changed = threading.Condition()
@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         parts = [unquote(part) for part in url.path.split("/")[1:]]
         if parts == ["alive"]:
-            return self._say(200, {"attempt": offer.attempt, "phase": offer.phase, **self.server.heart.beat()})
+            return self._say(200, {"attempt": offer.attempt, "phase": offer.phase, **self.server.heartbeat.state()})
         if parts == ["ready"]:
             return self._ready(offer, parse_qs(url.query))
         offer.seen = time.monotonic()
@@ -201,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
         last, rank = query.get("last", [""])[0], query.get("rank", [""])[0]
         if last == offer.attempt and rank.isdigit():
             offer.lost.add(int(rank))
-        self._say(200, offer.told())
+        self._say(200, offer.as_answer())
 
     def _ready(self, offer: Offer, query: Mapping[str, list[str]]) -> None:
         attempt, rank = query.get("attempt", [""])[0], query.get("rank", [""])[0]

@@ -15,7 +15,7 @@ from ..trainer.failures import Failure, failure_of
 from . import hang, weights
 from . import stop as supervisor_stop
 from . import tree as supervisor_tree
-from .hooks import asks
+from .guard_runner import asks
 from .output import LogRateLimiter, Stderr, Stdout
 from .peer import EVERY, PeerWatch
 from .record import Record
@@ -45,11 +45,11 @@ class Follower:
         self._peer = PeerWatch(limits, self._first, asks(spec), now)
         self._steps = Watch(limits, int(spec.get("save_every") or 0), now)
         # a flood must not keep back why a training dies
-        self._valve, self._words = (
+        self._limiter, self._line_limiter = (
             LogRateLimiter(say),
             LogRateLimiter(say),
         )
-        self._stdout = Stdout(self._valve)
+        self._stdout = Stdout(self._limiter)
         self._stderr = Stderr(f"{record.folder}/errors.log", self._line)
         self.flaw: Failure | None = None
         self._unsealed: list[int] = []
@@ -78,14 +78,14 @@ class Follower:
         for key, _ in self._selector.select(seconds):
             self._read(key.data)
         now = time.monotonic()
-        self._valve.tick(now)
-        self._words.tick(now)
+        self._limiter.tick(now)
+        self._line_limiter.tick(now)
         if self._rank:
             if now - self._looked >= EVERY:
                 self._looked = now
                 self._peer.look(supervisor_tree.mine(), now)
             for answer in answers:
-                self._peer.told(answer, now)
+                self._peer.observe(answer, now)
             self.flaw = self._peer.lost
         codes = supervisor_tree.reap()
         return codes.get(self._process.pid)
@@ -113,7 +113,7 @@ class Follower:
             self.flaw = weights.flaw(self._steps, self._spec, self._say)
         if "(step=" not in line or now - self._echoed >= ECHO or self._steps.saving is not None:
             self._echoed = now
-            self._words.text(line, now)
+            self._line_limiter.text(line, now)
 
     def whole_saves(self, now: float) -> list[int]:
         """Saves that became whole since the last look; looked at a few times a second while one goes on."""
@@ -127,7 +127,7 @@ class Follower:
                 done.append(step)
         return done
 
-    def judge(self, stop: supervisor_stop.Stop, now: float) -> supervisor_stop.Word:
+    def judge(self, stop: supervisor_stop.Stop, now: float) -> supervisor_stop.StopDecision:
         if self._rank:
             return supervisor_stop.judge_peer(stop, self._peer, self._first, now)
         return supervisor_stop.judge(stop, self._steps, now)
@@ -143,14 +143,14 @@ class Follower:
 
     def why(self, code: int) -> Failure:
         """Why the script ended with this code."""
-        told = "oom-kill" if supervisor_tree.oom_kills() > self._oom else ""
+        result = "oom-kill" if supervisor_tree.oom_kills() > self._oom else ""
         if code == 0:
             line = "the script ended with 0, but the trainer never said that it reached its last step"
             return Failure("ENDED_EARLY", line, tuple(self._stderr.lines)[-8:])
         if code in (126, 127) and self._steps.reader.start is None:
-            said = list(self._stderr.lines)[-1:] or [f"bash ended with {code}"]
-            return Failure("SCRIPT_MISSING", said[0][-300:])
-        found = failure_of(self._stderr.text(), told)
+            last_line = list(self._stderr.lines)[-1:] or [f"bash ended with {code}"]
+            return Failure("SCRIPT_MISSING", last_line[0][-300:])
+        found = failure_of(self._stderr.text(), result)
         if found is not None:
             return found
         last = tuple(self._stderr.lines)[-8:]
@@ -168,15 +168,15 @@ class Follower:
     def close(self) -> None:
         self.drain()
         self._stderr.close()
-        self._valve.close()
-        self._words.close()
+        self._limiter.close()
+        self._line_limiter.close()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
         self._process.returncode = 0  # reaped here, not by subprocess
 
-    def told(self) -> dict[str, Any]:
+    def progress(self) -> dict[str, Any]:
         """For the record: how far it is."""
         watch, log = self.watch, self._steps.log().as_dict()
         now = time.monotonic()

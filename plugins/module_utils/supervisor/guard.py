@@ -26,14 +26,14 @@ from ..peers.server import Heartbeat, Server
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint
 
-SAVE_PATIENCE = 900.0  # seconds until a save that was announced must be whole
+SAVE_TIMEOUT = 900.0  # seconds until a save that was announced must be whole
 REST = 0.5  # seconds in which its files may not change
 Spec = Mapping[str, Any]
 
 _ended = threading.Event()
 _busy = threading.Lock()  # whoever changes what is kept
 _digesting = threading.Lock()
-_heart = Heartbeat()
+_heartbeat = Heartbeat()
 _server: Server | None = None
 
 
@@ -77,8 +77,8 @@ def _lead(spec: Spec, node_group: peers.NodeGroup, place: Place, target: Checkpo
     """The first node's part: offer its checkpoint, and wait for the others."""
     global _server
     if _server is None:
-        _heart.reads(os.path.join(str(spec["results_dir"]), "log.txt"))
-        _server = peers.serve(node_group, spec.get("peer_allow") or (), _heart)
+        _heartbeat.reads(os.path.join(str(spec["results_dir"]), "log.txt"))
+        _server = peers.serve(node_group, spec.get("peer_allow") or (), _heartbeat)
     peers.gather(_server, peers.offer_of(node_group, place, target), node_group, say, _ended.wait)
 
 
@@ -87,7 +87,7 @@ def after_save(spec: Spec, step: int, say: Say) -> None:
     place = place_of(spec)
     with _busy:
         try:
-            if not _rests(place, step, float(spec.get("save_patience") or SAVE_PATIENCE)):
+            if not _rests(place, step, float(spec.get("save_timeout") or SAVE_TIMEOUT)):
                 say(f"step {step} was not sealed: {_why(place, step)}")
                 return
             if checkpoint_guard.keep(place, step, place.folder(step), say):
@@ -111,7 +111,7 @@ def low_disk(spec: Spec) -> str:
 
 def note(phase: str, step: int | None) -> None:
     """What the supervisor sees of the first node's trainer; peer_state() tells it to the other nodes."""
-    _heart.note(phase, step)
+    _heartbeat.note(phase, step)
 
 
 def lost_peers() -> list[int]:
@@ -139,9 +139,9 @@ def close() -> None:
         server.close()
 
 
-def _rests(place: Place, step: int, retry: float, now: Callable[[], float] = time.monotonic) -> bool:
-    """Is the save whole, and the same twice in a row? Waits up to `retry` seconds for it."""
-    until, before = now() + retry, None
+def _rests(place: Place, step: int, timeout: float, now: Callable[[], float] = time.monotonic) -> bool:
+    """Is the save whole, and the same twice in a row? Waits up to `timeout` seconds for it."""
+    until, before = now() + timeout, None
     while True:
         found = checkpoints.examine(place.folder(step), step)
         if found.kind == "model":

@@ -35,19 +35,19 @@ def diagnose(
     if held:
         of = {one.pid: (ranks or {}).get(one.pid) for one in held}
         who = ", ".join(f"{one.name} ({_known(one.pid, of[one.pid])})" for one in held[:4])
-        told = f"{stood}: {who} is stopped by a signal"
+        line = f"{stood}: {who} is stopped by a signal"
         only = next(iter(of.values())) if len(set(of.values())) == 1 else None
-        return Failure("HANG_WORKER_STOPPED", told, tuple(last), only)
+        return Failure("HANG_WORKER_STOPPED", line, tuple(last), only)
     if repeats >= MANY:
-        told = f"{stood}, while a loader began its data anew {repeats:,} times: some worker has none it can use"
-        return Failure("HANG_STARVED", told, tuple(last))
+        line = f"{stood}, while a loader began its data anew {repeats:,} times: some worker has none it can use"
+        return Failure("HANG_STARVED", line, tuple(last))
     if peers:
         return Failure("HANG_PEER_LOST", f"{stood}, and {', '.join(peers)} does not answer", tuple(last))
     if not tree:
         return Failure("HANG_NO_STEP", f"{stood}: no process of the trainer is left", tuple(last))
     waits = sum(one.state == "D" for one in tree)
-    told = f"; {waits} of its {len(tree)} processes wait for a disk or a driver" if waits else ""
-    return Failure("HANG_NO_STEP", f"{stood}{told}", tuple(last))
+    line = f"; {waits} of its {len(tree)} processes wait for a disk or a driver" if waits else ""
+    return Failure("HANG_NO_STEP", f"{stood}{line}", tuple(last))
 
 
 def _known(pid: int, rank: int | None) -> str:

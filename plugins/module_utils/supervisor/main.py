@@ -31,7 +31,7 @@ from ..trainer.failures import Failure, retried
 from . import stop as supervisor_stop
 from . import tree
 from .follow import Follower
-from .hooks import Hooks
+from .guard_runner import GuardRunner
 from .record import Record, kernel_failure
 from .sd_notify import Notifier
 
@@ -40,7 +40,7 @@ PAUSES = (10.0, 30.0, 90.0, 300.0, 600.0)  # seconds before the 2nd, 3rd … sta
 PERIOD = 0.25  # seconds between two looks
 MARGIN = 2.0  # seconds that systemd waits longer than the supervisor, so that the class is written first
 GRACE = 5.0  # seconds until the supervisor does itself what systemd's watchdog should have done
-END_PATIENCE = 15.0  # seconds that the trainer's processes have to end after SIGTERM
+END_TIMEOUT = 15.0  # seconds that the trainer's processes have to end after SIGTERM
 PREPARE = 7200.0  # seconds without a word that making the checkpoints ready may take
 
 
@@ -55,13 +55,15 @@ class EndError(Exception):
 class Supervisor:
     """One start of one training."""
 
-    def __init__(self, spec: Mapping[str, Any], notifier: Notifier, hooks: Hooks, pauses: tuple[float, ...] = PAUSES):
-        self.spec, self.notifier, self.hooks, self._pauses = spec, notifier, hooks, pauses
+    def __init__(
+        self, spec: Mapping[str, Any], notifier: Notifier, guard: GuardRunner, pauses: tuple[float, ...] = PAUSES
+    ):
+        self.spec, self.notifier, self.guard, self._pauses = spec, notifier, guard, pauses
         self.record = Record(f"{spec['record']}/own", os.environ.get("INVOCATION_ID", ""))
         self.stage = "prepare"
         self._stop: supervisor_stop.Stop | None = None
         self._abort = False
-        self._written, self._word = 0.0, "looks at the checkpoints"
+        self._written, self._message = 0.0, "looks at the checkpoints"
         self._first: int | None = None
         self._named: Failure | None = None
         self._follower: Follower | None = None
@@ -110,17 +112,17 @@ class Supervisor:
     def _prepare(self) -> None:
         self.stage = "prepare"
         self.notifier.extend(PREPARE)
-        self.hooks.begin(self.spec, self._heard)
-        while not self.hooks.prepared():
+        self.guard.begin(self.spec, self._heard)
+        while not self.guard.prepared():
             self._leave_if_asked()
-            self._tell(self._word)
+            self._tell(self._message)
             time.sleep(PERIOD)
-        if self.hooks.failure is not None:
-            raise EndError(AGAIN if self.hooks.retry else FINAL, "", self.hooks.failure)
+        if self.guard.failure is not None:
+            raise EndError(AGAIN if self.guard.retry else FINAL, "", self.guard.failure)
 
     def _heard(self, text: str) -> None:
         """A word of the checkpoint guard, from a thread of its own."""
-        self._word = text
+        self._message = text
         self._say(text)
         if self.stage == "prepare":
             self.notifier.extend(PREPARE)
@@ -129,8 +131,8 @@ class Supervisor:
         if self._stop:
             raise EndError(STOPPED, "stopped before the trainer was started")
         if self._abort:
-            told = "the start took longer than systemd was told"
-            raise EndError(AGAIN, "", Failure("HANG_PREPARE", f"{self.stage}: {told}"))
+            reason = "the start took longer than systemd was told"
+            raise EndError(AGAIN, "", Failure("HANG_PREPARE", f"{self.stage}: {reason}"))
 
     def _train(self) -> None:
         self.stage = "load"
@@ -145,7 +147,7 @@ class Supervisor:
         self._first = process.pid
         self._follower = follower = Follower(self.spec, process, self.record, self._say)
         announced, ready = 0.0, False
-        while (code := follower.look(PERIOD if not self._stop else PERIOD / 3, self.hooks.answers())) is None:
+        while (code := follower.look(PERIOD if not self._stop else PERIOD / 3, self.guard.answers())) is None:
             now = time.monotonic()
             watch = follower.watch
             self.stage = watch.stage
@@ -160,17 +162,17 @@ class Supervisor:
                 (self.notifier.alive if ready else self.notifier.extend)(max(0.0, announced - now) + MARGIN)
             if self._abort or (now > watch.deadline and not self._stop):
                 self._hangs(follower, now)
-            self.hooks.saves(follower.whole_saves(now))
+            self.guard.saves(follower.whole_saves(now))
             self._stops(follower, now)
-            self._tell(f"{watch.status()}{self.hooks.note()}")
+            self._tell(f"{watch.status()}{self.guard.note()}")
         self._ended_by_itself(follower, code)
 
     def _peers(self, follower: Follower) -> None:
         """The first node tells the others where it stands, and ends when one of them has ended its part."""
         if int(self.spec.get("nnodes") or 1) < 2 or self.spec.get("node_rank"):
             return
-        self.hooks.tell(self.stage, follower.step)
-        lost = self.hooks.lost_peers() if self.stage != "end" and not self._stop else []
+        self.guard.tell(self.stage, follower.step)
+        lost = self.guard.lost_peers() if self.stage != "end" and not self._stop else []
         if lost:
             hosts = [str(host) for host in self.spec.get("hosts") or ()]
             names = [hosts[rank] if rank < len(hosts) else f"node {rank}" for rank in lost]
@@ -209,13 +211,13 @@ class Supervisor:
         """Nothing is left running, and the record says how it ended."""
         failure, code = end.failure, end.code
         self.stage = "end"
-        retry = 0.0 if self._abort or (failure and failure.kind.startswith("HANG")) else END_PATIENCE
-        left = tree.end(self._first, retry)
+        timeout = 0.0 if self._abort or (failure and failure.kind.startswith("HANG")) else END_TIMEOUT
+        left = tree.end(self._first, timeout)
         if self._follower is not None:
             if code == FINISHED:
-                self.hooks.saves(self._follower.whole_saves(time.monotonic()))
+                self.guard.saves(self._follower.whole_saves(time.monotonic()))
             self._follower.close()
-        self.hooks.close()
+        self.guard.close()
         if failure is not None:
             code = self._failed(failure, code, tries)
         else:
@@ -262,9 +264,9 @@ class Supervisor:
         if now - self._written < 1.0 and not at_once:
             return
         self._written = now
-        told = self._follower.told() if self._follower else {}
+        reason = self._follower.progress() if self._follower else {}
         stop = None if self._stop is None else {"since": self._stop.since, "until": self._stop.until}
-        self.record.state({**told, "stage": self.stage, "status": status, "stop": stop})
+        self.record.state({**reason, "stage": self.stage, "status": status, "stop": stop})
 
 
 def main(arguments: list[str]) -> int:
@@ -274,11 +276,11 @@ def main(arguments: list[str]) -> int:
     with open(arguments[0], encoding="utf-8") as source:
         spec = json.load(source)
     tree.adopt()
-    supervisor = Supervisor(spec, Notifier(os.environ), Hooks())
+    supervisor = Supervisor(spec, Notifier(os.environ), GuardRunner())
     signal.signal(signal.SIGTERM, supervisor.asked_to_stop)
     signal.signal(signal.SIGINT, supervisor.asked_to_stop)
     signal.signal(signal.SIGABRT, supervisor.aborted)
     code = supervisor.run()
     sys.stdout.flush()
-    # A thread of the hooks that still works must not keep the unit alive.
+    # A thread of the guard that still works must not keep the unit alive.
     os._exit(code)

@@ -60,8 +60,8 @@ class LogRateLimiter:
 class Stdout:
     """The trainer's standard output, in blocks of bytes: up to 19 MB/s when its loader starves."""
 
-    def __init__(self, valve: LogRateLimiter) -> None:
-        self._valve, self._rest = valve, b""
+    def __init__(self, limiter: LogRateLimiter) -> None:
+        self._limiter, self._rest = limiter, b""
         self.repeats = 0  # lines of a loader that begins anew, since forget()
 
     def forget(self) -> None:
@@ -69,19 +69,19 @@ class Stdout:
 
     def feed(self, block: bytes, now: float) -> None:
         self.repeats += block.count(REPEATS) + block.count(SKIPS)
-        self._valve.tick(now)
-        if self._valve.shut:
+        self._limiter.tick(now)
+        if self._limiter.shut:
             head, newline, rest = block.rpartition(b"\n")
             if newline:
                 last = head.rpartition(b"\n")[2]
-                self._valve.held(head.count(b"\n") + 1, _text(last))
+                self._limiter.held(head.count(b"\n") + 1, _text(last))
             self._rest = (rest if newline else self._rest + rest)[-LINE:]
             return
         lines = (self._rest + block).split(b"\n")
         self._rest = lines.pop()[-LINE:]
         for line in lines:
             for text in plain(_text(line)):
-                self._valve.text(text, now)
+                self._limiter.text(text, now)
 
 
 class Stderr:

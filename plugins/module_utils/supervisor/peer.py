@@ -1,6 +1,6 @@
 """A node that is not the first of its run: its ranks print no step, so that other signs have to tell that it lives.
 
-The first node answers for its steps (guard_hooks.peer_state), and its own supervisor ends it when they stop; so this
+The first node answers for its steps (guard.peer_state), and its own supervisor ends it when they stop; so this
 node waits for as long as the first one answers, and is in the same attempt. Without a port for that, what is left is
 whether the ranks compute: one that hangs in gloo does not, one that hangs in NCCL does, and is found by the first node.
 """
@@ -66,7 +66,7 @@ class PeerWatch:
         if tree and now - self._begin >= PROOF:
             self.stage, self._proved = "steps", True
 
-    def told(self, state: Mapping[str, Any] | None, now: float) -> None:
+    def observe(self, state: Mapping[str, Any] | None, now: float) -> None:
         """What the first node answered; None: nothing."""
         if state is None:
             return

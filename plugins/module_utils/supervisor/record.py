@@ -92,8 +92,8 @@ def failure_from(found: Mapping[str, Any]) -> Failure | None:
     kind, line, lines, rank = (found.get(name) for name in ("kind", "line", "lines", "rank"))
     if not isinstance(kind, str) or not kind or not isinstance(line, str):
         return None
-    told = tuple(str(one)[:300] for one in lines[:40]) if isinstance(lines, list) else ()
-    return Failure(kind[:60], line[:300], told, rank if isinstance(rank, int) else None)
+    excerpt = tuple(str(one)[:300] for one in lines[:40]) if isinstance(lines, list) else ()
+    return Failure(kind[:60], line[:300], excerpt, rank if isinstance(rank, int) else None)
 
 
 def kernel_failure(record: str) -> Failure | None:

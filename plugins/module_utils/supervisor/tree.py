@@ -101,17 +101,17 @@ def send(number: int, tree: Iterable[Process]) -> None:
             os.kill(one.pid, number)
 
 
-def end(first: int | None, retry: float) -> list[int]:
-    """Ends every process below this one: SIGTERM to the group of `first`, SIGKILL to all after `retry` s.
+def end(first: int | None, timeout: float) -> list[int]:
+    """Ends every process below this one: SIGTERM to the group of `first`, SIGKILL to all after `timeout` s.
 
     Returns those that are still there: a process in the kernel's hands (state D) ends with its driver.
     """
     tree = mine()
-    if first is not None and retry > 0 and tree:
+    if first is not None and timeout > 0 and tree:
         with contextlib.suppress(OSError):
             os.killpg(first, signal.SIGTERM)  # the script's own session: the shell and torchrun
         send(signal.SIGCONT, tree)  # a stopped process does not even hear SIGTERM
-        _await(retry)
+        _await(timeout)
     for _ in range(50):
         tree = mine()
         if not tree:

@@ -24,9 +24,11 @@ def flaw(watch: Watch, spec: Mapping[str, Any], say: Callable[[str], None]) -> F
     if ce is None:
         return None
     warn, stop = float(spec.get("first_ce_warn") or 0), float(spec.get("first_ce_stop") or 0)
-    told = f"the first CE is {ce:.2f} at step {first[0].step}"
+    found = f"the first CE is {ce:.2f} at step {first[0].step}"
     if stop and not ce < stop:  # a NaN is no loss to go on with either
-        return Failure("FIRST_LOSS_HIGH", f"{told}, not below {stop:g} (training_max_first_loss), as of random weights")
+        return Failure(
+            "FIRST_LOSS_HIGH", f"{found}, not below {stop:g} (training_max_first_loss), as of random weights"
+        )
     if warn and ce >= warn:
-        say(f"warning: {told}, above {warn:g} (training_warn_first_loss)")
+        say(f"warning: {found}, above {warn:g} (training_warn_first_loss)")
     return None

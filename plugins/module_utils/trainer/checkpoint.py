@@ -69,6 +69,15 @@ class Survey:
     def as_dict(self) -> dict[str, Any]:
         return {"checkpoints": [one.as_dict() for one in self.checkpoints], "foreign": list(self.foreign)}
 
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Survey:
+        """The survey whose as_dict() is `found`: it crosses from the host to the controller."""
+        saved = (
+            Checkpoint(c["step"], c["path"], c["kind"], tuple(c["flaws"]), c["shards"], c["size"])
+            for c in found.get("checkpoints", ())
+        )
+        return cls(tuple(saved), tuple(found.get("foreign", ())))
+
 
 def survey(folder: str) -> Survey:
     """What lies in a checkpoint folder; empty when there is none."""
@@ -212,14 +221,3 @@ def _signatures(source: BinaryIO, directory: int) -> str:
         if source.read(4) != mark:
             return f"its {what} is not there"
     return ""
-
-
-def restore(found: Mapping[str, Any]) -> Survey:
-    """The survey that Survey.as_dict() told of (it crossed from the host to the controller)."""
-    return Survey(
-        tuple(
-            Checkpoint(c["step"], c["path"], c["kind"], tuple(c["flaws"]), c["shards"], c["size"])
-            for c in found.get("checkpoints", ())
-        ),
-        tuple(found.get("foreign", ())),
-    )

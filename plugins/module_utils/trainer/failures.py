@@ -231,10 +231,10 @@ def _killed(lines: Sequence[str]) -> tuple[int, Failure] | None:
             rank = next((match for one in block if (match := _ROOT_RANK.search(one))), None)
             if code and int(code[1]) < 0:
                 who = int(rank[1]) if rank else None
-                told = f"rank {'?' if who is None else who} was ended by signal {-int(code[1])}"
+                line = f"rank {'?' if who is None else who} was ended by signal {-int(code[1])}"
                 kind = "TERMINATED" if int(code[1]) == -15 else "RANK_KILLED"
                 around = tuple(one.strip()[-LONGEST:] for one in block)
-                return -int(code[1]), Failure(kind, told, around, who)
+                return -int(code[1]), Failure(kind, line, around, who)
     return None
 
 

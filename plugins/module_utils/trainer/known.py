@@ -117,28 +117,28 @@ class Compared:
     """A tree against the known one. other: files that differ; gone: files that are not there; both are paths."""
 
     other: tuple[str, ...]
-    gone: tuple[str, ...]
+    missing: tuple[str, ...]
     holding: tuple[str, ...]
     unsure: tuple[str, ...]
 
     @property
     def known(self) -> bool:
-        return not self.other and not self.gone
+        return not self.other and not self.missing
 
     def differences(self) -> str:
-        if len(self.other) + len(self.gone) == len(FILES):
+        if len(self.other) + len(self.missing) == len(FILES):
             return f"none of the {len(FILES)} files that the rules rest on is known"
-        parts = [("changed", self.other), ("not there", self.gone)]
+        parts = [("changed", self.other), ("not there", self.missing)]
         return "; ".join(f"{what}: {_named(paths)}" for what, paths in parts if paths)
 
 
 def compare(digests: Mapping[str, str]) -> Compared:
     """`digests`: path to SHA-256 of the file without what canvas-fleet put into it, "" where there is none."""
-    gone = tuple(path for path in FILES if not digests.get(path))
-    other = tuple(path for path in FILES if path not in gone and digests[path] not in FILES[path].digests)
-    unsure = {rule for path in (*gone, *other) for rule in FILES[path].rules}
+    missing = tuple(path for path in FILES if not digests.get(path))
+    other = tuple(path for path in FILES if path not in missing and digests[path] not in FILES[path].digests)
+    unsure = {rule for path in (*missing, *other) for rule in FILES[path].rules}
     rules = {rule for file in FILES.values() for rule in file.rules}
-    return Compared(other, gone, tuple(sorted(rules - unsure)), tuple(sorted(unsure)))
+    return Compared(other, missing, tuple(sorted(rules - unsure)), tuple(sorted(unsure)))
 
 
 def is_bagel(digests: Mapping[str, str]) -> bool:

@@ -63,11 +63,11 @@ def parse(read: Read, where: str) -> Header:
             raise ValueError(f"{len(text)} of {length} bytes")
         loaded = json.loads(text)
         tensors = {
-            str(name): Tensor(str(told["dtype"]), tuple(_edge(edge) for edge in told["shape"]))
-            for name, told in loaded.items()
+            str(name): Tensor(str(entry["dtype"]), tuple(_edge(edge) for edge in entry["shape"]))
+            for name, entry in loaded.items()
             if name != "__metadata__"
         }
-        ends = [int(told["data_offsets"][1]) for name, told in loaded.items() if name != "__metadata__"]
+        ends = [int(entry["data_offsets"][1]) for name, entry in loaded.items() if name != "__metadata__"]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _broken(where, f"its header: {error}") from error
     return Header(tensors, LENGTH + length + max(ends, default=0))

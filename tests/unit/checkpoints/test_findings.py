@@ -103,7 +103,7 @@ def test_what_was_told_is_what_the_start_does(tmp_path: Path) -> None:
     for stop in (None, 6, 17):
         save(run.folder, 20 + 20 * len(list(run.folder.iterdir())), upto=stop)
         crossed = json.loads(json.dumps(checkpoint_guard.surveyed(run.place)))
-        surveys = [checkpoints.restore(crossed[name]) for name in ("survey", "kept")]
+        surveys = [checkpoints.Survey.from_dict(crossed[name]) for name in ("survey", "kept")]
         said = told(*surveys, training_checkpoint_dir=str(run.folder), training_results_dir=str(run.root))
         try:
             resumed = run.start()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +22,9 @@ from tests.unit.support.saves import FILES, STATE, Killed, save
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    guard_hooks._ended.clear()
-    monkeypatch.setattr(guard_hooks, "REST", 0.0)
-    monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)  # a thread, which would be killed as well
+    supervisor_guard._ended.clear()
+    monkeypatch.setattr(supervisor_guard, "REST", 0.0)
+    monkeypatch.setattr(supervisor_guard, "_digest", lambda *_: None)  # a thread, which would be killed as well
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def happens(data: st.DataObject, run: Run, step: int) -> int:
         step = max([step, *(int(path.name) for path in folders)]) + EVERY
         stop = data.draw(st.integers(0, WRITES)) if what == "killed save" else None
         if save(run.folder, step, data.draw(st.booleans(), "deletes older .pt"), stop) and what == "save":
-            guard_hooks.after_save(run.spec, step, run.said.append)
+            supervisor_guard.after_save(run.spec, step, run.said.append)
     elif what == "damage" and folders:
         files = sorted(path for path in data.draw(st.sampled_from(folders)).iterdir() if path.is_file())
         if files:
@@ -192,7 +192,7 @@ def test_other_shards_are_refused_before_anything_is_moved(run: Run) -> None:
     run.saved(20)
     save(run.folder, 40, upto=5)
     with pytest.raises(FleetError, match="number of shards") as error:
-        guard_hooks.before_start({**run.spec, "shards": 4}, run.said.append)
+        supervisor_guard.before_start({**run.spec, "shards": 4}, run.said.append)
     assert error.value.found.endswith("0000020: 2 shards")
     assert (run.folder / "0000040").is_dir()
 
@@ -221,7 +221,7 @@ def test_without_auto_resume_nothing_is_touched(tmp_path: Path) -> None:
     save(run.folder, 20, upto=4)
     (run.folder / "best").mkdir()
     before = sorted(str(path) for path in tmp_path.rglob("*"))
-    guard_hooks.before_start(run.spec, run.said.append)
+    supervisor_guard.before_start(run.spec, run.said.append)
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
@@ -230,4 +230,4 @@ def test_decide_is_about_what_was_seen_alone(run: Run) -> None:
     save(run.folder, 60, upto=6)
     decision = checkpoint_guard.decide(checkpoint_guard.look(run.place), run.place)
     assert decision.target is not None
-    assert [(move.do, os.path.basename(move.path)) for move in decision.moves] == [("aside", "0000060")]
+    assert [(move.do, os.path.basename(move.path)) for move in decision.moves] == [("quarantine", "0000060")]

@@ -14,7 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import di
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import restore as checkpoint_restore
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal as checkpoint_seal
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import as_owner
 
 from tests.unit.support import saves
@@ -24,9 +24,9 @@ from tests.unit.support.saves import Killed, everything, resumes_from, save
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    guard_hooks._ended.clear()
-    monkeypatch.setattr(guard_hooks, "REST", 0.0)
-    monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)
+    supervisor_guard._ended.clear()
+    monkeypatch.setattr(supervisor_guard, "REST", 0.0)
+    monkeypatch.setattr(supervisor_guard, "_digest", lambda *_: None)
     return Run(tmp_path, keep_every=20).saved(20, 40, 60)
 
 

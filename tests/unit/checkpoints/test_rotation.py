@@ -12,22 +12,22 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import digests as checkpoint_digests
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import rotation as checkpoint_rotation
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal as checkpoint_seal
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.support.guarded import Run, killed_before
 from tests.unit.support.saves import FILES, MODEL, Killed, content, save
 
-DIGEST = guard_hooks._digest
+DIGEST = supervisor_guard._digest
 SIX = (20, 40, 60, 80, 100, 120)
 
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    guard_hooks._ended.clear()
-    monkeypatch.setattr(guard_hooks, "REST", 0.0)
-    monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)
+    supervisor_guard._ended.clear()
+    monkeypatch.setattr(supervisor_guard, "REST", 0.0)
+    monkeypatch.setattr(supervisor_guard, "_digest", lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_rotation_killed_anywhere_goes_on_with_the_next_save(tmp_path: Path, cal
     run = Run(tmp_path, keep_last=2).saved(20, 40)
     save(run.folder, 60)
     with killed_before(call), suppress(Killed):
-        guard_hooks.after_save(run.spec, 60, run.said.append)
+        supervisor_guard.after_save(run.spec, 60, run.said.append)
     assert run.whole()[-2:] == [40, 60]
     assert run.start() == 60
     run.saved(80)
@@ -108,7 +108,7 @@ def test_links_of_steps_above_the_newest_are_left_alone(tmp_path: Path) -> None:
     for step in (40, 60):
         (run.folder / f"{step:07d}").rmdir()
     save(run.folder, 25)
-    guard_hooks.after_save(run.spec, 25, run.said.append)
+    supervisor_guard.after_save(run.spec, 25, run.said.append)
     assert checkpoint_seal.kept_steps(run.place) == [25, 40, 60]
 
 
@@ -127,7 +127,7 @@ def test_links_of_steps_above_the_newest_are_left_alone(tmp_path: Path) -> None:
 def test_a_disk_that_the_next_save_would_fill_is_told(tmp_path: Path, free: int, told: str) -> None:
     run = Run(tmp_path).saved(20, 40)
     with mock.patch.object(os, "statvfs", return_value=mock.Mock(f_bavail=free, f_frsize=1)):
-        said = guard_hooks.low_disk(run.spec)
+        said = supervisor_guard.low_disk(run.spec)
     assert told in said
     assert bool(said) == bool(told)
 
@@ -137,19 +137,19 @@ def test_what_lies_aside_is_told_with_a_full_disk(tmp_path: Path) -> None:
     save(run.folder, 40, upto=5)
     run.start()
     with mock.patch.object(os, "statvfs", return_value=mock.Mock(f_bavail=1, f_frsize=1)):
-        said = guard_hooks.low_disk(run.spec)
+        said = supervisor_guard.low_disk(run.spec)
     assert f"kB lie in {run.root}/kept/aside, which is never cleared by itself" in said
 
 
 def test_before_the_first_save_nothing_is_known(tmp_path: Path) -> None:
-    assert guard_hooks.low_disk(Run(tmp_path).spec) == ""
+    assert supervisor_guard.low_disk(Run(tmp_path).spec) == ""
 
 
 # digests beside the training
 
 
 def test_the_content_of_a_sealed_save_comes_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard_hooks, "_digest", DIGEST)
+    monkeypatch.setattr(supervisor_guard, "_digest", DIGEST)
     run = Run(tmp_path).saved(20)
     until = time.monotonic() + 10
     while not all("sha256" in entry for entry in _files(run).values()):
@@ -176,7 +176,7 @@ def test_digests_that_are_known_survive_the_next_seal(tmp_path: Path) -> None:
     checkpoint_digests.fill(run.place, 20, nullcontext(), lambda: False, run.said.append)
     with mock.patch.object(checkpoint_seal, "sha256_of", side_effect=AssertionError):
         run.start()
-        guard_hooks.after_save(run.spec, 20, run.said.append)
+        supervisor_guard.after_save(run.spec, 20, run.said.append)
         checkpoint_digests.fill(run.place, 20, nullcontext(), lambda: False, run.said.append)
     assert all("sha256" in entry for entry in _files(run).values())
 

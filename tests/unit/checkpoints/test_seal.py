@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal as checkpoint_seal
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 
 from tests.unit.support import saves
 from tests.unit.support.guarded import Run, killed_before
@@ -21,9 +21,9 @@ from tests.unit.support.saves import FILES, MODEL, SHARDS, STATE, Killed, save
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    guard_hooks._ended.clear()
-    monkeypatch.setattr(guard_hooks, "REST", 0.0)
-    monkeypatch.setattr(guard_hooks, "_digest", lambda *_: None)
+    supervisor_guard._ended.clear()
+    monkeypatch.setattr(supervisor_guard, "REST", 0.0)
+    monkeypatch.setattr(supervisor_guard, "_digest", lambda *_: None)
     return Run(tmp_path)
 
 
@@ -34,8 +34,8 @@ def test_a_later_save_of_the_same_step_is_a_save_of_its_own(run: Run) -> None:
         path.unlink()
         path.write_bytes(saves.content(name, 41))
         os.utime(path, ns=(1, 1))
-    guard_hooks.before_start(run.spec, run.said.append)
-    guard_hooks.after_save(run.spec, 40, run.said.append)
+    supervisor_guard.before_start(run.spec, run.said.append)
+    supervisor_guard.after_save(run.spec, 40, run.said.append)
     manifest = checkpoint_seal.read_manifest(run.place, 40)
     assert manifest is not None
     assert {entry["mtime"] for entry in manifest["files"].values()} == {1}
@@ -63,7 +63,7 @@ def test_where_no_links_can_be_made_the_save_is_sealed_all_the_same(run: Run) ->
 
 def test_a_save_that_is_still_being_written_is_not_sealed(run: Run) -> None:
     save(run.folder, 20, upto=7)
-    guard_hooks.after_save({**run.spec, "save_patience": 0.01}, 20, run.said.append)
+    supervisor_guard.after_save({**run.spec, "save_timeout": 0.01}, 20, run.said.append)
     assert checkpoint_seal.read_manifest(run.place, 20) is None
     assert run.said[-1].startswith("step 20 was not sealed: optimizer.00001-of-00002.pt is missing")
 
@@ -88,8 +88,8 @@ def test_a_save_is_sealed_only_once_its_files_rest(run: Run, monkeypatch: pytest
 
 
 def test_the_end_of_the_training_ends_the_wait(run: Run) -> None:
-    guard_hooks.close()
-    guard_hooks.after_save(run.spec, 20, run.said.append)
+    supervisor_guard.close()
+    supervisor_guard.after_save(run.spec, 20, run.said.append)
     assert run.said == ["step 20 was not sealed: the training ended first"]
 
 
@@ -111,7 +111,7 @@ def test_the_seal_killed_before_each_of_its_calls_loses_no_save(run: Run, call: 
     run.saved(20, 40)
     save(run.folder, 60)
     with killed_before(call), suppress(Killed):
-        guard_hooks.after_save(run.spec, 60, run.said.append)
+        supervisor_guard.after_save(run.spec, 60, run.said.append)
     assert run.whole()[-2:] == [40, 60]
     assert run.start() == 60
     assert checkpoint_seal.kept_steps(run.place)[-2:] == [40, 60]
@@ -122,13 +122,13 @@ def test_the_seal_killed_before_each_of_its_calls_loses_no_save(run: Run, call: 
 def test_a_seal_that_was_cut_before_the_step_was_saved_anew_links_the_new_files(run: Run) -> None:
     save(run.folder, 20)
     with killed_before(10), suppress(Killed):  # some links are made
-        guard_hooks.after_save(run.spec, 20, run.said.append)
+        supervisor_guard.after_save(run.spec, 20, run.said.append)
     half = set((run.root / "kept/.new-0000020").iterdir())
     assert 0 < len(half) < len(FILES)
     for name in FILES:
         (run.folder / "0000020" / name).unlink()
         (run.folder / "0000020" / name).write_bytes(saves.content(name, 21))
-    guard_hooks.after_save(run.spec, 20, run.said.append)
+    supervisor_guard.after_save(run.spec, 20, run.said.append)
     links = run.root / "kept/0000020"
     assert all((links / name).read_bytes() == saves.content(name, 21) for name in FILES)
     assert len(list((run.root / "kept/aside").iterdir())) == len(half)

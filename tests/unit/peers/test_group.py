@@ -102,7 +102,7 @@ def test_three_nodes_wait_for_the_last(tmp_path: Path, master: Node, server: Ser
 
 def test_a_ready_node_does_not_keep_up_the_wait_for_a_dead_one(tmp_path: Path, master: Node, server: Server) -> None:
     node = Node(tmp_path / "n1", 1, port(server), nnodes=3)
-    master.node_group = node_group(0, port(server), nnodes=3, retry=1.0)
+    master.node_group = node_group(0, port(server), nnodes=3, timeout=1.0)
     offer, asking = offered(master, server), node.join()
     wait_for(lambda: 1 in offer.ready, 20)
     asleep = threading.Timer(10, master.end.set)
@@ -166,7 +166,7 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, master: Node, serve
     size = len(text) - 1 if kept == "all but one" else kept
     (part / "model.safetensors.part").write_bytes(text[:size])
     source = Counting("127.0.0.1", port(server))
-    checkpoint_fetch.fetch(node.place, offer.told(), source, node.said.append, node.end.wait)
+    checkpoint_fetch.fetch(node.place, offer.as_answer(), source, node.said.append, node.end.wait)
     assert resumes_from(node.folder) == 40
     assert source.got["model.safetensors"] == len(text) - size
 
@@ -180,7 +180,7 @@ def test_a_half_file_that_is_not_the_beginning_is_fetched_anew(
     part.mkdir(parents=True)
     (part / f"{name}.part").write_bytes(b"something else")
     client = Client("127.0.0.1", port(server))
-    checkpoint_fetch.fetch(node.place, offer.told(), client, node.said.append, node.end.wait)
+    checkpoint_fetch.fetch(node.place, offer.as_answer(), client, node.said.append, node.end.wait)
     assert resumes_from(node.folder) == 40
     assert any("once more" in said for said in node.said)
 
@@ -213,10 +213,10 @@ def test_a_connection_cut_after_any_byte_costs_no_byte_twice(
     first, second = Counting("127.0.0.1", port(server), limit), Counting("127.0.0.1", port(server))
     total = sum(len(saves.content(name, 40)) for name in FILES)
     try:
-        checkpoint_fetch.fetch(node.place, offer.told(), first, node.said.append, node.end.wait)
+        checkpoint_fetch.fetch(node.place, offer.as_answer(), first, node.said.append, node.end.wait)
     except UnreachableError:
         assert resumes_from(node.folder) is None
-        checkpoint_fetch.fetch(node.place, offer.told(), second, node.said.append, node.end.wait)
+        checkpoint_fetch.fetch(node.place, offer.as_answer(), second, node.said.append, node.end.wait)
     assert resumes_from(node.folder) == 40
     assert sum((*first.got.values(), *second.got.values())) == total
 
@@ -226,7 +226,7 @@ def test_a_first_node_whose_file_changes_is_found_out(tmp_path: Path, master: No
     offer.digests["scheduler.pt"] = "0" * 64
     with pytest.raises(FleetError, match=r"scheduler\.pt of checkpoint 40 does not come as it was sent"):
         checkpoint_fetch.fetch(
-            node.place, offer.told(), Client("127.0.0.1", port(server)), node.said.append, node.end.wait
+            node.place, offer.as_answer(), Client("127.0.0.1", port(server)), node.said.append, node.end.wait
         )
     assert resumes_from(node.folder) is None
 
@@ -235,7 +235,7 @@ def test_a_full_disk_is_told_before_the_copy(
     tmp_path: Path, master: Node, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
-    big = {**offer.told(), "files": [{**one, "size": 10**18} for one in offer.files]}
+    big = {**offer.as_answer(), "files": [{**one, "size": 10**18} for one in offer.files]}
     with pytest.raises(FleetError, match="does not fit") as error:
         checkpoint_fetch.fetch(node.place, big, Client("127.0.0.1", 1), node.said.append, node.end.wait)
     assert error.value.expected == f"{6 * 10**18 / 1e12:.1f} TB"
@@ -344,7 +344,7 @@ def test_without_auto_resume_they_start_together_and_nothing_is_copied(
 def test_a_wait_has_an_end(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        node = Node(tmp_path, 1, free.getsockname()[1], retry=0.2)
+        node = Node(tmp_path, 1, free.getsockname()[1], timeout=0.2)
     node.join().join(20)
     assert node.error is not None
     assert "did not come together" in str(node.error)
@@ -352,7 +352,7 @@ def test_a_wait_has_an_end(tmp_path: Path) -> None:
 
 
 def test_the_first_node_names_those_it_waits_for(master: Node, server: Server) -> None:
-    master.node_group = node_group(0, port(server), retry=0.2)
+    master.node_group = node_group(0, port(server), timeout=0.2)
     with pytest.raises(FleetError) as error:
         start(master, server)
     assert error.value.found == "waited 0 s for nodes 1 (127.0.0.1)"

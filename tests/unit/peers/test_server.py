@@ -1,4 +1,4 @@
-"""What the first node tells, and to whom: its own run, the offered files, its heart."""
+"""What the first node tells, and to whom: its own run, the offered files, its heartbeat."""
 
 from __future__ import annotations
 
@@ -133,28 +133,28 @@ def test_a_port_that_is_taken_is_told_by_its_variable(server: Server) -> None:
 
 def test_the_first_nodes_heart_beats_by_its_log(tmp_path: Path) -> None:
     clock = [100.0]
-    heart = Heartbeat(str(tmp_path / "log.txt"), lambda: clock[0])
-    assert heart.beat()["step"] is None
+    heartbeat = Heartbeat(str(tmp_path / "log.txt"), lambda: clock[0])
+    assert heartbeat.state()["step"] is None
     (tmp_path / "log.txt").write_text("x (step=0000007) Train Loss\n(step=0000008) Train Loss ce: 1\nSaving\n")
-    assert heart.beat() == {"doing": "", "step": 8, "age": 0.0}
+    assert heartbeat.state() == {"doing": "", "step": 8, "age": 0.0}
     clock[0] += 42
-    assert heart.beat()["age"] == 42.0
+    assert heartbeat.state()["age"] == 42.0
 
 
 def test_what_the_supervisor_notes_outweighs_the_log(tmp_path: Path) -> None:
     clock = [0.0]
     (tmp_path / "log.txt").write_text("(step=0000007)")
-    heart = Heartbeat(str(tmp_path / "log.txt"), lambda: clock[0])
-    heart.note("saving", 20)
+    heartbeat = Heartbeat(str(tmp_path / "log.txt"), lambda: clock[0])
+    heartbeat.note("saving", 20)
     clock[0] += 5
-    heart.note("saving", 20)
-    assert heart.beat() == {"doing": "saving", "step": 20, "age": 5.0}
+    heartbeat.note("saving", 20)
+    assert heartbeat.state() == {"doing": "saving", "step": 20, "age": 5.0}
 
 
 def test_a_node_sees_whether_the_first_one_is_in_its_attempt(tmp_path: Path, master: Node, server: Server) -> None:
     node = Node(tmp_path / "node", 1, port(server))
     start(master, server, node)
-    server.heart.note("training", 41)
+    server.heartbeat.note("training", 41)
     state = peers.alive(node.node_group, node.place)
     assert state is not None
     assert (state["same"], state["step"], state["doing"]) == (True, 41, "training")

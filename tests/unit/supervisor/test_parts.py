@@ -17,7 +17,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import main as supervisor
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import record as supervisor_record
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import tree as supervisor_tree
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.hooks import Hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.guard_runner import GuardRunner
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.output import LogRateLimiter, Stderr, Stdout
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.sd_notify import Notifier
 from ansible_collections.canvas.fleet.plugins.module_utils.system.payload import PACKAGE, closure, packed
@@ -234,25 +234,25 @@ class Guard:
 def test_saves_are_sealed_one_after_the_other_and_a_failing_seal_stops_nothing() -> None:
     said: list[str] = []
     guard = Guard()
-    hooks = Hooks(guard)
-    hooks.begin({}, said.append)
-    wait_for(hooks.prepared)
-    hooks.saves([20])
-    hooks.saves([40, 60])
-    hooks.close()
+    runner = GuardRunner(guard)
+    runner.begin({}, said.append)
+    wait_for(runner.prepared)
+    runner.saves([20])
+    runner.saves([40, 60])
+    runner.close()
     assert guard.sealed == [20, 60]
     assert guard.closed
     assert any("step 40 could not be sealed: OSError" in text for text in said)
-    assert hooks.note() == "; 3 GB free, the next save needs 4 GB"
+    assert runner.note() == "; 3 GB free, the next save needs 4 GB"
     assert said.count("3 GB free, the next save needs 4 GB") == 1
 
 
 def test_the_first_node_is_asked_by_the_others_alone() -> None:
-    hooks = Hooks(Guard())
-    hooks.begin({"node_rank": 1, "peer_port": 29601}, lambda text: None)
-    wait_for(lambda: hooks.answers() == [{"same": True}])
-    hooks.close()
-    first = Hooks(Guard())
+    runner = GuardRunner(Guard())
+    runner.begin({"node_rank": 1, "peer_port": 29601}, lambda text: None)
+    wait_for(lambda: runner.answers() == [{"same": True}])
+    runner.close()
+    first = GuardRunner(Guard())
     first.begin({"node_rank": 0, "peer_port": 29601}, lambda text: None)
     wait_for(first.prepared)
     assert first.answers() == []
@@ -265,11 +265,11 @@ def test_the_first_node_is_asked_by_the_others_alone() -> None:
     [(ValueError("x"), "CHECKPOINT_GUARD", False), (OSError(5, "io"), "CHECKPOINT_GUARD", False)],
 )
 def test_a_guard_that_fails_is_a_failure_of_the_start(error: Exception, kind: str, retry: bool) -> None:
-    hooks = Hooks(Guard(error))
-    hooks.begin({}, lambda text: None)
-    wait_for(hooks.prepared)
-    assert hooks.failure is not None
-    assert (hooks.failure.kind, hooks.retry) == (kind, retry)
+    runner = GuardRunner(Guard(error))
+    runner.begin({}, lambda text: None)
+    wait_for(runner.prepared)
+    assert runner.failure is not None
+    assert (runner.failure.kind, runner.retry) == (kind, retry)
 
 
 def test_the_spec_is_json_and_holds_no_secret() -> None:

@@ -280,11 +280,11 @@ def busy(cpu: float, state: str = "R") -> list[Process]:
 
 def test_a_second_node_lives_as_long_as_the_first_one_answers() -> None:
     watch = PeerWatch(LIMITS, "bolt0", asks=True, now=0.0)
-    watch.told(alive("load", None), 10.0)
+    watch.observe(alive("load", None), 10.0)
     assert (watch.ready, watch.stage, watch.deadline) == (False, "load", 40.0)
-    watch.told(alive("steps", 5), 20.0)
+    watch.observe(alive("steps", 5), 20.0)
     assert watch.ready
-    watch.told(None, 25.0)
+    watch.observe(None, 25.0)
     watch.look(busy(4.0), 45.0)
     assert watch.deadline == 50.0, "computing ranks are no proof where the first node can be asked"
     assert "bolt0 has not answered for 25 s" in watch.status()
@@ -292,21 +292,21 @@ def test_a_second_node_lives_as_long_as_the_first_one_answers() -> None:
 
 def test_a_second_node_of_another_attempt_is_lost() -> None:
     watch = PeerWatch(LIMITS, "bolt0", asks=True, now=0.0)
-    watch.told(alive(same=False), 1.0)
+    watch.observe(alive(same=False), 1.0)
     assert watch.lost is not None
     assert watch.lost.kind == "PEER_LOST"
 
 
 def test_a_second_node_stops_after_the_save_of_the_first() -> None:
     watch = PeerWatch(LIMITS, "bolt0", asks=True, now=0.0)
-    watch.told(alive("steps", 35), 5.0)
+    watch.observe(alive("steps", 35), 5.0)
     assert not supervisor_stop.judge_peer(STOP, watch, "bolt0", 12.0).end
-    watch.told(alive("save", 40), 20.0)
+    watch.observe(alive("save", 40), 20.0)
     assert not supervisor_stop.judge_peer(STOP, watch, "bolt0", 21.0).end
-    watch.told(alive("steps", 40), 30.0)
+    watch.observe(alive("steps", 40), 30.0)
     assert supervisor_stop.judge_peer(STOP, watch, "bolt0", 31.0).text == "stopped after the save of step 40 on bolt0"
     silent = PeerWatch(LIMITS, "bolt0", asks=True, now=0.0)
-    silent.told(alive("steps", 35), 5.0)
+    silent.observe(alive("steps", 35), 5.0)
     assert supervisor_stop.judge_peer(STOP, silent, "bolt0", 40.0).text == "stopped: bolt0 does not answer"
 
 

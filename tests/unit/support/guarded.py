@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as guard_hooks
+from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 
 from tests.unit.support import saves
 from tests.unit.support.saves import FILES, SHARDS, STATE, Killed, everything, resumes_from, save
@@ -34,12 +34,12 @@ class Run:
     def saved(self, *steps: int, delete: bool = True) -> Run:
         for step in steps:
             save(self.folder, step, delete)
-            guard_hooks.after_save(self.spec, step, self.said.append)
+            supervisor_guard.after_save(self.spec, step, self.said.append)
         return self
 
     def start(self) -> int | None:
         """What the trainer resumes from after the guard's work."""
-        guard_hooks.before_start(self.spec, self.said.append)
+        supervisor_guard.before_start(self.spec, self.said.append)
         return resumes_from(self.folder)
 
     def whole(self) -> list[int]:

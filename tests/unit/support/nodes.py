@@ -17,7 +17,7 @@ from tests.unit.support.saves import SHARDS, save
 
 def node_group(rank: int, port: int, nnodes: int = 2, **changes: Any) -> peers.NodeGroup:
     hosts = ("127.0.0.1",) * nnodes
-    given = {"share": "copy", "shards": SHARDS, "retry": 20.0, **changes}
+    given = {"share": "copy", "shards": SHARDS, "timeout": 20.0, **changes}
     return peers.NodeGroup("a", nnodes, rank, hosts, "127.0.0.1", port, **given)
 
 

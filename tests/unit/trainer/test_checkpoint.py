@@ -181,7 +181,7 @@ def test_the_survey_crosses_to_the_controller_and_back(tmp_path: Path) -> None:
     make(tmp_path / "0000020")
     (tmp_path / "x").mkdir()
     seen = checkpoints.survey(str(tmp_path))
-    assert checkpoints.restore(json.loads(json.dumps(seen.as_dict()))) == seen
+    assert checkpoints.Survey.from_dict(json.loads(json.dumps(seen.as_dict()))) == seen
 
 
 def test_optimizer_files_of_two_saves_are_told(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
     reasons = [_reason(step, have, state) for step in steps if step != "reload" or len(steps) == 1]
     findings: list[Finding] = []
     if "start" in steps:
-        survey, kept = (checkpoints.restore(seen.get(name) or {}) for name in ("survey", "kept"))
+        survey, kept = (checkpoints.Survey.from_dict(seen.get(name) or {}) for name in ("survey", "kept"))
         findings += checkpoint_findings.start_findings(survey, kept, settings, topology)
         findings += refusals.refusals(have, want)
     elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, have, want)):

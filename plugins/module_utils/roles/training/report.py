@@ -87,7 +87,7 @@ def report(have: Have, want: Want) -> dict[str, Any]:
 def report_of(found: Mapping[str, Any], want: Want) -> dict[str, Any]:
     """The same from what observe() found."""
     have = Have(**found["unit"])
-    survey = checkpoints.restore(found["survey"])
+    survey = checkpoints.Survey.from_dict(found["survey"])
     shown = ("active", "sub", "enabled", "result", "restarts", "invocation")
     return {
         "unit": want.unit,

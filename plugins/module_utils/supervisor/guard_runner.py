@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 
 class Guard(Protocol):
-    """module_utils/guard_hooks.py."""
+    """supervisor/guard.py, whose functions have these signatures."""
 
     def before_start(self, spec: Mapping[str, Any], say: Say) -> None: ...
     def after_save(self, spec: Mapping[str, Any], step: int, say: Say) -> None: ...
@@ -32,9 +32,9 @@ class Guard(Protocol):
 
 
 def real_guard() -> Guard:
-    from . import guard as guard_hooks
+    from . import guard as supervisor_guard
 
-    guard: Guard = guard_hooks
+    guard: Guard = supervisor_guard
     return guard
 
 
@@ -43,7 +43,7 @@ def asks(spec: Mapping[str, Any]) -> bool:
     return bool(spec.get("node_rank")) and bool(spec.get("peer_port")) and bool(spec.get("auto_resume", True))
 
 
-class Hooks:
+class GuardRunner:
     """before_start once, then after_save for one save after the other, and a look at the disk now and then."""
 
     def __init__(self, guard: Guard | None = None) -> None:
