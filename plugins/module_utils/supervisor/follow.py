@@ -148,8 +148,8 @@ class Follower:
             line = "the script ended with 0, but the trainer never said that it reached its last step"
             return Failure("ENDED_EARLY", line, tuple(self._stderr.lines)[-8:])
         if code in (126, 127) and self._steps.reader.start is None:
-            last_line = list(self._stderr.lines)[-1:] or [f"bash ended with {code}"]
-            return Failure("SCRIPT_MISSING", last_line[0][-300:])
+            lines = list(self._stderr.lines)[-1:] or [f"bash ended with {code}"]
+            return Failure("SCRIPT_MISSING", lines[0][-300:])
         found = failure_of(self._stderr.text(), result)
         if found is not None:
             return found

@@ -264,9 +264,9 @@ class Supervisor:
         if now - self._written < 1.0 and not at_once:
             return
         self._written = now
-        reason = self._follower.progress() if self._follower else {}
+        progress = self._follower.progress() if self._follower else {}
         stop = None if self._stop is None else {"since": self._stop.since, "until": self._stop.until}
-        self.record.state({**reason, "stage": self.stage, "status": status, "stop": stop})
+        self.record.state({**progress, "stage": self.stage, "status": status, "stop": stop})
 
 
 def main(arguments: list[str]) -> int:

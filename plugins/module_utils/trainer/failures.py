@@ -188,10 +188,10 @@ def _judge(lines: Sequence[str], number: int) -> Failure | None:
         return None  # C++ code logs much that ends nothing
     if kind == "NO_GPU":
         cause = _no_gpu(lines[:number]) or cause
-    told = f"{line}: {cause}" if cause else line
-    hints = [hint for pattern, hint in HINTS if re.search(pattern, told)]
+    found = f"{line}: {cause}" if cause else line
+    hints = [hint for pattern, hint in HINTS if re.search(pattern, found)]
     around = (*above[begin:][-4:], line, *([cause] if cause else []), *hints)
-    return Failure(kind, told[-LONGEST:], tuple(one[-LONGEST:] for one in around), int(rank[1]) if rank else None)
+    return Failure(kind, found[-LONGEST:], tuple(one[-LONGEST:] for one in around), int(rank[1]) if rank else None)
 
 
 def _kind(text: str, above: Sequence[str]) -> str:
