@@ -80,8 +80,8 @@ def test_a_save_is_sealed_only_once_its_files_rest(run: Run, monkeypatch: pytest
                 os.utime(path, ns=(at, at))
             return False
 
-    monkeypatch.setattr(guard_hooks, "_ended", Time())
-    guard_hooks.after_save(run.spec, 20, run.said.append)
+    monkeypatch.setattr(supervisor_guard, "_ended", Time())
+    supervisor_guard.after_save(run.spec, 20, run.said.append)
     manifest = checkpoint_seal.read_manifest(run.place, 20)
     assert manifest is not None
     assert manifest["files"]["scheduler.pt"]["mtime"] == 3
