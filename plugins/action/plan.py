@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan, Topology
 from ..module_utils.findings.finding import Finding, finding
-from ..module_utils.plan.make import HostSeen, Plan, make_plan
+from ..module_utils.plan.make import Decide, HostSeen, Plan, make_plan
 from ..module_utils.plan.text import finding_lines, plan_text, summary_line
 from ..module_utils.roles.canvas_code import decide as canvas_code_plan
 from ..module_utils.roles.conda_env import decide as conda_env_plan
@@ -28,6 +28,7 @@ from ..module_utils.roles.nvidia import decide as nvidia_plan
 from ..module_utils.roles.run_config import decide as run_config_plan
 from ..module_utils.roles.training import decide as training_plan
 from ..module_utils.roles.weights import decide as weights_plan
+from ..plugin_utils.render import Templates
 
 Resolve = Callable[[str], str]
 
@@ -59,14 +60,14 @@ def decide_dataset(
     return replace(made, findings=(*made.findings, *(one for one in judged if one.code not in known)))
 
 
-DECIDE = {
+DECIDE: dict[str, Decide] = {
     "fleet_agent": fleet_agent_plan.decide,
     "nvidia": nvidia_plan.decide,
     "conda_env": conda_env_plan.decide,
     "canvas_code": canvas_code_plan.decide,
     "dataset": decide_dataset,
     "weights": weights_plan.decide,
-    "run_config": run_config_plan.decide,
+    "run_config": partial(run_config_plan.decide, fill=Templates()),
     "training": training_plan.decide,
 }
 
@@ -101,11 +102,16 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
         hosts = self._hosts(task_vars, args.get("group", "trainers"), args.get("seen", "__fleet_seen"))
-        # A relative path means the same here as for the task that copies the file.
-        plan = make_plan(hosts, {**DECIDE, "dataset": partial(decide_dataset, resolve=self._loader.path_dwim)})
+        plan = make_plan(hosts, self._decide())
         forms = [host.settings["fleet_plan_format"] for host in hosts if "fleet_plan_format" in host.settings]
         self._show(plan, args.get("show", "plan"), forms[0] if forms else "table")
         return {**result, "changed": False, **plan.as_dict()}
+
+    def _decide(self) -> dict[str, Decide]:
+        """Each role's decision; a relative path of the controller means the same as for a task that copies the file."""
+        resolve = self._loader.path_dwim
+        run_config = partial(run_config_plan.decide, fill=Templates(resolve))
+        return {**DECIDE, "dataset": partial(decide_dataset, resolve=resolve), "run_config": run_config}
 
     def _hosts(self, task_vars: dict[str, Any], group: str, seen: str) -> list[HostSeen]:
         active = set(task_vars.get("ansible_play_hosts", []))

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: Apache-2.0
-"""Thin shell over run_files.converge()."""
+"""Thin shell over roles/run_config/apply.py."""
 
 from __future__ import annotations
 
@@ -25,10 +25,23 @@ attributes:
   platform:
     platforms: posix
 options:
-  topology:
-    description: This host's place in its run, RV(canvas.fleet.plan#module:hosts) of the plan with key C(topology).
+  texts:
+    description: The texts as the plan made them, C(fleet_plan.roles.run_config.values.texts).
     type: dict
     required: true
+    suboptions:
+      script:
+        description: The train script.
+        type: str
+        required: true
+      yaml:
+        description: The loader's yaml.
+        type: str
+        required: true
+      registration:
+        description: The block of C(data/dataset_info.py), with C(@rows@) for the number of samples.
+        type: str
+        required: true
   wandb_api_key:
     description: Key of W&B; empty when the user set none.
     type: str
@@ -42,7 +55,7 @@ options:
 EXAMPLES = r"""
 - name: Write what the trainer is told
   canvas.fleet.run_files:
-    topology: "{{ fleet_plan.topology }}"
+    texts: "{{ fleet_plan.roles.run_config['values'].texts }}"
     wandb_api_key: "{{ run_config_wandb_api_key }}"
 """
 
@@ -55,29 +68,30 @@ files:
 """
 
 import os
+from dataclasses import fields
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core.errors import reported
-from ..module_utils.roles.run_config import apply as run_files
-from ..module_utils.roles.run_config import script as launch
+from ..module_utils.roles.run_config.apply import converge
+from ..module_utils.roles.run_config.texts import Texts
+
+TEXT = {"type": "str", "required": True}
 
 
 def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(
         argument_spec={
-            "topology": {"type": "dict", "required": True},
+            "texts": {"type": "dict", "required": True, "options": {one.name: TEXT for one in fields(Texts)}},
             "wandb_api_key": {"type": "str", "default": "", "no_log": True},
             "settings": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     with reported(module.fail_json):
-        topology = launch.topology_of(module.params["topology"])
-        report = run_files.converge(
-            module.params["settings"], topology, module.params["wandb_api_key"], check=module.check_mode
-        )
+        texts = Texts(**module.params["texts"])
+        report = converge(module.params["settings"], texts, module.params["wandb_api_key"], check=module.check_mode)
     for entry in report["files"]:
         if entry["kept"]:
             module.warn(f"{entry['path']} was made or changed by hand; that text is kept as {entry['kept']}")

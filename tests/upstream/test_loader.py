@@ -12,15 +12,14 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import copy as parquet_copy
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known, registration, row_groups
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.flags import KNOWN
 
+from tests.unit.support import run_texts
 from tests.unit.support.dataset_files import row, write
-from tests.unit.support.run_settings import settings, shape
+from tests.unit.support.run_settings import settings, topology
 from tests.upstream.conftest import Drive, copy_tree, patch_tree
 
 LISTENER = "#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n"
@@ -28,16 +27,16 @@ ROWS = 24
 HOSTS: dict[str, tuple[dict[str, Any], Topology]] = {
     "one GPU, frozen and offloaded": (
         {"training_profile": "frozen", "run_config_ema": 0.0, "run_config_cpu_offload": True},
-        shape(nproc_per_node=1, num_workers=2),
+        topology(nproc_per_node=1, num_workers=2),
     ),
-    "four GPUs": ({}, shape()),
+    "four GPUs": ({}, topology()),
     "the second of two nodes with eight GPUs": (
         {"run_config_enable_wandb": True, "run_config_extra_flags": {"freeze_vit": True, "beta2": 0.99}},
-        shape(run="bolt", hosts=("b0", "b1"), node_rank=1, nproc_per_node=8, num_workers=1, master_addr="10.0.0.5"),
+        topology(run="bolt", hosts=("b0", "b1"), node_rank=1, nproc_per_node=8, num_workers=1, master_addr="10.0.0.5"),
     ),
     "own paths, in Chinese and with spaces": (
         {"dataset_name": "方块 训练", "run_config_wandb_name": "it's $HOME", "run_config_lr": 2e-5},
-        shape(nproc_per_node=2, num_workers=3),
+        topology(nproc_per_node=2, num_workers=3),
     ),
 }
 
@@ -61,7 +60,7 @@ class Host:
         Path(self.told["dataset_info_path"]).write_text(json.dumps(content))
 
     def configure(self) -> None:
-        run_files.converge(self.told, self.place, "", check=False)
+        run_texts.converge(self.told, self.place, "")
 
     def argv(self, bin_dir: Path) -> list[str]:
         """The trainer's arguments, from the script as bash runs it."""
@@ -132,11 +131,11 @@ USERS_YAML = "blockmoving_cot:\n  dataset_names:\n  - blockmoving_train\n  num_u
 
 @pytest.fixture
 def plain(tmp_path: Path, upstream: Path) -> Host:
-    return Host(tmp_path / "srv", upstream, {}, shape(nproc_per_node=1, num_workers=2))
+    return Host(tmp_path / "srv", upstream, {}, topology(nproc_per_node=1, num_workers=2))
 
 
 def codes(host: Host) -> list[str]:
-    plan = run_config_plan.decide(run_config.observe(host.told), host.told, host.place)
+    plan = run_texts.decide(run_config.observe(host.told), host.told, host.place)
     return [found.code for found in plan.findings]
 
 

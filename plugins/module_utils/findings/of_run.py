@@ -226,6 +226,11 @@ ENTRIES: dict[str, Entry] = {
         "in its place starves some workers and hides rows from others",
         "stop the training after its next save (playbooks/stop.yml) and converge, or take the change back",
     ),
+    "SCRIPT_TEMPLATE_OWN": Entry(
+        "note",
+        "the script is made from a template of the user: what it does beside the trainer's flags is not judged",
+        "nothing to do; without run_config_script_template the script is the role's own",
+    ),
     "WANDB_KEY_IN_SCRIPT": Entry(
         "warning",
         "a key in a script is read by everybody who can read the script, and stays in its copies",

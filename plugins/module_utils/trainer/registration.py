@@ -1,6 +1,6 @@
 """The dataset's entry in data/dataset_info.py, a file that its users edit by hand.
 
-    register(source, group, name, entry) -> source with our block
+    register(source, group, name, entry, text) -> source with our block
     unregister(source) -> source without it, every foreign byte as it was
     lookup(source, group, name) -> Registered
 
@@ -20,6 +20,7 @@ from typing import Any
 from ..core.errors import FleetError
 
 KEYS = ("data_dir", "num_files", "parquet_info_path", "num_total_samples")
+ROWS = "@rows@"  # in a block, for the number of samples: the host alone knows it
 _BOM = b"\xef\xbb\xbf"
 _BREAK = re.compile(rb"\r\n|\r|\n")
 _BEGIN, _END, _OWN_BREAK = b"# canvas-fleet begin", b"# canvas-fleet end", b" (with this line break)"
@@ -43,8 +44,8 @@ class Registered:
     entry: Mapping[str, Any] | None = None
 
 
-def register(source: bytes, group: str, name: str, entry: Mapping[str, Any]) -> bytes:
-    """Source with DATASET_INFO[group][name] = entry in our block; an equal entry made by hand is left alone.
+def register(source: bytes, group: str, name: str, entry: Mapping[str, Any], text: str) -> bytes:
+    """Source with DATASET_INFO[group][name] = entry in our block `text`; an equal entry made by hand is left alone.
 
     Raises FleetError when the file cannot be parsed, holds no DATASET_INFO, or holds another entry of this name
     made by hand (Python would take the later of the two).
@@ -58,7 +59,8 @@ def register(source: bytes, group: str, name: str, entry: Mapping[str, Any]) -> 
     inner = _member(info, group)
     if inner is not None and not isinstance(inner, ast.Dict):
         raise _error(f"DATASET_INFO[{group!r}] is not written as a dictionary", inner.lineno)
-    patched = _insert(clean, inner or info, _lines(group if inner is None else "", name, entry))
+    lines = text.replace(ROWS, str(entry["num_total_samples"])).rstrip("\n").split("\n")
+    patched = _insert(clean, inner or info, lines if inner else _with_group(lines, group))
     seen = lookup(patched, group, name)
     if seen.entry != dict(entry):
         raise _error("the patched file would not say what was meant, so it was not written", seen.line)
@@ -79,6 +81,18 @@ def unregister(source: bytes) -> bytes:
 def block(source: bytes) -> bytes:
     """Our block as it stands in the file, markers and all; empty when there is none."""
     return b"".join(found.group(0) for found in _BLOCK.finditer(source))
+
+
+def move(old: bytes, new: bytes, group: str, name: str) -> bytes:
+    """`new` with our block of `old`, if there is one. Raises FleetError as register() does."""
+    have = lookup(old, group, name)
+    if have.state != "ours" or not have.entry:
+        return new
+    begin, *entry, end = block(old).decode().strip("\r\n").splitlines()
+    if entry[0] == _opening(group):
+        entry = [line[4:] for line in entry[1:-1]]
+    text = "\n".join([begin, *entry, end.replace(_OWN_BREAK.decode(), "")])
+    return register(new, group, name, have.entry, text)
 
 
 def lookup(source: bytes, group: str, name: str) -> Registered:
@@ -215,12 +229,11 @@ def _insert(source: bytes, node: ast.Dict, lines: list[str]) -> bytes:
     return source[:at] + text + source[at:]
 
 
-def _lines(group: str, name: str, entry: Mapping[str, Any]) -> list[str]:
-    depth = 12 if group else 8
-    body = [" " * depth + f"{name!r}: {{"]
-    body += [" " * (depth + 4) + f"{key!r}: {value!r}," for key, value in entry.items()]
-    body += [" " * depth + "},"]
-    if group:
-        body = [" " * 8 + f"{group!r}: {{", *body, " " * 8 + "},"]
-    first = " " * 8 + f"{_BEGIN.decode()} (role run_config; changes in here are replaced)"
-    return [first, *body, " " * 8 + _END.decode()]
+def _opening(group: str) -> str:
+    return f"        {group!r}: {{"
+
+
+def _with_group(lines: list[str], group: str) -> list[str]:
+    """The lines of a block for a file that lacks the group."""
+    begin, *entry, end = lines
+    return [begin, _opening(group), *(f"    {line}" for line in entry), "        },", end]

@@ -14,8 +14,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known as known_upstream
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
+from tests.unit.support import run_texts
 from tests.unit.support.run_settings import CODE, topology
 
 ENTRY = {"data_dir": "/d", "num_files": 1, "parquet_info_path": "/i", "num_total_samples": 3}
@@ -96,7 +96,7 @@ def checkout(root: Path) -> Path:
 
 def register(root: Path) -> None:
     path = checkout(root) / INFO
-    path.write_bytes(registration.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
+    path.write_bytes(run_texts.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
     yaml = checkout(root) / "BAGEL-Canvas/data/configs/blockmoving_sft.yaml"
     yaml.parent.mkdir(exist_ok=True)
     yaml.write_text("interleave_reasoning:\n")

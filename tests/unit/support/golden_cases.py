@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.observe import entry
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
+from tests.unit.support import run_texts
 from tests.unit.support.places import FIXTURES
 from tests.unit.support.run_settings import CODE, settings, topology
 from tests.unit.support.units import WANT
@@ -82,8 +82,9 @@ def texts() -> Iterator[tuple[Path, str]]:
     """Each golden file, and what it has to be by the code as it is."""
     for name, (changes, place) in HOSTS.items():
         told = settings(**changes)
-        for path, (text, _) in launch.render(told, place).items():
-            yield FIXTURES / "run_config" / name / Path(path).name, text
+        made = run_texts.texts(told, place)
+        yield FIXTURES / "run_config" / name / "train_blockmoving.sh", made.script
+        yield FIXTURES / "run_config" / name / "blockmoving_sft.yaml", made.yaml
         for code, source in CODES.items():
             yield FIXTURES / "run_config" / name / f"dataset_info_{code}.txt", registered(told, source)
     for name, want in UNITS.items():
@@ -95,4 +96,4 @@ def texts() -> Iterator[tuple[Path, str]]:
 def registered(told: dict[str, Any], source: str) -> str:
     """dataset_info.py with the dataset of 613 samples registered."""
     group, name = told["dataset_group"], told["dataset_name"]
-    return registration.register(source.encode(), group, name, launch.entry(told, 613)).decode()
+    return run_texts.register(source.encode(), group, name, entry(told, 613)).decode()

@@ -10,11 +10,10 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import apply as code_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
 
-from tests.unit.support import canvas_repo, run_settings, saves
+from tests.unit.support import canvas_repo, run_settings, run_texts, saves
 from tests.unit.work.test_runner import FakeUnits
 
 EVERYTHING = ["checkpoints", "data", "edits", "nvidia", "weights"]
@@ -46,7 +45,7 @@ class Host:
         self.fleet.mkdir()
         code_apply.converge(self.settings, check=False)
         self._data()
-        run_files.converge(self.settings, run_settings.topology(), "key", check=False)
+        run_texts.converge(self.settings, run_settings.topology(), "key")
         self._weights({"ema.safetensors": "fetched", "config.json": "adopted"})
         saves.save(Path(self.settings["training_checkpoint_dir"]), 20)
         (self.fleet / "outputs/atlas/log.txt").write_text("[x] step\n")

@@ -28,8 +28,7 @@ DATASET_INFO = {
 def settings(root: Path | str = "/srv/blockmoving", **changes: Any) -> dict[str, Any]:
     """Defaults of run_config, with what it takes from the other roles as they stand on a normal host."""
     root = str(root)
-    values = yaml.safe_load((ROOT / "roles/run_config/defaults/main.yml").read_text())
-    values.pop("run_config_topology")
+    values: dict[str, Any] = yaml.safe_load((ROOT / "roles/run_config/defaults/main.yml").read_text())
     values.update(
         fleet_user="blockmoving",
         fleet_group="blockmoving",

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
+from tests.unit.support.run_texts import register
+
 GROUP, NAME = "interleave_reasoning", "blockmoving_train"
 ENTRY = {"data_dir": "/srv/train", "num_files": 1, "parquet_info_path": "/srv/info.json", "num_total_samples": 613}
 
@@ -48,26 +50,26 @@ BODIES = {
 @pytest.mark.parametrize("text", BODIES.values(), ids=BODIES.keys())
 def test_registers_and_takes_back_to_the_byte(text: str) -> None:
     source = text.encode()
-    patched = registration.register(source, GROUP, NAME, ENTRY)
+    patched = register(source, GROUP, NAME, ENTRY)
     assert value_of(patched) == ENTRY
     assert registration.unregister(patched) == source
-    assert registration.register(patched, GROUP, NAME, ENTRY) == patched
+    assert register(patched, GROUP, NAME, ENTRY) == patched
     assert registration.lookup(patched, GROUP, NAME).state == "ours"
 
 
 def test_an_update_changes_only_the_block() -> None:
     source = BODIES["tabs and spaces"].encode()
     newer = {**ENTRY, "num_total_samples": 700}
-    patched = registration.register(registration.register(source, GROUP, NAME, ENTRY), GROUP, NAME, newer)
+    patched = register(register(source, GROUP, NAME, ENTRY), GROUP, NAME, newer)
     assert value_of(patched) == newer
     assert registration.unregister(patched) == source
 
 
 def test_a_group_that_a_person_adds_later_takes_the_entry_in() -> None:
     """Our own group would be hidden by theirs: Python takes the later of two equal keys."""
-    patched = registration.register(b"DATASET_INFO = {}", GROUP, NAME, ENTRY)
+    patched = register(b"DATASET_INFO = {}", GROUP, NAME, ENTRY)
     theirs = patched.replace(b"}", b"}", 1)[:-1] + b"'interleave_reasoning': {'a': 1}}"
-    assert value_of(registration.register(theirs, GROUP, NAME, ENTRY)) == ENTRY
+    assert value_of(register(theirs, GROUP, NAME, ENTRY)) == ENTRY
 
 
 def hand(value: object) -> bytes:
@@ -75,7 +77,7 @@ def hand(value: object) -> bytes:
 
 
 def test_an_equal_entry_made_by_hand_is_left_alone() -> None:
-    assert registration.register(hand(ENTRY), GROUP, NAME, ENTRY) == hand(ENTRY)
+    assert register(hand(ENTRY), GROUP, NAME, ENTRY) == hand(ENTRY)
     assert registration.lookup(hand(ENTRY), GROUP, NAME).state == "hand"
 
 
@@ -96,7 +98,7 @@ REFUSED = {
 @pytest.mark.parametrize(("source", "told"), REFUSED.values(), ids=REFUSED.keys())
 def test_refuses_with_the_line(source: bytes, told: str) -> None:
     with pytest.raises(FleetError, match=told):
-        registration.register(source, GROUP, NAME, ENTRY)
+        register(source, GROUP, NAME, ENTRY)
 
 
 def test_reads_the_groups_that_the_loader_knows() -> None:
@@ -130,12 +132,12 @@ def sources(draw: st.DrawFn) -> bytes:
 @bounds(deadline=None)
 @given(source=sources(), group=keys)
 def test_law_register_then_unregister_is_the_identity(source: bytes, group: str) -> None:
-    patched = registration.register(source, group, NAME, ENTRY)
+    patched = register(source, group, NAME, ENTRY)
     node = registration.lookup(patched, group, NAME)
     assert node.entry == ENTRY
     assert node.state == "ours"
     assert registration.unregister(patched) == source
-    assert registration.register(patched, group, NAME, ENTRY) == patched
+    assert register(patched, group, NAME, ENTRY) == patched
     ast.parse(patched.decode())
 
 
@@ -143,4 +145,16 @@ def test_law_register_then_unregister_is_the_identity(source: bytes, group: str)
 @given(source=sources(), path=st.text(max_size=20), rows=st.integers(0, 10**9))
 def test_law_any_path_survives_the_quoting(source: bytes, path: str, rows: int) -> None:
     entry = {**ENTRY, "data_dir": path.encode("utf-8", "replace").decode(), "num_total_samples": rows}
-    assert registration.lookup(registration.register(source, GROUP, NAME, entry), GROUP, NAME).entry == entry
+    assert registration.lookup(register(source, GROUP, NAME, entry), GROUP, NAME).entry == entry
+
+
+@pytest.mark.parametrize("old", ["no such group", "tabs and spaces", "Windows line ends", "an empty dictionary"])
+@pytest.mark.parametrize("new", ["no such group", "tabs and spaces", "old Mac line ends", "an empty group on one line"])
+def test_the_block_moves_to_another_file_whether_or_not_that_has_the_group(old: str, new: str) -> None:
+    source = register(BODIES[old].encode(), GROUP, NAME, ENTRY)
+    moved = registration.move(source, BODIES[new].encode(), GROUP, NAME)
+    assert moved == register(BODIES[new].encode(), GROUP, NAME, ENTRY)
+
+
+def test_a_file_without_an_entry_of_ours_leaves_the_other_as_it_is() -> None:
+    assert registration.move(hand(ENTRY), b"DATASET_INFO = {}", GROUP, NAME) == b"DATASET_INFO = {}"

@@ -103,14 +103,14 @@ def _change(path: str, settings: Mapping[str, Any], edited: list[str]) -> str:
         blocked = sorted(touched & set(edited))
         if blocked:
             stashed = _stash(git, blocked, settings, lock)
-        entry = _own_entry(git, settings, ours)
+        registered = _own_block(git, settings, ours)
         _note(path, settings, str(note.get("commit") or ""), pending=commit)
         patching.take_back(settings)
-        if entry and ours.registration in touched:
+        if registered and ours.registration in touched:
             git("checkout", "--quiet", "HEAD", "--", ours.registration, lock=lock)
         git("checkout", "--quiet", "--no-overwrite-ignore", "--detach", commit, lock=lock)
-        if entry:
-            _register_again(git, settings, ours, entry)
+        if registered:
+            _register_again(git, settings, ours, registered)
         _note(path, settings, commit)
     return stashed
 
@@ -170,25 +170,25 @@ def _stash(git: Git, paths: list[str], settings: Mapping[str, Any], lock: int) -
     return place
 
 
-def _own_entry(git: Git, settings: Mapping[str, Any], ours: Ours) -> Mapping[str, Any] | None:
-    """What our block in dataset_info.py says, when the file differs by nothing else."""
+def _own_block(git: Git, settings: Mapping[str, Any], ours: Ours) -> bytes | None:
+    """dataset_info.py, when it differs by our block alone."""
     have = git.read(ours.registration)
     if have is None or not registration.block(have):
         return None
     if not ours.alone(ours.registration, have, git.blob("HEAD", ours.registration)):
         return None
     found = registration.lookup(have, str(settings["dataset_group"]), str(settings["dataset_name"]))
-    return found.entry if found.state == "ours" else None
+    return have if found.state == "ours" else None
 
 
-def _register_again(git: Git, settings: Mapping[str, Any], ours: Ours, entry: Mapping[str, Any]) -> None:
+def _register_again(git: Git, settings: Mapping[str, Any], ours: Ours, registered: bytes) -> None:
     """Our block again, in the new commit's file; where it does not fit, run_config tells why."""
     path = os.path.join(git.folder, ours.registration)
-    group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
     with contextlib.suppress(FleetError):
         source = managed_files.read(path)
         if source is not None:
-            files.rewrite(path, registration.register(source, group, name, entry))
+            place = (str(settings["dataset_group"]), str(settings["dataset_name"]))
+            files.rewrite(path, registration.move(registered, source, *place))
 
 
 def _undo_cut(git: Git, pending: str, ours: Ours) -> None:

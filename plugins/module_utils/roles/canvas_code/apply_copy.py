@@ -124,10 +124,9 @@ def _write_one(
 
 def _registered(full: str, data: bytes, settings: Mapping[str, Any]) -> bytes:
     """The new file with the registration that stands in the present one."""
-    group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
+    place = (str(settings["dataset_group"]), str(settings["dataset_name"]))
     try:
-        have = registration.lookup(managed_files.read(full) or b"", group, name)
-        return registration.register(data, group, name, have.entry) if have.state == "ours" and have.entry else data
+        return registration.move(managed_files.read(full) or b"", data, *place)
     except FleetError:
         return data  # run_config tells why it does not fit
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ...core.errors import FleetError
-from ...core.role_plan import Topology
 from ...system import files, managed_files, ownership
 from ...system.digests import sha256
 from ...system.managed_files import Record, read
 from ...system.ownership import Owner
 from ...trainer import registration
-from . import script
-from .observe import info_rows, record_path, registration_path
+from .observe import entry, info_rows, record_path, registration_path
+from .texts import SCRIPT_MODE, YAML_MODE, Texts
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,20 @@ class Target:
         return bool(own) and have != self.want and not record.knows(self.path, sha256(own))
 
 
-def targets(settings: Mapping[str, Any], topology: Topology, key: str, *, check: bool) -> list[Target]:
+def targets(settings: Mapping[str, Any], texts: Texts, key: str, *, check: bool) -> list[Target]:
     """What is to be brought about, in the order in which it is written. Raises FleetError for bad settings."""
-    rendered = script.render(settings, topology)
     try:
         owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     except FleetError:
         if not check:  # a dry run on a bare host: the account comes with the host's first converge
             raise
         owner = Owner()
+    plain = (("run_config_script", texts.script, SCRIPT_MODE), ("run_config_yaml", texts.yaml, YAML_MODE))
+    paths = [(str(settings[name]), text, mode) for name, text, mode in plain]
     found = [_key(settings, key, owner)]
-    found += [
-        Target(os.path.basename(path), path, text.encode(), mode, owner) for path, (text, mode) in rendered.items()
-    ]
-    entry = _registration(settings, owner, check=check)
-    return [target for target in (*found, entry) if target is not None]
+    found += [Target(os.path.basename(path), path, text.encode(), mode, owner) for path, text, mode in paths]
+    block = _registration(settings, texts, owner, check=check)
+    return [*found, block] if block else found
 
 
 def _key(settings: Mapping[str, Any], key: str, owner: Owner) -> Target:
@@ -62,7 +60,7 @@ def _key(settings: Mapping[str, Any], key: str, owner: Owner) -> Target:
     return Target("wandb_api_key", path, key.encode() if key else None, 0o600, owner, secret=True)
 
 
-def _registration(settings: Mapping[str, Any], owner: Owner, *, check: bool) -> Target | None:
+def _registration(settings: Mapping[str, Any], texts: Texts, owner: Owner, *, check: bool) -> Target | None:
     path = registration_path(settings)
     source, rows = read(path), info_rows(str(settings["dataset_info_path"]))
     if check and source is None:
@@ -76,18 +74,18 @@ def _registration(settings: Mapping[str, Any], owner: Owner, *, check: bool) -> 
             found=f"no info file of one parquet file at {settings['dataset_info_path']}",
             expected="the file that the dataset role writes",
         )
-    wanted = script.entry(settings, rows or 0)
-    want = registration.register(source, str(settings["dataset_group"]), str(settings["dataset_name"]), wanted)
+    place = (str(settings["dataset_group"]), str(settings["dataset_name"]))
+    want = registration.register(source, *place, entry(settings, rows or 0), texts.registration)
     info = os.stat(path)
     owner = Owner(info.st_uid, info.st_gid)
     mode = stat.S_IMODE(info.st_mode)
     return Target("dataset_info.py", path, want, mode, owner, mine=registration.block)
 
 
-def converge(settings: Mapping[str, Any], topology: Topology, key: str, *, check: bool) -> dict[str, Any]:
+def converge(settings: Mapping[str, Any], texts: Texts, key: str, *, check: bool) -> dict[str, Any]:
     """Bring all files about. Returns {"changed", "files": [{name, path, changed, kept, …}], "diff": […]}."""
     record = Record(record_path(settings))
-    wanted = targets(settings, topology, key, check=check)
+    wanted = targets(settings, texts, key, check=check)
     found = [(target, read(target.path)) for target in wanted]
     for target in wanted:  # all of them before the first write
         managed_files.refuse_file_in_the_way(os.path.dirname(target.path))

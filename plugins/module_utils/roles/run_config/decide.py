@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from ...core.errors import FleetError
@@ -15,15 +15,17 @@ from ...system.digests import sha256
 from ...trainer import registration
 from . import resume_findings, script
 from .findings import judge
+from .observe import entry
+from .texts import SCRIPT_MODE, YAML_MODE, Fill
 
 SHOWN_LINES = 12  # of a difference, in the plan; --diff of the role shows all of it
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
-    """Compares the files with what launch.render() makes of the settings."""
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology, fill: Fill) -> RolePlan:
+    """Compares the files with the texts that the templates make of the settings; those go to the host as they are."""
     findings = [*judge(seen, settings, topology), *resume_findings.judge(seen, settings, topology)]
     try:
-        wanted = script.render(settings, topology)
+        texts = script.texts(settings, topology, fill)
     except FleetError as error:
         bad = finding("VARIABLE_INVALID", found=f"{error.message}: {error.found}", expected=error.expected)
         told = any(found.code == "FLAG_UNKNOWN" for found in findings)
@@ -31,12 +33,11 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         return RolePlan(("the script cannot be made from these settings",), (*findings, *own))
     reasons: list[str] = []
     diff: list[str] = []
-    for kind in ("script", "yaml"):
-        text, mode = wanted[seen[kind]["path"]]
+    for kind, text, mode in (("script", texts.script, SCRIPT_MODE), ("yaml", texts.yaml, YAML_MODE)):
         reasons += _file_reasons(kind, seen[kind], text, mode, str(settings["fleet_user"]))
         diff += _difference(seen[kind], text)
     reasons += _registration_reasons(seen, settings) + _key_reasons(seen["key"], settings)
-    values = {"files": {path: sha256(text) for path, (text, _) in wanted.items()}, "diff": diff}
+    values = {"texts": asdict(texts), "diff": diff}
     return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology))
 
 
@@ -73,7 +74,7 @@ def _registration_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) 
         return [f"dataset {name} is not registered"]
     if found["state"] in ("broken", "dialect"):
         return [f"dataset {name} cannot be registered as the file stands"]
-    wanted = script.entry(settings, seen["rows"] or 0)
+    wanted = entry(settings, seen["rows"] or 0)
     if found["state"] == "hand":
         return [f"dataset {name} is registered twice, by hand and by us"] if found["blocks"] else []
     have = found["entry"] or {}

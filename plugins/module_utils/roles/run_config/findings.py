@@ -10,6 +10,7 @@ from ...core.role_plan import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import registration
 from . import script
+from .observe import entry
 
 EMA_BASE_SHARE = 0.5  # of the base model left in ema.safetensors at the end; more is told
 
@@ -25,6 +26,7 @@ def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topolo
         *_tokens(settings),
         *_unknown_flags(settings),
         *_debug(settings),
+        *_template(settings),
         *_yaml(seen["yaml"]),
         *_registration(seen, settings),
     ]
@@ -145,6 +147,12 @@ def _debug(settings: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+def _template(settings: Mapping[str, Any]) -> list[Finding]:
+    path = str(settings.get(script.TEMPLATE) or "")
+    expected = "the role's own template, or one with the values of its README"
+    return [finding("SCRIPT_TEMPLATE_OWN", found=path, expected=expected, variable=script.TEMPLATE)] if path else []
+
+
 def _yaml(seen: Mapping[str, Any]) -> list[Finding]:
     """A note, since run_config replaces such a file (and keeps it): the run will not meet it."""
     if not seen["present"] or seen["ours"] or seen["dialect"] == "loader":
@@ -158,7 +166,7 @@ def _yaml(seen: Mapping[str, Any]) -> list[Finding]:
 def _registration(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
     found = seen["registration"]
     group, name = settings["dataset_group"], settings["dataset_name"]
-    wanted = script.entry(settings, seen["rows"] or 0)
+    wanted = entry(settings, seen["rows"] or 0)
     place = f"{found['path']}, line {found.get('line', 0)}"
     if found["state"] == "broken":
         return [finding("REGISTRATION_BROKEN", found=found["error"], expected=f"a Python file: {found['path']}")]

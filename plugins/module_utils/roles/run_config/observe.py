@@ -27,6 +27,16 @@ def record_path(settings: Mapping[str, Any]) -> str:
     return os.path.join(str(settings["fleet_state_dir"]), "run_config.json")
 
 
+def entry(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """What DATASET_INFO[group][name] must be; `rows` is the number of rows of the training file."""
+    return {
+        "data_dir": str(settings["dataset_train_dir"]),
+        "num_files": 1,
+        "parquet_info_path": str(settings["dataset_info_path"]),
+        "num_total_samples": rows,
+    }
+
+
 def info_rows(path: str) -> int | None:
     """Rows of the one training file, from the loader's info file; None when it is not (yet) such a file."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -1,11 +1,10 @@
-"""What the trainer is told: settings and the topology of the run become the script that is run and the loader's yaml.
+"""What the trainer is told: settings and the topology of the run become the values of the role's templates.
 
 Pure. Everything that is decided here is decided once: the unit and a user at the keyboard run the same file.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,7 +13,9 @@ from typing import Any
 from ...core.errors import FleetError
 from ...core.role_plan import Topology
 from ...core.version import VERSION
+from ...trainer import registration
 from ...trainer.flags import KNOWN, text, typed
+from .texts import Fill, Texts
 
 # The guide's order, with the flags that it lacks beside those that they complete.
 ORDER = (
@@ -59,20 +60,10 @@ ORDER = (
     "wandb_runid",
 )
 CACHE = ".cache"  # in the results' folder: what torch compiles
+OWN_EXPORTS = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "PYTHONUNBUFFERED")
+TORCHRUN = ("nnodes", "node_rank", "master_addr", "master_port", "nproc_per_node")
+TEMPLATE = "run_config_script_template"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def topology_of(raw: Mapping[str, Any]) -> Topology:
-    """The topology from `fleet_plan.topology` (Topology.as_dict); derived counts in it are ignored."""
-    return Topology(
-        run=str(raw["run"]),
-        hosts=tuple(str(host) for host in raw["hosts"]),
-        node_rank=int(raw["node_rank"]),
-        nproc_per_node=int(raw["nproc_per_node"]),
-        num_workers=int(raw["num_workers"]),
-        master_addr=str(raw["master_addr"]),
-        master_port=int(raw["master_port"]),
-    )
 
 
 def flags(settings: Mapping[str, Any], topology: Topology) -> dict[str, str]:
@@ -87,7 +78,7 @@ def flags(settings: Mapping[str, Any], topology: Topology) -> dict[str, str]:
     raw["num_workers"] = topology.num_workers
     raw["num_shard"] = raw["num_shard"] or topology.num_shard
     raw["num_replicate"] = raw["num_replicate"] or topology.num_replicate
-    told = {name: text(typed(name, value)) for name, value in raw.items() if name != "resume_from" or value}
+    told = {name: text(typed(name, value)) for name, value in raw.items()}
     for name, value in sorted({**profile_flags(settings), **extra_flags(settings)}.items()):
         told[name] = text(typed(name, value, "run_config_extra_flags"))
     return told
@@ -125,62 +116,56 @@ def unknown_flags(settings: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in (settings.get("run_config_extra_flags") or {}) if name not in KNOWN)
 
 
-def torchrun(topology: Topology) -> list[str]:
-    """torchrun's own part. One node talks to itself by name, so that it also runs without any network."""
-    addr = topology.master_addr if topology.nnodes > 1 else "localhost"
-    return [
-        f"--nnodes={topology.nnodes} --node_rank={topology.node_rank}"
-        f" --master_addr={shlex.quote(addr)} --master_port={topology.master_port}",
-        f"--nproc_per_node={topology.nproc_per_node}",
-        "-m train.pretrain_unified_navit",
-    ]
-
-
-def argv(settings: Mapping[str, Any], topology: Topology) -> list[str]:
-    """The whole command as a list, as a process would get it."""
-    words = ["torchrun", *shlex.split(" ".join(torchrun(topology)))]
-    for name, value in flags(settings, topology).items():
-        words += [f"--{name}", value]
-    return words
-
-
 def wandb_enabled(settings: Mapping[str, Any]) -> bool:
     return bool(typed("enable_wandb", settings["run_config_enable_wandb"]))
 
 
-def script(settings: Mapping[str, Any], topology: Topology) -> str:
-    """The train script: by hand `bash <script>`, or by the unit; the environment is made inside."""
-    results = str(settings["training_results_dir"])
-    lines = ["#!/bin/bash", *header(settings), *_about(settings, topology), "set -euo pipefail", ""]
-    lines += _environment(settings, results)
-    lines += ["", f"mkdir -p {shlex.quote(results)} {shlex.quote(str(settings['training_checkpoint_dir']))}"]
-    lines += [f"cd {shlex.quote(str(settings['canvas_code_dir']))}", ""]
-    told = [f"--{name} {shlex.quote(value)}" for name, value in flags(settings, topology).items()]
-    lines.append(" \\\n  ".join(["exec torchrun", *torchrun(topology), *told]))
-    return "\n".join(lines) + "\n"
+def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]:
+    """What the templates are filled with: one flat mapping, described in the role's README.
+
+    Raises FleetError for settings that the trainer could not be told.
+    """
+    told = flags(settings, topology)
+    own = {name: told.pop(name) for name in ORDER}
+    exports = environment(settings)
+    return {
+        "version": VERSION,
+        "code": _code(settings),
+        "run": topology.run,
+        "node_rank": topology.node_rank,
+        "nnodes": topology.nnodes,
+        "nproc_per_node": topology.nproc_per_node,
+        # One node talks to itself by name, so that it also runs without any network.
+        "master_addr": topology.master_addr if topology.nnodes > 1 else "localhost",
+        "master_port": topology.master_port,
+        "user": settings["fleet_user"],
+        "script": settings["run_config_script"],
+        "conda_prefix": settings["conda_env_prefix"],
+        "cuda_home": settings["nvidia_cuda_home"] if settings["nvidia_gpu_expected"] else "",
+        **{name.lower(): exports.pop(name) for name in OWN_EXPORTS},
+        "exports": exports,
+        "wandb_key_file": settings["run_config_wandb_key_file"] if wandb_enabled(settings) else "",
+        "canvas_code_dir": settings["canvas_code_dir"],
+        **own,
+        "extra_flags": told,
+        "dataset_group": settings["dataset_group"],
+        "dataset_name": settings["dataset_name"],
+        "dataset_train_dir": settings["dataset_train_dir"],
+        "dataset_info_path": settings["dataset_info_path"],
+        "rows": registration.ROWS,
+        "max_image_size": int(settings.get("dataset_max_image_size") or 512),
+        "min_image_size": int(settings.get("dataset_min_image_size") or 512),
+    }
 
 
-def header(settings: Mapping[str, Any]) -> list[str]:
-    """Who wrote the file, and for which code. No time of day: the same settings give the same bytes."""
+def _code(settings: Mapping[str, Any]) -> str:
     copied = settings.get("canvas_code_source") == "controller"
-    code = "a folder of the controller" if copied else settings["canvas_code_commit"]
-    return [
-        f"# Managed by canvas-fleet {VERSION} (role run_config); set run_config_* in the inventory, do not edit here.",
-        f"# For BAGEL-Canvas at {code}",
-    ]
+    return "a folder of the controller" if copied else str(settings["canvas_code_commit"])
 
 
-def _about(settings: Mapping[str, Any], topology: Topology) -> list[str]:
-    where = f"node {topology.node_rank} of {topology.nnodes}, {topology.nproc_per_node} processes on each"
-    script_path = shlex.quote(str(settings["run_config_script"]))
-    return [
-        f"# Run {topology.run}: {where}.",
-        f"# By hand: sudo -u {settings['fleet_user']} bash {script_path}   (stop the unit first)",
-    ]
-
-
-def _environment(settings: Mapping[str, Any], results: str) -> list[str]:
-    lines = _paths(settings)
+def environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the script exports, the user's own last or in the place of ours."""
+    results = str(settings["training_results_dir"])
     # The compile caches need a writable folder on an exec file system, and a service has no HOME.
     cache = f"{results}/{CACHE}"
     own = {
@@ -203,76 +188,42 @@ def _environment(settings: Mapping[str, Any], results: str) -> list[str]:
                 found=name,
                 expected="names of environment variables; the W&B key goes into run_config_wandb_api_key",
             )
-    own.update(given)
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in own.items()]
-    return lines + (_wandb_key(settings) if wandb_enabled(settings) else [])
+    return {**own, **given}
 
 
-def _paths(settings: Mapping[str, Any]) -> list[str]:
-    prefix = str(settings["conda_env_prefix"])
-    cuda = str(settings["nvidia_cuda_home"]) if settings["nvidia_gpu_expected"] else ""
-    lines = []
-    if prefix:
-        lines += [f"export CONDA_PREFIX={shlex.quote(prefix)}", 'export PATH="$CONDA_PREFIX/bin:$PATH"']
-    if cuda:
-        lines += [
-            f"export CUDA_HOME={shlex.quote(cuda)}",
-            'export PATH="$CUDA_HOME/bin:$PATH"',
-            'export LD_LIBRARY_PATH="$CUDA_HOME/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"',
-        ]
-    return lines
+def texts(settings: Mapping[str, Any], topology: Topology, fill: Fill) -> Texts:
+    """All that lands on the host. Raises FleetError for settings that the trainer could not be told, and for a template
+    of the user that does not say what was planned."""
+    told = values(settings, topology)
+    return Texts(
+        script=_script(settings, told, fill),
+        yaml=fill("run_config", "blockmoving_sft.yaml.j2", told),
+        registration=fill("run_config", "dataset_info.py.j2", told),
+    )
 
 
-def _wandb_key(settings: Mapping[str, Any]) -> list[str]:
-    """The key comes from systemd's credential, else from the file that only fleet_user can read; never from here."""
-    return [
-        "",
-        f"key_file={shlex.quote(str(settings['run_config_wandb_key_file']))}",
-        'if [ -r "${CREDENTIALS_DIRECTORY:-/nonexistent}/wandb_api_key" ]; then',
-        '  key_file="$CREDENTIALS_DIRECTORY/wandb_api_key"',
-        "fi",
-        'if [ -r "$key_file" ]; then',
-        '  WANDB_API_KEY="$(cat "$key_file")"',
-        "  export WANDB_API_KEY",
-        "fi",
-    ]
+def _script(settings: Mapping[str, Any], told: Mapping[str, object], fill: Fill) -> str:
+    path = str(settings.get("run_config_script_template") or "")
+    try:
+        made = fill("run_config", "train_blockmoving.sh.j2", told, path)
+    except FleetError as error:
+        error.variable = TEMPLATE
+        raise
+    missing = [word for word in _mandatory(told) if not re.search(rf"(?<!\S){re.escape(word)}(?!\S)", made)]
+    if path and missing:
+        raise FleetError(
+            "the template leaves out what the plan counts on",
+            variable=TEMPLATE,
+            found=f"{path} does not say {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+            expected="torchrun with all of its options, and each flag with the value that the mapping has",
+        )
+    return made
 
 
-def loader_yaml(settings: Mapping[str, Any]) -> str:
-    """The dataset yaml in the form that PackedDataset.build_datasets reads (data/dataset_base.py, cc48f16)."""
-    edges = [int(settings.get(f"dataset_{edge}_image_size") or 512) for edge in ("max", "min")]  # pixels
-    lines = [*header(settings), f"{_scalar(str(settings['dataset_group']))}:"]
-    lines += ["  dataset_names:", f"  - {_scalar(str(settings['dataset_name']))}"]
-    for key, stride in (("image_transform_args", 16), ("vit_image_transform_args", 14)):
-        lines += [f"  {key}:", f"    image_stride: {stride}"]
-        lines += [f"    max_image_size: {edges[0]}", f"    min_image_size: {edges[1]}"]
-    lines += ["  is_mandatory: true", "  num_used_data:", "  - 1", "  weight: 1.0"]
-    return "\n".join(lines) + "\n"
-
-
-def _scalar(word: str) -> str:
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", word)
-    reserved = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
-    if plain and word.lower() not in reserved:
-        return word
-    # JSON writes letters beyond the 16-bit plane as two halves, which YAML reads as two letters.
-    letters = (f"\\U{ord(one):08x}" if ord(one) > 0xFFFF else json.dumps(one)[1:-1] for one in word)
-    return f'"{"".join(letters)}"'
-
-
-def entry(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """What DATASET_INFO[group][name] must be; `rows` is the number of rows of the training file."""
-    return {
-        "data_dir": str(settings["dataset_train_dir"]),
-        "num_files": 1,
-        "parquet_info_path": str(settings["dataset_info_path"]),
-        "num_total_samples": rows,
-    }
-
-
-def render(settings: Mapping[str, Any], topology: Topology) -> dict[str, tuple[str, int]]:
-    """Path on the host to (text, mode). Raises FleetError for settings that the trainer could not be told."""
-    return {
-        str(settings["run_config_script"]): (script(settings, topology), 0o755),
-        str(settings["run_config_yaml"]): (loader_yaml(settings), 0o644),
-    }
+def _mandatory(told: Mapping[str, object]) -> list[str]:
+    """The words of the command line that the plan judges by."""
+    options = [f"--{name}={shlex.quote(str(told[name]))}" for name in TORCHRUN]
+    extra = told["extra_flags"]
+    further = extra if isinstance(extra, Mapping) else {}
+    given = {**{name: told[name] for name in ORDER}, **further}
+    return [*options, "-m train.pretrain_unified_navit"] + [f"--{n} {shlex.quote(str(v))}" for n, v in given.items()]

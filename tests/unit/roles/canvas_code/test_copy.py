@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
+from tests.unit.support import run_texts
 from tests.unit.support.cuts import CutError, cut_at
 from tests.unit.support.run_settings import CODE, topology
 
@@ -103,7 +104,7 @@ def texts(root: Path) -> dict[str, str]:
 
 def register(root: Path) -> None:
     path = host(root) / INFO
-    path.write_bytes(registration.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
+    path.write_bytes(run_texts.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
 
 
 def test_copies_the_folder_and_is_then_in_sync(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch_
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.known import File
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch
 
+from tests.unit.support import run_texts
 from tests.unit.support.canvas_repo import ENTRY, INFO, Upstream, checkout, git, settings
 from tests.unit.support.run_settings import CODE, topology
 
@@ -120,7 +121,7 @@ def test_a_first_clone_is_patched_in_the_same_run(tmp_path: Path, repo: Repo) ->
 def test_another_commit_comes_and_the_patches_and_the_registration_stay(tmp_path: Path, repo: Repo) -> None:
     converge(tmp_path, repo.one, "frozen")
     info = checkout(tmp_path) / INFO
-    info.write_bytes(registration.register(info.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
+    info.write_bytes(run_texts.register(info.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
     converge(tmp_path, repo.two, "frozen")
     assert texts(tmp_path) == AFTER
     assert registration.block(info.read_bytes())

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply as run_files
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
+from tests.unit.support import run_texts
 from tests.unit.support.accounts import DENIED, account_folder, give, plant, secret_file
 from tests.unit.support.cuts import CutError, age_parts, cut_at
 from tests.unit.support.run_settings import CODE, lay_out, settings, topology
@@ -34,7 +33,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def converge(root: Path, key: str = "", *, check: bool = False, **changes: Any) -> dict[str, Any]:
-    return run_files.converge(settings(root, **changes), topology(), key, check=check)
+    return run_texts.converge(settings(root, **changes), topology(), key, check=check)
 
 
 def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
@@ -44,7 +43,7 @@ def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
     found = run_config.observe(told)
     for kind in ("script", "yaml", "key"):
         found[kind]["owner"] = told["fleet_user"]
-    return list(run_config_plan.decide(found, told, topology()).reasons)
+    return list(run_texts.decide(found, told, topology()).reasons)
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -74,7 +73,7 @@ def test_a_dry_run_changes_nothing_and_shows_the_difference(host: Path) -> None:
 
 
 def test_a_dry_run_works_on_a_bare_host(tmp_path: Path) -> None:
-    report = run_files.converge(settings(tmp_path / "none", fleet_user="nobody-here"), topology(), KEY, check=True)
+    report = run_texts.converge(settings(tmp_path / "none", fleet_user="nobody-here"), topology(), KEY, check=True)
     assert report["changed"]
     assert not (tmp_path / "none").exists()
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
 from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
+from tests.unit.support import run_texts
 from tests.unit.support.run_settings import lay_out, settings, topology
 
-ENTRY = launch.entry(settings(), 613)
+ENTRY = run_config.entry(settings(), 613)
 GUIDE_YAML = "# config\ndata_weights:\n  interleave_reasoning: 1.0\ndata_names:\n  interleave_reasoning:\n    - x\n"
 USERS_YAML = "blockmoving_cot:\n  dataset_names:\n  - blockmoving_train\n"
 
@@ -37,8 +35,10 @@ def seen(**changes: Any) -> dict[str, Any]:
         "resume_from_present": True,
         "resume": {"step": None, "path": "", "workers": None, "model": "", "weights": "", "keys": []},
     }
-    for kind, (path, (text, mode)) in zip(("script", "yaml"), launch.render(told, topology()).items(), strict=True):
-        found[kind] = {"path": path, "present": True, "sha256": sha256(text.encode()), "mode": f"{mode:04o}"}
+    made = run_texts.texts(told, topology())
+    for kind, text, mode in (("script", made.script, "0755"), ("yaml", made.yaml, "0644")):
+        path = told[f"run_config_{kind}"]
+        found[kind] = {"path": path, "present": True, "sha256": sha256(text.encode()), "mode": mode}
         found[kind].update(owner="blockmoving", ours=True, text=text, dialect="loader")
     for name, value in changes.items():
         kind, _, key = name.partition("__")
@@ -93,7 +93,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("have", "changes", "told"), REASONS.values(), ids=REASONS.keys())
 def test_tells_why_it_would_write(have: dict[str, Any], changes: dict[str, Any], told: list[str]) -> None:
-    reasons = run_config_plan.decide(seen(**have), settings(**changes), topology()).reasons
+    reasons = run_texts.decide(seen(**have), settings(**changes), topology()).reasons
     assert len(reasons) == len(told), reasons
     for reason, part in zip(reasons, told, strict=True):
         assert part in reason
@@ -163,34 +163,37 @@ FINDINGS = {
 
 @pytest.mark.parametrize(("have", "changes", "codes"), FINDINGS.values(), ids=FINDINGS.keys())
 def test_finds(have: dict[str, Any], changes: dict[str, Any], codes: list[str]) -> None:
-    plan = run_config_plan.decide(seen(**have), settings(**changes), topology())
+    plan = run_texts.decide(seen(**have), settings(**changes), topology())
     assert [found.code for found in plan.findings] == codes
 
 
 def test_a_yaml_that_will_be_replaced_does_not_refuse_the_run() -> None:
-    plan = run_config_plan.decide(
-        seen(yaml=other_text(GUIDE_YAML, ours=False, dialect="guide")), settings(), topology()
-    )
+    plan = run_texts.decide(seen(yaml=other_text(GUIDE_YAML, ours=False, dialect="guide")), settings(), topology())
     assert [found.severity for found in plan.findings] == ["note"]
 
 
 def test_the_guides_ema_is_told_with_its_figure() -> None:
-    plan = run_config_plan.decide(seen(), settings(run_config_ema=0.9999), topology())
+    plan = run_texts.decide(seen(), settings(run_config_ema=0.9999), topology())
     assert "86%" in plan.findings[0].found
 
 
 def test_a_finding_about_the_tail_names_a_divisor() -> None:
-    plan = run_config_plan.decide(seen(), settings(run_config_save_every=500), topology())
+    plan = run_texts.decide(seen(), settings(run_config_save_every=500), topology())
     assert "the last 30 of 1530" in plan.findings[0].found
     assert plan.findings[0].expected == "a divisor of 1530, such as 510"
 
 
 def test_the_difference_is_short_and_in_values() -> None:
-    diff = run_config_plan.decide(seen(), settings(run_config_lr=2e-5), topology()).values["diff"]
+    diff = run_texts.decide(seen(), settings(run_config_lr=2e-5), topology()).values["diff"]
     assert diff == ["-  --lr 1e-5 \\", "+  --lr 2e-5 \\"]
 
 
-DIALECTS = {"guide": GUIDE_YAML, "loader": launch.loader_yaml(settings()), "group": USERS_YAML, "unknown": "a: 1\n"}
+DIALECTS = {
+    "guide": GUIDE_YAML,
+    "loader": run_texts.texts(settings(), topology()).yaml,
+    "group": USERS_YAML,
+    "unknown": "a: 1\n",
+}
 
 
 @pytest.mark.parametrize(("form", "text"), DIALECTS.items())
@@ -209,7 +212,7 @@ def test_observes_what_stands_in_the_file(tmp_path: Path) -> None:
     told = settings(tmp_path)
     path = Path(run_config.registration_path(told))
     assert run_config.observe(told)["registration"]["state"] == "absent"
-    path.write_bytes(registration.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
+    path.write_bytes(run_texts.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
     found = run_config.observe(told)["registration"]
     assert (found["state"], found["entry"], found["groups"]) == ("ours", ENTRY, ["interleave_reasoning"])
     path.write_bytes(path.read_bytes().replace(b"'num_files'", b"'files'"))

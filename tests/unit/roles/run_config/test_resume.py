@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import decide as run_config_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import resume as resume_state
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
@@ -20,6 +19,7 @@ from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
 from tests.unit.roles.run_config.test_observe import seen
+from tests.unit.support import run_texts
 from tests.unit.support.run_settings import lay_out, settings, topology
 
 GROUP = "interleave_reasoning"
@@ -125,13 +125,13 @@ def test_finds_a_key_in_a_script_and_does_not_repeat_it(tmp_path: Path, text: st
 
 def test_our_own_script_holds_no_key(tmp_path: Path) -> None:
     told = settings(run_config_enable_wandb=True, run_config_wandb_api_key="sha256:12")
-    (tmp_path / "train.sh").write_text(launch.script(told, topology()))
+    (tmp_path / "train.sh").write_text(run_texts.texts(told, topology()).script)
     assert resume_state.keys(str(tmp_path)) == []
 
 
 def test_reads_the_flags_of_our_own_script_back() -> None:
     told = settings("/srv/方块 移动", run_config_lr=2e-5)
-    assert resume_state.flags(launch.script(told, topology())) == launch.flags(told, topology())
+    assert resume_state.flags(run_texts.texts(told, topology()).script) == launch.flags(told, topology())
 
 
 FLAGS = {
@@ -212,18 +212,18 @@ FINDINGS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], list[s
 
 @pytest.mark.parametrize(("have", "changes", "place", "codes"), FINDINGS.values(), ids=FINDINGS)
 def test_finds(have: dict[str, Any], changes: dict[str, Any], place: dict[str, Any], codes: list[str]) -> None:
-    plan = run_config_plan.decide(seen(**have), settings(**changes), topology(**place))
+    plan = run_texts.decide(seen(**have), settings(**changes), topology(**place))
     assert [found.code for found in plan.findings] == codes
 
 
 def test_the_finding_about_workers_names_the_most_that_work() -> None:
-    plan = run_config_plan.decide(seen(**at_step(510, workers=[[0, 1], [0, 1, 3]])), settings(), topology())
+    plan = run_texts.decide(seen(**at_step(510, workers=[[0, 1], [0, 1, 3]])), settings(), topology())
     assert plan.findings[0].found == "/c/0000510: rank 0 knows workers [0, 1], 4 are to come"
     assert plan.findings[0].expected == "run_config_num_workers of at most 2"
 
 
 def test_a_finished_run_names_what_would_not_be_trained() -> None:
-    plan = run_config_plan.decide(seen(**at_step(2000)), settings(run_config_lr=2e-5), topology())
+    plan = run_texts.decide(seen(**at_step(2000)), settings(run_config_lr=2e-5), topology())
     assert plan.findings[0].found == "/c/0002000 has all 1530 steps; changed since: --lr 2e-5"
 
 
@@ -234,5 +234,5 @@ def test_the_host_tells_all_of_it(tmp_path: Path) -> None:
     script.parent.mkdir(parents=True)
     script.with_name("old.sh").write_text("export WANDB_API_KEY=0123456789abcdef\n")
     data_status(Path(told["training_checkpoint_dir"]) / "0000510/data_status.pt", ranks_of(0, 1))
-    plan = run_config_plan.decide(run_config.observe(told), told, topology())
+    plan = run_texts.decide(run_config.observe(told), told, topology())
     assert {found.code for found in plan.findings} == {"WANDB_KEY_IN_SCRIPT", "WORKERS_GROWN"}

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
+from tests.unit.support import run_texts
 from tests.unit.support.run_settings import ROOT, settings, topology
 
 TWO_NODES = topology(run="bolt", hosts=("bolt0", "bolt1"), node_rank=1, nproc_per_node=8, master_addr="10.0.0.5")
@@ -36,7 +37,7 @@ def run(root: Path, environment: dict[str, str] | None = None, **changes: Any) -
     (root / "bin/torchrun").chmod(0o755)
     Path(told["canvas_code_dir"]).mkdir(parents=True, exist_ok=True)
     script = root / "train.sh"
-    script.write_text(launch.script(told, topology()))
+    script.write_text(run_texts.texts(told, topology()).script)
     path = f"{root}/bin:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", str(script)], capture_output=True, text=True, check=True, env={"PATH": path, **(environment or {})}
@@ -47,7 +48,7 @@ def run(root: Path, environment: dict[str, str] | None = None, **changes: Any) -
 
 def test_the_trainer_gets_exactly_the_planned_arguments(tmp_path: Path) -> None:
     seen = run(tmp_path)
-    assert ["torchrun", *seen["argv"]] == launch.argv(settings(tmp_path), topology())
+    assert ["torchrun", *seen["argv"]] == run_texts.argv(settings(tmp_path), topology())
     told = dict(zip(seen["argv"][7::2], seen["argv"][8::2], strict=True))
     model = f"{tmp_path}/models/BAGEL-7B-MoT"
     assert told["--resume_from"] == told["--model_path"] == model
@@ -74,8 +75,8 @@ def test_every_flag_of_the_guide_is_told() -> None:
 
 
 def test_the_master_is_reached_by_address_only_when_there_are_more_nodes() -> None:
-    assert "--master_addr=localhost" in launch.argv(settings(), topology(master_addr="10.0.0.5"))
-    words = launch.argv(settings(), TWO_NODES)
+    assert "--master_addr=localhost" in run_texts.argv(settings(), topology(master_addr="10.0.0.5"))
+    words = run_texts.argv(settings(), TWO_NODES)
     assert words[1:6] == [
         "--nnodes=2", "--node_rank=1", "--master_addr=10.0.0.5", "--master_port=29501", "--nproc_per_node=8",
     ]  # fmt: skip
@@ -110,7 +111,7 @@ def test_no_key_is_exported_when_wandb_is_off_or_no_key_is_there(tmp_path: Path)
 
 def test_the_key_never_stands_in_a_rendered_file() -> None:
     told = settings(run_config_wandb_api_key=KEY, run_config_enable_wandb=True)
-    assert all(KEY not in text for text, _ in launch.render(told, topology()).values())
+    assert KEY not in str(run_texts.texts(told, topology()))
 
 
 def test_nothing_of_cuda_is_exported_without_a_gpu(tmp_path: Path) -> None:
@@ -128,15 +129,15 @@ def test_law_any_text_survives_the_shell(
 ) -> None:
     """Split by the shell's own rules, the command is the list that was planned."""
     told = settings(run_config_wandb_name=name, weights_dir=f"/m/{path}", run_config_env={"NOTE": value})
-    text = launch.script(told, topology())
+    text = run_texts.texts(told, topology()).script
     probe = text.replace("exec torchrun", 'torchrun() { printf \'%s\\0\' "$NOTE" "$@"; }\ntorchrun', 1)
     probe = re.sub(r"^(mkdir|cd) .*$", ":", probe, flags=re.MULTILINE)
     done = subprocess.run(["bash", "-c", probe], capture_output=True, check=True)
-    assert done.stdout.decode().split("\0")[:-1] == [value, *launch.argv(told, topology())[1:]]
+    assert done.stdout.decode().split("\0")[:-1] == [value, *run_texts.argv(told, topology())[1:]]
 
 
 def test_the_yaml_is_what_the_loader_reads() -> None:
-    loaded = yaml.safe_load(launch.loader_yaml(settings()))
+    loaded = yaml.safe_load(run_texts.texts(settings(), topology()).yaml)
     assert list(loaded) == ["interleave_reasoning"]
     group = loaded["interleave_reasoning"]
     assert group["dataset_names"] == ["blockmoving_train"]
@@ -148,7 +149,7 @@ def test_the_yaml_is_what_the_loader_reads() -> None:
 @bounds(deadline=None)
 @given(group=words, name=words)
 def test_law_any_name_survives_the_yaml(group: str, name: str) -> None:
-    loaded = yaml.safe_load(launch.loader_yaml(settings(dataset_group=group, dataset_name=name)))
+    loaded = yaml.safe_load(run_texts.texts(settings(dataset_group=group, dataset_name=name), topology()).yaml)
     assert loaded[group]["dataset_names"] == [name]
 
 
@@ -174,13 +175,8 @@ REFUSED = {
 @pytest.mark.parametrize(("changes", "told"), REFUSED.values(), ids=REFUSED.keys())
 def test_refuses_what_the_trainer_cannot_be_told(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(FleetError, match=re.escape(told)):
-        launch.script(settings(**changes), topology())
+        run_texts.texts(settings(**changes), topology())
 
 
 def test_the_version_is_the_collections() -> None:
     assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
-
-
-def test_a_shape_survives_the_way_through_the_plan() -> None:
-    way = launch.topology_of(json.loads(json.dumps(TWO_NODES.as_dict())))
-    assert way == TWO_NODES
