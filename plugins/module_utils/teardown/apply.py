@@ -8,30 +8,49 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ..core.errors import FleetError
-from ..roles.canvas_code import decide as canvas_code_plan
-from ..roles.conda_env import absent as conda_absent
-from ..roles.conda_env import tools as conda_tools
-from ..roles.dataset import record as dataset_record
-from ..roles.fleet_agent import work as fleet_agent_work
-from ..roles.nvidia import observe as nvidia
-from ..system import folders, programs
+from ..core.leftover import Leftover
+from ..roles.canvas_code import leftovers as canvas_code
+from ..roles.canvas_code.decide import named
+from ..roles.conda_env import leftovers as conda_env
+from ..roles.dataset import leftovers as dataset
+from ..roles.fleet_agent import leftovers as fleet_agent
+from ..roles.nvidia import leftovers as nvidia
+from ..roles.run_config import leftovers as run_config
+from ..roles.training import leftovers as training
+from ..roles.weights import leftovers as weights
+from ..system import folders
 from ..work import runner as host_work
-from .parts import Part, kept_dir, parts
 
-SYSTEM_UIDS = 1000  # accounts of people begin here
-CACHES = (".cache", ".conda", ".nv", ".triton")  # what programs make anew in the account's home
-# What lies in fleet_state_dir: the records of the roles, the folders of their works, and the supervisor.
-RECORDS = (
-    "canvas_code", "dataset", "fleet_agent", "nvidia", "nvidia.json", "run_config.json", "supervisor",
-    "system_packages", "training", "weights", "work",
-)  # fmt: skip
 Settings = Mapping[str, Any]
+
+
+class Role(Protocol):
+    """A role's leftovers.py: its records in fleet_state_dir, and what goes or stays."""
+
+    RECORDS: tuple[str, ...]
+
+    def leftovers(self, settings: Settings) -> Iterator[Leftover]: ...
+
+
+# In the order in which they are taken away.
+ROLES: dict[str, Role] = {
+    "run_config": run_config,
+    "canvas_code": canvas_code,
+    "dataset": dataset,
+    "weights": weights,
+    "training": training,
+    "fleet_agent": fleet_agent,
+}
+# What lies in fleet_state_dir, and whose it is: the records of the roles, and the folders of their works.
+RECORDS = {
+    **{name: role for role, own in ROLES.items() for name in own.RECORDS},
+    **dict.fromkeys(nvidia.RECORDS, "nvidia"),
+    "work": "work",
+}
 
 
 def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str, Any]:
@@ -39,15 +58,15 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
     if not check:
         _stop_works(settings, units)
     also = frozenset(settings["fleet_teardown_include"])
-    found = parts(settings)
+    found = [part for role in ROLES.values() for part in role.leftovers(settings)]
     going = [part for part in found if part.goes(also)]
     staying = [part for part in found if not part.goes(also)]
     records, kept_records = _records(settings, {part.role for part in staying})
     foreign_files = _strangers(settings, [part.path for part in found])
     if foreign_files:
-        staying.append(Part("fleet_agent", canvas_code_plan.named(foreign_files), "not put there by canvas-fleet"))
+        staying.append(Leftover("fleet_agent", named(foreign_files), "not put there by canvas-fleet"))
     going += records
-    account = _account(settings) if not staying else ""
+    account = fleet_agent.account(settings) if not staying else ""
     removed = [{"role": part.role, "path": part.path, "bytes": _size(part)} for part in going]
     removed += [{"role": "fleet_agent", "path": f"the account {account}", "bytes": 0}] if account else []
     if not check:
@@ -56,44 +75,39 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
                 part.take()
             else:
                 folders.remove_tree(part.path)
-        _trust_again(going)
+        fleet_agent.trust_again(part.path for part in going)
         _prune(settings, [part.path for part in found if not part.take], kept_records)
         if all(part.role != "training" for part in staying):
             _sweep(settings)
         if account:
-            _leave(settings, account)
+            fleet_agent.remove_account(settings, account)
+            home = fleet_agent.home(settings)
+            _rmdir_up(home, [os.path.dirname(home)])
     kept = [{"role": part.role, "path": part.path, "why": part.why, "also": part.word} for part in staying]
     return {"changed": bool(removed), "removed": removed, "kept": kept}
 
 
 def roles_before(settings: Settings) -> list[str]:
     """Roles that have to take something back themselves, before work() is called."""
-    conda = ["conda_env"] if conda_absent.preview(conda_spec(settings)) else []
-    record = os.path.join(str(settings["fleet_state_dir"]), nvidia.RECORD)
-    wanted = "nvidia" in settings["fleet_teardown_include"]
-    return [*conda, *(["nvidia"] if wanted and os.path.exists(record) else [])]
+    asked = {"conda_env": conda_env.to_take_back, "nvidia": nvidia.to_take_back}
+    return [name for name, to_take_back in asked.items() if to_take_back(settings)]
 
 
-def conda_spec(settings: Settings) -> dict[str, str]:
-    """What conda_absent is asked with."""
-    return {name: str(settings[f"conda_env_{name}"]) for name in ("root", "prefix", "state_dir")}
-
-
-def _records(settings: Settings, roles: set[str]) -> tuple[list[Part], list[str]]:
+def _records(settings: Settings, roles: set[str]) -> tuple[list[Leftover], list[str]]:
     """Records of roles that leave nothing behind go; the others are what a second teardown needs."""
     folder = str(settings["fleet_state_dir"])
     others = _other_units(os.path.join(folder, "training"), settings)
     going, staying = [], []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        path, role = os.path.join(folder, name), name.partition(".")[0]
-        if name not in RECORDS:
+        path, role = os.path.join(folder, name), RECORDS.get(name)
+        if role is None:
             continue  # taken by its role, or somebody else's in a folder that a user chose
         if role in roles or (role == "nvidia" and "nvidia" not in settings["fleet_teardown_include"]):
             staying.append(path)
-        elif role in ("training", "supervisor") and others:
+        elif role == "training" and others:
             staying += others
         else:
-            going.append(Part("fleet_agent", path))
+            going.append(Leftover("fleet_agent", path))
     return going, staying
 
 
@@ -105,33 +119,17 @@ def _other_units(folder: str, settings: Settings) -> list[str]:
 
 def _strangers(settings: Settings, ours: Sequence[str]) -> list[str]:
     """Files below fleet_root that are not ours, and a conda that stays; what is ours and conda is not looked into."""
-    root, conda = str(settings["fleet_root"]), str(settings["conda_env_root"])
-    spec = conda_spec(settings)
-    caches = (os.path.join(_home(settings), name) for name in CACHES)
-    known = {os.path.normpath(path) for path in (*ours, *caches, conda, *conda_tools.builds(spec["prefix"]))}
-    found = [conda] if os.path.isdir(conda) and not conda_absent.root_is_ours(spec) else []
-    for place, below, names in os.walk(root):
+    closed = (*ours, *fleet_agent.caches(settings), *conda_env.not_looked_into(settings))
+    known = {os.path.normpath(path) for path in closed}
+    found = conda_env.root_of_the_user(settings)
+    for place, below, names in os.walk(str(settings["fleet_root"])):
         below[:] = sorted(name for name in below if os.path.join(place, name) not in known)
         links = [name for name in below if os.path.islink(os.path.join(place, name))]
         found += [path for name in (*names, *links) if (path := os.path.join(place, name)) not in known]
     return sorted(found)
 
 
-def _home(settings: Settings) -> str:
-    return os.path.join(str(settings["fleet_root"]), "home")
-
-
-def _account(settings: Settings) -> str:
-    """The account, when it is one that fleet_agent makes; "" otherwise."""
-    name = str(settings["fleet_user"])
-    with contextlib.suppress(KeyError):
-        found = pwd.getpwnam(name)
-        if 0 < found.pw_uid < SYSTEM_UIDS and found.pw_dir == _home(settings):
-            return name
-    return ""
-
-
-def _size(part: Part) -> int:
+def _size(part: Leftover) -> int:
     """Bytes that its removal gives back."""
     if part.take or os.path.islink(part.path):
         return 0
@@ -149,22 +147,11 @@ def _stop_works(settings: Settings, units: host_work.Units) -> None:
             host_work.JobRunner(state, record.name, units).absent(check=False)
 
 
-def _trust_again(gone: Iterable[Part]) -> None:
-    """The host's store of certificates without ours."""
-    folders = {os.path.dirname(part.path) for part in gone}
-    for place, command in fleet_agent_work.TRUST.items():
-        if place in folders:
-            _run(*command, variable="fleet_ca_bundle", remedy="run it by hand and see what it says")
-
-
 def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> None:
     """Folders that are empty now: those above what was ours, up to fleet_root and fleet_state_dir."""
     tops = [os.path.normpath(str(settings[name])) for name in ("fleet_root", "fleet_state_dir")]
-    layout = dataset_record.layout(settings)
-    above = {*map(str, layout.folders.values()), kept_dir(settings), *tops}
-    above |= {os.path.dirname(path) for path in (*paths, *keep)}
-    names = ("training_checkpoint_dir", "training_results_dir", "weights_dir", "conda_env_state_dir")
-    above |= {str(settings[name]) for name in names}
+    above = {*tops, *(os.path.dirname(path) for path in (*paths, *keep))}
+    above |= {place for role in (dataset, weights, training, conda_env) for place in role.folders(settings)}
     for place in sorted(above, key=len, reverse=True):
         _rmdir_up(os.path.normpath(place), tops)
 
@@ -183,18 +170,3 @@ def _rmdir_up(place: str, tops: Sequence[str]) -> None:
         while not os.path.lexists(place) and place not in tops and any(place.startswith(f"{top}/") for top in tops):
             place = os.path.dirname(place)
             folders.remove_empty(place)
-
-
-def _leave(settings: Settings, account: str) -> None:
-    """The account goes with its home, when nothing that it could own is left."""
-    home = _home(settings)
-    _run("userdel", account, variable="fleet_user", remedy="end what runs under it, then tear down again")
-    for name in CACHES:
-        folders.remove_tree(os.path.join(home, name))
-    _rmdir_up(home, [os.path.dirname(home)])
-
-
-def _run(*argv: str, variable: str, remedy: str) -> None:
-    done = programs.run(*argv)
-    if not done:
-        raise FleetError(f"{argv[0]} failed", variable=variable, found=done.err.strip(), remedy=remedy)

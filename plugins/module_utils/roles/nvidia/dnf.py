@@ -1,4 +1,4 @@
-"""dnf for the role nvidia, the same way as apt. By NVIDIA's and dnf's documentation: no EL host was installed here."""
+"""dnf for the role nvidia, the same way as apt. Run against a real dnf and rpms that stand in (molecule/nvidia_el)."""
 
 from __future__ import annotations
 
@@ -51,10 +51,15 @@ def install(names: Sequence[str], progress: Progress) -> None:
     """All is fetched first. A stream of the driver that was chosen before ours would stand against it."""
     progress(0, 0, "", "packages")
     if any(name.startswith("@nvidia-driver") for name in names):
-        attempt("the driver's module cannot be reset", "dnf", "-y", "module", "reset", "nvidia-driver")
+        reset()
     what = "not all packages could be fetched; nothing was installed"
     attempt(what, *DNF, "install", "--downloadonly", *names, PLUGIN)
     attempt("the packages could not be installed", *DNF, "install", *names, PLUGIN)
+
+
+def reset() -> None:
+    """No stream of the driver's module is chosen any more."""
+    attempt("the driver's module cannot be reset", "dnf", "-y", "module", "reset", "nvidia-driver")
 
 
 def locks() -> list[str]:
@@ -80,3 +85,4 @@ def unlock(entries: Sequence[str]) -> None:
 def remove(names: Sequence[str], entries: Sequence[str]) -> None:
     unlock(entries)
     attempt("the packages could not be removed", "dnf", "-y", "remove", *names)
+    reset()

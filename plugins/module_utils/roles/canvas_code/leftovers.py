@@ -1,0 +1,65 @@
+"""What the role left: the code with what a person changed in it, our patches, edits that were saved. Reads only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.leftover import Leftover
+from . import copy, patching
+from . import git as git_folder
+from .decide import named
+from .git import Git, Ours
+from .observe import observe
+
+RECORDS: tuple[str, ...] = ("canvas_code",)
+_MADE_ANEW = re.compile(r"(^|/)__pycache__/|\.pyc$")
+Settings = Mapping[str, Any]
+
+
+def leftovers(settings: Settings) -> Iterator[Leftover]:
+    path = str(settings["canvas_code_checkout"])
+    seen = observe(settings)
+    ours = seen["state"] == "copy" or bool(seen["state"] in ("checkout", "unfinished") and seen.get("record"))
+    patched = (seen.get("code") or {}).get("patched", [])
+    if patched:
+        where = f"{settings['canvas_code_dir']} (patches in {', '.join(patched)})"
+        yield Leftover("canvas_code", where, take=lambda: patching.take_back(settings))
+    if ours:
+        yield Leftover("canvas_code", path, _missed(path, settings, seen), "edits")
+    if os.path.isdir(f"{path}.canvas-fleet-part"):
+        yield Leftover("canvas_code", f"{path}.canvas-fleet-part")
+    for patch in sorted(Path(str(settings["fleet_state_dir"]), "canvas_code").glob("edits-*.patch")):
+        yield Leftover("canvas_code", str(patch), "changes made by hand, saved before a change of commit", "edits")
+
+
+def _missed(path: str, settings: Settings, seen: Mapping[str, Any]) -> str:
+    """What a person would miss of the code's folder; "" when it is all ours."""
+    ours = Ours.of(settings)
+    if seen["state"] == "copy":
+        note = copy.record(path)
+        kept = {*note["files"], *note["pending"], os.path.basename(copy.record_path(path))}
+        added = [one for one in _files(path) if one not in kept and not ours.hides(one)]
+        own = [*seen["edits"], *added]
+    else:
+        note = seen.get("record") or {}
+        if note.get("pending") or seen.get("error"):
+            return f"what was changed in it cannot be told: {seen.get('error') or 'a change of commit was cut off'}"
+        git = Git(path)
+        if not git.binary:
+            return "without git nobody can tell what was changed in it"
+        if git.line("for-each-ref", "refs/heads", "refs/stash"):
+            return "it has branches or a stash of its own"
+        if seen.get("commit") and seen["commit"] != note.get("commit"):
+            return f"it stands on another commit, {str(seen['commit'])[:8]}"
+        own = [*seen["edits"], *(one for one in git_folder.foreign_files(git, ours) if one not in seen["edits"])]
+    own = [one for one in own if not _MADE_ANEW.search(one)]
+    return f"changed or added by hand: {named(own)}" if own else ""
+
+
+def _files(folder: str) -> list[str]:
+    found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    return sorted(os.path.relpath(path, folder) for path in found)

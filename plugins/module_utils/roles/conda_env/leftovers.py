@@ -1,0 +1,36 @@
+"""What the role left. It takes its environment back itself (absent.py), before teardown is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from . import absent, tools
+
+Settings = Mapping[str, Any]
+
+
+def to_take_back(settings: Settings) -> bool:
+    """Whether the role itself has to be asked first."""
+    return bool(absent.preview(spec(settings)))
+
+
+def folders(settings: Settings) -> tuple[str, ...]:
+    return (str(settings["conda_env_state_dir"]),)
+
+
+def root_of_the_user(settings: Settings) -> list[str]:
+    """The folder of a conda that stays."""
+    root = str(settings["conda_env_root"])
+    return [root] if os.path.isdir(root) and not absent.root_is_ours(spec(settings)) else []
+
+
+def not_looked_into(settings: Settings) -> list[str]:
+    """Folders in which nobody looks for files of the user's: conda, and the environments that the role built."""
+    return [str(settings["conda_env_root"]), *tools.builds(str(settings["conda_env_prefix"]))]
+
+
+def spec(settings: Settings) -> dict[str, str]:
+    """What absent.py is asked with."""
+    return {name: str(settings[f"conda_env_{name}"]) for name in ("root", "prefix", "state_dir")}

@@ -1,0 +1,39 @@
+"""What the role left: the data as it came, the training copy, starts of a download. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.leftover import Leftover
+from . import record
+
+RECORDS: tuple[str, ...] = ("dataset",)
+Settings = Mapping[str, Any]
+
+
+def leftovers(settings: Settings) -> Iterator[Leftover]:
+    paths = record.layout(settings)
+    known = record.load(paths.record_path)
+    folders = {paths.output_dir, paths.train_dir, paths.info_path.parent}
+    originals = {str(entry.get("path")): entry for entry in (known.get("originals") or {}).values()}
+    entries = {**originals, str((known.get("copy") or {}).get("path")): known.get("copy")}
+    for name, written in sorted((known.get("owned") or {}).items()):
+        path = Path(name)
+        if path.parent not in folders or path.is_symlink() or not path.is_file():
+            continue  # the account writes the record: only what lies where data lies is believed to be ours
+        entry = entries.get(name)
+        same = record.unchanged(path, entry) or record.sha256(path) in written
+        if not same:
+            yield Leftover("dataset", name, "it is another file than the one that was put there", "edits")
+        elif path.parent == paths.output_dir:
+            yield Leftover("dataset", name, "the data as it came", "data")
+        else:
+            yield Leftover("dataset", name)
+    for part in sorted(part for folder in (paths.output_dir, paths.train_dir) for part in folder.glob(".*.part*")):
+        yield Leftover("dataset", str(part))
+
+
+def folders(settings: Settings) -> tuple[str, ...]:
+    return tuple(map(str, record.layout(settings).folders.values()))

@@ -1,0 +1,71 @@
+"""What the role left: its environment, certificates, and the account, which goes with its home."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.leftover import Leftover
+from ...system import programs
+from ...system.folders import remove_tree
+from . import work
+
+RECORDS: tuple[str, ...] = ("fleet_agent", "system_packages")
+SYSTEM_UIDS = 1000  # accounts of people begin here
+CACHES = (".cache", ".conda", ".nv", ".triton")  # what programs make anew in the account's home
+Settings = Mapping[str, Any]
+
+
+def leftovers(settings: Settings) -> Iterator[Leftover]:
+    link = str(settings["fleet_agent_dir"])
+    if os.path.islink(link):
+        if os.readlink(link).startswith(f"{link}.d/") and os.path.isdir(f"{link}.d"):
+            yield Leftover("fleet_agent", f"{link}.d")
+        yield Leftover("fleet_agent", link)  # last: it tells whose the folder beside it is
+    for place in work.TRUST:
+        for certificate in sorted(Path(place).glob("canvas-fleet-*.crt")):
+            yield Leftover("fleet_agent", str(certificate))
+
+
+def home(settings: Settings) -> str:
+    return os.path.join(str(settings["fleet_root"]), "home")
+
+
+def caches(settings: Settings) -> list[str]:
+    return [os.path.join(home(settings), name) for name in CACHES]
+
+
+def account(settings: Settings) -> str:
+    """The account, when it is one that this role makes; "" otherwise."""
+    name = str(settings["fleet_user"])
+    with contextlib.suppress(KeyError):
+        found = pwd.getpwnam(name)
+        if 0 < found.pw_uid < SYSTEM_UIDS and found.pw_dir == home(settings):
+            return name
+    return ""
+
+
+def remove_account(settings: Settings, name: str) -> None:
+    """The account, and what programs made in its home."""
+    _run("userdel", name, variable="fleet_user", remedy="end what runs under it, then tear down again")
+    for cache in caches(settings):
+        remove_tree(cache)
+
+
+def trust_again(gone: Iterable[str]) -> None:
+    """The host's store of certificates, without those of ours that are gone."""
+    places = {os.path.dirname(path) for path in gone}
+    for place, command in work.TRUST.items():
+        if place in places:
+            _run(*command, variable="fleet_ca_bundle", remedy="run it by hand and see what it says")
+
+
+def _run(*argv: str, variable: str, remedy: str) -> None:
+    done = programs.run(*argv)
+    if not done:
+        raise FleetError(f"{argv[0]} failed", variable=variable, found=done.err.strip(), remedy=remedy)

@@ -1,0 +1,17 @@
+"""What the role left. It takes the driver back itself, before teardown is called, and only where that is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from . import observe
+
+RECORDS: tuple[str, ...] = ("nvidia", observe.RECORD)
+
+
+def to_take_back(settings: Mapping[str, Any]) -> bool:
+    """Whether the role itself has to be asked first."""
+    record = os.path.join(str(settings["fleet_state_dir"]), observe.RECORD)
+    return "nvidia" in settings["fleet_teardown_include"] and os.path.exists(record)

@@ -1,0 +1,48 @@
+"""What the role left: the files of the trainer as they were written, our block, the compile cache. Reads only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...core.errors import FleetError
+from ...core.leftover import Leftover
+from ...system import files, managed_files
+from ...system.digests import sha256
+from ...trainer import registration
+from . import observe, script
+
+RECORDS: tuple[str, ...] = ("run_config.json",)
+BY_HAND = "changed by hand"
+
+
+def leftovers(settings: Mapping[str, Any]) -> Iterator[Leftover]:
+    record = managed_files.Record(observe.record_path(settings))
+    for name in ("run_config_wandb_key_file", "run_config_script", "run_config_yaml"):
+        path = str(settings[name])
+        data = managed_files.read(path)
+        if data is None or not record.wrote(path):
+            continue
+        known = record.knows(path, sha256(data))
+        yield Leftover("run_config", path, "" if known else BY_HAND, "edits")
+    yield from _entry(observe.registration_path(settings))
+    results = str(settings["training_results_dir"])
+    cache = os.path.join(results, script.CACHE)
+    if results.startswith(f"{settings['fleet_root']}/") and os.path.isdir(cache):  # elsewhere it may be others', too
+        yield Leftover("run_config", cache)
+
+
+def _entry(path: str) -> Iterator[Leftover]:
+    """Our block in dataset_info.py: it goes alone, the file is the code's."""
+    source = managed_files.read(path)
+    if source is None:
+        return
+    try:
+        clean = registration.unregister(source)
+    except FleetError as error:
+        yield Leftover("run_config", path, f"{BY_HAND}: {error.message}")
+        return
+    if clean == source:
+        return
+    yield Leftover("run_config", f"{path} (the dataset's entry)", take=lambda: files.rewrite(path, clean))

@@ -1,0 +1,42 @@
+"""What the role left: checkpoints, their seals and links, the log. Reads only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...checkpoints.seal import kept_dir_of
+from ...core.leftover import Leftover
+from ...trainer import checkpoint as checkpoints
+
+RECORDS: tuple[str, ...] = ("supervisor", "training")
+# What checkpoints/seal.py, its neighbours and peers/ make in the kept folder.
+_KEPT = re.compile(
+    r"\d{7,}(\.json)?(\.new)?|aside|(attempt(-\d+)?|fetched\.json)(\.new)?|\.(back|fetch|lock|new|old)\b.*"
+)
+Settings = Mapping[str, Any]
+
+
+def leftovers(settings: Settings) -> Iterator[Leftover]:
+    results, folder = str(settings["training_results_dir"]), str(settings["training_checkpoint_dir"])
+    own = results.startswith(f"{settings['fleet_root']}/")  # elsewhere wandb may be another program's
+    found = [one.path for one in checkpoints.survey(folder).checkpoints]
+    kept = kept_dir(settings)  # the user's to choose, so it may hold other things
+    names = sorted(os.listdir(kept)) if os.path.isdir(kept) else ()
+    found += [os.path.join(kept, name) for name in names if _KEPT.fullmatch(name)]
+    logs = (os.path.join(results, name) for name in ("log.txt", *(["wandb"] if own else [])))
+    found += [path for path in logs if os.path.lexists(path)]
+    for path in found:
+        yield Leftover("training", path, "what the training made", "checkpoints")
+
+
+def folders(settings: Settings) -> tuple[str, ...]:
+    return (kept_dir(settings), str(settings["training_checkpoint_dir"]), str(settings["training_results_dir"]))
+
+
+def kept_dir(settings: Settings) -> str:
+    """Where the run's seals and links lie."""
+    names = ("training_results_dir", "training_checkpoint_dir", "training_kept_dir")
+    return kept_dir_of(*(str(settings[name]) for name in names))

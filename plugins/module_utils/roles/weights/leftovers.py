@@ -1,0 +1,38 @@
+"""What the role left: the files of the model that it fetched, and the start of a download. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.leftover import Leftover
+from ...system import files
+from . import observe
+
+RECORDS: tuple[str, ...] = ("weights",)
+Settings = Mapping[str, Any]
+
+
+def leftovers(settings: Settings) -> Iterator[Leftover]:
+    folder = Path(str(settings["weights_dir"]))
+    record = observe.read_record(observe.record_path(settings))
+    for name, entry in sorted((record.get("files") or {}).items()):
+        if not files.stays_below(name):
+            continue
+        path = folder / name
+        now = observe.stamp(path)
+        if now is None:
+            continue
+        if entry.get("origin") != "fetched":
+            yield Leftover("weights", str(path), "it was there before canvas-fleet")
+        elif not observe.known(entry, now):
+            yield Leftover("weights", str(path), "changed since it was fetched", "edits")
+        else:
+            yield Leftover("weights", str(path), "hours of download", "weights")
+    if (folder / observe.STAGING).is_dir():
+        yield Leftover("weights", str(folder / observe.STAGING), "the start of a download", "weights")
+
+
+def folders(settings: Settings) -> tuple[str, ...]:
+    return (str(settings["weights_dir"]),)
