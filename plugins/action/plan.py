@@ -17,7 +17,7 @@ from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan, Topology
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.make import Decide, HostSeen, Plan, make_plan
-from ..module_utils.plan.text import finding_lines, plan_text, summary_line
+from ..module_utils.plan.text import ending, finding_lines, plan_text
 from ..module_utils.roles.canvas_code import decide as canvas_code_plan
 from ..module_utils.roles.conda_env import decide as conda_env_plan
 from ..module_utils.roles.dataset import controller as dataset_controller
@@ -57,7 +57,8 @@ def decide_dataset(
         return made
     known = {one.code for one in made.findings}
     judged = judge(inspection, settings, topology)
-    return replace(made, findings=(*made.findings, *(one for one in judged if one.code not in known)))
+    findings = (*made.findings, *(one for one in judged if one.code not in known))
+    return replace(made, findings=findings, values={**made.values, "inspected": True})
 
 
 DECIDE: dict[str, Decide] = {
@@ -151,5 +152,5 @@ class ActionModule(ActionBase):
             text = plan_text(plan)
         else:
             lines = [line for found in plan.findings for line in (*finding_lines(found), "")]
-            text = "\n".join([*lines, summary_line(plan)])
+            text = "\n".join([*lines, *ending(plan)])
         Display().display("\n" + text + "\n")

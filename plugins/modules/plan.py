@@ -46,7 +46,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: For each host its place in the run, what every role would change, and its findings.
+  description: For each host its place in the run, what every role would change, its findings, and C(skipped), the
+    checks that could not be made, with C(check) and C(reason).
   returned: success
   type: dict
 findings:

@@ -14,6 +14,7 @@ from ..findings.finding import Finding, finding, placed
 from ..machine import capacity as machine
 from ..machine import findings as host_findings
 from ..machine.fit.assess import Fit
+from .skipped import Skipped, skipped, unseen
 
 Decide = Callable[[Mapping[str, Any], Mapping[str, Any], Topology], RolePlan]
 
@@ -63,6 +64,7 @@ class HostPlan:
     findings: tuple[Finding, ...]
     refusal: str  # the errors of its run, by code and host; "" when the run may go on
     fit: Fit | None = None  # what the run needs of this host; None where it was not judged
+    skipped: tuple[Skipped, ...] = ()  # checks that could not be made
 
     @property
     def refused(self) -> bool:
@@ -96,6 +98,7 @@ class HostPlan:
             "refusal": self.refusal,
             "unready": self.unready,
             "fit": self.fit.as_dict() if self.fit else None,
+            "skipped": [one.as_dict() for one in self.skipped],
         }
 
 
@@ -243,10 +246,22 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
     refusal = ", ".join(f"{found.code} on {found.host}" for own in findings.values() for found in own if found.refuses)
     return {
         host.name: HostPlan(
-            host.name, place[host.name], roles[host.name], tuple(findings[host.name]), refusal, fits.get(host.name)
+            host.name,
+            place[host.name],
+            roles[host.name],
+            tuple(findings[host.name]),
+            refusal,
+            fits.get(host.name),
+            _skipped(host, roles[host.name]),
         )
         for host in members
     }
+
+
+def _skipped(host: HostSeen, roles: Mapping[str, RolePlan]) -> tuple[Skipped, ...]:
+    if host.observation is None or not host.judged:
+        return unseen([found.code for found in host.findings if found.refuses])
+    return tuple(skipped(host.observation, host.settings, roles))
 
 
 def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> dict[str, RolePlan]:

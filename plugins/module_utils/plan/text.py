@@ -13,6 +13,7 @@ from .make import HostPlan, Plan
 
 WIDTH = 110
 NONE = "–"
+SHOWN = 4  # hosts named with a skipped check
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
@@ -115,6 +116,21 @@ def counts(findings: Iterable[Finding]) -> str:
     return ", ".join(parts) or "no findings"
 
 
+def skipped_lines(plan: Plan) -> list[str]:
+    """A line for each check that was skipped, with its reason and the hosts."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for name, host in plan.hosts.items():
+        for one in host.skipped:
+            hosts.setdefault((one.check, one.reason), []).append(name)
+    return [f"skipped  {check}: {reason} ({few(names)})" for (check, reason), names in hosts.items()]
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of them by name, the others by number."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
 def summary_line(plan: Plan) -> str:
     changes = {name: len(host.changes) for name, host in plan.hosts.items()}
     todo = sum(1 for number in changes.values() if number)
@@ -126,6 +142,12 @@ def summary_line(plan: Plan) -> str:
     if refused:
         line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"
     return line
+
+
+def ending(plan: Plan) -> list[str]:
+    """What was skipped, then the summary."""
+    skipped = skipped_lines(plan)
+    return [*skipped, *([""] if skipped else []), summary_line(plan)]
 
 
 def plan_text(plan: Plan) -> str:
@@ -140,5 +162,4 @@ def plan_text(plan: Plan) -> str:
         for found in plan.findings:
             if found.severity == severity:
                 lines += [*finding_lines(found), ""]
-    lines.append(summary_line(plan))
-    return "\n".join(lines)
+    return "\n".join([*lines, *ending(plan)])

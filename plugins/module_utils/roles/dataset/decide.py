@@ -64,6 +64,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         findings=tuple(findings),
         values={
             "rows": copy.get("rows", 0),
+            "inspected": bool(inspection) and _same_source(seen, settings),
             "longest_sample_tokens": longest,
             "exchanged": exchanged(seen, settings, copy_reasons),
         },

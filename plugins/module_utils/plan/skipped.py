@@ -1,0 +1,48 @@
+"""Checks that could not be made, and why: a plan without findings says nothing of these. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.role_plan import RolePlan
+from ..machine.findings import will_start
+
+ON_HOST = ("checkout", "copy")  # states in which the files of the code can be compared
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What was not looked at, in words, and why."""
+
+    check: str
+    reason: str
+
+    def as_dict(self) -> dict[str, str]:
+        return dict(vars(self))
+
+
+def skipped(seen: Mapping[str, Any], settings: Mapping[str, Any], plans: Mapping[str, RolePlan]) -> Iterator[Skipped]:
+    """Of one host that was observed; `plans` by role."""
+    facts, roles = seen["facts"], seen["roles"]
+    if not facts.get("around"):
+        yield Skipped("file systems, compiler, shared memory and ports", "the observation lacks them")
+    if not seen.get("asked"):
+        yield Skipped("the clock", "the controller's own time was not taken")
+    if settings["nvidia_gpu_expected"] and roles.get("nvidia", {}).get("state") != "works":
+        yield Skipped("memory, kind, errors and programs of the GPUs", "no driver answers yet")
+    if not will_start(roles, settings):
+        phase = roles.get("training", {}).get("phase") or "not observed"
+        yield Skipped("the run's port, its first host, and what a start would resume from", f"the training is {phase}")
+    if "canvas_code" in plans and roles["canvas_code"].get("state") not in ON_HOST:
+        yield Skipped("the files of the upstream code", "the code is not on the host yet")
+    if "dataset" in plans and not plans["dataset"].values.get("inspected"):
+        yield Skipped(
+            "the rows of the data", "nobody has read the file yet; the role does before the training copy is made"
+        )
+
+
+def unseen(codes: list[str]) -> tuple[Skipped, ...]:
+    """Of a host that was not observed, or whose variables are not sound."""
+    return (Skipped("everything on the host", ", ".join(codes) or "it was not observed"),)
