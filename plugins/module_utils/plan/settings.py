@@ -25,6 +25,7 @@ PLAN_NAMES = ("fleet_plan", "__fleet_plan")
 # Variables of 0.1 under the name that they have now.
 RENAMED = {
     "conda_env_adopt": "conda_env_use_existing",
+    "conda_env_mirrors": "fleet_mirrors",
     "fleet_patience": "fleet_reconnect_timeout",
     "fleet_teardown_also": "fleet_teardown_include",
     "nvidia_own_programs": "nvidia_busy_ignore_below",
