@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import decide as nvidia_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia.observe import Observation
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "nvidia-smi"
@@ -156,25 +158,27 @@ STATES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
 
 
 def said(name: str, driver: str = "") -> dict[str, Any]:
-    """observe_gpus() where nvidia-smi prints that; `driver` replaces the version in it."""
+    """What observe_gpus() tells where nvidia-smi prints that; `driver` replaces the version in it."""
     text = (FIXTURES / name).read_text() if name else ""
     if driver:
         text = re.sub(r"(?<=<driver_version>)[\d.]+", driver, text)
-    found = nvidia_smi.observe_gpus("nvidia-smi" if name else "", lambda tool: text)
+    found = wire.to_dict(nvidia_smi.observe_gpus("nvidia-smi" if name else "", lambda tool: text))
     return found if name else {**found, "state": "absent", "detail": "no nvidia-smi on this host"}
 
 
 def observed(system: str, machine: str, smi: str, more: dict[str, Any]) -> dict[str, Any]:
-    """What nvidia.observe() would report."""
+    """What nvidia.observe() would report, as plain data."""
     name, version, kernel = SYSTEMS[system]
     device, number, switches, own = MACHINES.get(machine, (0, 0, 0, ""))
-    base = {"loaded": "", "module_installed": False, "nouveau": False, "secure_boot": False, "toolkit": False}
-    base |= {"toolkits": [], "profile": "", "kernel": kernel, "machine": "x86_64", "packages": {}, "services": {}}
-    base |= {"upgrader": False, "record": {}, "keyring": [], "foreign_source": "", "nvswitches": switches}
-    base |= {"nvlink5": 0, "boot": "this one", "own_source": ""}
+    base = {"kernel": kernel, "machine": "x86_64", "nvswitches": switches, "boot": "this one"}
     release = {"ID": name, "VERSION_ID": version}
     gpus = said(own if smi == "own" else smi)
-    return {**base, **gpus, "devices": [device] * number, "release": release, **more}
+    plain = {**base, **gpus, "devices": [device] * number, "release": release, **more}
+    return dict(wire.to_dict(typed(plain)))
+
+
+def typed(seen: dict[str, Any]) -> Observation:
+    return wire.from_dict(Observation, seen)
 
 
 def afterwards(seen: dict[str, Any], plan: RolePlan, settings: dict[str, Any], machine: str) -> dict[str, Any]:
@@ -210,7 +214,7 @@ def does(plan: RolePlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:
     stops = [found.code for found in plan.findings if found.code in nvidia_files.STOPS]
     if stops:
         return f"stops: {stops[0]}"
-    order = nvidia_files.work_order(plan, seen, settings, [])
+    order = nvidia_files.work_order(plan, typed(seen), settings, [])
     parts = [f"removes {path}" for path in order["remove"]]
     parts += [f"installs {', '.join(order['packages'])}"] if order["packages"] else []
     parts += [f"holds {', '.join(order['hold'])}"] if order["hold"] else []
@@ -231,8 +235,8 @@ def row(state: str, system: str = "Debian 12") -> list[str]:
     if changes.get("nvidia_cuda_version"):
         settings["nvidia_cuda_home"] = f"/usr/local/cuda-{changes['nvidia_cuda_version']}"
     seen = observed(system, machine, smi, more)
-    plan = nvidia_plan.decide(seen, settings, None)
-    again = nvidia_plan.decide(afterwards(seen, plan, settings, machine), settings, None)
+    plan = nvidia_plan.decide(typed(seen), settings, None)
+    again = nvidia_plan.decide(typed(afterwards(seen, plan, settings, machine)), settings, None)
     second = "nothing" if again.in_sync else "; ".join(again.reasons)
     if not MACHINES.get(machine, (0, 0, 0, "x"))[3]:
         second = "not described" if machine else second
@@ -250,7 +254,7 @@ def row(state: str, system: str = "Debian 12") -> list[str]:
 def packages(system: str, machine: str) -> str:
     seen = observed(system, machine, "", READY)
     cuda = "12.8" if "B200" in machine else "12.6"
-    plan = nvidia_plan.decide(seen, {**SETTINGS, "nvidia_cuda_version": cuda}, None)
+    plan = nvidia_plan.decide(typed(seen), {**SETTINGS, "nvidia_cuda_version": cuda}, None)
     return ", ".join(plan.values["packages"])
 
 

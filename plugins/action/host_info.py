@@ -90,9 +90,7 @@ class ActionModule(ActionBase):
         told = {"settings": settings, "master": master(settings, task_vars)}
         begin = time.time()
         found: dict[str, Any] = self._execute_module("canvas.fleet.host_info", told, task_vars=task_vars)
-        if found.get("observation"):
-            found["observation"]["asked"] = [begin, time.time()]
-        return found
+        return {**found, "asked": [begin, time.time()]}
 
     def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
         """This host's typed settings, and what is wrong with them."""

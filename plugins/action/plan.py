@@ -17,6 +17,7 @@ from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan, Topology
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.make import Decide, HostSeen, Plan, make_plan
+from ..module_utils.plan.observation import understood
 from ..module_utils.plan.text import ending, finding_lines, plan_text
 from ..module_utils.roles.canvas_code import decide as canvas_code_plan
 from ..module_utils.roles.conda_env import decide as conda_env_plan
@@ -124,17 +125,14 @@ class ActionModule(ActionBase):
     def _host(self, name: str, variables: Mapping[str, Any], seen: str, in_play: bool) -> HostSeen:
         told = variables.get(seen) or {}
         settings = told.get("settings") or {}
-        gone = lost(told, in_play)
-        findings = [Finding(**found) for found in told.get("findings") or ()]
-        unsound = any(found.refuses for found in findings)
+        findings = tuple(Finding(**found) for found in told.get("findings") or ())
+        observation, asked = None, told.get("asked")
+        if not any(found.refuses for found in findings):
+            gone = lost(told, in_play)
+            observation, wrong = (None, (gone,)) if gone else understood(told.get("observation"))
+            findings += wrong
         run = settings.get("training_run") or self._run(variables, name)
-        return HostSeen(
-            name=name,
-            run=str(run),
-            settings=settings,
-            observation=None if gone or unsound else told["observation"],
-            findings=(*findings, gone) if gone and not unsound else tuple(findings),
-        )
+        return HostSeen(name, str(run), settings, observation, findings, (asked[0], asked[1]) if asked else None)
 
     def _run(self, variables: Mapping[str, Any], name: str) -> Any:
         """The run of a host whose settings are not known."""

@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 observation:
-  description: RV(observation.facts) of the machine and RV(observation.roles), what each role found.
+  description: RV(observation.facts) of the machine, its RV(observation.environment), and RV(observation.roles).
   returned: success
   type: dict
 settings:
@@ -61,12 +61,14 @@ findings:
   elements: dict
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.printable import printable
-from ..module_utils.machine import environment as surroundings
-from ..module_utils.machine import facts
-from ..module_utils.machine.findings import will_start
+from ..module_utils.core import wire
+from ..module_utils.machine import environment, facts
+from ..module_utils.machine.starts import will_start
 from ..module_utils.roles.canvas_code import observe as canvas_code
 from ..module_utils.roles.conda_env import observe as conda_env
 from ..module_utils.roles.dataset import observe as dataset
@@ -76,7 +78,7 @@ from ..module_utils.roles.run_config import observe as run_config
 from ..module_utils.roles.training import observe as training
 from ..module_utils.roles.weights import observe as weights
 
-OBSERVERS = {
+OBSERVERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "fleet_agent": fleet_agent.observe,
     "nvidia": nvidia.observe,
     "conda_env": conda_env.observe,
@@ -93,11 +95,11 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     settings, master = module.params["settings"], module.params["master"]
     roles = {role: observe(settings) for role, observe in OBSERVERS.items()}
-    around = surroundings.observe(settings)
-    if will_start(roles, settings):
-        around.update(surroundings.before_start(master))
-    found = {**facts.observe(settings), "around": around}
-    module.exit_json(changed=False, observation=printable({"facts": found, "roles": roles}))
+    around = environment.observe(settings)
+    if will_start(roles["training"]["phase"], settings):
+        around = environment.before_start(around, master)
+    seen = {"facts": facts.observe(settings), "environment": around, "roles": roles}
+    module.exit_json(changed=False, observation=wire.to_dict(seen))
 
 
 if __name__ == "__main__":

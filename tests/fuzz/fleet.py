@@ -19,9 +19,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE, lost
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import environment as surroundings
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import facts
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostSeen, Plan, make_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import understood
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.settings import read
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.modules.host_info import OBSERVERS
@@ -72,15 +74,7 @@ def settings(host: Host) -> tuple[dict[str, Any], list[Any]]:
 def gpus(fixture: str = "8xh100-nvswitch.xml") -> Seen:
     """What the role nvidia would see of a recorded nvidia-smi."""
     found = nvidia_smi.parse((SMI / fixture).read_text())
-    return {
-        "state": found.state,
-        "detail": found.detail,
-        "trouble": found.trouble,
-        "gpus": [vars(gpu) for gpu in found.gpus],
-        "fabric": found.fabric,
-        "devices": [0x2330] * len(found.gpus),
-        "nvswitches": 4,
-    }
+    return {**wire.to_dict(found), "devices": [0x2330] * len(found.gpus), "nvswitches": 4}
 
 
 LIVE = ("dataset", "weights", "run_config", "canvas_code", "conda_env")  # cheap, and they repeat the settings' paths
@@ -88,18 +82,22 @@ LIVE = ("dataset", "weights", "run_config", "canvas_code", "conda_env")  # cheap
 
 @cache
 def _recorded(role: str) -> Seen:
-    seen: Seen = OBSERVERS[role](settings(Host("recorded"))[0])
+    seen: Seen = wire.to_dict(OBSERVERS[role](settings(Host("recorded"))[0]))
     return seen
 
 
 @cache
 def _facts() -> Seen:
-    return facts.observe(settings(Host("recorded"))[0])
+    found: Seen = wire.to_dict(facts.observe(settings(Host("recorded"))[0]))
+    return found
 
 
 def observe(told: Mapping[str, Any]) -> Seen:
-    """A bare server with eight GPUs that lacks nothing it can be bought with."""
-    roles = {role: OBSERVERS[role](told) if role in LIVE else copy.deepcopy(_recorded(role)) for role in OBSERVERS}
+    """A bare server with eight GPUs that lacks nothing it can be bought with, as its answer arrives."""
+    roles = {
+        role: wire.to_dict(OBSERVERS[role](dict(told))) if role in LIVE else copy.deepcopy(_recorded(role))
+        for role in OBSERVERS
+    }
     roles["nvidia"].update(copy.deepcopy(gpus()), loaded="NVRM version", toolkit=True)
     for gpu in roles["nvidia"]["gpus"]:
         gpu.update(name="NVIDIA H200", memory_bytes=141 * GB)
@@ -117,19 +115,24 @@ def observe(told: Mapping[str, Any]) -> Seen:
     plain = {name: {"noexec": False, "read_only": False} for name in surroundings.MOUNTED}
     shm = {"free": 1000 * GB, "total": 1000 * GB}
     around = {"shm": shm, "compiler": "/usr/bin/cc", "headers": None, "mounts": plain, "listening": [22], "master": ""}
-    return {"facts": {**seen, "around": around}, "roles": roles, "asked": [seen["time"] - 1, seen["time"] + 1]}
+    return {"facts": seen, "environment": around, "roles": roles}
 
 
 def host_seen(host: Host) -> HostSeen:
     """As the two action plugins do together: a host whose variables are unsound is not contacted."""
     told, findings = settings(host)
     run = str(told.get("training_run") or host.name)
-    unsound = any(found.refuses for found in findings)
+    if any(found.refuses for found in findings):
+        return HostSeen(host.name, run, told, None, tuple(findings))
     gone = None if host.gone is None else lost(host.gone, in_play=bool(host.gone))
-    observation = None if unsound or gone else observe(told)
-    if observation is not None and host.spoil:
-        host.spoil(observation)
-    return HostSeen(host.name, run, told, observation, (*findings, gone) if gone and not unsound else tuple(findings))
+    if gone:
+        return HostSeen(host.name, run, told, None, (*findings, gone))
+    answer = observe(told)
+    asked = (answer["facts"]["time"] - 1, answer["facts"]["time"] + 1)
+    if host.spoil:
+        host.spoil(answer)
+    observation, wrong = understood(answer)
+    return HostSeen(host.name, run, told, observation, (*findings, *wrong), asked)
 
 
 def plan(hosts: Sequence[Host]) -> Plan:

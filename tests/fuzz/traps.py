@@ -96,7 +96,7 @@ def machines(base: Mapping[str, Any]) -> Iterator[Trap]:
 
 
 def around(**changes: Any) -> Callable[[Seen], None]:
-    return lambda seen: seen["facts"]["around"].update(changes)
+    return lambda seen: seen["environment"].update(changes)
 
 
 def surroundings(base: Mapping[str, Any]) -> Iterator[Trap]:

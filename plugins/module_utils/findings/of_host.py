@@ -39,6 +39,11 @@ ENTRIES: dict[str, Entry] = {
         "another machine answers at this address, or the server was reinstalled",
         "compare the fingerprint with the provider's console, then replace the key in known_hosts",
     ),
+    "HOST_ANSWER_MALFORMED": Entry(
+        "error",
+        "the host's answer does not have the form that the collection declares, so nothing of it is believed",
+        "run again; if it happens again, look at what answers on that host in the place of its Python",
+    ),
     "HOST_MISSING": Entry(
         "error",
         "a run needs all of its hosts; with fewer its world size would be another",

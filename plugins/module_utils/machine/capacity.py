@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.progress import amount
 from ..core.role_plan import Topology
 from ..findings.finding import Finding, finding
-from ..trainer.model import model_of
+from ..trainer.model import Read, model_of
+from .facts import Facts
 from .fit.assess import Change, Fit, Node, Verdict, assess, judge_host
 from .fit.disks import AT_LEAST, Disk, Saves, disks, fewer_saves, run_parts, times
 from .fit.memory import Run, gpu_phases, host_floor
+from .gpu import Gpu
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
 NO_FLAGS: Mapping[str, Any] = {}
@@ -23,7 +25,20 @@ def human(size: float) -> str:
     return amount(size, "B")
 
 
-def run_of(roles: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Run:
+@dataclass(frozen=True)
+class Machine:
+    """What the arithmetic asks of a host: its facts, and what the roles saw."""
+
+    facts: Facts
+    gpus: tuple[Gpu, ...] = ()
+    model: Read | None = None
+    weights_bytes: int = 0  # of the model, that need not be fetched any more
+    download_rate: float = 0  # B/s of the last download; 0: not known
+    sample_tokens: int = 0  # of the longest sample; 0: not known
+    text_share: float = TEXT_SHARE
+
+
+def run_of(machine: Machine, settings: Mapping[str, Any], topology: Topology) -> Run:
     """What the settings come to for the arithmetic of memory, with the model and the longest sample as observed."""
 
     def flag(name: str, otherwise: Any) -> Any:
@@ -31,16 +46,15 @@ def run_of(roles: Mapping[str, Any], settings: Mapping[str, Any], topology: Topo
         return settings.get(f"run_config_{name}", extra.get(name, otherwise))
 
     frozen = settings.get("training_profile") == "frozen"
-    longest, text_share = sample(roles.get("dataset") or NO_FLAGS)
     return Run(
-        model=model_of(int(settings["weights_parameters"]), (roles.get("weights") or NO_FLAGS).get("model")),
+        model=model_of(int(settings["weights_parameters"]), machine.model),
         ranks=topology.nproc_per_node,
         nodes=topology.nnodes,
         shards=int(flag("num_shard", 0)) or topology.num_shard,
         expected_tokens=int(flag("expected_num_tokens", 8192)),
         most_tokens=int(flag("max_num_tokens", 32768)),
-        sample_tokens=longest or int(flag("max_num_tokens_per_sample", 16384)),
-        text_share=text_share,
+        sample_tokens=machine.sample_tokens or int(flag("max_num_tokens_per_sample", 16384)),
+        text_share=machine.text_share,
         freeze_llm=frozen or told(flag("freeze_llm", False)),
         freeze_vit=frozen or told(flag("freeze_vit", False)),
         patched=frozen,
@@ -56,49 +70,35 @@ def told(value: Any) -> bool:
     return value is True or str(value).strip().lower() in ("true", "yes", "on", "1")
 
 
-def sample(dataset: Mapping[str, Any]) -> tuple[int, float]:
-    """Tokens of the longest sample as the role dataset counted them (0: not known), and the share that is text."""
-    record = dataset.get("record") or NO_FLAGS
-    longest = (record.get("inspection") or NO_FLAGS).get("longest") or NO_FLAGS
-    tokens = int(longest.get("tokens") or 0)
-    return (tokens, 1 - int(longest.get("image_tokens") or 0) / tokens) if tokens else (0, TEXT_SHARE)
-
-
-def fit_of(facts: Mapping[str, Any], roles: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Fit:
+def fit_of(machine: Machine, settings: Mapping[str, Any], topology: Topology) -> Fit:
     """Whether the run fits this host, itemised; pure."""
-    gpus = (roles.get("nvidia") or NO_FLAGS).get("gpus", []) if settings["nvidia_gpu_expected"] else []
+    gpus = machine.gpus if settings["nvidia_gpu_expected"] else ()
     node = Node(
         gpus=len(gpus),
-        gpu_bytes=float(min((gpu["memory_bytes"] for gpu in gpus), default=0)),
-        memory=float(facts["memory_bytes"]),
-        gpu_name=str(gpus[0]["name"]) if gpus else "GPU",
+        gpu_bytes=float(min((gpu.memory_bytes for gpu in gpus), default=0)),
+        memory=float(machine.facts.memory_bytes),
+        gpu_name=gpus[0].name if gpus else "GPU",
     )
-    run = run_of(roles, settings, topology)
-    weights = roles.get("weights") or NO_FLAGS
-    missing = max(0.0, float(settings["weights_bytes"]) - float(weights.get("bytes", 0)))
+    run = run_of(machine, settings, topology)
+    missing = max(0.0, float(settings["weights_bytes"]) - machine.weights_bytes)
     saves = sum(run_parts(run, saves_of(settings, topology)).values())
     wants = {
         "weights_dir": ("weights", missing),
-        "training_checkpoint_dir": ("checkpoints", max(0.0, saves - float(facts["checkpoints_bytes"]))),
+        "training_checkpoint_dir": ("checkpoints", max(0.0, saves - machine.facts.checkpoints_bytes)),
     }
     rates = {
-        "download": float(settings.get("fleet_download_rate") or 0) * 1e6 or float(weights.get("rate") or 0),
+        "download": float(settings.get("fleet_download_rate") or 0) * 1e6 or machine.download_rate,
         "disk": float(settings.get("fleet_disk_rate") or 0) * 1e6,
     }
     return replace(
-        assess(run, node), disks=disks(facts["disks"], wants), seconds=times(missing, run, topology.node_rank, rates)
+        assess(run, node),
+        disks=disks(machine.facts.disks, wants),
+        seconds=times(missing, run, topology.node_rank, rates),
     )
 
 
-def check(
-    facts: Mapping[str, Any],
-    roles: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    topology: Topology,
-    fit: Fit | None = None,
-) -> list[Finding]:
-    """Findings about the machine itself; pure. `fit`: what fit_of() made, where it is at hand."""
-    fit = fit or fit_of(facts, roles, settings, topology)
+def check(facts: Facts, fit: Fit, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+    """Findings about the machine itself; pure. `fit`: what fit_of() made."""
     return [
         *_system(facts),
         *_gpus(fit),
@@ -107,12 +107,12 @@ def check(
     ]
 
 
-def _system(facts: Mapping[str, Any]) -> list[Finding]:
+def _system(facts: Facts) -> list[Finding]:
     found = []
-    if facts["init"]["name"] != "systemd":
-        found.append(finding("NO_SYSTEMD", found=f"PID 1 is {facts['init']['name']}", expected="systemd"))
-    if tuple(int(part) for part in facts["python"].split(".")[:2]) < (3, 9):
-        found.append(finding("PYTHON_OLD", found=f"Python {facts['python']}", expected="3.9 or newer"))
+    if facts.init.name != "systemd":
+        found.append(finding("NO_SYSTEMD", found=f"PID 1 is {facts.init.name}", expected="systemd"))
+    if tuple(int(part) for part in facts.python.split(".")[:2]) < (3, 9):
+        found.append(finding("PYTHON_OLD", found=f"Python {facts.python}", expected="3.9 or newer"))
     return found
 
 

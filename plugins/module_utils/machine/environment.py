@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .facts import existing_parent
@@ -23,32 +24,58 @@ PATIENCE = 1.0  # s that a connection to the master may take
 MOUNTED = ("training_results_dir", "conda_env_root", "weights_dir", "dataset_train_dir", "fleet_state_dir")
 
 
-def observe(settings: Mapping[str, Any], root: str = "/") -> dict[str, Any]:
-    """{"shm": {"free", "total"} in bytes or None, "compiler": path, "headers", "mounts"}.
+@dataclass(frozen=True)
+class Space:
+    """Bytes."""
 
-    `headers` is None while the environment does not exist. `root` is / but for tests.
-    """
-    return {
-        "shm": space(os.path.join(root, "dev/shm")),
-        "compiler": compiler(str(settings.get("conda_env_prefix") or ""), root),
-        "headers": headers(str(settings.get("conda_env_prefix") or "")),
-        "mounts": {name: mount(str(settings[name])) for name in MOUNTED if settings.get(name)},
-    }
+    free: int
+    total: int
 
 
-def before_start(master: Mapping[str, Any]) -> dict[str, Any]:
-    """{"listening": ports} on the first host of a run, {"master": why it cannot be reached} on the others."""
+@dataclass(frozen=True)
+class Mount:
+    """Options of the file system under a folder."""
+
+    noexec: bool = False
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a training meets. `listening` and `master` are asked before a start alone."""
+
+    shm: Space | None = None
+    compiler: str = ""  # its path
+    headers: bool | None = None  # Python's; None while the environment does not exist
+    mounts: Mapping[str, Mount] = field(default_factory=dict)  # by the setting that names the folder
+    listening: tuple[int, ...] = ()  # ports, on the first host of a run
+    master: str = ""  # why it cannot be reached, on the others
+
+
+def observe(settings: Mapping[str, Any], root: str = "/") -> Environment:
+    """`root` is / but for tests."""
+    prefix = str(settings.get("conda_env_prefix") or "")
+    return Environment(
+        shm=space(os.path.join(root, "dev/shm")),
+        compiler=compiler(prefix, root),
+        headers=headers(prefix),
+        mounts={name: mount(str(settings[name])) for name in MOUNTED if settings.get(name)},
+    )
+
+
+def before_start(found: Environment, master: Mapping[str, Any]) -> Environment:
+    """The same with the ports on the first host of a run, and with the way to it on the others."""
     if not master:
-        return {"listening": listening()}
-    return {"master": reach(str(master["address"]), int(master["port"]))}
+        return replace(found, listening=tuple(listening()))
+    return replace(found, master=reach(str(master["address"]), int(master["port"])))
 
 
-def space(path: str) -> dict[str, int] | None:
+def space(path: str) -> Space | None:
     try:
         found = os.statvfs(path)
     except OSError:
         return None
-    return {"free": found.f_bavail * found.f_frsize, "total": found.f_blocks * found.f_frsize}
+    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 def listening(root: str = "/") -> list[int]:
@@ -88,13 +115,13 @@ def _homes(prefix: str) -> list[str]:
     return [prefix, *(os.path.dirname(value.strip()) for name, _, value in words if name.strip() == "home")]
 
 
-def mount(path: str) -> dict[str, bool]:
-    """Options of the file system under a folder that may not exist yet."""
+def mount(path: str) -> Mount:
+    """Of a folder that may not exist yet."""
     try:
         flags = os.statvfs(existing_parent(path)).f_flag
     except OSError:
-        return {"noexec": False, "read_only": False}
-    return {"noexec": bool(flags & os.ST_NOEXEC), "read_only": bool(flags & os.ST_RDONLY)}
+        return Mount()
+    return Mount(noexec=bool(flags & os.ST_NOEXEC), read_only=bool(flags & os.ST_RDONLY))
 
 
 def reach(address: str, port: int, retry: float = PATIENCE) -> str:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..checkpoints.seal import Place, kept_dir_of
@@ -24,6 +25,44 @@ FOLDER_SETTINGS = (
     "training_results_dir",
     "training_checkpoint_dir",
 )
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """The one under a folder that may not exist yet. Bytes."""
+
+    at: str  # the folder, or its nearest parent that exists
+    device: int
+    free: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Init:
+    """PID 1 and systemd's version; "systemd" only where it really runs the machine."""
+
+    name: str = "unknown"
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a machine is. Sizes in bytes, `time` in seconds since the epoch by its own clock."""
+
+    python: str
+    memory_bytes: int
+    init: Init = field(default_factory=Init)
+    disks: Mapping[str, FileSystem] = field(default_factory=dict)  # by the setting that names the folder
+    checkpoints_bytes: int = 0
+    time: float = 0
+    hostname: str = ""
+    distribution: str = ""
+    distribution_version: str = ""
+    distribution_name: str = ""
+    kernel: str = ""
+    architecture: str = ""
+    cpus: int = 1
+    memory_available_bytes: int = 0
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -62,16 +101,10 @@ def existing_parent(path: str) -> str:
     return path
 
 
-def disk(path: str) -> dict[str, Any]:
-    """The file system under a folder that may not exist yet: device number, free and total bytes."""
+def disk(path: str) -> FileSystem:
     at = existing_parent(path)
     usage = shutil.disk_usage(at)
-    return {
-        "at": at,
-        "device": os.stat(at).st_dev,
-        "free": usage.free,
-        "total": usage.total,
-    }
+    return FileSystem(at, os.stat(at).st_dev, usage.free, usage.total)
 
 
 def tree_bytes(*paths: str, without: str = "") -> int:
@@ -97,8 +130,7 @@ def checkpoints_bytes(settings: Mapping[str, Any]) -> int:
     return tree_bytes(place.checkpoints, place.kept, without=place.quarantine) if folder else 0
 
 
-def init_system() -> dict[str, str]:
-    """PID 1 and systemd's version; "systemd" only where it really runs the machine."""
+def init_system() -> Init:
     name = _read("/proc/1/comm").strip()
     running = os.path.isdir("/run/systemd/system")
     version = ""
@@ -106,26 +138,25 @@ def init_system() -> dict[str, str]:
     if running and systemctl:
         words = subprocess.run([systemctl, "--version"], capture_output=True, text=True, check=False).stdout.split()
         version = words[1] if len(words) > 1 else ""
-    return {"name": "systemd" if running and systemctl else name or "unknown", "version": version}
+    return Init("systemd" if running and systemctl else name or "unknown", version)
 
 
-def observe(settings: Mapping[str, Any], folders: Iterable[str] = FOLDER_SETTINGS) -> dict[str, Any]:
-    """What this machine is. Sizes in bytes, time in seconds since the epoch."""
+def observe(settings: Mapping[str, Any]) -> Facts:
     release = os_release(_read("/etc/os-release"))
     memory = meminfo(_read("/proc/meminfo"))
-    return {
-        "hostname": socket.gethostname(),
-        "distribution": release.get("ID", "unknown"),
-        "distribution_version": release.get("VERSION_ID", ""),
-        "distribution_name": release.get("PRETTY_NAME", "unknown"),
-        "kernel": platform.release(),
-        "architecture": platform.machine(),
-        "python": ".".join(str(part) for part in sys.version_info[:3]),
-        "init": init_system(),
-        "cpus": os.cpu_count() or 1,
-        "memory_bytes": memory.get("MemTotal", 0),
-        "memory_available_bytes": memory.get("MemAvailable", 0),
-        "disks": {name: disk(str(settings[name])) for name in folders if settings.get(name)},
-        "checkpoints_bytes": checkpoints_bytes(settings),
-        "time": time.time(),
-    }
+    return Facts(
+        hostname=socket.gethostname(),
+        distribution=release.get("ID", "unknown"),
+        distribution_version=release.get("VERSION_ID", ""),
+        distribution_name=release.get("PRETTY_NAME", "unknown"),
+        kernel=platform.release(),
+        architecture=platform.machine(),
+        python=".".join(str(part) for part in sys.version_info[:3]),
+        init=init_system(),
+        cpus=os.cpu_count() or 1,
+        memory_bytes=memory.get("MemTotal", 0),
+        memory_available_bytes=memory.get("MemAvailable", 0),
+        disks={name: disk(str(settings[name])) for name in FOLDER_SETTINGS if settings.get(name)},
+        checkpoints_bytes=checkpoints_bytes(settings),
+        time=time.time(),
+    )

@@ -9,43 +9,36 @@ from typing import Any
 from ..core.role_plan import Topology
 from ..findings.finding import Finding, finding
 from . import torch_build
+from .environment import Environment, Mount, Space
+from .host import Host
+from .starts import ALIVE, will_start
 
 # Bytes of tensors per token of a batch, float32: latents stand for 16 × 16 × 3 pixels, vision tokens for 14 × 14 × 3.
 TENSOR_BYTES = (14 * 14 * 3 * 4, 16 * 16 * 3 * 4)  # at least, at most
 PREFETCH = 2  # batches that each worker holds ready (the trainer's prefetch_factor)
 SKEW = 5.0  # s between two hosts of a run
 SKEW_OF_DAY = 86_400.0  # s; beyond it certificates and package lists are not valid yet, or any more
-ALIVE = ("running", "restarting", "stopping")  # phases of a training that has processes, or will by itself
 BRINGS_COMPILER = ("gcc", "clang", "build-essential", "compilers", "c-compiler", "gxx")
 
 
-def check(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
-    """What of one host would stop or spoil its training. `seen` is the whole observation."""
-    around = seen["facts"].get("around")
-    if not around:
-        return []
-    starts = will_start(seen["roles"], settings)
+def check(host: Host, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+    """What of one host would stop or spoil its training."""
+    around, starts = host.environment, will_start(host.phase, settings)
+    # A driver that is yet to be built brings a compiler of its own (dkms).
+    compiles = settings["nvidia_gpu_expected"] and settings["run_config_use_flex"] and host.driver
     return [
-        *_mounts(around["mounts"], settings),
-        *(_compiler(around, settings) if compiles(seen, settings) else ()),
-        *(_shared_memory(around["shm"], settings, topology) if settings["nvidia_gpu_expected"] else ()),
-        *(_port(around.get("listening", ()), settings, topology) if starts else ()),
-        *(_master(seen, topology) if starts else ()),
-        *_mixed(_names(seen)[: topology.nproc_per_node], "", settings),
-        *torch_build.check(seen, settings),
+        *_mounts(around.mounts, settings),
+        *(_compiler(around, settings) if compiles else ()),
+        *(_shared_memory(around.shm, settings, topology) if settings["nvidia_gpu_expected"] else ()),
+        *(_port(around.listening, topology) if starts else ()),
+        *(_master(around.master, topology) if starts else ()),
+        *_mixed(host.gpu_names[: topology.nproc_per_node], "", settings),
+        *torch_build.check(host, settings),
     ]
 
 
-def will_start(roles: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether a converge would start the training: it does not run, and has not come to its end."""
-    phase, state = roles.get("training", {}).get("phase"), settings.get("training_state")
-    over = phase == "finished" and state != "restarted"
-    return state in ("started", "restarted") and not over and phase not in ALIVE
-
-
-def in_use(roles: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
+def in_use(phase: str, exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
     """`exchanged`: why a converge would lay another training file in the place of the one that is there."""
-    phase = roles.get("training", {}).get("phase")
     if not exchanged or phase not in ALIVE:
         return []
     return [
@@ -57,15 +50,9 @@ def in_use(roles: Mapping[str, Any], exchanged: str, settings: Mapping[str, Any]
     ]
 
 
-def compiles(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether a compiler must be there already; a driver that is yet to be built brings its own (dkms)."""
-    driven = seen["roles"].get("nvidia", {}).get("state") == "works"
-    return bool(settings["nvidia_gpu_expected"] and settings["run_config_use_flex"] and driven)
-
-
-def _mounts(mounts: Mapping[str, Mapping[str, bool]], settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _mounts(mounts: Mapping[str, Mount], settings: Mapping[str, Any]) -> Iterator[Finding]:
     for name, options in mounts.items():
-        if options["read_only"]:
+        if options.read_only:
             yield finding(
                 "MOUNT_READ_ONLY",
                 variable=name,
@@ -74,7 +61,7 @@ def _mounts(mounts: Mapping[str, Mapping[str, bool]], settings: Mapping[str, Any
             )
     for name, what in {"conda_env_root": "programs", "training_results_dir": "the compile cache"}.items():
         wanted = name == "conda_env_root" or settings["run_config_use_flex"]
-        if wanted and mounts.get(name, {}).get("noexec"):
+        if wanted and name in mounts and mounts[name].noexec:
             yield finding(
                 "MOUNT_NOEXEC",
                 variable=name,
@@ -83,12 +70,12 @@ def _mounts(mounts: Mapping[str, Mapping[str, bool]], settings: Mapping[str, Any
             )
 
 
-def _compiler(around: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _compiler(around: Environment, settings: Mapping[str, Any]) -> Iterator[Finding]:
     names = ("fleet_agent_apt_packages", "fleet_agent_dnf_packages", "conda_env_conda_packages")
     coming = [str(package) for name in names for package in settings.get(name, ())]  # installed before the start
-    if not around["compiler"] and not any(package.startswith(BRINGS_COMPILER) for package in coming):
+    if not around.compiler and not any(package.startswith(BRINGS_COMPILER) for package in coming):
         lacking, expected = "no cc, gcc or clang", "a C compiler"
-    elif around["headers"] is False:
+    elif around.headers is False:
         lacking, expected = _no_headers(settings), "Python's headers"
     else:
         return
@@ -99,14 +86,14 @@ def _no_headers(settings: Mapping[str, Any]) -> str:
     return f"no Python.h below {settings['conda_env_prefix']}/include, nor beside a virtual environment's own base"
 
 
-def _shared_memory(shm: Mapping[str, int] | None, settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
+def _shared_memory(shm: Space | None, settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
     """An error where even the smallest batches cannot lie there together; a warning where large ones could not."""
     extra = settings.get("run_config_extra_flags") or {}
     prefetch = int(extra.get("prefetch_factor", PREFETCH))
     batches = topology.nproc_per_node * max(1, topology.num_workers) * prefetch
     tokens = (settings["run_config_expected_num_tokens"], settings["run_config_max_num_tokens"])
     least, most = (batches * count * size for count, size in zip(tokens, TENSOR_BYTES))
-    free = shm["free"] if shm else 0
+    free = shm.free if shm else 0
     if free >= most:
         return
     told = finding(
@@ -119,7 +106,7 @@ def _shared_memory(shm: Mapping[str, int] | None, settings: Mapping[str, Any], t
     yield told if free < least else replace(told, severity="note")
 
 
-def _port(ports: Sequence[int], settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
+def _port(ports: Sequence[int], topology: Topology) -> Iterator[Finding]:
     if topology.node_rank == 0 and topology.master_port in ports:
         yield finding(
             "PORT_TAKEN",
@@ -129,8 +116,7 @@ def _port(ports: Sequence[int], settings: Mapping[str, Any], topology: Topology)
         )
 
 
-def _master(seen: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
-    why = seen["facts"]["around"].get("master")
+def _master(why: str, topology: Topology) -> Iterator[Finding]:
     if why and topology.node_rank > 0:
         yield finding(
             "PEER_UNREACHABLE",
@@ -138,10 +124,6 @@ def _master(seen: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
             found=f"{topology.master_addr}:{topology.master_port} of {topology.hosts[0]}: {why}",
             expected="a connection, or a refusal while nothing listens there",
         )
-
-
-def _names(seen: Mapping[str, Any]) -> list[str]:
-    return [str(gpu["name"]) for gpu in seen["roles"].get("nvidia", {}).get("gpus", [])]
 
 
 def _mixed(names: Sequence[str], other: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
@@ -154,28 +136,18 @@ def _mixed(names: Sequence[str], other: str, settings: Mapping[str, Any]) -> Ite
         )  # fmt: skip
 
 
-def skew(seen: Mapping[str, Any]) -> tuple[float, float] | None:
-    """(seconds that the host's clock is ahead of the controller's, how far that may be wrong)."""
-    asked = seen.get("asked")
-    if not asked:
-        return None
-    begin, end = asked
-    return seen["facts"]["time"] - (begin + end) / 2, (end - begin) / 2
-
-
-def between(names: Sequence[str], seen: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Finding]:
+def between(hosts: Sequence[Host], settings: Mapping[str, Any]) -> list[Finding]:
     """What hosts of one run, or one host and the controller, do not have in common. The first is compared with."""
     found: list[Finding] = []
-    clocks = [skew(one) for one in seen]
-    for place, name in enumerate(names):
-        own, first = clocks[place], clocks[0]
+    for place, host in enumerate(hosts):
+        name, own, first = host.name, host.skew, hosts[0].skew
         if own and abs(own[0]) - own[1] > SKEW_OF_DAY:
             found.append(_clock(name, own[0], "the controller's", "error"))
         elif place and own and first and abs(own[0] - first[0]) - own[1] - first[1] > SKEW:
-            found.append(_clock(name, own[0] - first[0], f"{names[0]}'s", ""))
-        if place and _names(seen[0]) and _names(seen[place]):
-            pair = [_names(seen[0])[0], _names(seen[place])[0]]
-            found += [replace(one, host=name) for one in _mixed(pair, names[0], settings)]
+            found.append(_clock(name, own[0] - first[0], f"{hosts[0].name}'s", ""))
+        if place and hosts[0].gpu_names and host.gpu_names:
+            pair = [hosts[0].gpu_names[0], host.gpu_names[0]]
+            found += [replace(one, host=name) for one in _mixed(pair, hosts[0].name, settings)]
     return found
 
 

@@ -8,20 +8,21 @@ from typing import Any
 
 from ..findings.finding import Finding, finding
 from . import cuda
+from .host import Host
 
 TORCH = re.compile(r"torch\s*==\s*([\w.]+)(?:\+cu(\d{2,3}))?(?![\w.])")
 RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu\d+)?\s*==\s*(\d+\.\d+)")  # what torch's wheel asks for
 INDEX = re.compile(r"/cu(\d{2,3})/?$")
 
 
-def check(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """What torch's build does not exist for, or cannot run on. `seen` is the whole observation of a host."""
+def check(host: Host, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """What torch's build does not exist for, or cannot run on."""
     existing = settings["conda_env_use_existing"]
     if not existing:
         yield from missing(settings)
-    build = proved(seen) if existing else planned(settings)
+    build = host.torch_cuda if existing else planned(settings)
     if build and settings["nvidia_gpu_expected"]:
-        yield from _unfit(build, seen["roles"].get("nvidia", {}), settings)
+        yield from _unfit(build, host, settings)
 
 
 def missing(settings: Mapping[str, Any]) -> Iterator[Finding]:
@@ -47,12 +48,6 @@ def planned(settings: Mapping[str, Any]) -> str:
     return next(iter([*([local] if local else []), *(one[1] for one in locked if one), *named, *usual]), "")
 
 
-def proved(seen: Mapping[str, Any]) -> str:
-    """The CUDA version of an environment of the user's, as its torch said when the imports were proved."""
-    record = seen["roles"].get("conda_env", {}).get("record") or {}
-    return str((record.get("torch") or {}).get("cuda") or "")
-
-
 def _pinned(settings: Mapping[str, Any]) -> tuple[str, str]:
     """(torch's version, the CUDA version of its local part); empty texts for what is not there."""
     lines = [*settings["conda_env_pip_lock"], *settings["conda_env_pip_packages"]]
@@ -76,8 +71,8 @@ def _version(tag: str | None) -> str:
     return f"{tag[:-1]}.{tag[-1]}" if tag else ""
 
 
-def _unfit(build: str, nvidia: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
-    driver, version = _driver(nvidia, settings)
+def _unfit(build: str, host: Host, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    driver, version = _driver(host.driver, settings)
     if not cuda.driver_suffices(version, build):
         yield _mismatch(
             build,
@@ -86,7 +81,7 @@ def _unfit(build: str, nvidia: Mapping[str, Any], settings: Mapping[str, Any]) -
             expected=f"driver {cuda.driver_needed(build)} or newer",
             remedy=f'nvidia_cuda_version: "{build}" with an nvidia_driver_branch for it, or torch for an older CUDA',
         )
-    for item in {one.name: one for one in map(cuda.generation, nvidia.get("devices", ())) if one}.values():
+    for item in {one.name: one for one in map(cuda.generation, host.devices) if one}.values():
         if not cuda.cuda_knows(build, item):
             yield _mismatch(
                 build,
@@ -111,10 +106,8 @@ def _mismatch(build: str, variable: str, *, found: str, expected: str, remedy: s
     return finding("TORCH_BUILD_UNFIT", variable=variable, found=found, expected=expected, remedy=remedy)
 
 
-def _driver(nvidia: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, str]:
+def _driver(have: str, settings: Mapping[str, Any]) -> tuple[str, str]:
     """Name and version of the driver that there will be: the one that works and stays, else the branch's newest."""
-    gpus = nvidia.get("gpus") or ()
-    have = str(gpus[0].get("driver_version", "")) if nvidia.get("state") == "works" and gpus else ""
     stays = have and cuda.driver_suffices(have, str(settings["nvidia_cuda_version"]))
     branch = settings["nvidia_driver_branch"]
     return (f"driver {have}", have) if stays else (f"nvidia_driver_branch: {branch}", f"{branch}.999")

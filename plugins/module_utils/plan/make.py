@@ -13,10 +13,13 @@ from ..core.role_plan import ROLES, RolePlan, Topology
 from ..findings.finding import Finding, finding, placed
 from ..machine import capacity as machine
 from ..machine import findings as host_findings
+from ..machine.environment import Environment
 from ..machine.fit.assess import Fit
+from ..machine.host import Host
+from .observation import Observation
 from .skipped import Skipped, skipped, unseen
 
-Decide = Callable[[Mapping[str, Any], Mapping[str, Any], Topology], RolePlan]
+Decide = Callable[[Any, Mapping[str, Any], Topology], RolePlan]
 
 # Settings of a whole run, beside all of run_config_*: ranks that disagree on one of them hang or train other things.
 RUN_SETTINGS = (
@@ -47,8 +50,9 @@ class HostSeen:
     name: str
     run: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    observation: Mapping[str, Any] | None = None
+    observation: Observation | None = None
     findings: tuple[Finding, ...] = ()
+    asked: tuple[float, float] | None = None  # the controller's clock before and after the observation
 
     @property
     def judged(self) -> bool:
@@ -132,8 +136,7 @@ def processes(host: HostSeen) -> int:
     wanted = host.settings.get("run_config_processes") or 0
     if isinstance(wanted, int) and wanted > 0:
         return wanted
-    roles = (host.observation or {}).get("roles", {})
-    return max(1, len(roles.get("nvidia", {}).get("gpus", [])))
+    return max(1, len(host.observation.roles["nvidia"].gpus) if host.observation else 0)
 
 
 def topologies(members: Sequence[HostSeen]) -> dict[str, Topology]:
@@ -208,8 +211,25 @@ def same_address(members: Sequence[HostSeen]) -> list[Finding]:
 def unlike(members: Sequence[HostSeen]) -> list[Finding]:
     """What the machines of one run do not have in common: clocks, kinds of GPU."""
     judged = [host for host in members if host.judged]
-    seen = [host.observation for host in judged if host.observation is not None]
-    return host_findings.between([host.name for host in judged], seen, judged[0].settings) if judged else []
+    return host_findings.between([_compared(host) for host in judged], judged[0].settings) if judged else []
+
+
+def _compared(host: HostSeen) -> Host:
+    seen = host.observation
+    if seen is None:
+        return Host(host.name, Environment())
+    nvidia = seen.roles["nvidia"]
+    return Host(
+        name=host.name,
+        environment=seen.environment,
+        gpu_names=tuple(gpu.name for gpu in nvidia.gpus),
+        driver=nvidia.gpus[0].driver_version if nvidia.state == "works" and nvidia.gpus else "",
+        devices=nvidia.devices,
+        torch_cuda=str(((seen.roles["conda_env"].get("record") or {}).get("torch") or {}).get("cuda") or ""),
+        phase=seen.roles["training"]["phase"],
+        time=seen.facts.time,
+        asked=host.asked,
+    )
 
 
 def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
@@ -233,12 +253,12 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
         roles[host.name] = _roles(host, place[host.name], decide)
         own = [*host.findings, *(found for found in at_odds if found.host == host.name)]
         if host.observation is not None and host.judged:
-            seen = host.observation
-            fit = fits[host.name] = machine.fit_of(seen["facts"], seen["roles"], host.settings, place[host.name])
-            own += machine.check(seen["facts"], seen["roles"], host.settings, place[host.name], fit)
-            own += host_findings.check(seen, host.settings, place[host.name])
+            seen, topology = host.observation.roles, place[host.name]
+            fit = fits[host.name] = machine.fit_of(_machine(host.observation), host.settings, topology)
+            own += machine.check(host.observation.facts, fit, host.settings, topology)
+            own += host_findings.check(_compared(host), host.settings, topology)
             exchanged = roles[host.name]["dataset"].values.get("exchanged", "") if "dataset" in decide else ""
-            own += host_findings.in_use(seen["roles"], exchanged, host.settings)
+            own += host_findings.in_use(seen["training"]["phase"], exchanged, host.settings)
         for role in roles[host.name].values():
             own += role.findings
         accept = host.settings.get("preflight_accepted_findings") or () if host.judged else ()
@@ -261,11 +281,27 @@ def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict
 def _skipped(host: HostSeen, roles: Mapping[str, RolePlan]) -> tuple[Skipped, ...]:
     if host.observation is None or not host.judged:
         return unseen([found.code for found in host.findings if found.refuses])
-    return tuple(skipped(host.observation, host.settings, roles))
+    code = str(host.observation.roles["canvas_code"].get("state"))
+    return tuple(skipped(_compared(host), code, host.settings, roles))
+
+
+def sample(dataset: Mapping[str, Any]) -> tuple[int, float]:
+    """Tokens of the longest sample as the role dataset counted them (0: not known), and the share that is text."""
+    longest = ((dataset.get("record") or {}).get("inspection") or {}).get("longest") or {}
+    tokens = int(longest.get("tokens") or 0)
+    return (tokens, 1 - int(longest.get("image_tokens") or 0) / tokens) if tokens else (0, machine.TEXT_SHARE)
+
+
+def _machine(seen: Observation) -> machine.Machine:
+    weights = seen.roles["weights"]
+    tokens, share = sample(seen.roles["dataset"])
+    return machine.Machine(
+        seen.facts, seen.roles["nvidia"].gpus, weights.model, weights.bytes, weights.rate, tokens, share
+    )
 
 
 def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> dict[str, RolePlan]:
     if host.observation is None or not host.judged:
         return {}
-    seen = host.observation["roles"]
+    seen = host.observation.roles
     return {role: decide[role](seen[role], host.settings, topology) for role in ROLES if role in decide}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.role_plan import RolePlan
-from ..machine.findings import will_start
+from ..machine.host import Host
+from ..machine.starts import will_start
 
 ON_HOST = ("checkout", "copy")  # states in which the files of the code can be compared
 
@@ -23,19 +24,18 @@ class Skipped:
         return dict(vars(self))
 
 
-def skipped(seen: Mapping[str, Any], settings: Mapping[str, Any], plans: Mapping[str, RolePlan]) -> Iterator[Skipped]:
+def skipped(
+    host: Host, code_state: str, settings: Mapping[str, Any], plans: Mapping[str, RolePlan]
+) -> Iterator[Skipped]:
     """Of one host that was observed; `plans` by role."""
-    facts, roles = seen["facts"], seen["roles"]
-    if not facts.get("around"):
-        yield Skipped("file systems, compiler, shared memory and ports", "the observation lacks them")
-    if not seen.get("asked"):
+    if host.asked is None:
         yield Skipped("the clock", "the controller's own time was not taken")
-    if settings["nvidia_gpu_expected"] and roles.get("nvidia", {}).get("state") != "works":
+    if settings["nvidia_gpu_expected"] and not host.driver:
         yield Skipped("memory, kind, errors and programs of the GPUs", "no driver answers yet")
-    if not will_start(roles, settings):
-        phase = roles.get("training", {}).get("phase") or "not observed"
-        yield Skipped("the run's port, its first host, and what a start would resume from", f"the training is {phase}")
-    if "canvas_code" in plans and roles["canvas_code"].get("state") not in ON_HOST:
+    if not will_start(host.phase, settings):
+        reason = f"the training is {host.phase}"
+        yield Skipped("the run's port, its first host, and what a start would resume from", reason)
+    if "canvas_code" in plans and code_state not in ON_HOST:
         yield Skipped("the files of the upstream code", "the code is not on the host yet")
     if "dataset" in plans and not plans["dataset"].values.get("inspected"):
         yield Skipped(

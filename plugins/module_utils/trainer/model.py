@@ -6,12 +6,27 @@ The parts are those that flags freeze and that FSDP wraps (MathCanvas cc48f16: m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 PARTS = ("llm", "vit", "connectors", "positions")  # of what FSDP wraps; the VAE stands beside it, frozen
 SAME = 0.01  # of the user's number: so near, it is the model that was read
 POSITIONS = ("latent_pos_embed.", "vit_pos_embed.")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the files of a model folder say of its size. `problem`: why nothing could be counted; "" when it could."""
+
+    parts: Mapping[str, int] = field(default_factory=dict)  # parameters by part
+    vae: int = 0  # parameters
+    llm: Mapping[str, int] = field(default_factory=dict)  # the whole numbers of its config
+    vit: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""  # the file
+    problem: str = ""
+
+    @property
+    def parameters(self) -> int:
+        return sum(self.parts.values())
 
 
 @dataclass(frozen=True)
@@ -88,13 +103,13 @@ def count(tensors: Mapping[str, Iterable[int]]) -> dict[str, int]:
     return found
 
 
-def model_of(parameters: int, seen: Mapping[str, Any] | None) -> Model:
-    """The model that is trained. `seen` is what model_files.observe() read: {"parts", "vae", "llm", "vit"}.
+def model_of(parameters: int, seen: Read | None) -> Model:
+    """The model that is trained.
 
     The user's number counts; 0 leaves it to what was read. Without either: BAGEL-7B-MoT, its parts in proportion where
     the user gave another number.
     """
-    counted = sum(seen["parts"].values()) if seen else 0
+    counted = seen.parameters if seen else 0
     if seen and counted and (parameters == 0 or abs(counted - parameters) <= SAME * parameters):
         return _counted(seen)
     if parameters in (0, BAGEL.parameters):
@@ -116,16 +131,16 @@ def model_of(parameters: int, seen: Mapping[str, Any] | None) -> Model:
     )
 
 
-def _counted(seen: Mapping[str, Any]) -> Model:
-    llm, vit = seen.get("llm") or {}, seen.get("vit") or {}
+def _counted(seen: Read) -> Model:
+    llm, vit = seen.llm, seen.vit
     return Model(
-        **{part: int(seen["parts"].get(part, 0)) for part in PARTS},
-        vae=int(seen.get("vae") or 0),
-        layers=int(llm.get("num_hidden_layers") or BAGEL.layers),
-        hidden=int(llm.get("hidden_size") or BAGEL.hidden),
-        intermediate=int(llm.get("intermediate_size") or BAGEL.intermediate),
-        vocabulary=int(llm.get("vocab_size") or BAGEL.vocabulary),
-        vit_layers=int(vit.get("num_hidden_layers") or BAGEL.vit_layers),
-        vit_hidden=int(vit.get("hidden_size") or BAGEL.vit_hidden),
+        **{part: seen.parts.get(part, 0) for part in PARTS},
+        vae=seen.vae,
+        layers=llm.get("num_hidden_layers") or BAGEL.layers,
+        hidden=llm.get("hidden_size") or BAGEL.hidden,
+        intermediate=llm.get("intermediate_size") or BAGEL.intermediate,
+        vocabulary=llm.get("vocab_size") or BAGEL.vocabulary,
+        vit_layers=vit.get("num_hidden_layers") or BAGEL.vit_layers,
+        vit_hidden=vit.get("hidden_size") or BAGEL.vit_hidden,
         source="the header of its safetensors file",
     )

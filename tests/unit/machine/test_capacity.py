@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import capacity as machine
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import run_parts
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gpu
 
 GB = 10**9
 BAGEL = 14_607_260_128
@@ -32,6 +35,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+FACTS = Facts("3.11.2", 2000 * GB, Init("systemd", "252"))
+HOST = machine.Machine(FACTS)
+
+
 def judged(
     gpus: int = 8,
     card: int = H200,
@@ -41,25 +48,16 @@ def judged(
     processes: int = 0,
     hosts: int = 1,
     rank: int = 0,
-    roles: dict[str, Any] | None = None,
     **settings: Any,
 ) -> list[Finding]:
     names = tuple(f"h{number}" for number in range(hosts))
     topology = Topology("r", names, rank, processes or max(1, gpus), 4, "localhost", 29501)
-    disk = {"at": "/srv", "device": 1, "free": free, "total": 9000 * GB}
-    facts = {
-        "init": {"name": "systemd"},
-        "python": "3.11.2",
-        "memory_bytes": memory,
-        "checkpoints_bytes": 0,
-        "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
-    }
-    seen = {
-        "nvidia": {"gpus": [{"name": "GPU", "memory_bytes": card}] * gpus},
-        "weights": {"bytes": 0},
-        **(roles or {}),
-    }
-    return machine.check(facts, seen, {**SETTINGS, **settings}, topology)
+    disk = FileSystem("/srv", 1, free, 9000 * GB)
+    facts = replace(FACTS, memory_bytes=memory, disks={"weights_dir": disk, "training_checkpoint_dir": disk})
+    cards = tuple(Gpu(number, "GPU", card) for number in range(gpus))
+    told = {**SETTINGS, **settings}
+    fit = machine.fit_of(machine.Machine(facts, cards), told, topology)
+    return machine.check(facts, fit, told, topology)
 
 
 LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tokens": 131072}
@@ -151,15 +149,16 @@ def test_a_finding_tells_what_is_short_and_what_fits(
 
 
 def test_the_longest_sample_of_the_data_and_its_text_count() -> None:
-    seen = {"dataset": {"record": {"inspection": {"longest": {"tokens": 9500, "image_tokens": 9025}}}}}
-    run = machine.run_of(seen, SETTINGS, Topology("r", ("h",), 0, 8, 4, "", 0))
+    run = machine.run_of(
+        replace(HOST, sample_tokens=9500, text_share=0.05), SETTINGS, Topology("r", ("h",), 0, 8, 4, "", 0)
+    )
     assert (run.sample_tokens, run.batch_tokens, round(run.text_share, 3)) == (9500, 19000, 0.05)
 
 
 def test_flags_are_read_where_the_user_may_put_them() -> None:
     topology = Topology("r", ("h",), 0, 8, 4, "", 0)
-    extra = machine.run_of({}, {**SETTINGS, "run_config_extra_flags": {"freeze_vit": "True"}}, topology)
-    own = machine.run_of({}, {**SETTINGS, "run_config_freeze_vit": True}, topology)
+    extra = machine.run_of(HOST, {**SETTINGS, "run_config_extra_flags": {"freeze_vit": "True"}}, topology)
+    own = machine.run_of(HOST, {**SETTINGS, "run_config_freeze_vit": True}, topology)
     assert extra.freeze_vit
     assert own.freeze_vit
     assert not extra.freeze_llm
@@ -176,7 +175,7 @@ def test_flags_are_read_where_the_user_may_put_them() -> None:
 )
 def test_when_an_ema_copy_is_made(profile: str, ema: float, copied: bool) -> None:
     settings = {**SETTINGS, "training_profile": profile, "run_config_ema": ema}
-    assert machine.run_of({}, settings, Topology("r", ("h",), 0, 1, 4, "", 0)).ema_copy is copied
+    assert machine.run_of(HOST, settings, Topology("r", ("h",), 0, 1, 4, "", 0)).ema_copy is copied
 
 
 T = BAGEL - 32_241_664  # trained
@@ -194,7 +193,7 @@ T = BAGEL - 32_241_664  # trained
 def test_copies_of_checkpoints_take_room_on_the_other_hosts(rank: int, settings: dict[str, Any], copies: int) -> None:
     given = {**SETTINGS, "training_keep_last": 0, "training_peer_port": 29611, **settings}
     topology = Topology("r", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
-    parts = run_parts(machine.run_of({}, given, topology), machine.saves_of(given, topology))
+    parts = run_parts(machine.run_of(HOST, given, topology), machine.saves_of(given, topology))
     assert parts.get("copies of the first host's", 0) == copies * (4 * BAGEL + 8 * T)
 
 
@@ -218,7 +217,7 @@ def test_copies_of_checkpoints_take_room_on_the_other_hosts(rank: int, settings:
 )
 def test_the_disk_at_its_fullest_moment(saves: dict[str, Any], models: int, states: int) -> None:
     topology = Topology("r", ("h",), 0, 8, 4, "", 0)
-    run = machine.run_of({}, SETTINGS, topology)
+    run = machine.run_of(HOST, SETTINGS, topology)
     parts = run_parts(run, machine.saves_of({**SETTINGS, **saves}, topology))
     assert sum(parts.values()) == pytest.approx(models * BAGEL * 4 + states * T * 8)
 
@@ -258,8 +257,7 @@ def test_what_to_give_up_for_a_small_disk(free: int, settings: dict[str, Any], r
     ],
 )
 def test_times_at_the_rate_that_is_known(settings: dict[str, Any], rate: float, download: float, save: float) -> None:
-    facts = {"memory_bytes": 2e12, "checkpoints_bytes": 0, "disks": {}}
     topology = Topology("r", ("h",), 0, 8, 4, "", 0)
-    fit = machine.fit_of(facts, {"weights": {"bytes": 0, "rate": rate}}, {**SETTINGS, **settings}, topology)
+    fit = machine.fit_of(replace(HOST, download_rate=rate), {**SETTINGS, **settings}, topology)
     gathered = 8 * BAGEL / 0.5e9  # model and EMA copy in fp32, from eight shards into the memory of the first rank
     assert fit.seconds == pytest.approx({"download": download, "save": gathered + save}, rel=0.001)

@@ -31,7 +31,7 @@ def test_ports_that_are_listened_on_are_read_of_both_families_and_others_not(tmp
 
 def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
     found = surroundings.observe({"conda_env_prefix": str(tmp_path / "no")}, str(tmp_path))
-    assert found == {"shm": None, "compiler": "", "headers": None, "mounts": {}}
+    assert found == surroundings.Environment()
     assert surroundings.listening(str(tmp_path)) == []
 
 
@@ -73,11 +73,11 @@ def test_a_folder_that_does_not_exist_yet_is_judged_by_where_it_would_lie(tmp_pa
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        pytest.param(os.ST_NOEXEC, {"noexec": True, "read_only": False}, id="noexec"),
-        pytest.param(os.ST_RDONLY | os.ST_NOSUID, {"noexec": False, "read_only": True}, id="read-only"),
+        pytest.param(os.ST_NOEXEC, surroundings.Mount(noexec=True), id="noexec"),
+        pytest.param(os.ST_RDONLY | os.ST_NOSUID, surroundings.Mount(read_only=True), id="read-only"),
     ],
 )
-def test_mount_options(monkeypatch: pytest.MonkeyPatch, flags: int, told: dict[str, bool]) -> None:
+def test_mount_options(monkeypatch: pytest.MonkeyPatch, flags: int, told: surroundings.Mount) -> None:
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=flags))
     assert surroundings.mount("/srv") == told
 
@@ -96,8 +96,10 @@ def test_the_first_host_looks_at_its_ports_and_the_others_for_the_first() -> Non
         server.bind(("127.0.0.1", 0))
         server.listen()
         port = server.getsockname()[1]
-        assert port in surroundings.before_start({})["listening"]
-        assert surroundings.before_start({"address": "127.0.0.1", "port": port}) == {"master": ""}
+        nothing = surroundings.Environment(master="not asked")
+        assert port in surroundings.before_start(nothing, {}).listening
+        asked = surroundings.before_start(nothing, {"address": "127.0.0.1", "port": port})
+        assert (asked.listening, asked.master) == ((), "")
 
 
 @pytest.mark.parametrize(

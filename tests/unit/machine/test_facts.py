@@ -24,4 +24,4 @@ def test_a_checkpoint_with_two_names_takes_its_room_once_and_what_lies_aside_non
 
 def test_a_folder_behind_a_link_to_a_disk_that_is_not_mounted_lies_where_the_link_does(tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to("/nowhere/there")
-    assert facts.disk(str(tmp_path / "models/BAGEL"))["at"] == str(tmp_path)
+    assert facts.disk(str(tmp_path / "models/BAGEL")).at == str(tmp_path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import findings as host_findings
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.environment import Environment, Mount, Space
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.host import Host
 
 GB = 10**9
 SETTINGS: dict[str, Any] = {
@@ -24,32 +27,33 @@ SETTINGS: dict[str, Any] = {
     "weights_dir": "/srv/model",
     "conda_env_use_existing": True,
 }
-PLAIN = {"noexec": False, "read_only": False}
+GOOD = Environment(
+    shm=Space(500 * GB, 500 * GB),
+    compiler="/usr/bin/cc",
+    headers=True,
+    mounts=dict.fromkeys(("conda_env_root", "training_results_dir", "weights_dir"), Mount()),
+    listening=(22,),
+)
 
 
-def around(**changes: Any) -> dict[str, Any]:
-    mounts = dict.fromkeys(("conda_env_root", "training_results_dir", "weights_dir"), PLAIN)
-    good = {"shm": {"free": 500 * GB, "total": 500 * GB}, "listening": [22], "compiler": "/usr/bin/cc", "headers": True}
-    return {**good, "mounts": mounts, **changes}
+def seen(phase: str = "stopped", gpus: tuple[str, ...] = ("H100",) * 8, **changes: Any) -> Host:
+    return Host("a", replace(GOOD, **changes), gpus, driver="580.95.05", phase=phase, time=1000.0)
 
 
-def seen(phase: str = "stopped", gpus: tuple[str, ...] = ("H100",) * 8, **changes: Any) -> dict[str, Any]:
-    return {
-        "facts": {"around": around(**changes), "time": 1000.0},
-        "roles": {"training": {"phase": phase}, "nvidia": {"state": "works", "gpus": [{"name": one} for one in gpus]}},
-    }
+def check(observed: Host, topology: Topology, **settings: Any) -> list[Finding]:
+    return host_findings.check(observed, {**SETTINGS, **settings}, topology)
 
 
 def topology(rank: int = 0) -> Topology:
     return Topology("pair", ("a", "b"), rank, 8, 4, "10.0.0.1", 29501)
 
 
-def codes(observed: dict[str, Any], rank: int = 0, **settings: Any) -> list[str]:
-    return [one.code for one in host_findings.check(observed, {**SETTINGS, **settings}, topology(rank))]
+def codes(observed: Host, rank: int = 0, **settings: Any) -> list[str]:
+    return [one.code for one in check(observed, topology(rank), **settings)]
 
 
-def mounts(name: str, **options: bool) -> dict[str, Any]:
-    return seen(mounts={name: {**PLAIN, **options}})
+def mounts(name: str, **options: bool) -> Host:
+    return seen(mounts={name: Mount(**options)})
 
 
 CASES = [
@@ -67,10 +71,10 @@ CASES = [
         (seen(compiler=""), {"fleet_agent_apt_packages": ["git"]}),
         (seen(compiler=""), {"fleet_agent_apt_packages": ["git", "gcc"]}),
     ),
-    ("SHM_SMALL", (seen(shm={"free": 64_000_000, "total": 0}), {}), (seen(shm={"free": 7 * GB, "total": 0}), {})),
+    ("SHM_SMALL", (seen(shm=Space(64_000_000, 0)), {}), (seen(shm=Space(7 * GB, 0)), {})),
     ("SHM_SMALL", (seen(shm=None), {}), (seen(shm=None), {"nvidia_gpu_expected": False})),
-    ("PORT_TAKEN", (seen(listening=[22, 29501]), {}), (seen("running", listening=[22, 29501]), {})),
-    ("PORT_TAKEN", (seen(listening=[22, 29501]), {}), (seen(listening=[29501]), {"training_state": "present"})),
+    ("PORT_TAKEN", (seen(listening=(22, 29501)), {}), (seen("running", listening=(22, 29501)), {})),
+    ("PORT_TAKEN", (seen(listening=(22, 29501)), {}), (seen(listening=(29501,)), {"training_state": "present"})),
     ("GPU_MIXED", (seen(gpus=("H100",) * 7 + ("A100",)), {}), (seen(gpus=("H100",) * 8 + ("T400",)), {})),
 ]
 
@@ -82,7 +86,7 @@ def test_a_finding_is_raised_and_its_near_miss_is_not(code: str, case: Any, miss
     observed, told = case
     assert code in codes(observed, **told)
     observed, told = miss
-    assert [one.code for one in host_findings.check(observed, {**SETTINGS, **told}, topology()) if one.refuses] == []
+    assert [one.code for one in check(observed, topology(), **told) if one.refuses] == []
 
 
 @pytest.mark.parametrize(
@@ -91,19 +95,13 @@ def test_a_finding_is_raised_and_its_near_miss_is_not(code: str, case: Any, miss
     + [(phase, "other groups", ["DATASET_IN_USE"]) for phase in ("running", "restarting", "stopping")],
 )
 def test_the_file_that_a_loader_reads_is_not_exchanged(phase: str, exchanged: str, told: list[str]) -> None:
-    found = host_findings.in_use({"training": {"phase": phase}}, exchanged, {"dataset_train_file": "/d/train.parquet"})
+    found = host_findings.in_use(phase, exchanged, {"dataset_train_file": "/d/train.parquet"})
     assert [one.code for one in found] == told
     assert all(exchanged in one.found and one.severity == "error" for one in found)
 
 
 def test_a_good_host_has_no_findings() -> None:
     assert codes(seen()) == []
-
-
-def test_an_observation_of_an_older_module_is_not_judged() -> None:
-    observed = seen()
-    del observed["facts"]["around"]
-    assert codes(observed) == []
 
 
 @pytest.mark.parametrize(
@@ -115,14 +113,12 @@ def test_an_observation_of_an_older_module_is_not_judged() -> None:
     ],
 )
 def test_how_bad_a_small_shared_memory_is(free: int, severity: str | None) -> None:
-    found = host_findings.check(seen(shm={"free": free, "total": free}), SETTINGS, topology())
+    found = check(seen(shm=Space(free, free)), topology())
     assert [one.severity for one in found] == ([severity] if severity else [])
 
 
 def test_a_driver_that_is_yet_to_be_built_brings_the_compiler() -> None:
-    observed = seen(compiler="")
-    observed["roles"]["nvidia"].update(state="absent", gpus=[])
-    assert codes(observed) == []
+    assert codes(replace(seen(compiler="", gpus=()), driver="")) == []
 
 
 @pytest.mark.parametrize(
@@ -140,14 +136,12 @@ def test_who_must_reach_the_master(rank: int, phase: str, told: list[str]) -> No
 
 @pytest.mark.parametrize(("rank", "told"), [(0, ["PORT_TAKEN"]), (1, [])], ids=["the first host", "a further host"])
 def test_the_rendezvous_port_must_be_free_on_the_host_that_listens(rank: int, told: list[str]) -> None:
-    assert codes(seen(listening=[22, 29501]), rank) == told
+    assert codes(seen(listening=(22, 29501)), rank) == told
 
 
-def pair(ahead: float, begin: float = 999.0, end: float = 1001.0) -> list[dict[str, Any]]:
-    first = {**seen(), "asked": [begin, end]}
-    second = copy.deepcopy(first)
-    second["facts"]["time"] += ahead
-    return [first, second]
+def pair(ahead: float, begin: float = 999.0, end: float = 1001.0) -> list[Host]:
+    first = replace(seen(), asked=(begin, end))
+    return [first, replace(first, name="b", time=first.time + ahead)]
 
 
 @pytest.mark.parametrize(
@@ -160,13 +154,13 @@ def pair(ahead: float, begin: float = 999.0, end: float = 1001.0) -> list[dict[s
     ],
 )
 def test_clocks_of_a_run(ahead: float, told: list[tuple[str, str]]) -> None:
-    found = host_findings.between(["a", "b"], pair(ahead), SETTINGS)
+    found = host_findings.between(pair(ahead), SETTINGS)
     assert [(one.code, one.severity) for one in found] == told
     assert all(one.host == "b" for one in found)
 
 
 def test_a_slow_answer_leaves_more_open() -> None:
-    assert host_findings.between(["a", "b"], pair(8.0, 990.0, 1010.0), SETTINGS) == []
+    assert host_findings.between(pair(8.0, 990.0, 1010.0), SETTINGS) == []
 
 
 @pytest.mark.parametrize(
@@ -178,5 +172,5 @@ def test_a_slow_answer_leaves_more_open() -> None:
     ],
 )
 def test_gpus_of_a_run(second: tuple[str, ...], told: list[str]) -> None:
-    found = host_findings.between(["a", "b"], [seen(), seen(gpus=second)], SETTINGS)
+    found = host_findings.between([seen(), replace(seen(gpus=second), name="b")], SETTINGS)
     assert [one.code for one in found] == told

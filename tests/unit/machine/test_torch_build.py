@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import torch_build
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.environment import Environment
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.host import Host
 
 from tests.unit.support.places import ROOT
 
@@ -37,13 +39,12 @@ def extra(tag: str) -> dict[str, Any]:
     return {"conda_env_pip_extra_index_urls": ["https://mirror.example/simple", f"{INDEX}{tag}/"]}
 
 
-def seen(driver: str = "580.95.05", device: int = HOPPER, torch: str = "", state: str = "works") -> dict[str, Any]:
-    gpus = [{"driver_version": driver}] * 8 if state == "works" else []
-    nvidia = {"state": state, "gpus": gpus, "devices": [device] * 8}
-    return {"roles": {"nvidia": nvidia, "conda_env": {"record": {"torch": {"cuda": torch}} if torch else {}}}}
+def seen(driver: str = "580.95.05", device: int = HOPPER, torch: str = "", state: str = "works") -> Host:
+    works = driver if state == "works" else ""
+    return Host("a", Environment(), ("H100",) * 8, works, (device,) * 8, torch)
 
 
-def codes(observed: dict[str, Any], **settings: Any) -> list[str]:
+def codes(observed: Host, **settings: Any) -> list[str]:
     return [one.code for one in torch_build.check(observed, {**SETTINGS, **settings})]
 
 

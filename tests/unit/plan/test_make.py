@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,16 @@ from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding impo
     finding,
     placed,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import make as plan
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import Observation
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.unit.support.observed import bare
 
 GB = 10**9
 BAGEL = 14_607_260_128
@@ -28,6 +35,10 @@ SETTINGS: dict[str, Any] = {
     "run_config_save_every": 510,
     "run_config_del_previous_state": True,
     "run_config_cpu_offload": False,
+    "run_config_use_flex": False,
+    "conda_env_use_existing": True,
+    "run_config_expected_num_tokens": 8192,
+    "run_config_max_num_tokens": 32768,
     "fleet_address": "10.0.0.1",
     "weights_parameters": BAGEL,
     "weights_bytes": 29_500_000_000,
@@ -37,22 +48,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def gpus(number: int, memory: int = 150 * GB) -> list[dict[str, Any]]:
-    return [{"name": "H200", "memory_bytes": memory} for _ in range(number)]
-
-
 def observed(
     number: int = 8, *, memory: int = 2000 * GB, free: int = 5000 * GB, init: str = "systemd", python: str = "3.9.2"
-) -> dict[str, Any]:
-    disk = {"at": "/srv", "device": 1, "free": free, "total": 9000 * GB}
-    facts = {
-        "init": {"name": init},
-        "python": python,
-        "memory_bytes": memory,
-        "checkpoints_bytes": 0,
-        "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
-    }
-    return {"facts": facts, "roles": {"nvidia": {"gpus": gpus(number)}, "weights": {"bytes": 0}, "dataset": {}}}
+) -> Observation:
+    disk = FileSystem("/srv", 1, free, 9000 * GB)
+    facts = Facts(python, memory, Init(init), {"weights_dir": disk, "training_checkpoint_dir": disk})
+    cards = tuple(Gpu(place, "H200", 150 * GB) for place in range(number))
+    return bare(facts, nvidia=nvidia.Observation("works", "", gpus=cards))
 
 
 def host(name: str, run: str = "", seen: Mapping[str, Any] | None = None, **settings: Any) -> plan.HostSeen:
@@ -125,7 +127,7 @@ def test_hosts_of_one_run_need_addresses_that_differ(addresses: tuple[str, str],
 
 def test_the_data_of_a_training_that_runs_is_not_exchanged_and_its_run_is_refused() -> None:
     seen = observed()
-    seen["roles"]["training"] = {"phase": "running"}
+    seen = replace(seen, roles={**seen.roles, "training": {"phase": "running"}})
 
     def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Any) -> RolePlan:
         return RolePlan(("other groups",), values={"exchanged": "groups"})
@@ -169,7 +171,7 @@ def test_rooms_out_of_sync_are_the_changes_in_the_order_of_the_house() -> None:
         pytest.param(observed(4), {"run_config_processes": 8}, "GPU_COUNT_SHORT", id="more processes than GPUs"),
     ],
 )
-def test_what_the_machine_must_have(seen: dict[str, Any], settings: dict[str, Any], code: str | None) -> None:
+def test_what_the_machine_must_have(seen: Observation, settings: dict[str, Any], code: str | None) -> None:
     assert codes(plan.make_plan([host("a", seen=seen, **settings)], DECIDE)) == ([code] if code else [])
 
 

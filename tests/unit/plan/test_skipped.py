@@ -3,63 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import finding
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.environment import Environment
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.host import Host
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import make, text
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostSeen
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.skipped import skipped
 
 SETTINGS: dict[str, Any] = {"nvidia_gpu_expected": True, "training_state": "started"}
 PLANS = {"canvas_code": RolePlan(), "dataset": RolePlan(values={"inspected": True})}
-ROLES: dict[str, Any] = {
-    "nvidia": {"state": "works"},
-    "training": {"phase": "absent"},
-    "canvas_code": {"state": "checkout"},
-}
-SEEN: dict[str, Any] = {"facts": {"around": {"shm": None}}, "asked": [1, 2], "roles": ROLES}
+SEEN = Host("a", Environment(), driver="580.95.05", asked=(1.0, 2.0))
+NO_DRIVER = replace(SEEN, driver="")
 
 
-def roles(**changes: Any) -> dict[str, Any]:
-    return {**SEEN, "roles": {**ROLES, **changes}}
-
-
-CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], Mapping[str, RolePlan], list[str]]] = {
-    "all was looked at": (SEEN, {}, PLANS, []),
-    "an observation without the environment": (
-        {**SEEN, "facts": {}},
-        {},
-        PLANS,
-        ["file systems, compiler, shared memory and ports"],
-    ),
-    "no time of the controller's": ({**SEEN, "asked": None}, {}, PLANS, ["the clock"]),
-    "no driver yet": (
-        roles(nvidia={"state": "absent"}),
-        {},
-        PLANS,
-        ["memory, kind, errors and programs of the GPUs"],
-    ),
-    "no driver, and no GPU is expected": (
-        roles(nvidia={"state": "absent"}), {"nvidia_gpu_expected": False}, PLANS, []
-    ),
+CASES: dict[str, tuple[Host, str, dict[str, Any], Mapping[str, RolePlan], list[str]]] = {
+    "all was looked at": (SEEN, "checkout", {}, PLANS, []),
+    "no time of the controller's": (replace(SEEN, asked=None), "copy", {}, PLANS, ["the clock"]),
+    "no driver yet": (NO_DRIVER, "copy", {}, PLANS, ["memory, kind, errors and programs of the GPUs"]),
+    "no driver, and no GPU is expected": (NO_DRIVER, "copy", {"nvidia_gpu_expected": False}, PLANS, []),
     "a training that runs": (
-        roles(training={"phase": "running"}),
+        replace(SEEN, phase="running"),
+        "copy",
         {},
         PLANS,
         ["the run's port, its first host, and what a start would resume from"],
     ),
-    "no code yet": (roles(canvas_code={"state": "absent"}), {}, PLANS, ["the files of the upstream code"]),
-    "rows that nobody read": (SEEN, {}, {**PLANS, "dataset": RolePlan()}, ["the rows of the data"]),
-}  # fmt: skip
+    "no code yet": (SEEN, "absent", {}, PLANS, ["the files of the upstream code"]),
+    "rows that nobody read": (SEEN, "copy", {}, {**PLANS, "dataset": RolePlan()}, ["the rows of the data"]),
+}
 
 
-@pytest.mark.parametrize(("seen", "settings", "plans", "checks"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("host", "code", "settings", "plans", "checks"), CASES.values(), ids=CASES)
 def test_what_was_skipped_is_said(
-    seen: Mapping[str, Any], settings: dict[str, Any], plans: Mapping[str, RolePlan], checks: list[str]
+    host: Host, code: str, settings: dict[str, Any], plans: Mapping[str, RolePlan], checks: list[str]
 ) -> None:
-    found = list(skipped(seen, {**SETTINGS, **settings}, plans))
+    found = list(skipped(host, code, {**SETTINGS, **settings}, plans))
     assert [one.check for one in found] == checks
     assert all(one.reason for one in found)
 

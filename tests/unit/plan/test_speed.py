@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import make as plan
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import Observation
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
+
+from tests.unit.support.observed import bare
 
 HOSTS, BUDGET = 50, 2.0  # seconds of the controller
 MIB = 2**20
 CARDS = [24564, 40960, 46068, 143771, 32607]
 
 
-def seen(number: int) -> dict[str, Any]:
-    disk = {"at": "/srv", "device": 1, "free": 300e9, "total": 9e12}
-    return {
-        "facts": {
-            "init": {"name": "systemd"},
-            "python": "3.11.2",
-            "memory_bytes": 512e9,
-            "checkpoints_bytes": 0,
-            "disks": {"weights_dir": disk, "training_checkpoint_dir": disk},
-        },
-        "roles": {
-            "nvidia": {"gpus": [{"name": "GPU", "memory_bytes": CARDS[number % 5] * MIB}] * 8},
-            "weights": {"bytes": 0},
-        },
-    }
+def seen(number: int) -> Observation:
+    disk = FileSystem("/srv", 1, 300 * 10**9, 9 * 10**12)
+    facts = Facts("3.11.2", 512 * 10**9, Init("systemd"), {"weights_dir": disk, "training_checkpoint_dir": disk})
+    cards = tuple(Gpu(place, "GPU", CARDS[number % 5] * MIB) for place in range(8))
+    return bare(facts, nvidia=nvidia.Observation("works", "", gpus=cards))
 
 
 def host(number: int) -> plan.HostSeen:
@@ -40,6 +35,10 @@ def host(number: int) -> plan.HostSeen:
         "run_config_save_every": 10,
         "run_config_del_previous_state": True,
         "run_config_cpu_offload": False,
+        "run_config_use_flex": False,
+        "conda_env_use_existing": True,
+        "run_config_expected_num_tokens": 8192,
+        "run_config_max_num_tokens": 32768,
         "fleet_address": f"10.0.0.{number}",
         "weights_parameters": 14_607_260_128,
         "weights_bytes": 29_560_000_000,

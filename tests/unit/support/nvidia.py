@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import decide as nvidia_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia.observe import Observation
 
 from tests.unit.support.places import FIXTURES
 
@@ -29,27 +29,10 @@ SETTINGS = {
 
 
 BARE = {
-    "devices": [],
-    "nvswitches": 0,
-    "nvlink5": 0,
-    "loaded": "",
-    "module_installed": False,
-    "nouveau": False,
-    "secure_boot": False,
-    "toolkit": False,
-    "toolkits": [],
-    "profile": "",
     "kernel": "6.1.0-x",
     "boot": "this one",
     "machine": "x86_64",
     "release": {"ID": "debian", "VERSION_ID": "12"},
-    "packages": {},
-    "services": {},
-    "upgrader": False,
-    "record": {},
-    "keyring": [],
-    "foreign_source": "",
-    "own_source": "",
 }
 
 
@@ -66,7 +49,7 @@ def says(name):
 
 
 def decide(smi, changes=None, **settings):
-    seen = copy.deepcopy({**BARE, **says(smi), **(changes or {})})
+    seen = wire.from_dict(Observation, {**BARE, **wire.to_dict(says(smi)), **(changes or {})})
     return nvidia_plan.decide(seen, {**SETTINGS, **settings}, None)
 
 

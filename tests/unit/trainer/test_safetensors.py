@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import decide as weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import headers as model_files
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL, PARTS, count, model_of
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL, PARTS, Read, count, model_of
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.safetensors import Tensor, from_file
 from hypothesis import given
 from hypothesis import settings as unhurried
@@ -67,15 +67,16 @@ def test_a_model_folder_is_seen_with_its_configs(tmp_path: Path) -> None:
 
 
 def test_without_weights_nothing_is_known(tmp_path: Path) -> None:
-    assert model_files.observe({"weights_dir": str(tmp_path / "model")}) == {}
+    assert model_files.observe({"weights_dir": str(tmp_path / "model")}) is None
 
 
 def test_a_broken_file_is_told_and_raises_nothing(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
     (folder / "ema.safetensors").write_bytes(b"")
     seen = model_files.observe({"weights_dir": str(folder)})
-    assert seen["parts"] == {}
-    assert "is no safetensors file" in seen["problem"]
+    assert seen is not None
+    assert seen.parts == {}
+    assert "is no safetensors file" in seen.problem
     assert model_of(0, seen) == BAGEL
 
 
@@ -158,7 +159,7 @@ def test_a_model_of_another_size_has_bagels_proportions(parameters: int) -> None
     ],
 )
 def test_a_count_that_cannot_be_right_is_a_finding(parts: dict[str, int], told: int, found: str | None) -> None:
-    model = {"parts": parts, "from": "/m/ema.safetensors", "problem": "" if parts else "no answer"}
+    model = Read(parts, source="/m/ema.safetensors", problem="" if parts else "no answer")
     made = weights_plan.judge_size(model, {"weights_parameters": told})
     assert [one.code for one in made] == (["WEIGHTS_SIZE_UNSURE"] if found else [])
     assert found is None or found in made[0].found

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..facts import FileSystem
 from .memory import BF16, MOMENTS, Run
 
 # B/s, where neither a measured nor a given rate is known: a line of 1 Gbit/s, and a disk of a rented server.
@@ -116,16 +117,16 @@ class Disk:
         return {**vars(self), "parts": dict(self.parts), "need": self.need, "short": self.short}
 
 
-def disks(seen: Mapping[str, Mapping[str, Any]], wants: Mapping[str, tuple[str, float]]) -> tuple[Disk, ...]:
+def disks(seen: Mapping[str, FileSystem], wants: Mapping[str, tuple[str, float]]) -> tuple[Disk, ...]:
     """The disks that something is written to. `seen`: folders' settings to the file system as observed; `wants`: the
     same to what is written and its bytes. Folders on one file system share its space.
     """
     by_device: dict[int, list[str]] = {}
     for name, (_, size) in wants.items():
         if size > 0 and name in seen:
-            by_device.setdefault(seen[name]["device"], []).append(name)
+            by_device.setdefault(seen[name].device, []).append(name)
     return tuple(
-        Disk(seen[names[0]]["at"], float(seen[names[0]]["free"]), dict(wants[name] for name in names), tuple(names))
+        Disk(seen[names[0]].at, float(seen[names[0]].free), dict(wants[name] for name in names), tuple(names))
         for names in by_device.values()
     )
 

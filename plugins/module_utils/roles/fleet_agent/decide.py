@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
-from .observe import fingerprints, normal
+from .observe import Agent, Folder, Observation, fingerprints, normal
 
 MARKER = re.compile(r"\s*python_version\s*(<|<=|>=|>|==)\s*[\"'](\d+)\.(\d+)[\"']\s*")
 COMPARE = {
@@ -21,46 +21,46 @@ COMPARE = {
 }
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """Reads fleet_ca_bundle, a file of the controller, beside its arguments."""
     wanted, findings = wanted_certificates(str(settings.get("fleet_ca_bundle") or ""))
-    findings += folder_findings(seen["root"], settings) + package_findings(seen, settings)
+    findings += folder_findings(seen.root, settings) + package_findings(seen, settings)
     reasons = []
-    if not seen["account"]:
+    if not seen.account:
         reasons.append(f"there is no account {settings['fleet_user']}")
-    elif not seen["group"]:
+    elif not seen.group:
         reasons.append(f"there is no group {settings['fleet_group']}")
-    if seen["root"]["kind"] == "absent":
+    if seen.root.kind == "absent":
         reasons.append(f"{settings['fleet_root']} does not exist")
-    if seen["packages_missing"]:
-        reasons.append(f"packages are missing: {', '.join(seen['packages_missing'])}")
-    if wanted - set(seen["trusted"]):
+    if seen.packages_missing:
+        reasons.append(f"packages are missing: {', '.join(seen.packages_missing)}")
+    if wanted - set(seen.trusted):
         reasons.append("the host does not trust the certificates of fleet_ca_bundle")
-    flaw = agent_flaw(seen["agent"], settings["fleet_agent_packages"])
+    flaw = agent_flaw(seen.agent, settings["fleet_agent_packages"])
     if flaw:
         reasons.append(flaw)
-    python = seen["agent"]["python"]
+    python = seen.agent.python
     return RolePlan(tuple(reasons), tuple(findings), summary=f"agent environment with Python {python}")
 
 
-def folder_findings(root: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+def folder_findings(root: Folder, settings: Mapping[str, Any]) -> list[Finding]:
     path, user = settings["fleet_root"], settings["fleet_user"]
-    if root["kind"] == "other":
+    if root.kind == "other":
         return [finding("PATH_IS_A_FILE", variable="fleet_root", found=f"{path} is no folder", expected="a folder")]
-    if root["kind"] == "folder" and not root["writable"]:
+    if root.kind == "folder" and not root.writable:
         return [
             finding(
                 "FOLDER_NOT_OURS",
                 variable="fleet_root",
-                found=f"{path} belongs to {root['owner']}",
+                found=f"{path} belongs to {root.owner}",
                 expected=f"a folder that {user} may write to",
             )
         ]
     return []
 
 
-def package_findings(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
-    if seen["manager"]:
+def package_findings(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+    if seen.manager:
         return []
     return [
         finding(
@@ -71,13 +71,13 @@ def package_findings(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> li
     ]
 
 
-def agent_flaw(agent: Mapping[str, Any], pins: Sequence[str]) -> str:
+def agent_flaw(agent: Agent, pins: Sequence[str]) -> str:
     """Why the agent environment has to be made again; "" when it is as wanted."""
-    if not agent["python"]:
-        return "the agent environment is missing" if not agent["exists"] else "the agent environment does not run"
+    if not agent.python:
+        return "the agent environment is missing" if not agent.exists else "the agent environment does not run"
     flaws = []
-    for name, version in pinned(pins, agent["python"]):
-        have = agent["installed"].get(normal(name), "")
+    for name, version in pinned(pins, agent.python):
+        have = agent.installed.get(normal(name), "")
         if not have or (version and have != version):
             flaws.append(f"{name} {have or 'absent'}" + (f" instead of {version}" if version else ""))
     return f"the agent environment has {', '.join(flaws)}" if flaws else ""

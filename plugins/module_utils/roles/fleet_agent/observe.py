@@ -16,8 +16,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 IMPORTS = ("huggingface_hub", "pyarrow.parquet", "PIL.Image")
 STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -28,20 +29,50 @@ ASK = (
 )
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What is there: account, folders, missing packages, trusted certificates (only when asked for), agent."""
+@dataclass(frozen=True)
+class Folder:
+    """`writable`: by the training's user, as far as mode bits say."""
+
+    kind: Literal["absent", "folder", "other"] = "absent"
+    owner: str = ""
+    writable: bool = True
+
+
+@dataclass(frozen=True)
+class Agent:
+    """`python`: "3.11" when it runs, else ""; `installed`: version by normal name."""
+
+    exists: bool = False
+    python: str = ""
+    installed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is there. `trusted`: digests of certificates, only when they are asked for."""
+
+    account: bool = False
+    group: bool = False
+    root: Folder = Folder()
+    manager: Literal["apt", "dnf", ""] = ""
+    packages_missing: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    agent: Agent = field(default_factory=Agent)
+
+
+def observe(settings: Mapping[str, Any]) -> Observation:
     root, user = str(settings["fleet_root"]), str(settings["fleet_user"])
     manager = package_manager()
     wanted = settings.get(f"fleet_agent_{manager}_packages", []) if manager else []
-    return {
-        "account": account_exists(user),
-        "group": group_exists(str(settings["fleet_group"])),
-        "root": folder(root, user, str(settings["fleet_group"])),
-        "manager": manager,
-        "packages_missing": missing_packages(manager, wanted),
-        "trusted": trusted() if settings.get("fleet_ca_bundle") else [],
-        "agent": agent(str(settings["fleet_agent_dir"])),
-    }
+    return Observation(
+        account=account_exists(user),
+        group=group_exists(str(settings["fleet_group"])),
+        root=folder(root, user, str(settings["fleet_group"])),
+        manager=manager,
+        packages_missing=missing_packages(manager, wanted),
+        trusted=tuple(trusted()) if settings.get("fleet_ca_bundle") else (),
+        agent=agent(str(settings["fleet_agent_dir"])),
+    )
 
 
 def normal(name: str) -> str:
@@ -69,12 +100,11 @@ def group_exists(group: str) -> bool:
     return True
 
 
-def folder(path: str, user: str, group: str) -> dict[str, Any]:
-    """{"kind": absent | folder | other, "owner", "writable": by this user, as far as mode bits say}."""
+def folder(path: str, user: str, group: str) -> Folder:
     try:
         found = os.stat(path)
     except OSError:
-        return {"kind": "other" if os.path.lexists(path) else "absent", "owner": "", "writable": True}
+        return Folder("other" if os.path.lexists(path) else "absent")
     try:
         owner = pwd.getpwuid(found.st_uid).pw_name
     except KeyError:
@@ -84,8 +114,8 @@ def folder(path: str, user: str, group: str) -> dict[str, Any]:
     except KeyError:
         in_group = False
     by_bits = found.st_mode & 0o002 or (in_group and found.st_mode & 0o020)
-    kind = "folder" if os.path.isdir(path) else "other"
-    return {"kind": kind, "owner": owner, "writable": owner == user or user == "root" or bool(by_bits)}
+    writable = owner == user or user == "root" or bool(by_bits)
+    return Folder("folder" if os.path.isdir(path) else "other", owner, writable)
 
 
 def memberships(user: str, group: str) -> set[str]:
@@ -93,21 +123,21 @@ def memberships(user: str, group: str) -> set[str]:
     return {group} | {entry.gr_name for entry in grp.getgrall() if user in entry.gr_mem}
 
 
-def package_manager() -> str:
-    """apt, dnf or ""."""
-    found = (name for name, program in (("apt", "apt-get"), ("dnf", "dnf")) if shutil.which(program))
-    return next(found, "")
+def package_manager() -> Literal["apt", "dnf", ""]:
+    if shutil.which("apt-get"):
+        return "apt"
+    return "dnf" if shutil.which("dnf") else ""
 
 
-def missing_packages(manager: str, names: Sequence[str]) -> list[str]:
+def missing_packages(manager: str, names: Sequence[str]) -> tuple[str, ...]:
     """Those of the packages that are not installed whole."""
     if not manager or not names:
-        return []
+        return ()
     if manager == "apt":
         shown = _output("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *names)
         have = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
-        return [name for name in names if name not in have]
-    return [name for name in names if "no package" in _output("rpm", "-q", "--whatprovides", name)]
+        return tuple(name for name in names if name not in have)
+    return tuple(name for name in names if "no package" in _output("rpm", "-q", "--whatprovides", name))
 
 
 def fingerprints(pem: str) -> set[str]:
@@ -124,10 +154,9 @@ def trusted(stores: Iterable[str] = STORES) -> list[str]:
     return []
 
 
-def agent(path: str) -> dict[str, Any]:
-    """{"exists", "python": "3.11" when it runs, else "", "installed": {name: version}}."""
+def agent(path: str) -> Agent:
     python = os.path.join(path, "bin", "python")
-    seen: dict[str, Any] = {"exists": os.path.lexists(path), "python": "", "installed": {}}
+    seen = Agent(os.path.lexists(path))
     if not os.access(python, os.X_OK):
         return seen
     try:
@@ -136,7 +165,7 @@ def agent(path: str) -> dict[str, Any]:
         return seen
     names = (entry[: -len(".dist-info")] for entry in entries if entry.endswith(".dist-info"))
     pairs = (name.rsplit("-", 1) for name in names if "-" in name)
-    return {**seen, "python": version, "installed": {normal(name): version for name, version in pairs}}
+    return replace(seen, python=version, installed={normal(name): version for name, version in pairs})
 
 
 def _output(*argv: str) -> str:

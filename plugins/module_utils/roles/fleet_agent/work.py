@@ -35,13 +35,13 @@ DPKG_LOCKED = "lock was locked by "  # and by whom; Debian 13 names the program
 def preview(spec: Mapping[str, Any]) -> list[str]:
     """What work() would do on this host; reads only."""
     seen = observe.observe(spec)
-    told = [] if seen["account"] else [f"make the account {spec['fleet_user']}"]
+    told = [] if seen.account else [f"make the account {spec['fleet_user']}"]
     told += [f"make {path}" for path in folders(spec) if not os.path.isdir(path)]
     if untrusted(spec):
         told.append("trust the certificates of fleet_ca_bundle")
-    if seen["packages_missing"]:
-        told.append(f"install {', '.join(seen['packages_missing'])}")
-    flaw = decide.agent_flaw(seen["agent"], spec["fleet_agent_packages"])
+    if seen.packages_missing:
+        told.append(f"install {', '.join(seen.packages_missing)}")
+    flaw = decide.agent_flaw(seen.agent, spec["fleet_agent_packages"])
     return [*told, f"make the agent environment ({flaw})"] if flaw else told
 
 

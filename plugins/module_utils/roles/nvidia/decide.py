@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.role_plan import RolePlan, Topology
@@ -21,7 +21,7 @@ from .judge import (
     restart,
     secure_boot,
 )
-from .observe import PROFILE
+from .observe import PROFILE, Observation
 
 # Kinds of trouble that another installation does not mend.
 BY_HAND = ("fallen_off", "no_permission", "no_device", "unknown")
@@ -37,7 +37,7 @@ def profile_text(cuda_home: str) -> str:
     )
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
+def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
     """Reasons to install or to restart, and what is wrong with the GPUs. Pure."""
     if not settings["nvidia_gpu_expected"]:
         return RolePlan(summary="nothing to do: no GPU, by nvidia_gpu_expected")
@@ -48,16 +48,16 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
     toolkit = judge_toolkit(seen, settings)
     reasons = [reason for part in parts for reason in part.reasons] + toolkit
     findings = [found for part in parts for found in part.findings] + judge_devices(seen, settings)
-    findings += [found for gpu in seen["gpus"] for found in judge_gpu(gpu, settings)]
-    profile = profile_text(str(settings["nvidia_cuda_home"])) if seen["toolkit"] or toolkit else ""
-    if profile and seen["profile"] != profile:
-        reasons.append(f"{PROFILE} {'differs' if seen['profile'] else 'is missing'}")
+    findings += [found for gpu in seen.gpus for found in judge_gpu(gpu, settings)]
+    profile = profile_text(str(settings["nvidia_cuda_home"])) if seen.toolkit or toolkit else ""
+    if profile and seen.profile != profile:
+        reasons.append(f"{PROFILE} {'differs' if seen.profile else 'is missing'}")
     packages, wrong = needed(seen, settings, parts, bool(toolkit))
     values: dict[str, Any] = {
         "packages": packages,
         "restart": driver.restart,
         "profile": profile,
-        "driver_version": seen["gpus"][0]["driver_version"] if seen["state"] == "works" and not driver.install else "",
+        "driver_version": seen.gpus[0].driver_version if seen.state == "works" and not driver.install else "",
         "driver": driver.install,
         "services": sorted({name for part in parts for name in part.services}),
         "hold": [name for part in parts for name in part.hold],
@@ -65,75 +65,75 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         "remove": [path for part in parts for path in part.remove],
     }
     cuda = str(settings["nvidia_cuda_version"])
-    summary = f"nothing to do: {seen['detail']} serves CUDA {cuda}" if not reasons else ""
+    summary = f"nothing to do: {seen.detail} serves CUDA {cuda}" if not reasons else ""
     return RolePlan(reasons=tuple(reasons), findings=tuple(findings + wrong), values=values, summary=summary)
 
 
-def judge_toolkit(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    if not settings["nvidia_toolkit"] or seen["toolkit"]:
+def judge_toolkit(seen: Observation, settings: Mapping[str, Any]) -> list[str]:
+    if not settings["nvidia_toolkit"] or seen.toolkit:
         return []
-    others = f" (there is {', '.join(seen['toolkits'])})" if seen["toolkits"] else ""
+    others = f" (there is {', '.join(seen.toolkits)})" if seen.toolkits else ""
     return [f"no CUDA toolkit at {settings['nvidia_cuda_home']}{others}"]
 
 
-def judge_driver(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
+def judge_driver(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     cuda, branch = str(settings["nvidia_cuda_version"]), str(settings["nvidia_driver_branch"])
-    if seen["state"] == "works":
-        have = seen["gpus"][0]["driver_version"]
+    if seen.state == "works":
+        have = seen.gpus[0].driver_version
         if cuda_table.driver_suffices(have, cuda):
             return Driver()
         return Driver(
             (f"driver {have} is too old for CUDA {cuda}: branch {branch} instead",), install=True, restart=True
         )
-    if not seen["devices"]:
+    if not seen.devices:
         expected = "at least one NVIDIA GPU"
-        found = f"no NVIDIA device on the PCI bus ({seen['detail']})"
+        found = f"no NVIDIA device on the PCI bus ({seen.detail})"
         return Driver(findings=(finding("NO_GPU", variable="nvidia_gpu_expected", found=found, expected=expected),))
-    if seen["state"] == "broken" and seen["trouble"] in BY_HAND:
+    if seen.state == "broken" and seen.trouble in BY_HAND:
         return Driver(
-            findings=(finding("NVIDIA_DRIVER_BROKEN", found=seen["detail"], expected="nvidia-smi lists the GPUs"),)
+            findings=(finding("NVIDIA_DRIVER_BROKEN", found=seen.detail, expected="nvidia-smi lists the GPUs"),)
         )
-    if seen["trouble"] == "mismatch" or (seen["trouble"] == "not_loaded" and seen["module_installed"]):
+    if seen.trouble == "mismatch" or (seen.trouble == "not_loaded" and seen.module_installed):
         return restart(seen, settings)
-    if seen["module_installed"]:  # what is missing is no module, and does not come by a restart
-        reason = f"the driver's module is here, the rest is not ({seen['detail']}): branch {branch} is installed"
-    elif any(name.startswith(("nvidia-kernel", "nvidia-dkms")) for name in seen["packages"]):
-        reason = f"the driver is installed and has no module for the running kernel {seen['kernel']}: it is built"
+    if seen.module_installed:  # what is missing is no module, and does not come by a restart
+        reason = f"the driver's module is here, the rest is not ({seen.detail}): branch {branch} is installed"
+    elif any(name.startswith(("nvidia-kernel", "nvidia-dkms")) for name in seen.packages):
+        reason = f"the driver is installed and has no module for the running kernel {seen.kernel}: it is built"
     else:
-        reason = f"{counted(seen['devices'])} without a driver: branch {branch} is installed"
-    return Driver((reason,), True, bool(seen["nouveau"]), secure_boot(seen))
+        reason = f"{counted(seen.devices)} without a driver: branch {branch} is installed"
+    return Driver((reason,), True, bool(seen.nouveau), secure_boot(seen))
 
 
 def needed(
-    seen: Mapping[str, Any], settings: Mapping[str, Any], parts: list[Driver], toolkit: bool
+    seen: Observation, settings: Mapping[str, Any], parts: list[Driver], toolkit: bool
 ) -> tuple[list[str], list[Finding]]:
     """Packages by distribution and GPU, and what stands against them."""
     driver, fabric = parts[0].install, any(part.fabric for part in parts)
     if not (driver or fabric or toolkit):
         return [], []
-    system = table.system(seen["release"])
-    if system is None or seen["machine"] != "x86_64":
-        at = f"{seen['release'].get('ID')} {seen['release'].get('VERSION_ID', '')} on {seen['machine']}"
+    system = table.system(seen.release)
+    if system is None or seen.machine != "x86_64":
+        at = f"{seen.release.get('ID')} {seen.release.get('VERSION_ID', '')} on {seen.machine}"
         return [], [finding("NVIDIA_SYSTEM_UNKNOWN", found=at, expected="a distribution of the table")]
     branch, packages = str(settings["nvidia_driver_branch"]), []
     if driver:
-        wrong = out_of_branch(seen["devices"], settings)
+        wrong = out_of_branch(seen.devices, settings)
         if wrong:
             return [], wrong
         try:
-            module = table.kernel_module(seen["devices"])
+            module = table.kernel_module(seen.devices)
         except ValueError as error:
             return [], [finding("NVIDIA_SYSTEM_UNKNOWN", found=str(error), expected="GPUs that one driver serves")]
-        packages += table.driver_packages(system, branch, module, seen["kernel"], seen["nvswitches"] > 0)
+        packages += table.driver_packages(system, branch, module, seen.kernel, seen.nvswitches > 0)
     elif fabric:
-        version = seen["gpus"][0]["driver_version"]
+        version = seen.gpus[0].driver_version
         packages.append(table.fabric_package(system, version.split(".")[0], version))
     if toolkit:
         packages.append(table.toolkit_package(str(settings["nvidia_cuda_version"])))
     return packages, []
 
 
-def out_of_branch(devices: list[int], settings: Mapping[str, Any]) -> list[Finding]:
+def out_of_branch(devices: Sequence[int], settings: Mapping[str, Any]) -> list[Finding]:
     """GPUs that the wanted driver branch does not know yet, or no longer."""
     branch = (cuda_table.version_tuple(str(settings["nvidia_driver_branch"])) or (0,))[0]
     known = [item for item in map(cuda_table.generation, devices) if item]

@@ -9,14 +9,15 @@ import shutil
 import subprocess
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan
+from ...core.wire import to_dict
 from . import decide, observe, openpgp, table
 from .judge import fault, fingerprint
-from .observe import base_url
+from .observe import Observation, Restart, base_url
 from .packages import KEYRINGS, OWN_SOURCES
 from .table import System
 
@@ -134,37 +135,37 @@ def pins(branch: str) -> File:
     return File(PLACES[1], text.encode())
 
 
-def repository_files(plan: RolePlan, seen: Mapping[str, Any], settings: Mapping[str, Any], check: bool) -> list[File]:
+def repository_files(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], check: bool) -> list[File]:
     """What the packages need, for the work to lay down. A dry run asks nobody for a key."""
-    system = table.system(seen["release"])
+    system = table.system(seen.release)
     if not system or not (plan.values.get("packages") or plan.values.get("key")):
         return []
-    files = [] if seen["foreign_source"] else repository(system, settings, b"" if check else key(system, settings))
+    files = [] if seen.foreign_source else repository(system, settings, b"" if check else key(system, settings))
     if system.family == "debian":
-        ours = plan.values.get("driver") or seen["record"].get("packages")
+        ours = plan.values.get("driver") or seen.record.packages
         files.append(pins(str(settings["nvidia_driver_branch"]) if ours else ""))
     return files + ([File(NOUVEAU_PATH, NOUVEAU.encode())] if plan.values.get("driver") else [])
 
 
-def profile(plan: RolePlan, seen: Mapping[str, Any], check: bool) -> list[File]:
+def profile(plan: RolePlan, seen: Observation, check: bool) -> list[File]:
     """Once the toolkit is there; a dry run tells it together with the toolkit."""
     text = plan.values.get("profile")
-    return [File(observe.PROFILE, text.encode())] if text and (seen["toolkit"] or check) else []
+    return [File(observe.PROFILE, text.encode())] if text and (seen.toolkit or check) else []
 
 
-def mark(plan: RolePlan, seen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def mark(plan: RolePlan, seen: Observation, settings: Mapping[str, Any]) -> None:
     """Remembers for what and in which boot a restart was asked, so that one that does not help is not made again."""
     wanted = plan.values.get("restart") and not plan.values.get("driver")
-    asked = {"boot": seen["boot"], "fault": fault(seen)} if wanted else {}
-    if asked != seen["record"].get("restart", {}) and (asked or seen["state"] == "works"):
+    asked = Restart(seen.boot, fault(seen)) if wanted else None
+    if asked != seen.record.restart and (asked or seen.state == "works"):
         remember(str(settings["fleet_state_dir"]), restart=asked)
 
 
 def remember(state_dir: str, **changes: Any) -> None:
     """Put these into the role's record on the host; one with nothing in it is taken away."""
     path = os.path.join(state_dir, observe.RECORD)
-    record = {**observe.record("/", {"fleet_state_dir": state_dir}), **changes}
-    kept = {name: value for name, value in record.items() if value and name != "written_by"}
+    record = replace(observe.record("/", {"fleet_state_dir": state_dir}), **changes)
+    kept = {name: value for name, value in to_dict(record).items() if value}
     if kept:
         File(path, json.dumps({"written_by": "canvas.fleet, role nvidia", **kept}, indent=1).encode()).write()
     elif os.path.exists(path):
@@ -213,8 +214,8 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     return {
         "changed": bool(changed) or (check and order["wanted"]),
         "diff": diffs,
-        "state": seen["state"],
-        "detail": plan.summary or seen["detail"],
+        "state": seen.state,
+        "detail": plan.summary or seen.detail,
         "reasons": list(plan.reasons),
         "packages": order["packages"],
         "work": order,
@@ -223,14 +224,12 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     }
 
 
-def work_order(
-    plan: RolePlan, seen: Mapping[str, Any], settings: Mapping[str, Any], files: list[File]
-) -> dict[str, Any]:
+def work_order(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], files: list[File]) -> dict[str, Any]:
     """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
-    values, family = plan.values, getattr(table.system(seen["release"]), "family", "")
+    values, family = plan.values, getattr(table.system(seen.release), "family", "")
     order: dict[str, Any] = {
         "family": family,
-        "source": seen["foreign_source"] or (PLACES[2] if family == "el" else PLACES[0]),
+        "source": seen.foreign_source or (PLACES[2] if family == "el" else PLACES[0]),
         "branch": str(settings["nvidia_driver_branch"]),
         "packages": list(values.get("packages", [])),
         "remove": list(values.get("remove", [])),
@@ -238,7 +237,7 @@ def work_order(
         "driver_version": values.get("driver_version", ""),
         "services": list(values.get("services", [])),
         "hold": list(values.get("hold", [])),
-        "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen["record"].get("packages")),
+        "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen.record.packages),
         "state_dir": str(settings["fleet_state_dir"]),
     }
     return {**order, "wanted": any(order[name] for name in ("packages", "files", "services", "hold", "remove"))}

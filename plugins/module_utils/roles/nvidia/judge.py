@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...findings.finding import Finding, finding
 from ...machine import cuda as cuda_table
+from ...machine.gpu import Gpu
 from . import packages, table
+from .observe import Observation
 
 FABRIC = "nvidia-fabricmanager"
 PERSISTENCE = "nvidia-persistenced"
@@ -29,48 +31,48 @@ class Driver:
     remove: tuple[str, ...] = ()  # files of ours that are in the way
 
 
-def restart(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
+def restart(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     """The driver is installed and the running kernel does not use it."""
-    reason = "the installed driver is not the one that runs: " + seen["detail"]
+    reason = "the installed driver is not the one that runs: " + seen.detail
     secure = secure_boot(seen)
-    asked = seen["record"].get("restart") or {}
-    if asked.get("fault") == fault(seen) and asked.get("boot") != seen["boot"]:
-        found, expected = f"{seen['detail']}; the restart that was asked for did not help", "a module that is loaded"
+    asked = seen.record.restart
+    if asked and asked.fault == fault(seen) and asked.boot != seen.boot:
+        found, expected = f"{seen.detail}; the restart that was asked for did not help", "a module that is loaded"
         remedy = secure[0].remedy if secure else "look at dmesg and dkms status on the host, then restart it yourself"
         broken = finding("NVIDIA_DRIVER_BROKEN", found=found, expected=expected, remedy=remedy)
         return Driver((reason,), findings=(broken, *secure))
     if settings["nvidia_reboot"] != "never":
         return Driver((reason,), restart=True, findings=secure)
-    need = finding("NVIDIA_REBOOT_NEEDED", found=seen["detail"], expected="a restart", variable="nvidia_reboot")
+    need = finding("NVIDIA_REBOOT_NEEDED", found=seen.detail, expected="a restart", variable="nvidia_reboot")
     return Driver((reason,), restart=True, findings=(need, *secure))
 
 
-def fault(seen: Mapping[str, Any]) -> str:
+def fault(seen: Observation) -> str:
     """What a restart is asked for. The same in a later boot: it did not help; another one: it is a new affair."""
-    return " ".join((seen["trouble"], seen["kernel"], seen["loaded"])).strip()
+    return " ".join((seen.trouble, seen.kernel, seen.loaded)).strip()
 
 
-def secure_boot(seen: Mapping[str, Any]) -> tuple[Finding, ...]:
-    if not seen["secure_boot"]:
+def secure_boot(seen: Observation) -> tuple[Finding, ...]:
+    if not seen.secure_boot:
         return ()
     return (finding("SECURE_BOOT_ON", found="Secure Boot is on", expected="off, or the build's key enrolled"),)
 
 
-def counted(devices: list[int]) -> str:
+def counted(devices: Sequence[int]) -> str:
     return f"{len(devices)} NVIDIA GPU{'s' if len(devices) > 1 else ''}"
 
 
-def judge_fabric(seen: Mapping[str, Any]) -> Driver:
+def judge_fabric(seen: Observation) -> Driver:
     """NVSwitch needs its fabric manager, in the driver's very version; and every installed service shall run."""
-    if seen["state"] != "works":
+    if seen.state != "works":
         return Driver()
-    services = seen["services"]
+    services = seen.services
     idle = tuple(name for name in (PERSISTENCE,) if services.get(name, "active") != "active")
     asleep = tuple(f"{name} does not run" for name in idle)
-    if not seen["nvswitches"]:
+    if not seen.nvswitches:
         return Driver(asleep, services=idle, findings=fabric_down(seen))
-    driver = seen["gpus"][0]["driver_version"]
-    have = {packages.upstream(str(p["version"])) for n, p in seen["packages"].items() if n.startswith(FABRIC)}
+    driver = seen.gpus[0].driver_version
+    have = {packages.upstream(p.version) for n, p in seen.packages.items() if n.startswith(FABRIC)}
     if FABRIC not in services or (have and driver not in have):
         found = f"fabric manager {', '.join(sorted(have)) or 'is missing'}"
         reason = f"{found}, the driver is {driver}: NVSwitch needs the same"
@@ -80,59 +82,59 @@ def judge_fabric(seen: Mapping[str, Any]) -> Driver:
     return Driver(asleep, services=idle, findings=fabric_down(seen))
 
 
-def fabric_down(seen: Mapping[str, Any]) -> tuple[Finding, ...]:
+def fabric_down(seen: Observation) -> tuple[Finding, ...]:
     """GPUs whose fabric is not up although nothing of ours is missing: on a rented slice it is the provider's."""
-    waiting = [state for state in seen["fabric"] if state != "Completed"]
+    waiting = [state for state in seen.fabric if state != "Completed"]
     if not waiting:
         return ()
-    found = f"{len(waiting)} of {len(seen['fabric'])} GPUs: fabric {waiting[0]}"
+    found = f"{len(waiting)} of {len(seen.fabric)} GPUs: fabric {waiting[0]}"
     return (finding("NVSWITCH_FABRIC_DOWN", found=found, expected="Completed on every GPU"),)
 
 
-def judge_nvlink5(seen: Mapping[str, Any]) -> Driver:
+def judge_nvlink5(seen: Observation) -> Driver:
     """NVSwitches that are no PCI devices; where every GPU's fabric is up somebody has set it up."""
-    if not seen["nvlink5"] or (seen["fabric"] and all(state == "Completed" for state in seen["fabric"])):
+    if not seen.nvlink5 or (seen.fabric and all(state == "Completed" for state in seen.fabric)):
         return Driver()
-    found = f"{seen['nvlink5']} ways to NVSwitches of NVLink 5 (ConnectX-7 with SW_MNG)"
+    found = f"{seen.nvlink5} ways to NVSwitches of NVLink 5 (ConnectX-7 with SW_MNG)"
     expected = "nvidia-fabricmanager, nvlsm, infiniband-diags and the module ib_umad"
     return Driver(findings=(finding("NVSWITCH_NVLINK5", found=found, expected=expected),))
 
 
-def judge_holds(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
+def judge_holds(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     """Packages of the driver that an unattended update may change under a running training."""
-    if seen["state"] != "works" or not settings["nvidia_hold"]:
+    if seen.state != "works" or not settings["nvidia_hold"]:
         return Driver()
-    names = packages.of_version(seen["packages"], seen["gpus"][0]["driver_version"])
-    loose = [name for name in names if not seen["packages"][name]["held"]]
+    names = packages.of_version(seen.packages, seen.gpus[0].driver_version)
+    loose = [name for name in names if not seen.packages[name].held]
     if not loose:
         return Driver()
     text = f"{len(loose)} package{'s' if len(loose) > 1 else ''} of the driver not held: {loose[0]}" + (
         ", …" if len(loose) > 1 else ""
     )
-    if seen["record"].get("packages"):
+    if seen.record.packages:
         return Driver((text,), hold=tuple(loose))
-    if not seen["upgrader"]:
+    if not seen.upgrader:
         return Driver()
     note = finding("NVIDIA_DRIVER_NOT_HELD", found=f"{text}; unattended-upgrades is installed", expected="held")
     return Driver(findings=(note,))
 
 
-def judge_key(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Driver:
+def judge_key(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     """The key that we laid on the host against the one that is wanted now; another source of the same address."""
-    if seen["foreign_source"]:
-        note = finding("NVIDIA_SOURCE_FOREIGN", found=seen["foreign_source"], expected="one source for one address")
-        ours = seen["own_source"]
+    if seen.foreign_source:
+        note = finding("NVIDIA_SOURCE_FOREIGN", found=seen.foreign_source, expected="one source for one address")
+        ours = seen.own_source
         if not ours:
             return Driver(findings=(note,))
-        reason = f"two sources for one address, which apt refuses: {seen['foreign_source']} and ours, which is removed"
+        reason = f"two sources for one address, which apt refuses: {seen.foreign_source} and ours, which is removed"
         return Driver((reason,), findings=(note,), remove=(ours,))
-    system = table.system(seen["release"])
-    if system is None or not seen["keyring"]:
+    system = table.system(seen.release)
+    if system is None or not seen.keyring:
         return Driver()
     wanted = fingerprint(system, settings)
-    if seen["keyring"] == [wanted]:
+    if seen.keyring == (wanted,):
         return Driver()
-    found = f"key {seen['keyring'][0]} of NVIDIA's repository"
+    found = f"key {seen.keyring[0]} of NVIDIA's repository"
     note = finding("NVIDIA_KEY_CHANGED", found=found, expected=wanted, variable="nvidia_repository_fingerprint")
     return Driver((f"{found}, {wanted} is wanted now",), findings=(note,), key=True)
 
@@ -142,25 +144,25 @@ def fingerprint(system: table.System, settings: Mapping[str, Any]) -> str:
     return str(settings["nvidia_repository_fingerprint"] or system.fingerprint).replace(" ", "").upper()
 
 
-def judge_gpu(gpu: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+def judge_gpu(gpu: Gpu, settings: Mapping[str, Any]) -> list[Finding]:
     """What would spoil a training on this GPU. Programs below nvidia_busy_ignore_below do not count."""
-    found, name = [], f"GPU {gpu['index']} ({gpu['name']})"
+    found, name = [], f"GPU {gpu.index} ({gpu.name})"
     own = str(settings["nvidia_busy_ignore_below"]).rstrip("/")
-    others = [process for process in gpu["busy_processes"] if not (own and process.startswith(f"{own}/"))]
-    if gpu["mig"]:
+    others = [process for process in gpu.busy_processes if not (own and process.startswith(f"{own}/"))]
+    if gpu.mig:
         found.append(finding("GPU_MIG_ON", found=f"{name}: MIG is on", expected="off"))
-    if gpu["ecc_errors"]:
-        text = f"{name}: {gpu['ecc_errors']} uncorrected memory errors since the driver was loaded"
+    if gpu.ecc_errors:
+        text = f"{name}: {gpu.ecc_errors} uncorrected memory errors since the driver was loaded"
         found.append(finding("GPU_ECC_ERRORS", found=text, expected="none"))
     if others:
         found.append(finding("GPU_BUSY", found=f"{name}: {', '.join(others)}", expected="no other process"))
     return found
 
 
-def judge_devices(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+def judge_devices(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     """GPUs that the trainer can't use at all, or that the wanted CUDA has no code for."""
     cuda = str(settings["nvidia_cuda_version"])
-    known = {item.name: item for item in map(cuda_table.generation, seen["devices"]) if item}
+    known = {item.name: item for item in map(cuda_table.generation, seen.devices) if item}
     found = []
     for item in known.values():
         if item.capability < cuda_table.TRAINER_NEEDS:

@@ -11,12 +11,14 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from ...core.wire import from_record
 from ...machine.facts import os_release
 from . import packages, smi, table
-from .packages import read
+from .packages import Package, read
 
 PROFILE = "/etc/profile.d/canvas-fleet-cuda.sh"
 RECORD = "nvidia.json"  # in fleet_state_dir: what we installed and hold
@@ -26,8 +28,53 @@ MODULE_PLACES = ("updates/dkms", "extra", "extra/*", "weak-updates/*", "kernel/d
 MODULE_NAMES = ("nvidia.ko*", "nvidia-current.ko*")  # the second is Debian's own
 
 
-def observe(settings: Mapping[str, Any], root: str = "/") -> dict[str, Any]:
-    """What nvidia-smi says, what sits on the PCI bus, and what is installed. `root` is / but for tests."""
+@dataclass(frozen=True)
+class Restart:
+    """One that the role asked for: in which boot, and what it was to mend."""
+
+    boot: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the role installed and holds, and what it still waits for."""
+
+    packages: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # packages that came with them
+    locks: tuple[str, ...] = ()  # of dnf
+    restart: Restart | None = None
+
+
+@dataclass(frozen=True)
+class Observation(smi.Seen):
+    """What nvidia-smi says, what sits on the PCI bus, and what is installed."""
+
+    devices: tuple[int, ...] = ()  # device numbers of the GPUs on the bus
+    nvswitches: int = 0
+    nvlink5: int = 0  # NVSwitches that are no PCI devices
+    loaded: str = ""  # the running module, in its own words
+    module_installed: bool = False
+    nouveau: bool = False
+    secure_boot: bool = False
+    toolkit: bool = False
+    toolkits: tuple[str, ...] = ()
+    profile: str = ""
+    kernel: str = ""
+    boot: str = ""
+    machine: str = ""
+    release: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, Package] = field(default_factory=dict)
+    services: Mapping[str, str] = field(default_factory=dict)  # unit to systemd's word
+    upgrader: bool = False
+    record: Record = field(default_factory=Record)
+    keyring: tuple[str, ...] = ()  # fingerprints
+    foreign_source: str = ""  # the file that names our repository, and is not ours
+    own_source: str = ""
+
+
+def observe(settings: Mapping[str, Any], root: str = "/") -> Observation:
+    """`root` is / but for tests."""
     kernel = platform.release()
     devices, switches5 = pci_devices(root)
     home = str(settings["nvidia_cuda_home"])
@@ -36,39 +83,41 @@ def observe(settings: Mapping[str, Any], root: str = "/") -> dict[str, Any]:
         key: value for key, value in os_release(read(root, "etc/os-release")).items() if key in ("ID", "VERSION_ID")
     }
     of = table.system(release)
-    return {
-        **smi.observe_gpus(),
-        "devices": [device for device, kind in devices if kind.startswith("0x03")],
-        "nvswitches": sum(kind.startswith("0x0680") for _, kind in devices),
-        "nvlink5": switches5,
-        "loaded": read(root, "proc/driver/nvidia/version").split("\n")[0],
-        "module_installed": any(glob.glob(module) for module in modules),
-        "nouveau": any(line.startswith("nouveau ") for line in read(root, "proc/modules").splitlines()),
-        "secure_boot": read(root, SECURE_BOOT)[-1:] == "\x01",
-        "toolkit": os.access(os.path.join(root, home.lstrip("/"), "bin/nvcc"), os.X_OK),
-        "toolkits": sorted(os.path.basename(path) for path in glob.glob(os.path.join(root, "usr/local/cuda-[0-9]*"))),
-        "profile": read(root, PROFILE),
-        "kernel": kernel,
-        "boot": read(root, "proc/sys/kernel/random/boot_id").strip(),
-        "machine": platform.machine(),
-        "release": release,
-        "packages": packages.installed(root) if devices else {},
-        "services": packages.services() if devices else {},
-        "upgrader": os.path.exists(os.path.join(root, packages.UPGRADER)),
-        "record": record(root, settings),
-        "keyring": packages.key_fingerprints(root, of.family) if of else [],
-        "foreign_source": packages.foreign_source(root, base_url(of, settings)) if of and devices else "",
-        "own_source": packages.own_source(root, of.family) if of else "",
-    }
+    return Observation(
+        **vars(smi.observe_gpus()),
+        devices=tuple(device for device, kind in devices if kind.startswith("0x03")),
+        nvswitches=sum(kind.startswith("0x0680") for _, kind in devices),
+        nvlink5=switches5,
+        loaded=read(root, "proc/driver/nvidia/version").split("\n")[0],
+        module_installed=any(glob.glob(module) for module in modules),
+        nouveau=any(line.startswith("nouveau ") for line in read(root, "proc/modules").splitlines()),
+        secure_boot=read(root, SECURE_BOOT)[-1:] == "\x01",
+        toolkit=os.access(os.path.join(root, home.lstrip("/"), "bin/nvcc"), os.X_OK),
+        toolkits=tuple(
+            sorted(os.path.basename(path) for path in glob.glob(os.path.join(root, "usr/local/cuda-[0-9]*")))
+        ),
+        profile=read(root, PROFILE),
+        kernel=kernel,
+        boot=read(root, "proc/sys/kernel/random/boot_id").strip(),
+        machine=platform.machine(),
+        release=release,
+        packages=packages.installed(root) if devices else {},
+        services=packages.services() if devices else {},
+        upgrader=os.path.exists(os.path.join(root, packages.UPGRADER)),
+        record=record(root, settings),
+        keyring=tuple(packages.key_fingerprints(root, of.family)) if of else (),
+        foreign_source=packages.foreign_source(root, base_url(of, settings)) if of and devices else "",
+        own_source=packages.own_source(root, of.family) if of else "",
+    )
 
 
-def record(root: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"packages": [...]} that the role installed, and "restart" (see nvidia_files.mark); {} where there is neither."""
+def record(root: str, settings: Mapping[str, Any]) -> Record:
+    """An empty one where there is none, or none that can be read."""
     try:
         kept = json.loads(read(root, os.path.join(str(settings.get("fleet_state_dir") or ""), RECORD)))
     except ValueError:
-        return {}
-    return kept if isinstance(kept, dict) else {}
+        return Record()
+    return from_record(Record, kept) or Record()
 
 
 def base_url(system: table.System, settings: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from . import openpgp
 from .table import DRIVER_GLOBS
@@ -39,14 +39,20 @@ def read(root: str, path: str) -> str:
         return ""
 
 
-def installed(root: str = "/") -> dict[str, dict[str, Any]]:
-    """{package: {"version": "580.95.05-1", "held": bool}} of the driver's own packages, from dpkg's status file."""
+@dataclass(frozen=True)
+class Package:
+    version: str  # 580.95.05-1
+    held: bool
+
+
+def installed(root: str = "/") -> dict[str, Package]:
+    """The driver's own packages by name, from dpkg's status file."""
     found = {}
     for stanza in read(root, "var/lib/dpkg/status").split("\n\n"):
         fields = dict(re.findall(r"^(Package|Status|Version): (.+)$", stanza, re.MULTILINE))
         name, status = fields.get("Package", ""), fields.get("Status", "").split()
         if status[-1:] == ["installed"] and any(fnmatch.fnmatch(name, pattern) for pattern in DRIVER_GLOBS):
-            found[name] = {"version": fields.get("Version", ""), "held": status[0] == "hold"}
+            found[name] = Package(fields.get("Version", ""), status[0] == "hold")
     return found
 
 
@@ -55,9 +61,9 @@ def upstream(version: str) -> str:
     return version.split(":", 1)[-1].rsplit("-", 1)[0]
 
 
-def of_version(packages: Mapping[str, Mapping[str, Any]], driver: str) -> list[str]:
+def of_version(packages: Mapping[str, Package], driver: str) -> list[str]:
     """Names of the packages whose version is the driver's own."""
-    return sorted(name for name, package in packages.items() if upstream(str(package["version"])) == driver)
+    return sorted(name for name, package in packages.items() if upstream(package.version) == driver)
 
 
 def foreign_source(root: str, address: str) -> str:

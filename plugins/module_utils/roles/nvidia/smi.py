@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ...machine.gpu import Gpu, names
 
 PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -26,28 +28,14 @@ TROUBLES = (
 
 
 @dataclass(frozen=True)
-class Gpu:
-    index: int
-    name: str
-    uuid: str
-    memory_bytes: int
-    architecture: str
-    driver_version: str
-    cuda_version: str  # the newest that the driver serves
-    busy_processes: tuple[str, ...]
-    ecc_errors: int  # uncorrected ones since the driver was loaded
-    mig: bool
-
-
-@dataclass(frozen=True)
 class Seen:
-    """state: works, absent (no tool), or broken; trouble names the kind of the latter."""
+    """`detail`: what the tool says, in a line; `trouble`: the kind of a broken driver's."""
 
-    state: str
+    state: Literal["works", "absent", "broken"]  # absent: there is no tool
     detail: str
     trouble: str = ""
     gpus: tuple[Gpu, ...] = ()
-    fabric: tuple[str, ...] = field(default=())  # state of the NVSwitch fabric per GPU, where there is one
+    fabric: tuple[str, ...] = ()  # state of the NVSwitch fabric per GPU, where there is one
 
 
 def size(text: str) -> int:
@@ -97,14 +85,6 @@ def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu
     )
 
 
-def names(gpus: Sequence[Gpu]) -> str:
-    """8 × NVIDIA H100 80GB HBM3."""
-    counted: dict[str, int] = {}
-    for item in gpus:
-        counted[item.name] = counted.get(item.name, 0) + 1
-    return " + ".join(f"{number} × {name}" for name, number in counted.items())
-
-
 def trouble(text: str) -> Seen:
     """A broken driver, in the tool's own first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -130,8 +110,7 @@ def ask(tool: str) -> str:
     return done.stdout if done.stdout.strip() else done.stderr
 
 
-def observe_gpus(tool: str = "", say: Callable[[str], str] = ask) -> dict[str, Any]:
-    """{"state", "detail", "trouble", "gpus": [...], "fabric": [...]} of this host; never raises."""
+def observe_gpus(tool: str = "", say: Callable[[str], str] = ask) -> Seen:
+    """What this host's tool says; never raises."""
     tool = tool or find()
-    seen = parse(say(tool)) if tool else Seen("absent", "no nvidia-smi on this host")
-    return {**asdict(seen), "gpus": [asdict(item) for item in seen.gpus], "tool": tool}
+    return parse(say(tool)) if tool else Seen("absent", "no nvidia-smi on this host")

@@ -6,7 +6,7 @@ Key fingerprints are those of the keys that lie beside the repositories they sig
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...machine.cuda import generation
@@ -55,7 +55,7 @@ def system(release: Mapping[str, str]) -> System | None:
     return SYSTEMS.get((name, version))
 
 
-def kernel_module(devices: list[int]) -> str:
+def kernel_module(devices: Sequence[int]) -> str:
     """open or proprietary, for all GPUs of a host; an unknown device is a new one, and those need the open module.
 
     Raises ValueError for a host whose GPUs no one module serves.

@@ -123,7 +123,7 @@ def hold(spec: Mapping[str, Any]) -> list[str]:
     names = list(spec["hold"])
     if spec["hold_new"] and spec["packages"]:
         here = nvidia_packages.installed()
-        names += [name for name in recorded(spec) if name in here and not here[name]["held"]]
+        names += [name for name in recorded(spec) if name in here and not here[name].held]
     apt.hold(sorted(set(names)))
     return sorted(set(names))
 
@@ -131,7 +131,7 @@ def hold(spec: Mapping[str, Any]) -> list[str]:
 def services(spec: Mapping[str, Any]) -> list[str]:
     """Those that were asked for, and those that new packages brought; without a driver they can't start yet."""
     wanted = list(spec["services"])
-    if spec["packages"] and smi.observe_gpus()["state"] == "works":
+    if spec["packages"] and smi.observe_gpus().state == "works":
         wanted += [name for name, state in nvidia_packages.services().items() if state != "active"]
     elif spec["packages"]:
         for name in nvidia_packages.services():
@@ -155,7 +155,7 @@ def run_quietly(*argv: str) -> None:
 
 
 def recorded(spec: Mapping[str, Any], kind: str = "packages") -> list[str]:
-    return [str(name) for name in observe.record("/", {"fleet_state_dir": spec["state_dir"]}).get(kind, [])]
+    return list(getattr(observe.record("/", {"fleet_state_dir": spec["state_dir"]}), kind))
 
 
 def remember(spec: Mapping[str, Any], fresh: Mapping[str, Sequence[str]]) -> None:

@@ -9,34 +9,36 @@ from typing import Any
 from ...core.progress import amount
 from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
+from ...trainer.model import Read
+from .observe import Observation
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SIZE_TOLERANCE = 0.01  # of weights_parameters: less changes nothing that the plan says
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
-    findings = judge_settings(settings) + judge_folder(seen, settings) + judge_size(seen.get("model") or {}, settings)
+def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
+    findings = judge_settings(settings) + judge_folder(seen, settings) + judge_size(seen.model or Read(), settings)
     reasons = []
     states: dict[str, list[str]] = {"absent": [], "unverified": [], "verified": []}
-    for name, file in seen["files"].items():
-        states[file["state"]].append(name)
+    for name, file in seen.files.items():
+        states[file.state].append(name)
     if states["absent"]:
         reasons.append(f"not there: {', '.join(states['absent'])}")
     if states["unverified"]:
         reasons.append(f"not verified: {', '.join(states['unverified'])}")
     reasons += revision_reasons(seen, settings) if states["verified"] else []
-    summary = f"{len(seen['files'])} files, {amount(seen['bytes'], 'B')}, revision {seen['revision'][:7]}"
-    return RolePlan(tuple(reasons), tuple(findings), {"bytes": seen["bytes"]}, summary)
+    summary = f"{len(seen.files)} files, {amount(seen.bytes, 'B')}, revision {seen.revision[:7]}"
+    return RolePlan(tuple(reasons), tuple(findings), {"bytes": seen.bytes}, summary)
 
 
-def revision_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+def revision_reasons(seen: Observation, settings: Mapping[str, Any]) -> list[str]:
     """A record that is not finished has no repo yet."""
     repo, revision = settings["weights_repo"], settings["weights_revision"]
-    if seen["repo"] != repo:
-        return [f"{seen['repo'] or 'unfinished work'} instead of {repo}"]
-    if revision not in (seen["revision"], seen["asked"]):
-        return [f"revision {seen['revision'][:7]} instead of {revision[:7]}"]
+    if seen.repo != repo:
+        return [f"{seen.repo or 'unfinished work'} instead of {repo}"]
+    if revision not in (seen.revision, seen.asked):
+        return [f"revision {seen.revision[:7]} instead of {revision[:7]}"]
     return []
 
 
@@ -66,14 +68,14 @@ def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def judge_folder(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+def judge_folder(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     folder = settings["weights_dir"]
-    if seen["kind"] == "other":
+    if seen.kind == "other":
         told = f"{folder} is no folder"
         return [finding("PATH_IS_A_FILE", variable="weights_dir", found=told, expected="a folder, or nothing yet")]
     wrong = []
     for name, digest in settings["weights_sha256"].items():
-        have = seen["files"].get(name, {}).get("sha256")
+        have = seen.files[name].sha256 if name in seen.files else ""
         if have and have != digest and SHA256.fullmatch(str(digest)):
             wrong.append(
                 finding(
@@ -86,13 +88,13 @@ def judge_folder(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[F
     return wrong
 
 
-def judge_size(model: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+def judge_size(model: Read, settings: Mapping[str, Any]) -> list[Finding]:
     """The count that the plan goes by, against the one of the files; 0 leaves it to them."""
-    told, counted = settings.get("weights_parameters"), sum((model.get("parts") or {}).values())
+    told, counted = settings.get("weights_parameters"), model.parameters
     if counted and told and abs(counted - told) > SIZE_TOLERANCE * told:
-        found, expected = f"weights_parameters: {told}", f"{counted}, as counted in {model['from']}"
+        found, expected = f"weights_parameters: {told}", f"{counted}, as counted in {model.source}"
     elif not counted and told == 0:
-        found, expected = model.get("problem") or "no weights to count in yet", "a number"
+        found, expected = model.problem or "no weights to count in yet", "a number"
     else:
         return []
     return [finding("WEIGHTS_SIZE_UNSURE", variable="weights_parameters", found=found, expected=expected)]

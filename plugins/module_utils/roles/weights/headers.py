@@ -8,28 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError
-from ...trainer.model import count
+from ...trainer.model import Read, count
 from ...trainer.safetensors import from_file
 
 WEIGHTS, VAE = "ema.safetensors", "ae.safetensors"
-CONFIGS = {"llm": "llm_config.json", "vit": "vit_config.json"}
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"parts": parameters by part, "vae": parameters, "llm": {…}, "vit": {…}, "from": path, "problem"}.
-
-    Without weights: {}.
-    """
+def observe(settings: Mapping[str, Any]) -> Read | None:
+    """None without weights."""
     folder = Path(str(settings["weights_dir"]))
     path = folder / WEIGHTS
     if not path.is_file():
-        return {}
+        return None
     try:
         parts = count(from_file(str(path)).shapes)
     except (FleetError, OSError) as error:
-        return {"parts": {}, "problem": str(error)}
-    configs = {name: config(folder / file) for name, file in CONFIGS.items()}
-    return {"parts": parts, "vae": _vae(folder), **configs, "from": str(path), "problem": ""}
+        return Read(problem=str(error))
+    llm, vit = (config(folder / f"{name}_config.json") for name in ("llm", "vit"))
+    return Read(parts, _vae(folder), llm, vit, str(path))
 
 
 def _vae(folder: Path) -> int:

@@ -10,12 +10,37 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from ...trainer.model import Read
 from . import headers
 
 STAGING = ".canvas-fleet-parts"  # inside the model folder: it is on the same disk even where that is a mount point
+
+
+@dataclass(frozen=True)
+class File:
+    """`size` in bytes; `sha256` of a verified one, else ""."""
+
+    state: Literal["absent", "unverified", "verified"]
+    size: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The model folder, and what the record says of it."""
+
+    kind: Literal["absent", "folder", "other"] = "absent"
+    repo: str = ""
+    revision: str = ""
+    asked: str = ""  # the revision as it was asked for, perhaps a branch
+    files: Mapping[str, File] = field(default_factory=dict)
+    rate: float = 0  # B/s of the last download; 0: not known
+    bytes: int = 0  # that need not be fetched any more, parts of files among them
+    model: Read | None = None
 
 
 def record_path(settings: Mapping[str, Any]) -> Path:
@@ -50,34 +75,31 @@ def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
     return now is not None and all(entry.get(key) == value for key, value in now.items())
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"kind", "repo", "revision", "asked", "files": {name: {"state", "size", "sha256"}}, "bytes", "rate", "model"}.
-
-    state is verified, unverified or absent; bytes is what need not be fetched any more, parts of files with it; rate
-    the B/s of the last download (0: not known); model what its headers and configs say of its size.
-    """
+def observe(settings: Mapping[str, Any]) -> Observation:
     folder = Path(str(settings["weights_dir"]))
-    kind = "folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent"
     record = read_record(record_path(settings))
     entries: Mapping[str, Any] = record.get("files", {})
-    files: dict[str, dict[str, Any]] = {}
-    for name in settings["weights_files"]:
-        now = stamp(folder / name)
-        entry = entries.get(name, {})
-        state = "absent" if now is None else "verified" if known(entry, now) else "unverified"
-        sha256 = str(entry.get("sha256", "")) if state == "verified" else ""
-        files[name] = {"state": state, "size": now["size"] if now else 0, "sha256": sha256}
+    files = {name: _file(folder / name, entries.get(name, {})) for name in settings["weights_files"]}
     parts = sum(size_of(part) for part in (folder / STAGING).glob("*.part"))
-    return {
-        "kind": kind,
-        "repo": str(record.get("repo", "")),
-        "revision": str(record.get("revision", "")),
-        "asked": str(record.get("asked", "")),
-        "files": files,
-        "rate": record.get("rate", 0),
-        "bytes": parts + sum(file["size"] for file in files.values()),
-        "model": headers.observe(settings),
-    }
+    return Observation(
+        kind="folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent",
+        repo=str(record.get("repo", "")),
+        revision=str(record.get("revision", "")),
+        asked=str(record.get("asked", "")),
+        files=files,
+        rate=record.get("rate", 0),
+        bytes=parts + sum(file.size for file in files.values()),
+        model=headers.observe(settings),
+    )
+
+
+def _file(path: Path, entry: Mapping[str, Any]) -> File:
+    now = stamp(path)
+    if now is None:
+        return File("absent")
+    if not known(entry, now):
+        return File("unverified", now["size"])
+    return File("verified", now["size"], str(entry.get("sha256", "")))
 
 
 def size_of(path: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import decide as fleet_agent_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import observe as fleet_agent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent.observe import (
+    Agent,
+    Folder,
+    Observation,
+)
 
 SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
@@ -25,19 +31,17 @@ SETTINGS = {
     "fleet_ca_bundle": "",
     "fleet_agent_packages": ["huggingface_hub==2.4.0", "pillow"],
 }
-READY: dict[str, Any] = {
-    "account": True,
-    "group": True,
-    "root": {"kind": "folder", "owner": "blockmoving", "writable": True},
-    "manager": "apt",
-    "packages_missing": [],
-    "trusted": [],
-    "agent": {"exists": True, "python": "3.11", "installed": {"huggingface-hub": "2.4.0", "pillow": "13.0.0"}},
-}
+READY = Observation(
+    account=True,
+    group=True,
+    root=Folder("folder", "blockmoving"),
+    manager="apt",
+    agent=Agent(True, "3.11", {"huggingface-hub": "2.4.0", "pillow": "13.0.0"}),
+)
 
 
 def agent(**change: Any) -> dict[str, Any]:
-    return {"agent": {**READY["agent"], **change}}
+    return {"agent": replace(READY.agent, **change)}
 
 
 def test_a_ready_host_is_in_sync() -> None:
@@ -51,11 +55,11 @@ def test_a_ready_host_is_in_sync() -> None:
         pytest.param({"account": False}, "there is no account blockmoving", id="no account"),
         pytest.param({"group": False}, "there is no group blockmoving", id="no group"),
         pytest.param(
-            {"root": {"kind": "absent", "owner": "", "writable": True}},
+            {"root": Folder("absent")},
             "/srv/blockmoving does not exist",
             id="no folder",
         ),
-        pytest.param({"packages_missing": ["git", "x"]}, "packages are missing: git, x", id="missing packages"),
+        pytest.param({"packages_missing": ("git", "x")}, "packages are missing: git, x", id="missing packages"),
         pytest.param(agent(exists=False, python=""), "the agent environment is missing", id="no agent"),
         pytest.param(agent(python=""), "the agent environment does not run", id="an agent of a Python that is gone"),
         pytest.param(
@@ -71,21 +75,21 @@ def test_a_ready_host_is_in_sync() -> None:
     ],
 )
 def test_each_lack_is_one_reason(change: dict[str, Any], reason: str) -> None:
-    assert fleet_agent_plan.decide({**READY, **change}, SETTINGS, SHAPE).reasons == (reason,)
+    assert fleet_agent_plan.decide(replace(READY, **change), SETTINGS, SHAPE).reasons == (reason,)
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        pytest.param({"root": {"kind": "other", "owner": "", "writable": True}}, "PATH_IS_A_FILE", id="a file"),
-        pytest.param(
-            {"root": {"kind": "folder", "owner": "zhang", "writable": False}}, "FOLDER_NOT_OURS", id="another's"
-        ),
+        pytest.param({"root": Folder("other")}, "PATH_IS_A_FILE", id="a file"),
+        pytest.param({"root": Folder("folder", "zhang", writable=False)}, "FOLDER_NOT_OURS", id="another's"),
         pytest.param({"manager": ""}, "PACKAGE_MANAGER_UNKNOWN", id="neither apt nor dnf"),
     ],
 )
 def test_what_stands_in_the_way_is_a_finding(change: dict[str, Any], code: str) -> None:
-    assert [found.code for found in fleet_agent_plan.decide({**READY, **change}, SETTINGS, SHAPE).findings] == [code]
+    assert [found.code for found in fleet_agent_plan.decide(replace(READY, **change), SETTINGS, SHAPE).findings] == [
+        code
+    ]
 
 
 def test_a_certificate_is_known_by_its_body_whatever_its_line_breaks(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_a_certificate_is_known_by_its_body_whatever_its_line_breaks(tmp_path: P
         "the host does not trust the certificates of fleet_ca_bundle",
     )
     trusted = sorted(fleet_agent.fingerprints(PEM.replace("MIIB\n", "MIIB")))
-    assert fleet_agent_plan.decide({**READY, "trusted": trusted}, settings, SHAPE).in_sync
+    assert fleet_agent_plan.decide(replace(READY, trusted=tuple(trusted)), settings, SHAPE).in_sync
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -182,10 +186,10 @@ def test_a_cut_leaves_the_agent_that_worked(spec: dict[str, Any], monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             fleet_agent_work.make_agent(spec, Progress())
     assert os.path.realpath(spec["fleet_agent_dir"]) == before
-    assert fleet_agent.agent(spec["fleet_agent_dir"])["python"]
+    assert fleet_agent.agent(spec["fleet_agent_dir"]).python
     fleet_agent_work.make_agent(spec, Progress())
     assert os.path.realpath(spec["fleet_agent_dir"]) != before
-    assert fleet_agent.agent(spec["fleet_agent_dir"])["python"]
+    assert fleet_agent.agent(spec["fleet_agent_dir"]).python
 
 
 def test_an_agent_that_broke_is_made_again(spec: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(nvidia_dnf, "LOCKS", str(locks))
     monkeypatch.setattr(nvidia_files, "trainings", list)
     monkeypatch.setattr(nvidia_packages, "services", dict)
-    monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: {"state": "works"})
+    monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: nvidia_smi.Seen("works", ""))
     monkeypatch.setattr(nvidia_work.shutil, "which", lambda name: None if name == "apt-get" else f"/usr/bin/{name}")
     return made
 

@@ -3,6 +3,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
@@ -153,39 +154,29 @@ def h100(place, monkeypatch):
     seen = {
         "state": "absent",
         "detail": "no nvidia-smi on this host",
-        "trouble": "",
-        "gpus": [],
         "devices": [0x2330],
-        "nvswitches": 0,
-        "nvlink5": 0,
-        "loaded": "",
         "boot": "this one",
-        "own_source": "",
-        "module_installed": False,
         "nouveau": True,
-        "secure_boot": False,
-        "toolkit": False,
-        "toolkits": [],
         "kernel": "6.1.0-x",
         "machine": "x86_64",
         "release": {"ID": "debian", "VERSION_ID": "12"},
-        "packages": {},
-        "services": {},
-        "upgrader": False,
-        "record": {},
-        "keyring": [],
-        "foreign_source": "",
-        "fabric": [],
     }
 
     def look(settings):
         profile = Path(nvidia.PROFILE)
-        return {**seen, "profile": profile.read_text() if profile.exists() else ""}
+        text = profile.read_text() if profile.exists() else ""
+        return wire.from_dict(nvidia.Observation, {**seen, "profile": text})
 
     monkeypatch.setattr(nvidia, "observe", look)
     monkeypatch.setattr(nvidia_files, "read_url", lambda url: ARMORED)
     monkeypatch.setattr(nvidia_files, "trainings", list)
     return seen
+
+
+def works():
+    """What a working driver says, as plain data."""
+    text = (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text()
+    return wire.to_dict(nvidia_smi.observe_gpus("x", lambda tool: text))
 
 
 NEW = ["linux-headers-6.1.0-x", "nvidia-open", "nvidia-persistenced", "cuda-toolkit-12-8"]
@@ -216,7 +207,7 @@ def test_a_source_of_the_user_s_is_used_and_none_is_added(h100):
 
 
 def test_our_source_beside_one_of_the_user_s_is_the_work_s_to_remove(h100):
-    real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
+    real = works()
     h100.update(real, toolkit=True, own_source="/etc/ours", foreign_source="/etc/apt/sources.list.d/cuda.list")
     order = nvidia_files.converge(SETTINGS, check=False)["work"]
     assert (order["wanted"], order["remove"], order["packages"], order["files"]) == (True, ["/etc/ours"], [], [])
@@ -228,7 +219,7 @@ def test_el_has_its_own_source(h100):
 
 
 def test_a_toolkit_beside_a_driver_of_the_user_s_pins_no_branch(h100):
-    real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
+    real = works()
     h100.update(real)
     result = nvidia_files.converge(SETTINGS, check=False)
     assert result["work"]["packages"] == ["cuda-toolkit-12-8"]
@@ -263,12 +254,12 @@ def test_a_restart_that_was_asked_for_is_remembered_until_the_driver_works(h100,
     assert not (place / "state").exists()
     assert nvidia_files.converge(SETTINGS, check=False)["restart"]
     kept = nvidia.record("/", SETTINGS)
-    assert kept["restart"] == {"boot": "this one", "fault": "not_loaded 6.1.0-x"}
-    h100.update(record=kept, boot="the next")
+    assert kept.restart == nvidia.Restart("this one", "not_loaded 6.1.0-x")
+    h100.update(record=wire.to_dict(kept), boot="the next")
     with pytest.raises(FleetError, match="NVIDIA_DRIVER_BROKEN"):
         nvidia_files.converge(SETTINGS, check=False)
     assert nvidia.record("/", SETTINGS) == kept
-    h100.update(nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text()))
+    h100.update(works())
     nvidia_files.converge(SETTINGS, check=False)
     assert list((place / "state").iterdir()) == []
 
@@ -277,7 +268,7 @@ def test_a_converged_host_is_left_alone(h100, place):
     h100.update(toolkit=True)
     assert nvidia_files.converge(SETTINGS, check=False)["changed"]
     before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
-    real = nvidia_smi.observe_gpus("x", lambda tool: (SMI / "580.159.04" / "nvidia-smi-q.xml").read_text())
+    real = works()
     h100.update(real, toolkit=True, toolkits=["cuda-12.8"], nouveau=False)
     result = nvidia_files.converge(SETTINGS, check=False)
     assert (result["changed"], result["work"]["wanted"], result["diff"]) == (False, False, [])

@@ -59,18 +59,18 @@ def test_observe_reads_the_bus_the_kernel_and_the_toolkits(tmp_path):
     )
     (tmp_path / "usr/local/cuda-12.8/bin/nvcc").chmod(0o755)
     seen = nvidia.observe(SETTINGS, str(tmp_path))
-    assert (seen["devices"], seen["nvswitches"], seen["nvlink5"]) == ([0x2330], 1, 1)
-    assert (seen["boot"], seen["own_source"]) == ("c0ffee", nvidia_packages.OWN_SOURCES["debian"])
-    assert (seen["nouveau"], seen["secure_boot"], seen["toolkit"]) == (True, True, True)
-    assert seen["toolkits"] == ["cuda-12.8", "cuda-13.0"]
-    assert seen["loaded"].startswith("NVRM version: NVIDIA UNIX Open Kernel Module")
-    assert seen["release"] == {"ID": "ubuntu", "VERSION_ID": "24.04"}
-    assert (seen["profile"], seen["state"]) == ("x", "absent")
+    assert (seen.devices, seen.nvswitches, seen.nvlink5) == ((0x2330,), 1, 1)
+    assert (seen.boot, seen.own_source) == ("c0ffee", nvidia_packages.OWN_SOURCES["debian"])
+    assert (seen.nouveau, seen.secure_boot, seen.toolkit) == (True, True, True)
+    assert seen.toolkits == ("cuda-12.8", "cuda-13.0")
+    assert seen.loaded.startswith("NVRM version: NVIDIA UNIX Open Kernel Module")
+    assert seen.release == {"ID": "ubuntu", "VERSION_ID": "24.04"}
+    assert (seen.profile, seen.state) == ("x", "absent")
 
 
 def test_observe_of_a_bare_host_raises_nothing(tmp_path):
     seen = nvidia.observe(SETTINGS, str(tmp_path))
-    assert (seen["devices"], seen["toolkit"], seen["secure_boot"], seen["gpus"]) == ([], False, False, [])
+    assert (seen.devices, seen.toolkit, seen.secure_boot, seen.gpus) == ((), False, False, ())
 
 
 BUILT = {
@@ -85,4 +85,4 @@ BUILT = {
 def test_a_module_that_is_built_for_the_running_kernel_is_seen(tmp_path, monkeypatch, module, built):
     monkeypatch.setattr(nvidia.platform, "release", lambda: "6.1.0-x")
     host(tmp_path, **{f"lib/modules/6.1.0-x/{module}": "", "lib/modules/5.0/updates/dkms/nvidia.ko": ""})
-    assert nvidia.observe(SETTINGS, str(tmp_path))["module_installed"] is built
+    assert nvidia.observe(SETTINGS, str(tmp_path)).module_installed is built

@@ -51,7 +51,7 @@ def laid(root, **files):
 def test_the_driver_s_packages_are_those_of_its_version(tmp_path):
     found = nvidia_packages.installed(laid(tmp_path, **{"var/lib/dpkg/status": STATUS}))
     assert sorted(found) == ["libnvcuvid1", "libnvidia-ml1", "nvidia-container-toolkit", "nvidia-open"]
-    assert found["nvidia-open"] == {"version": "580.159.04-1", "held": True}
+    assert found["nvidia-open"] == nvidia_packages.Package("580.159.04-1", held=True)
     assert of_version(found, "580.159.04") == ["libnvcuvid1", "libnvidia-ml1", "nvidia-open"]
 
 

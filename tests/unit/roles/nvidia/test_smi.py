@@ -127,24 +127,24 @@ def test_the_tool_is_called_and_its_word_taken_from_either_channel(tmp_path, mon
     report, mismatch = (
         shlex.quote(str(RECORDED / path)) for path in ("580.159.04/nvidia-smi-q.xml", "described/library-mismatch.txt")
     )
-    works = program(tmp_path, f'[ "$*" = "-q -x" ] && cat {report}')
+    program(tmp_path, f'[ "$*" = "-q -x" ] && cat {report}')
     monkeypatch.setattr(nvidia_smi, "PLACES", (str(tmp_path),))
     seen = nvidia_smi.observe_gpus()
-    assert (seen["state"], seen["tool"], seen["gpus"][0]["memory_bytes"]) == ("works", works, 81559 * MIB)
+    assert (seen.state, seen.gpus[0].memory_bytes) == ("works", 81559 * MIB)
     program(tmp_path, f"cat {mismatch} >&2; exit 18")
-    assert nvidia_smi.observe_gpus()["trouble"] == "mismatch"
+    assert nvidia_smi.observe_gpus().trouble == "mismatch"
 
 
 def test_a_tool_that_hangs_or_cannot_run_is_a_broken_driver(tmp_path, monkeypatch):
     monkeypatch.setattr(nvidia_smi, "PATIENCE", 0.2)
     seen = nvidia_smi.observe_gpus(program(tmp_path, "exec sleep 5"))
-    assert (seen["state"], seen["detail"]) == ("broken", "nvidia-smi did not answer for 0.2 s")
+    assert (seen.state, seen.detail) == ("broken", "nvidia-smi did not answer for 0.2 s")
     seen = nvidia_smi.observe_gpus(str(tmp_path))
-    assert seen["state"] == "broken"
-    assert "can't be run" in seen["detail"]
+    assert seen.state == "broken"
+    assert "can't be run" in seen.detail
 
 
 def test_no_tool_no_gpu(monkeypatch):
     monkeypatch.setattr(nvidia_smi, "PLACES", ("/nonexistent",))
     seen = nvidia_smi.observe_gpus()
-    assert (seen["state"], seen["gpus"], seen["detail"]) == ("absent", [], "no nvidia-smi on this host")
+    assert (seen.state, seen.gpus, seen.detail) == ("absent", (), "no nvidia-smi on this host")

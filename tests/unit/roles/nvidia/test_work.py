@@ -71,7 +71,7 @@ class Host:
 
     def packages(self):
         return {
-            name: {"version": version, "held": name in self.held}
+            name: nvidia_packages.Package(version, held=name in self.held)
             for name, version in self.installed.items()
             if name.startswith("nvidia")
         }
@@ -95,7 +95,8 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(nvidia_files, "PLACES", (f"{tmp_path}/source", f"{tmp_path}/pin"))
     monkeypatch.setattr(nvidia_files, "NOUVEAU_PATH", f"{tmp_path}/nouveau")
     monkeypatch.setattr(nvidia, "PROFILE", f"{tmp_path}/profile")
-    monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: {"state": "works" if made.installed else "absent"})
+    works, absent = nvidia_smi.Seen("works", ""), nvidia_smi.Seen("absent", "")
+    monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: works if made.installed else absent)
     return made
 
 

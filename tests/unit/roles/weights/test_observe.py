@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import decide as weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights.observe import File, Observation
 
 SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
 COMMIT, OTHER = "5" * 40, "6" * 40
@@ -22,18 +24,18 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def file(state: str = "verified", size: int = 10, sha256: str = "a" * 64) -> dict[str, Any]:
-    return {"state": state, "size": size, "sha256": sha256 if state == "verified" else ""}
+def file(state: Literal["absent", "unverified", "verified"] = "verified") -> File:
+    return File(state, 10, "a" * 64 if state == "verified" else "")
 
 
-SEEN: dict[str, Any] = {
-    "kind": "folder",
-    "repo": "org/model",
-    "revision": COMMIT,
-    "asked": COMMIT,
-    "files": {"a.safetensors": file(), "b.json": file()},
-    "bytes": 29_200_000_000,
-}
+SEEN = Observation(
+    kind="folder",
+    repo="org/model",
+    revision=COMMIT,
+    asked=COMMIT,
+    files={"a.safetensors": file(), "b.json": file()},
+    bytes=29_200_000_000,
+)
 
 
 def test_a_verified_folder_is_in_sync() -> None:
@@ -60,7 +62,7 @@ def test_a_verified_folder_is_in_sync() -> None:
     ],
 )
 def test_each_difference_is_a_reason(change: dict[str, Any], reasons: tuple[str, ...]) -> None:
-    assert weights_plan.decide({**SEEN, **change}, SETTINGS, SHAPE).reasons == reasons
+    assert weights_plan.decide(replace(SEEN, **change), SETTINGS, SHAPE).reasons == reasons
 
 
 @pytest.mark.parametrize(
@@ -76,12 +78,12 @@ def test_each_difference_is_a_reason(change: dict[str, Any], reasons: tuple[str,
     ],
 )
 def test_what_cannot_be_right_is_a_finding(seen: dict[str, Any], settings: dict[str, Any], codes: list[str]) -> None:
-    plan = weights_plan.decide({**SEEN, **seen}, {**SETTINGS, **settings}, SHAPE)
+    plan = weights_plan.decide(replace(SEEN, **seen), {**SETTINGS, **settings}, SHAPE)
     assert [found.code for found in plan.findings] == codes
 
 
 def test_a_branch_is_in_sync_with_the_commit_that_it_named() -> None:
-    assert weights_plan.decide({**SEEN, "asked": "main"}, {**SETTINGS, "weights_revision": "main"}, SHAPE).in_sync
+    assert weights_plan.decide(replace(SEEN, asked="main"), {**SETTINGS, "weights_revision": "main"}, SHAPE).in_sync
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", '{"files": {}}'], ids=["absent", "cut", "no record", "empty"])
@@ -94,11 +96,11 @@ def test_a_record_that_cannot_be_read_means_nothing_is_verified(tmp_path: Path, 
     if record:
         path.write_text(record)
     seen = weights.observe(settings)
-    assert {name: found["state"] for name, found in seen["files"].items()} == {
+    assert {name: found.state for name, found in seen.files.items()} == {
         "a.safetensors": "absent",
         "b.json": "unverified",
     }
-    assert seen["bytes"] == 5
+    assert seen.bytes == 5
 
 
 def test_parts_on_the_disk_need_no_space_any_more(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_parts_on_the_disk_need_no_space_any_more(tmp_path: Path) -> None:
     staging = tmp_path / "m" / weights.STAGING
     staging.mkdir(parents=True)
     (staging / "a.safetensors.etag.part").write_bytes(b"x" * 1000)
-    assert weights.observe(settings)["bytes"] == 1000
+    assert weights.observe(settings).bytes == 1000
 
 
 def test_two_folders_of_one_host_have_two_records() -> None:

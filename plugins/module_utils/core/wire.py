@@ -1,0 +1,226 @@
+"""What crosses between a host and the controller, and what lies in records: frozen dataclasses, as plain data and back.
+
+A dataclass declares all that may come: int, float, str, bool, None, Literal, Mapping, tuple, and other dataclasses.
+The reader is on its guard. It takes declared keys alone, in their declared types, and bounds every size.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import lru_cache
+from typing import Any, Callable, Literal, TypeVar, Union, cast, get_args, get_origin
+
+from .printable import printable
+
+TEXT = 1 << 20  # characters of one text
+ITEMS = 50_000  # of one list or mapping
+WHOLE = 1 << 24  # characters and items of one answer
+NUMBER = 1 << 63  # whole numbers are smaller, whatever their sign
+
+T = TypeVar("T")
+
+
+class MalformedError(ValueError):
+    """Plain data that is not as declared. `place` is a path of keys, such as roles.training.unit.restarts."""
+
+    def __init__(self, place: str, found: str, expected: str) -> None:
+        super().__init__(f"{place or 'the whole'}: found {found}, expected {expected}")
+        self.place, self.found, self.expected = place, found, expected
+
+
+def to_dict(value: Any) -> Any:
+    """The value as plain data for JSON. Bytes of a name that are not UTF-8 become �."""
+    if is_dataclass(value):
+        return {field.name: to_dict(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {printable(key): to_dict(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_dict(one) for one in value]
+    return printable(value)
+
+
+def from_dict(kind: type[T], value: Any, place: str = "") -> T:
+    """The dataclass `kind` from plain data. Unknown keys are dropped, a missing key takes the default of its field.
+
+    Raises MalformedError for everything else.
+    """
+    return cast("T", _Reader().read(kind, value, place))
+
+
+def from_record(kind: type[T], value: Any) -> T | None:
+    """The same of a record on a disk; None for one that cannot be used."""
+    try:
+        return from_dict(kind, value)
+    except MalformedError:
+        return None
+
+
+class _Reader:
+    """Reads one answer; `left` is what may still come of it."""
+
+    def __init__(self) -> None:
+        self.left = WHOLE
+
+    def read(self, kind: Any, value: Any, place: str) -> Any:
+        self.spend(1, place)
+        if is_dataclass(kind):
+            return self.fields(kind, value, place)
+        return READERS.get(get_origin(kind) or kind, _Reader.undeclared)(self, kind, value, place)
+
+    def spend(self, size: int, place: str) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise MalformedError(place, f"more than {WHOLE} characters and items", "an answer of a sane size")
+
+    def fields(self, kind: Any, value: Any, place: str) -> Any:
+        known, told = hints(kind), self.items(dict, value, place)
+        lacking = [one.name for one in fields(kind) if one.name not in told and _required(one)]
+        if lacking:
+            raise MalformedError(_below(place, lacking[0]), "nothing", _name(known[lacking[0]]))
+        given = {name: self.read(known[name], told[name], _below(place, name)) for name in known if name in told}
+        return kind(**given)
+
+    def items(self, kind: type[Any], value: Any, place: str) -> Any:
+        if not isinstance(value, kind):
+            raise MalformedError(place, shown(value), "mapping" if kind is dict else "list")
+        if len(value) > ITEMS:
+            raise MalformedError(place, f"{len(value)} items", f"at most {ITEMS}")
+        return value
+
+    def mapping(self, kind: Any, value: Any, place: str) -> dict[str, Any]:
+        _, inner = get_args(kind)
+        return {
+            self.read(str, key, place): self.read(inner, one, _below(place, shown(key)))
+            for key, one in self.items(dict, value, place).items()
+        }
+
+    def tuple(self, kind: Any, value: Any, place: str) -> tuple[Any, ...]:
+        inner, told = get_args(kind), self.items(list, value, place)
+        if inner[-1] is Ellipsis:
+            inner = inner[:1] * len(told)
+        if len(inner) != len(told):
+            raise MalformedError(place, f"{len(told)} items", str(len(inner)))
+        return tuple(self.read(one, item, f"{place}[{at}]") for at, (one, item) in enumerate(zip(inner, told)))
+
+    def union(self, kind: Any, value: Any, place: str) -> Any:
+        choices = get_args(kind)
+        if value is None and type(None) in choices:
+            return None
+        kinds = [one for one in choices if one is not type(None)]
+        for one in kinds[:-1]:
+            try:
+                return self.read(one, value, place)
+            except MalformedError:
+                continue
+        return self.read(kinds[-1], value, place)
+
+    def literal(self, kind: Any, value: Any, place: str) -> Any:
+        if not isinstance(value, (str, int)) or value not in get_args(kind):
+            raise MalformedError(place, shown(value), _name(kind))
+        return value
+
+    def text(self, kind: Any, value: Any, place: str) -> str:
+        if not isinstance(value, str):
+            raise MalformedError(place, shown(value), "str")
+        if len(value) > TEXT:
+            raise MalformedError(place, f"a text of {len(value)} characters", f"at most {TEXT}")
+        if not _is_utf8(value):
+            raise MalformedError(place, shown(value), "a text in UTF-8")
+        self.spend(len(value), place)
+        return str(value)
+
+    def number(self, kind: Any, value: Any, place: str) -> Any:
+        whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < NUMBER
+        if not whole and not (kind is float and isinstance(value, float) and math.isfinite(value)):
+            raise MalformedError(place, shown(value), kind.__name__)
+        return kind(value)
+
+    def truth(self, kind: Any, value: Any, place: str) -> bool:
+        if not isinstance(value, bool):
+            raise MalformedError(place, shown(value), "bool")
+        return value
+
+    def undeclared(self, kind: Any, value: Any, place: str) -> Any:
+        raise TypeError(f"{place}: {kind} is no type of the wire")
+
+
+READERS: Mapping[Any, Callable[[_Reader, Any, Any, str], Any]] = {
+    Mapping: _Reader.mapping,
+    tuple: _Reader.tuple,
+    Union: _Reader.union,
+    Literal: _Reader.literal,
+    str: _Reader.text,
+    int: _Reader.number,
+    float: _Reader.number,
+    bool: _Reader.truth,
+}
+
+
+def shown(value: Any) -> str:
+    """A few letters of what came, without control characters."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, (dict, list)):
+        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)}"
+    if isinstance(value, int) and abs(value) >= NUMBER:
+        return "a number beyond 64 bits"
+    text = ascii(value[:60] if isinstance(value, str) else value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _below(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key
+
+
+def _required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _name(kind: Any) -> str:
+    """A type as a finding tells it."""
+    origin = get_origin(kind)
+    if origin is Union:
+        return " or ".join("nothing" if one is type(None) else _name(one) for one in get_args(kind))
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, get_args(kind)))
+    names = {Mapping: "mapping", tuple: "list"}
+    return names.get(origin) or ("mapping" if is_dataclass(kind) else str(kind.__name__))
+
+
+@lru_cache(maxsize=256)
+def hints(kind: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields. typing.get_type_hints does not know `int | None` before Python 3.10."""
+    found: dict[str, Any] = {}
+    for base in reversed([one for one in kind.__mro__ if is_dataclass(one)]):
+        names = {**vars(builtins), **vars(sys.modules[base.__module__])}
+        own = vars(base)["__annotations__"]
+        found.update({name: _type(ast.parse(text, mode="eval").body, names) for name, text in own.items()})
+    return found
+
+
+def _type(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    if isinstance(node, ast.Name):
+        return names[node.id]
+    if isinstance(node, ast.Attribute):
+        return getattr(_type(node.value, names), node.attr)
+    if isinstance(node, ast.Constant):
+        return type(None) if node.value is None else node.value
+    if isinstance(node, ast.BinOp):
+        return Union[_type(node.left, names), _type(node.right, names)]
+    if isinstance(node, ast.Subscript):
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return _type(node.value, names)[tuple(_type(one, names) for one in inner)]
+    raise TypeError(f"{ast.dump(node)} is no type of the wire")

@@ -1,0 +1,28 @@
+"""One GPU of a host, as the driver reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Gpu:
+    index: int
+    name: str
+    memory_bytes: int
+    uuid: str = ""
+    architecture: str = ""
+    driver_version: str = ""
+    cuda_version: str = ""  # the newest that the driver serves
+    busy_processes: tuple[str, ...] = ()
+    ecc_errors: int = 0  # uncorrected ones since the driver was loaded
+    mig: bool = False
+
+
+def names(gpus: Sequence[Gpu]) -> str:
+    """8 × NVIDIA H100 80GB HBM3."""
+    counted: dict[str, int] = {}
+    for item in gpus:
+        counted[item.name] = counted.get(item.name, 0) + 1
+    return " + ".join(f"{number} × {name}" for name, number in counted.items())

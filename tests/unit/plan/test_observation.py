@@ -1,0 +1,50 @@
+"""What a host answers is read once: it fits its declaration, or this host alone is refused."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import understood
+
+from tests.fuzz import fleet
+from tests.fuzz.judge import Ground
+
+
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    ground = Ground(Path(tmp_path_factory.mktemp("answers")))
+    return fleet.observe(fleet.settings(fleet.Host("a", ground.base))[0])
+
+
+def test_an_answer_is_understood(answer: dict[str, Any]) -> None:
+    seen, findings = understood(answer)
+    assert findings == ()
+    assert seen is not None
+    assert seen.facts.init.name == "systemd"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found"),
+    [
+        (("roles", "nvidia", "gpus", 0, "memory_bytes"), "x", "roles.nvidia.gpus[0].memory_bytes: 'x'"),
+        (("roles", "weights", "bytes"), float("inf"), "roles.weights.bytes: inf"),
+        (("facts", "init"), [], "facts.init: a list of 0"),
+        (("environment",), None, "environment: nothing"),
+        (("roles",), "x", "roles: 'x'"),
+        ((), "x", "the answer: 'x'"),
+    ],
+)
+def test_an_answer_of_another_form_is_the_finding_of_its_host(
+    answer: dict[str, Any], path: tuple[Any, ...], value: Any, found: str
+) -> None:
+    spoilt: Any = {"": copy.deepcopy(answer)}
+    holder, last = spoilt, ""
+    for key in path:
+        holder, last = holder[last], key
+    holder[last] = value
+    seen, findings = understood(spoilt[""])
+    assert seen is None
+    assert [(one.code, one.found) for one in findings] == [("HOST_ANSWER_MALFORMED", found)]
