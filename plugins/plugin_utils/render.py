@@ -17,7 +17,7 @@ from ..module_utils.core.errors import FleetError
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # What a template may raise: Jinja itself, a filter, or an expression in it.
-BROKEN = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, OSError)
+BROKEN = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, OSError, yaml.YAMLError)
 
 
 def sh(value: object) -> str:

@@ -63,6 +63,19 @@ CACHE = ".cache"  # in the results' folder: what torch compiles
 OWN_EXPORTS = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "PYTHONUNBUFFERED")
 TORCHRUN = ("nnodes", "node_rank", "master_addr", "master_port", "nproc_per_node")
 TEMPLATE = "run_config_script_template"
+# Values of the templates that are settings as they are: plain texts, since Ansible's own are of a class of their own.
+PLACES = {
+    "user": "fleet_user",
+    "script": "run_config_script",
+    "conda_prefix": "conda_env_prefix",
+    "cuda_home": "nvidia_cuda_home",
+    "wandb_key_file": "run_config_wandb_key_file",
+    "canvas_code_dir": "canvas_code_dir",
+    "dataset_group": "dataset_group",
+    "dataset_name": "dataset_name",
+    "dataset_train_dir": "dataset_train_dir",
+    "dataset_info_path": "dataset_info_path",
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -128,7 +141,9 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
     told = flags(settings, topology)
     own = {name: told.pop(name) for name in ORDER}
     exports = environment(settings)
+    places = {name: str(settings[setting]) for name, setting in PLACES.items()}
     return {
+        **places,
         "version": VERSION,
         "code": _code(settings),
         "run": topology.run,
@@ -138,20 +153,12 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
         # One node talks to itself by name, so that it also runs without any network.
         "master_addr": topology.master_addr if topology.nnodes > 1 else "localhost",
         "master_port": topology.master_port,
-        "user": settings["fleet_user"],
-        "script": settings["run_config_script"],
-        "conda_prefix": settings["conda_env_prefix"],
-        "cuda_home": settings["nvidia_cuda_home"] if settings["nvidia_gpu_expected"] else "",
+        "cuda_home": places["cuda_home"] if settings["nvidia_gpu_expected"] else "",
+        "wandb_key_file": places["wandb_key_file"] if wandb_enabled(settings) else "",
         **{name.lower(): exports.pop(name) for name in OWN_EXPORTS},
         "exports": exports,
-        "wandb_key_file": settings["run_config_wandb_key_file"] if wandb_enabled(settings) else "",
-        "canvas_code_dir": settings["canvas_code_dir"],
         **own,
         "extra_flags": told,
-        "dataset_group": settings["dataset_group"],
-        "dataset_name": settings["dataset_name"],
-        "dataset_train_dir": settings["dataset_train_dir"],
-        "dataset_info_path": settings["dataset_info_path"],
         "rows": registration.ROWS,
         "max_image_size": int(settings.get("dataset_max_image_size") or 512),
         "min_image_size": int(settings.get("dataset_min_image_size") or 512),

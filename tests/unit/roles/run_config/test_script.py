@@ -180,3 +180,16 @@ def test_refuses_what_the_trainer_cannot_be_told(changes: dict[str, Any], told: 
 
 def test_the_version_is_the_collections() -> None:
     assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
+
+
+class Tagged(str):
+    """As Ansible hands a text of the inventory over: of a class that neither yaml nor repr writes as a text."""
+
+    def __repr__(self) -> str:
+        return "tagged"
+
+
+def test_texts_of_ansibles_own_class_are_written_as_texts() -> None:
+    tagged = {name: Tagged(value) if isinstance(value, str) else value for name, value in settings().items()}
+    place = topology(run=Tagged("atlas"), master_addr=Tagged("localhost"))
+    assert run_texts.texts(tagged, place) == run_texts.texts(settings(), topology())
