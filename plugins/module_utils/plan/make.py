@@ -11,9 +11,9 @@ from typing import Any
 
 from ..core.role_plan import ROLES, RolePlan, Topology
 from ..findings.finding import Finding, finding, placed
-from ..machine import capacity as machine
 from ..machine import findings as host_findings
 from ..machine.environment import Environment
+from ..machine.fit import capacity as machine
 from ..machine.fit.assess import Fit
 from ..machine.host import Host
 from .observation import Observation

@@ -93,6 +93,19 @@ def convert(option: Option, value: Any) -> Any:
     return result.validated_parameters[option.name]
 
 
+def plain(value: Any) -> Any:
+    """The value without Ansible's marks: it notes where a value was read in subclasses of str, list and others."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return next(
+        (kind(value) for kind in (int, float) if isinstance(value, kind) and not isinstance(value, bool)), value
+    )
+
+
 def validator(option: Option) -> ArgumentSpecValidator:
     """Ansible's own, made once for each option."""
     spec = {key: option.spec[key] for key in ("type", "elements", "choices") if key in option.spec}
@@ -182,7 +195,7 @@ def judged(option: Option, value: Any) -> tuple[Any, Finding | None]:
     kind = rules.wrong_kind(option.kind, value)
     if kind:
         return value, invalid(option, value, kind)
-    typed = convert(option, value)
+    typed = plain(convert(option, value))
     if secret := rules.misplaced_secret(option.name, typed):
         return "a secret, not shown", secret  # the settings are part of verbose output
     broken = rules.broken(option.name, option.kind, typed)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from ..core.progress import duration
 from ..findings.finding import SEVERITIES, Finding
-from ..machine.capacity import human, remedy
 from ..machine.fit.assess import Verdict
+from ..machine.fit.capacity import human, remedy
 from .make import HostPlan, Plan
 
 WIDTH = 110

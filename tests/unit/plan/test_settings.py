@@ -101,3 +101,12 @@ def test_every_default_of_a_role_has_the_type_of_its_spec(role: str) -> None:
         default = option.spec.get("default")
         if not (isinstance(default, str) and "{{" in default):
             assert core.convert(option, default) == default, name
+
+
+def test_settings_are_plain_whatever_marks_ansible_put_on_them() -> None:
+    class Marked(str):
+        __slots__ = ()
+
+    marked = core.plain({Marked("a"): [Marked("b"), 1, True, 0.5, None]})
+    assert marked == {"a": ["b", 1, True, 0.5, None]}
+    assert [type(one) for one in (*marked, *marked["a"])] == [str, str, int, bool, float, type(None)]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
-from ansible_collections.canvas.fleet.plugins.module_utils.machine import capacity as machine
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import capacity as machine
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import run_parts
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gpu
 

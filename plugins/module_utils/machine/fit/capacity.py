@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.progress import amount
-from ..core.role_plan import Topology
-from ..findings.finding import Finding, finding
-from ..trainer.model import Read, model_of
-from .facts import Facts
-from .fit.assess import Change, Fit, Node, Verdict, assess, judge_host
-from .fit.disks import AT_LEAST, Disk, Saves, disks, fewer_saves, run_parts, times
-from .fit.memory import Run, gpu_phases, host_floor
-from .gpu import Gpu
+from ...core.progress import amount
+from ...core.role_plan import Topology
+from ...findings.finding import Finding, finding
+from ...trainer.model import Read, model_of
+from ..facts import Facts
+from ..gpu import Gpu
+from .assess import Change, Fit, Node, Verdict, assess, judge_host
+from .disks import AT_LEAST, Disk, Saves, disks, fewer_saves, run_parts, times
+from .memory import Run, gpu_phases, host_floor
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
 NO_FLAGS: Mapping[str, Any] = {}
