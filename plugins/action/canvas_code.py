@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Any
 
 from ..module_utils.roles.canvas_code import copy as code_copy
+from ..module_utils.system import files, folders
 from .run_files import ActionModule as RunFiles
 
 
@@ -37,10 +37,10 @@ class ActionModule(RunFiles):
         shell = base._connection._shell
         # The folder of the first call, if it needed one; cleanup() removes it at the end of the task.
         place = shell.join_path(shell.tmpdir or base._make_tmp_path(), "code.tar.gz")
-        with tempfile.NamedTemporaryFile(prefix="canvas-fleet-code-") as packed:
-            packed.write(code_copy.pack(folder, manifest, prefix))
-            packed.flush()
-            base._transfer_file(packed.name, place)
+        with folders.temporary() as own:
+            packed = os.path.join(own, "code.tar.gz")
+            files.write(packed, code_copy.pack(folder, manifest, prefix), 0o600, durable=False)
+            base._transfer_file(packed, place)
         return self._module({**args, "archive": place}, task_vars)
 
 

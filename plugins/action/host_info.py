@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.findings.finding import Finding
 from ..module_utils.plan.settings import Option, across, options_of, read, validator
+from ..module_utils.system import files
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -36,12 +37,12 @@ def load_specs() -> Specs:
     for folder in sorted(ROLES.iterdir()):
         spec = folder / "meta" / "argument_specs.yml"
         if spec.is_file():
-            specs[folder.name] = yaml_load(spec.read_text())
+            specs[folder.name] = yaml_load(files.read(spec).decode())
         values = folder / "defaults" / "main.yml"
         if values.is_file():
             defaults.update(loader.load_from_file(str(values), trusted_as_template=True) or {})
         parts = (path for part in ("defaults", "vars", "tasks") for path in sorted(folder.glob(f"{part}/*.yml")))
-        texts[folder.name] = "\n".join(path.read_text() for path in parts)
+        texts[folder.name] = "\n".join(files.read(path).decode() for path in parts)
     options = options_of(specs)
     for option in options.values():
         validator(option)

@@ -10,6 +10,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
+from ..module_utils.system import files
+
 DOCUMENTATION = r"""
 name: env_lock
 short_description: The lines of one part of the training environment's lock
@@ -55,4 +57,4 @@ def lines(name: str, part: str) -> list[str]:
         known = ", ".join(sorted(path.name for path in LOCKS.iterdir()))
         raise AnsibleError(f"conda_env_lock: there is no lock in {folder} (the role has {known}; make lock makes one)")
     path = folder / f"{part}.txt"
-    return path.read_text().splitlines() if path.is_file() else []
+    return files.text(path).splitlines() if path.is_file() else []

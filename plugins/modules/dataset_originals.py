@@ -78,18 +78,17 @@ lacking:
   elements: str
 """
 
-import grp
 import os
-import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.errors import FleetError, reported
+from ..module_utils.core.errors import reported
 from ..module_utils.roles.dataset.decide import decide, wanted_digest
 from ..module_utils.roles.dataset.judge import plain_shape
 from ..module_utils.roles.dataset.observe import observe
 from ..module_utils.roles.dataset.originals import prepare
 from ..module_utils.roles.dataset.record import layout
+from ..module_utils.system.ownership import Owner, owner_of
 
 SPEC = {
     "settings": {"type": "dict", "required": True},
@@ -107,23 +106,11 @@ def main() -> None:
         reasons = list(decide(observe(settings), settings, plain_shape(settings)).reasons)
         copied = paths.originals if settings.get("dataset_source") == "controller" else ()  # the rest is fetched
         wanted = {kind: wanted_digest(settings, kind) for kind in copied}
-        owner = None if module.check_mode else ids(module.params["owner"], module.params["group"])
+        owner = Owner() if module.check_mode else owner_of(module.params["owner"], module.params["group"])
         found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
     lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
     told = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
     module.exit_json(diff=told, reasons=reasons, **found)
-
-
-def ids(owner: str, group: str) -> tuple[int, int]:
-    try:
-        return pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
-    except KeyError as error:
-        raise FleetError(
-            "the owner of the data does not exist on this host",
-            variable="fleet_user",
-            found=str(error.args[0]),
-            remedy="let the fleet_agent role run first; it makes the account",
-        ) from None
 
 
 if __name__ == "__main__":

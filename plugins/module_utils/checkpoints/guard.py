@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.errors import FleetError
+from ..system import files, folders
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint, Survey
 from . import seal
@@ -166,7 +167,7 @@ def _quarantine(place: Place, move: Move) -> str:
             seal.out_of_the_way(place, place.manifest(move.step))
         return seal.out_of_the_way(place, move.path, f"{move.step:07d}-links")
     if move.step >= 0 and not os.listdir(move.path):
-        os.rmdir(move.path)
+        folders.remove_empty(move.path)
         return ""
     return seal.out_of_the_way(place, move.path)
 
@@ -177,16 +178,16 @@ def put_back(place: Place, step: int) -> None:
     names = seal.names_of(links)
     if os.path.isdir(folder) and _only_lacks(folder, links):
         _link_missing(links, folder, names)
-        seal.sync_folder(folder)
+        files.sync_folder(folder)
         return
-    os.makedirs(back, exist_ok=True)
+    folders.make(back)
     _link_missing(links, back, names)
-    seal.sync_folder(back)
+    files.sync_folder(back)
     if os.path.lexists(folder):
         seal.out_of_the_way(place, folder)
-    os.makedirs(place.checkpoints, exist_ok=True)
-    os.rename(back, folder)
-    seal.sync_folder(place.checkpoints)
+    folders.make(place.checkpoints)
+    files.move(back, folder)
+    files.sync_folder(place.checkpoints)
 
 
 def _only_lacks(folder: str, links: str) -> bool:
@@ -197,7 +198,7 @@ def _only_lacks(folder: str, links: str) -> bool:
 def _link_missing(source: str, target: str, names: Sequence[str]) -> None:
     for name in names:
         if not os.path.lexists(f"{target}/{name}"):
-            os.link(f"{source}/{name}", f"{target}/{name}")
+            files.link(f"{source}/{name}", f"{target}/{name}")
 
 
 def prepare(place: Place, shards: int, save_every: int, say: Say) -> Checkpoint | None:

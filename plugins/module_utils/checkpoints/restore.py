@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 
 from ..core.errors import FleetError
+from ..system import units
 from ..trainer import checkpoint as checkpoints
 from . import digests, guard, seal
 from .guard import Decision, Seen
 from .seal import Place
-
-RUNS = ("active", "activating", "deactivating", "reloading")
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,12 @@ def expected(seen: Seen, decision: Decision) -> str:
 
 def refuse_while_running(unit: str) -> None:
     """Raises FleetError while the unit runs, starts or stops: the trainer would go on beside what was put back."""
-    command = ["systemctl", "show", "--property=ActiveState", "--value", f"{unit}.service"]
-    try:
-        state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except FileNotFoundError:
-        return
-    if state in RUNS:
+    state = units.state(f"{unit}.service")
+    if state.runs:
         raise FleetError(
             "the training runs",
             variable="training_unit",
-            found=f"{unit}: {state}",
+            found=f"{unit}: {state.active}",
             expected="a training that is stopped",
             remedy="stop it first: ansible-playbook playbooks/stop.yml",
         )

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from ..core.progress import amount
+from ..system import files, folders
 from ..trainer import checkpoint as checkpoints
 from . import seal
 from .seal import Place, Say
@@ -36,9 +37,8 @@ def rotate(place: Place, newest: int, keep_last: int, keep_every: int, say: Say)
 
 
 def _drop_links(place: Place, step: int) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(place.manifest(step))
-    os.rename(place.links(step), place.part("old", step))
+    files.remove(place.manifest(step))
+    files.move(place.links(step), place.part("old", step))
     _clear_old(place)
 
 
@@ -58,10 +58,9 @@ def _clear_old(place: Place) -> None:
 
 def _empty(folder: str) -> None:
     """Take the trainer's files out of a folder, and the folder if nothing else is in it."""
-    for name in seal.names_of(folder):
-        os.unlink(f"{folder}/{name}")
+    files.remove(*(f"{folder}/{name}" for name in seal.names_of(folder)))
     with contextlib.suppress(OSError):  # a person's own file in it stays
-        os.rmdir(folder)
+        folders.remove_empty(folder)
 
 
 def _drop_folders(place: Place, newest: set[int], keep_every: int, say: Say) -> None:
@@ -76,7 +75,7 @@ def _remove(place: Place, folder: str) -> None:
     """In one step where nothing but the trainer's files is in it: half a folder would look like a save that was cut."""
     old = f"{place.kept}/.old-folder-{os.path.basename(folder)}"
     if set(os.listdir(folder)) == set(seal.names_of(folder)) and not os.path.lexists(old):
-        os.rename(folder, old)
+        files.move(folder, old)
         folder = old
     _empty(folder)
 

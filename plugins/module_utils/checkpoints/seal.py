@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.errors import FleetError
-from ..system.plain_file import open_plain
+from ..system import files, folders
+from ..system.digests import of_file, sha256
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint
 
@@ -83,59 +82,27 @@ def kept_steps(place: Place) -> list[int]:
 
 def read_manifest(place: Place, step: int) -> Manifest | None:
     """The manifest of a step, None when there is none that can be read."""
-    try:
-        source, size = open_plain(place.manifest(step))
-        with source:
-            found = json.loads(source.read(min(size, MANIFEST_LIMIT)))
-        return found if isinstance(found["files"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    found = files.load(place.manifest(step), MANIFEST_LIMIT)
+    return found if isinstance(found.get("files"), dict) else None
 
 
 def write_manifest(place: Place, manifest: Manifest) -> None:
-    path = place.manifest(int(manifest["step"]))
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    with open(f"{path}.new", "w", encoding="utf-8") as target:
-        target.write(text)
-        target.flush()
-        os.fsync(target.fileno())
-    os.replace(f"{path}.new", path)
-    sync_folder(place.kept)
-
-
-def sync_folder(path: str) -> None:
-    """What was renamed or made in a folder is there after a power cut. Some network file systems refuse: no harm."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    files.save(place.manifest(int(manifest["step"])), manifest)
 
 
 def mark_of(path: str) -> dict[str, Any]:
     """{"size": bytes, "mtime": ns, "mark": digest of both ends}. Raises OSError for what is no plain file."""
-    source, size = open_plain(path)
+    source, size = files.open_plain(path)
     with source:
-        mark = hashlib.sha256(source.read(MARK))
+        begin = source.read(MARK)
         source.seek(max(0, size - MARK))
-        mark.update(source.read(MARK))
-        return {"size": size, "mtime": os.fstat(source.fileno()).st_mtime_ns, "mark": mark.hexdigest()}
+        mark = sha256(begin, source.read(MARK))
+        return {"size": size, "mtime": os.fstat(source.fileno()).st_mtime_ns, "mark": mark}
 
 
-def sha256_of(path: str, stop: Callable[[], bool] = lambda: False) -> str:
+def sha256_of(path: str, stop: Callable[[], bool] | None = None) -> str:
     """Digest of the whole content, "" when stopped. Leaves the page cache as it was: training needs the memory."""
-    digest, done = hashlib.sha256(), 0
-    source, _size = open_plain(path)
-    with source:
-        while block := source.read(1 << 22):
-            if stop():
-                return ""
-            digest.update(block)
-            done += len(block)
-            with contextlib.suppress(OSError, AttributeError):
-                os.posix_fadvise(source.fileno(), 0, done, os.POSIX_FADV_DONTNEED)
-    return digest.hexdigest()
+    return of_file(path, stop=stop, cold=True)
 
 
 def judge(path: str, step: int, manifest: Mapping[str, Any] | None) -> Checkpoint:
@@ -152,16 +119,16 @@ def changes(path: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
     None of the files as it was: another save of the same step, of which the manifest knows nothing.
     """
-    files: Mapping[str, Mapping[str, Any]] = manifest["files"]
+    sealed: Mapping[str, Mapping[str, Any]] = manifest["files"]
     now: dict[str, dict[str, Any]] = {}
-    for name in files:
+    for name in sealed:
         with contextlib.suppress(OSError):
             now[name] = mark_of(f"{path}/{name}")
-    touched = {name for name, was in files.items() if _stamp(now.get(name)) != _stamp(was)}
-    if touched == set(files):
+    touched = {name for name, was in sealed.items() if _stamp(now.get(name)) != _stamp(was)}
+    if touched == set(sealed):
         return ()
     flaws = []
-    for name, was in files.items():
+    for name, was in sealed.items():
         differs = now.get(name, {}).get("mark") != was["mark"]
         if not differs and name in touched and was.get("sha256"):
             differs = sha256_of(f"{path}/{name}") != was["sha256"]
@@ -187,26 +154,26 @@ def seal(place: Place, step: int, path: str, say: Say) -> Manifest:
     """
     known = read_manifest(place, step)
     names = names_of(path)
-    files = {name: mark_of(f"{path}/{name}") for name in names}
-    if known and _same(known, files) and _linked(place.links(step), path, names, bool(known.get("links"))):
+    marks = {name: mark_of(f"{path}/{name}") for name in names}
+    if known and _same(known, marks) and _linked(place.links(step), path, names, bool(known.get("links"))):
         return known
     for name in names:
-        to_disk(f"{path}/{name}")
-    sync_folder(path)
-    os.makedirs(place.kept, exist_ok=True)
+        files.sync(f"{path}/{name}")
+    files.sync_folder(path)
+    folders.make(place.kept)
     links = _link_all(place, step, path, names, say)
     found = checkpoints.examine(path, step)
     old = known["files"] if known else {}
-    for name, entry in files.items():
+    for name, entry in marks.items():
         if _same_entry(old.get(name), entry) and old[name].get("sha256"):
             entry["sha256"] = old[name]["sha256"]
-    made = {"step": step, "shards": found.shards, "size": found.size, "links": links, "files": files}
+    made = {"step": step, "shards": found.shards, "size": found.size, "links": links, "files": marks}
     write_manifest(place, made)
     return made
 
 
-def _same(known: Manifest, files: Mapping[str, Mapping[str, Any]]) -> bool:
-    return set(known["files"]) == set(files) and all(_same_entry(known["files"][n], e) for n, e in files.items())
+def _same(known: Manifest, marks: Mapping[str, Mapping[str, Any]]) -> bool:
+    return set(known["files"]) == set(marks) and all(_same_entry(known["files"][n], e) for n, e in marks.items())
 
 
 def _same_entry(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
@@ -224,15 +191,6 @@ def same_file(one: str, other: str) -> bool:
         return False
 
 
-def to_disk(path: str) -> None:
-    """A file's content outlives a power cut from here on."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _link_all(place: Place, step: int, path: str, names: list[str], say: Say) -> bool:
     """Hard links of a save under the kept folder; False when the file system has none."""
     links, new = place.links(step), place.part("new", step)
@@ -240,21 +198,21 @@ def _link_all(place: Place, step: int, path: str, names: list[str], say: Say) ->
         return True
     if os.path.isdir(links):
         out_of_the_way(place, links)  # of another save of this step
-    os.makedirs(new, exist_ok=True)
+    folders.make(new)
     for name in os.listdir(new):
         if not same_file(f"{new}/{name}", f"{path}/{name}"):
             out_of_the_way(place, f"{new}/{name}")
     try:
         for name in names:
             if not os.path.lexists(f"{new}/{name}"):
-                os.link(f"{path}/{name}", f"{new}/{name}")
+                files.link(f"{path}/{name}", f"{new}/{name}")
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
         say(f"step {step} is sealed, but not kept: hard links from {path} to {place.kept}: {error.strerror}")
         return False
-    os.rename(new, links)
-    sync_folder(place.kept)
+    files.move(new, links)
+    files.sync_folder(place.kept)
     return True
 
 
@@ -263,14 +221,14 @@ def out_of_the_way(place: Place, path: str, name: str = "") -> str:
 
     Raises FleetError where the two folders are not of one mount.
     """
-    os.makedirs(place.quarantine, exist_ok=True)
+    folders.make(place.quarantine)
     base = name or os.path.basename(path).lstrip(".")
     number = 1
     while os.path.lexists(f"{place.quarantine}/{base}-{number}"):
         number += 1
     target = f"{place.quarantine}/{base}-{number}"
     try:
-        os.rename(path, target)
+        files.move(path, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -280,6 +238,6 @@ def out_of_the_way(place: Place, path: str, name: str = "") -> str:
             found=f"{path} and {place.kept}",
             expected="both in one mount",
         ) from None
-    sync_folder(os.path.dirname(path))
-    sync_folder(place.quarantine)
+    files.sync_folder(os.path.dirname(path))
+    files.sync_folder(place.quarantine)
     return target

@@ -9,16 +9,15 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..system import files, programs
 from .facts import existing_parent
 
 LISTENING = "0A"  # the state in /proc/net/tcp
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 COMPILERS = ("cc", "gcc", "clang")
 PATIENCE = 1.0  # s that a connection to the master may take
 MOUNTED = ("training_results_dir", "conda_env_root", "weights_dir", "dataset_train_dir", "fleet_state_dir")
@@ -82,20 +81,16 @@ def listening(root: str = "/") -> list[int]:
     """Ports that something listens on, at whatever address."""
     ports = set()
     for name in ("tcp", "tcp6"):
-        try:
-            with open(os.path.join(root, "proc/net", name), encoding="ascii", errors="replace") as stream:
-                rows = [line.split() for line in stream]
-        except OSError:
-            continue
+        rows = [line.split() for line in files.text(os.path.join(root, "proc/net", name)).splitlines()]
         ports |= {int(row[1].rpartition(":")[2], 16) for row in rows[1:] if len(row) > 3 and row[3] == LISTENING}
     return sorted(ports)
 
 
 def compiler(prefix: str, root: str = "/") -> str:
     """The C compiler that the script would find: in the environment, else the system's; "" when there is none."""
-    system = os.pathsep.join(os.path.join(root, folder.lstrip("/")) for folder in SYSTEM_PATH.split(":"))
+    system = os.pathsep.join(os.path.join(root, folder.lstrip("/")) for folder in programs.SYSTEM_PATH.split(":"))
     places = f"{prefix}/bin{os.pathsep}{system}" if prefix else system
-    return next((found for name in COMPILERS if (found := shutil.which(name, path=places))), "")
+    return next((found for name in COMPILERS if (found := programs.find(name, places))), "")
 
 
 def headers(prefix: str) -> bool | None:
@@ -107,11 +102,7 @@ def headers(prefix: str) -> bool | None:
 
 def _homes(prefix: str) -> list[str]:
     """The prefix, and for a virtual environment that of its base: pyvenv.cfg's `home` is the base's bin folder."""
-    try:
-        with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="replace") as stream:
-            words = [line.partition("=") for line in stream]
-    except OSError:
-        return [prefix]
+    words = [line.partition("=") for line in files.text(os.path.join(prefix, "pyvenv.cfg")).splitlines()]
     return [prefix, *(os.path.dirname(value.strip()) for name, _, value in words if name.strip() == "home")]
 
 

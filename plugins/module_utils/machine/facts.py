@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checkpoints.seal import Place, kept_dir_of
+from ..system import files, programs, units
 
 # The folders whose disks matter, and what is said about them when space is short.
 FOLDER_SETTINGS = (
@@ -83,11 +82,7 @@ def meminfo(text: str) -> dict[str, int]:
 
 
 def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
+    return files.text(path)
 
 
 def existing_parent(path: str) -> str:
@@ -103,17 +98,18 @@ def existing_parent(path: str) -> str:
 
 def disk(path: str) -> FileSystem:
     at = existing_parent(path)
-    usage = shutil.disk_usage(at)
-    return FileSystem(at, os.stat(at).st_dev, usage.free, usage.total)
+    usage = os.statvfs(at)
+    free, total = usage.f_bavail * usage.f_frsize, usage.f_blocks * usage.f_frsize
+    return FileSystem(at, os.stat(at).st_dev, free, total)
 
 
 def tree_bytes(*paths: str, without: str = "") -> int:
     """Bytes of the files below folders that need not exist, but for those below `without`; a file of several names
     (a kept checkpoint has two) counts once."""
     sizes = {}
-    for folder, folders, files in (step for path in paths for step in os.walk(path)):
-        folders[:] = [name for name in folders if os.path.join(folder, name) != without]
-        for name in files:
+    for folder, below, names in (step for path in paths for step in os.walk(path)):
+        below[:] = [name for name in below if os.path.join(folder, name) != without]
+        for name in names:
             try:
                 found = os.lstat(os.path.join(folder, name))
             except OSError:
@@ -134,9 +130,9 @@ def init_system() -> Init:
     name = _read("/proc/1/comm").strip()
     running = os.path.isdir("/run/systemd/system")
     version = ""
-    systemctl = shutil.which("systemctl", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    systemctl = programs.find("systemctl", units.PATH)
     if running and systemctl:
-        words = subprocess.run([systemctl, "--version"], capture_output=True, text=True, check=False).stdout.split()
+        words = programs.run(systemctl, "--version").out.split()
         version = words[1] if len(words) > 1 else ""
     return Init("systemd" if running and systemctl else name or "unknown", version)
 

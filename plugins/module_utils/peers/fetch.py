@@ -5,7 +5,6 @@ A download that was cut goes on where it stopped. Only what was fetched by this 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -20,9 +19,12 @@ from ..checkpoints.errors import PeersError
 from ..checkpoints.seal import Place, Say
 from ..core.errors import FleetError
 from ..core.progress import amount
+from ..system import files, folders
+from ..system.digests import running
 
 BLOCK = 1 << 22
 REPORT_EVERY = 15.0  # seconds between two words of a download
+SMALL = 1 << 16  # bytes of the record of what was fetched
 TRIES = 3  # of one file that comes whole, but not as it was sent
 Entry = Mapping[str, Any]
 
@@ -56,24 +58,24 @@ def has(place: Place, answer: Mapping[str, Any]) -> bool:
 
 def fetch(place: Place, answer: Mapping[str, Any], source: Source, say: Say, ended: Callable[[float], bool]) -> None:
     """Bring the checkpoint into the trainer's folder. Raises FleetError for a full disk and for what does not match."""
-    step, files = int(answer["step"]), list(answer["files"])
+    step, offered = int(answer["step"]), list(answer["files"])
     folder, part = place.folder(step), place.part("fetch", step)
-    os.makedirs(part, exist_ok=True)
-    missing = [one for one in files if not _alike(f"{part}/{one['name']}", one)]
+    folders.make(part)
+    missing = [one for one in offered if not _alike(f"{part}/{one['name']}", one)]
     _role(part, missing)
-    say(f"fetches checkpoint {step}: {len(missing)} of {len(files)} files")
+    say(f"fetches checkpoint {step}: {len(missing)} of {len(offered)} files")
     for one in missing:
         _file(part, step, one, source, say, ended)
-    checkpoint_seal.sync_folder(part)
+    files.sync_folder(part)
     for old in (place.links(step), folder):  # of another save of this step, or cut
         if os.path.isdir(old) and not os.listdir(old):
-            os.rmdir(old)
+            folders.remove_empty(old)
         elif os.path.lexists(old):
             say(f"moved {old} aside to {checkpoint_seal.out_of_the_way(place, old)}: not the first node's")
     note_fetched(place, [*fetched(place), step])
-    os.makedirs(place.checkpoints, exist_ok=True)
-    os.rename(part, folder)
-    checkpoint_seal.sync_folder(place.checkpoints)
+    folders.make(place.checkpoints)
+    files.move(part, folder)
+    files.sync_folder(place.checkpoints)
 
 
 def _role(part: str, files: list[Entry]) -> None:
@@ -96,10 +98,9 @@ def _file(part: str, step: int, entry: Entry, source: Source, say: Say, ended: C
     for _ in range(TRIES):
         found = _gain(path, size, f"/file/{address}", source, say)
         if found == _wanted(f"/sha256/{address}", source, name, say, ended):
-            checkpoint_seal.to_disk(path)
-            os.replace(path, f"{part}/{name}")
+            files.put(path, f"{part}/{name}", 0o644)
             return
-        os.unlink(path)
+        files.remove(path)
         say(f"{name} did not come as it was sent: once more")
     raise PeersError(f"{name} of checkpoint {step} does not come as it was sent", found=f"{TRIES} tries")
 
@@ -109,8 +110,8 @@ def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
 
     Raises UnreachableError when the connection ends; what came stays.
     """
-    digest = hashlib.sha256()
-    with open(path, "a+b") as target:
+    digest = running()
+    with files.open_part(path) as target:
         if target.tell() > size:
             target.truncate(0)
         target.seek(0)
@@ -143,16 +144,13 @@ def _wanted(address: str, source: Source, name: str, say: Say, ended: Callable[[
 def fetched(place: Place) -> list[int]:
     """Steps that were fetched to this node, rising."""
     try:
-        with open(f"{place.kept}/fetched.json", encoding="utf-8") as source:
-            return sorted({int(step) for step in json.load(source)})
-    except (OSError, ValueError, TypeError):
+        return sorted({int(step) for step in json.loads(files.text(f"{place.kept}/fetched.json", SMALL))})
+    except (ValueError, TypeError, RecursionError):
         return []
 
 
 def note_fetched(place: Place, steps: Iterable[int]) -> None:
-    with open(f"{place.kept}/fetched.json.new", "w", encoding="utf-8") as target:
-        json.dump(sorted(set(steps)), target)
-    os.replace(f"{place.kept}/fetched.json.new", f"{place.kept}/fetched.json")
+    files.save(f"{place.kept}/fetched.json", sorted(set(steps)))
 
 
 def forget_older(place: Place, step: int | None, say: Say) -> None:

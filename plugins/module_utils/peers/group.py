@@ -8,7 +8,6 @@ trainer's processes of that attempt are dead or dying; it waits for the next one
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from ..checkpoints import seal as checkpoint_seal
 from ..checkpoints.errors import PeersError
 from ..checkpoints.seal import Place, Say
 from ..core.errors import FleetError
+from ..system import files, folders
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint
 from . import fetch
@@ -28,6 +28,7 @@ from .client import Client, UnreachableError
 from .server import Heartbeat, Offer, Server, allowed_by
 
 PORT = 29601
+SMALL = 1 << 12  # bytes of the name of an attempt
 SILENCE_TIMEOUT = 1800.0  # seconds without any sign of life of those that are waited for
 PAUSE = 1.0  # seconds between two questions
 REPORT_EVERY = 30.0  # seconds between two words about a wait
@@ -187,18 +188,15 @@ def _go(client: Client, node_group: NodeGroup, place: Place, answer: Answer, wai
 def joined(place: Place, rank: int) -> str:
     """The attempt that this node was in last; "" when in none. `attempt` without a rank: of an earlier version."""
     for name in (f"attempt-{rank}", "attempt"):
-        with contextlib.suppress(OSError), open(f"{place.kept}/{name}", encoding="utf-8") as source:
-            return source.read().strip()
+        with contextlib.suppress(OSError):
+            return files.read(f"{place.kept}/{name}", SMALL).decode("utf-8", "replace").strip()
     return ""
 
 
 def remember(place: Place, rank: int, attempt: str) -> None:
     """A file for each rank: in a shared folder several nodes would rename each other's away."""
-    path = f"{place.kept}/attempt-{rank}"
-    os.makedirs(place.kept, exist_ok=True)
-    with open(f"{path}.new", "w", encoding="utf-8") as target:
-        target.write(attempt + "\n")
-    os.replace(f"{path}.new", path)
+    folders.make(place.kept)
+    files.write(f"{place.kept}/attempt-{rank}", f"{attempt}\n".encode(), durable=False)
 
 
 def follow(

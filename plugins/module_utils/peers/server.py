@@ -28,7 +28,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from ..checkpoints import seal as checkpoint_seal
 from ..checkpoints.errors import PeersError
-from ..system.plain_file import open_plain
+from ..system.files import open_plain
 
 READY_FOR = 10.0  # seconds for which a node that said it is ready counts as ready; it says so every second
 LONG = 5.0  # seconds that one question may wait for its answer

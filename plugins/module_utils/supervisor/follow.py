@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
+from ..system.programs import Process
 from ..trainer import checkpoint as checkpoints
 from ..trainer.failures import Failure, failure_of
 from . import hang, weights
@@ -32,7 +32,7 @@ class Follower:
     def __init__(
         self,
         spec: Mapping[str, Any],
-        process: subprocess.Popen[bytes],
+        process: Process[bytes],
         record: Record,
         say: Callable[[str], None],
     ) -> None:

@@ -19,7 +19,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 from ..core.progress import duration
+from ..system import files, programs
 from ..trainer.failures import Failure, retried
 from . import stop as supervisor_stop
 from . import tree
@@ -136,14 +136,8 @@ class Supervisor:
 
     def _train(self) -> None:
         self.stage = "load"
-        process = subprocess.Popen(
-            ["/bin/bash", str(self.spec["script"])],
-            cwd=str(self.spec["working_dir"]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        script, folder = str(self.spec["script"]), str(self.spec["working_dir"])
+        process = programs.start("/bin/bash", script, cwd=folder, start_new_session=True)
         self._first = process.pid
         self._follower = follower = Follower(self.spec, process, self.record, self._say)
         announced, ready = 0.0, False
@@ -273,8 +267,7 @@ def main(arguments: list[str]) -> int:
     # The names of files are told as they are found, and not all are UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    with open(arguments[0], encoding="utf-8") as source:
-        spec = json.load(source)
+    spec = json.loads(files.read(arguments[0]))
     tree.adopt()
     supervisor = Supervisor(spec, Notifier(os.environ), GuardRunner())
     signal.signal(signal.SIGTERM, supervisor.asked_to_stop)

@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 
+from ..system import files
 from ..trainer.log import plain
 
 WINDOW = 60.0  # seconds of a budget
@@ -101,9 +102,11 @@ class Stderr:
         try:
             for older, newer in ((f"{self._path}.2", f"{self._path}.1"), (f"{self._path}.1", self._path)):
                 if os.path.lexists(newer):
-                    os.replace(newer, older)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file, self._size = os.open(self._path, flags, 0o644), 0
+                    files.move(newer, older)
+            with files.open_part(self._path, 0o644) as out:
+                out.truncate(0)
+                self._file, self._size = os.dup(out.fileno()), 0
+            os.lseek(self._file, 0, os.SEEK_SET)
         except OSError as error:
             self._file, self.lost = None, str(error)
 

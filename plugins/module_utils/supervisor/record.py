@@ -13,13 +13,12 @@ Readers are root and must not trust the folder: links are not followed, sizes ar
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..system.plain_file import open_plain
+from ..system import files
 from ..trainer.failures import Failure
 
 READ_LIMIT = 1 << 18  # bytes
@@ -57,34 +56,22 @@ class Record:
         path = f"{self.folder}/{name}"
         try:
             # Readers get no half characters: a file's name that is not UTF-8 is told with ? in their place.
-            with open(f"{path}.new", "w", encoding="utf-8", errors="replace") as out:
-                json.dump({**values, "invocation": self._invocation}, out, ensure_ascii=False)
-            os.replace(f"{path}.new", path)
+            text = json.dumps({**values, "invocation": self._invocation}, ensure_ascii=False)
+            files.write(path, text.encode("utf-8", "replace"), durable=False)
             self.flaw = ""
         except OSError as error:
             self.flaw = str(error)
 
     def _remove(self, name: str) -> None:
         try:
-            os.unlink(f"{self.folder}/{name}")
-        except FileNotFoundError:
-            return
+            files.remove(f"{self.folder}/{name}")
         except OSError as error:
             self.flaw = str(error)
 
 
 def read(path: str) -> dict[str, Any]:
     """A small JSON object; {} for what is absent, foreign or broken."""
-    try:
-        source, size = open_plain(path, follow=False)
-    except OSError:
-        return {}
-    with source:
-        try:
-            found = json.loads(source.read(READ_LIMIT)) if size <= READ_LIMIT else {}
-        except (ValueError, RecursionError):
-            return {}
-    return found if isinstance(found, dict) else {}
+    return files.load(path, READ_LIMIT, follow=False)
 
 
 def failure_from(found: Mapping[str, Any]) -> Failure | None:
@@ -98,11 +85,6 @@ def failure_from(found: Mapping[str, Any]) -> Failure | None:
 
 def kernel_failure(record: str) -> Failure | None:
     """A GPU that fell off the bus while the last start died, from the kernel's lines that root wrote down."""
-    try:
-        source, _ = open_plain(f"{record}/kernel", follow=False)
-    except OSError:
-        return None
-    with source:
-        lines = source.read(READ_LIMIT).decode("utf-8", "replace").splitlines()
+    lines = files.text(f"{record}/kernel", follow=False).splitlines()
     lost = [line for line in lines if re.search(r"NVRM: Xid\b.*: 79,", line)]
     return Failure("GPU_LOST", lost[-1][-300:], tuple(line[-300:] for line in lines[-KERNEL_LINES:])) if lost else None

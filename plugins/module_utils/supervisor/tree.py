@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..system import files
+
 PR_SET_CHILD_SUBREAPER = 36
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -68,9 +70,8 @@ def processes() -> list[Process]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as source:
-                    found.append(parse_stat(source.read()))
-            except (OSError, ValueError):
+                found.append(parse_stat(files.text(f"/proc/{name}/stat")))
+            except ValueError:
                 continue  # it ended meanwhile
     return found
 
@@ -83,8 +84,7 @@ def mine() -> list[Process]:
 def rank_of(pid: int) -> int | None:
     """The rank whose process this is, or whose loader worker; None for torchrun, the script, and what is gone."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as source:
-            words = source.read().split(b"\0")
+        words = files.read(f"/proc/{pid}/environ").split(b"\0")
         return next((int(word[5:]) for word in words if word.startswith(b"RANK=")), None)
     except (OSError, ValueError):
         return None
@@ -146,12 +146,10 @@ def oom_kills() -> int:
     """How many processes of this control group the kernel has ended for lack of memory; 0 where it can't be told."""
     for root, name in _groups():
         for path in (f"/sys/fs/cgroup{root}{name}/memory.events", f"/sys/fs/cgroup{root}{name}/memory.oom_control"):
-            try:
-                with open(path, encoding="utf-8") as source:
-                    words = dict(line.split()[:2] for line in source if len(line.split()) > 1)
+            lines = [line.split() for line in files.text(path).splitlines()]
+            words = {line[0]: line[1] for line in lines if len(line) > 1}
+            if words:
                 return int(words.get("oom_kill", 0))
-            except (OSError, ValueError):
-                continue
     return 0
 
 
@@ -159,13 +157,12 @@ def _groups() -> list[tuple[str, str]]:
     """(mount below /sys/fs/cgroup, path of this process) for memory, on cgroup v2, v1 and the mixture."""
     found = []
     try:
-        with open("/proc/self/cgroup", encoding="utf-8") as source:
-            for line in source:
-                _, controllers, path = line.rstrip("\n").split(":", 2)
-                if controllers == "":
-                    found += [("", path), ("/unified", path)]
-                elif "memory" in controllers.split(","):
-                    found.insert(0, ("/memory", path))
-    except (OSError, ValueError):
+        for line in files.text("/proc/self/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":
+                found += [("", path), ("/unified", path)]
+            elif "memory" in controllers.split(","):
+                found.insert(0, ("/memory", path))
+    except ValueError:
         return []
     return found

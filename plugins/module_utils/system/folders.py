@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from .ownership import Owner
 from .reach import Make, Place, reach
@@ -63,6 +65,19 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
             if place.account is None or place.linked:
                 raise
             _remove(place)
+
+
+def free(path: str | os.PathLike[str]) -> int:
+    """Bytes that whoever we act as may still write there. Raises OSError."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+@contextmanager
+def temporary() -> Iterator[str]:
+    """A folder of our own while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="canvas-fleet-") as path:
+        yield path
 
 
 def _remove(place: Place) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..core.errors import FleetError
+from . import files
 
 T = TypeVar("T")
 RETRY = 2.0  # seconds before another attempt, growing to RETRY_MOST
@@ -75,7 +76,7 @@ class Hub:
 
     def fetch(self, file: HubFile, part: Path) -> None:
         """Brings the file's bytes into `part`, going on where it ends."""
-        part.touch()
+        files.open_part(part).close()
         self._patiently(lambda: self._continue(file, part), lambda: part.stat().st_size)
 
     def _continue(self, file: HubFile, part: Path) -> None:
@@ -84,7 +85,7 @@ class Hub:
 
         have = part.stat().st_size
         if have > file.size:
-            os.truncate(part, 0)
+            files.remove(part)
             have = 0
         if have == file.size:
             return
@@ -95,8 +96,7 @@ class Hub:
             headers.pop("authorization", None)
         # No part of ours is compressed: a Range of a compressed body would be another range.
         headers["Accept-Encoding"] = "identity"
-        with part.open("r+b") as out:
-            out.seek(0, os.SEEK_END)
+        with files.open_part(part) as out:
             http_get(found.location, out, resume_size=have, headers=headers, expected_size=file.size)
             out.flush()
             os.fsync(out.fileno())

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.errors import FleetError
+
 NOT_FOUND = 127
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-LAST = 40  # lines that are remembered of what a program says
+LAST = 31  # lines that are remembered of what a program says
 Process = subprocess.Popen
 
 
@@ -53,17 +56,35 @@ def run(*argv: str, env: Mapping[str, str] | None = None, timeout: float | None 
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def follow(*argv: str, each: Callable[[str], None], env: Mapping[str, str] | None = None) -> tuple[int, list[str]]:
-    """To its end; `each` sees every line of both streams as it comes. Returns the exit code and the last lines.
+def follow(
+    *argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None
+) -> tuple[int, list[str]]:
+    """To its end; every line of both streams goes into our own output, and to `each`, as it comes.
 
-    Raises OSError when it cannot be started.
+    Returns the exit code and the last lines. Raises OSError when it cannot be started.
     """
     last: deque[str] = deque(maxlen=LAST)
     with start(*argv, env=env, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
         for line in process.stdout or ():
+            sys.stdout.write(line)
+            sys.stdout.flush()
             last.append(line.rstrip())
-            each(line)
+            if each:
+                each(line)
     return process.returncode, list(last)
+
+
+def must(*argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None) -> None:
+    """As follow(), with these variables besides our own. Raises FleetError with the last words of what failed."""
+    sys.stdout.write(f"+ {' '.join(argv)}\n")
+    try:
+        code, last = follow(*argv, each=each, env=environment(**(env or {})))
+    except OSError as error:
+        raise FleetError(f"{argv[0]} cannot be run", found=str(error)) from error
+    if code:
+        said = [line.strip() for line in last]
+        errors = [line for line in said if line.startswith(("E:", "ERROR", "Error"))] or said[-3:]
+        raise FleetError(f"{argv[0]} failed", found="; ".join(errors[-4:]))
 
 
 def start(*argv: str, **how: Any) -> subprocess.Popen[Any]:

@@ -12,7 +12,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -152,14 +152,19 @@ def _tried(fd: int, call: Callable[[], T]) -> T:
 def _made(fd: int, name: str, make: Make, *, last: bool) -> int:
     """A new folder in `fd`, and root's own hand on it only to give it to its owner."""
     account = account_of(os.fstat(fd))
+    part = f".{name}.canvas-fleet"  # it has its name once it is its owner's
     with account.acting() if account else nullcontext():
-        try:
-            os.mkdir(name, 0o700, dir_fd=fd)
-        except FileExistsError:  # made by somebody at the same time
-            return _into(fd, name)
-        new = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        with suppress(FileExistsError):
+            os.mkdir(part, 0o700, dir_fd=fd)
+        new = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         os.fchmod(new, make.mode if last else 0o755)
     give(new, make.owner)
+    try:
+        with account.acting() if account else nullcontext():
+            os.rename(part, name, src_dir_fd=fd, dst_dir_fd=fd)
+    except OSError:  # made by somebody at the same time
+        os.close(new)
+        return _into(fd, name)
     return new
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ..system.plain_file import open_plain
+from ..system.files import open_plain
 
 MODEL_FILES = ("ema.safetensors", "model.safetensors")
 STATE_FILES = ("scheduler.pt", "data_status.pt")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..system.plain_file import open_plain
+from ..system.files import open_plain
 
 HEAD = 1 << 18  # bytes read from the beginning of the part that counts: total, weights
 TAIL = 1 << 20  # … and from its end: the recent steps, saves, the end

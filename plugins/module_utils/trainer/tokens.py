@@ -7,7 +7,6 @@ three bytes, which is more than English or Chinese needs.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from ..system import files
 
 MAX_PIXELS = 14 * 14 * 9 * 1024  # the trainer's own default for both transforms
 MARKS = 2  # a start and an end token around each part of a sample
@@ -117,6 +118,6 @@ def _tokenizer(vocabulary: str, merges: str) -> Any:
 def _special(path: Path) -> list[str]:
     """The marks that count as one token each when a text holds them, such as <|im_start|>."""
     try:
-        return [str(one["content"]) for one in json.loads(path.read_text())["added_tokens_decoder"].values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [str(one["content"]) for one in files.load(path)["added_tokens_decoder"].values()]
+    except (KeyError, TypeError, AttributeError):
         return []

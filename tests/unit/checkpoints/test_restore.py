@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import re
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal as checkpoint_seal
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
+from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import as_owner
 
 from tests.unit.support import saves
@@ -114,8 +114,7 @@ def test_what_is_not_what_was_sealed_is_not_put_back(run: Run) -> None:
     [("active", True), ("activating", True), ("deactivating", True), ("inactive", False), ("failed", False)],
 )
 def test_it_is_refused_while_the_training_runs(state: str, refused: bool) -> None:
-    said = subprocess.CompletedProcess([], 0, stdout=f"{state}\n")
-    with mock.patch.object(subprocess, "run", return_value=said):
+    with mock.patch.object(units, "state", return_value=units.UnitState(state)):
         if refused:
             with pytest.raises(FleetError, match="the training runs"):
                 checkpoint_restore.refuse_while_running("canvas-training-a")

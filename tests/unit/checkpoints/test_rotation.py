@@ -13,6 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import di
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import rotation as checkpoint_rotation
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal as checkpoint_seal
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
+from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,7 +157,7 @@ def test_the_content_of_a_sealed_save_comes_on_record(tmp_path: Path, monkeypatc
         assert time.monotonic() < until
         time.sleep(0.01)
     assert {name: entry["sha256"] for name, entry in _files(run).items()} == {
-        name: checkpoint_seal.hashlib.sha256(content(name, 20)).hexdigest() for name in FILES
+        name: sha256(content(name, 20)) for name in FILES
     }
     assert checkpoint_digests.flaws(run.place.folder(20), checkpoint_seal.read_manifest(run.place, 20)) == ()
     (run.folder / "0000020" / MODEL[0]).write_bytes(b"else")

@@ -15,6 +15,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.decide import wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.originals import prepare
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.record import layout
+from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from PIL import Image
 
 STRUCT = pa.struct([("type", pa.string()), ("content", pa.string()), ("index", pa.int64())])
@@ -94,7 +95,7 @@ def copy_originals(wanted: dict[str, Any]) -> None:
     wanted["dataset_controller"] = dataset_controller.facts(wanted)
     paths = layout(wanted)
     digests = {kind: wanted_digest(wanted, kind) for kind in paths.originals}
-    found = prepare(paths, {kind: digest for kind, digest in digests.items() if digest}, None, check=False)
+    found = prepare(paths, {kind: digest for kind, digest in digests.items() if digest}, Owner(), check=False)
     for kind in found["lacking"]:
         aside = paths.originals[kind].with_suffix(".new")
         shutil.copy(wanted[f"dataset_{kind}"], aside)

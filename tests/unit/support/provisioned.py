@@ -11,6 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
+from ansible_collections.canvas.fleet.plugins.module_utils.system import digests
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
 
 from tests.unit.support import canvas_repo, run_settings, run_texts, saves
@@ -72,7 +73,7 @@ class Host:
             (paths.info_path, dataset_record.info_text(paths, 16, 613)),
         ):
             self.write(path, text)
-            dataset_record.own(known, path, dataset_record.sha256(path))
+            dataset_record.own(known, path, digests.of_file(path))
         paths.record_path.parent.mkdir(parents=True)
         dataset_record.save(paths.record_path, known)
 

@@ -16,7 +16,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import absent as conda_absent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
-from ansible_collections.canvas.fleet.plugins.module_utils.system import digests, folders, managed_files
+from ansible_collections.canvas.fleet.plugins.module_utils.system import digests, files, folders, managed_files
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
 
 from tests.unit.support import canvas_repo, saves
@@ -290,7 +290,7 @@ def test_what_the_account_wrote_into_a_record_is_not_removed(host: Host, path: s
     (data / "link").symlink_to(precious)
     named = path.format(root=host.root, data=data)
     record = dataset_record.layout(host.settings).record_path
-    known = dataset_record.load(record)
+    known = files.load(record)
     known["owned"][named] = [digests.sha256(b"precious")]
     dataset_record.save(record, known)
     weights_record = weights.record_path(host.settings)

@@ -15,12 +15,14 @@ from typing import Any
 from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan, Topology
 from ...system import files, folders, managed_files, ownership
+from ...system import git as git_driver
 from ...system.digests import sha256
+from ...system.git import Git, without_secrets
 from ...trainer import registration
 from . import git as git_folder
 from . import patching
 from .decide import decide, edits_in_the_way
-from .git import Git, Ours
+from .git import Ours
 from .observe import observe, pinned
 
 _NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role looks at no topology
@@ -56,7 +58,7 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
 
 def _move(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Bring the checkout to its commit. Returns the patch file that edits were saved to, or ""."""
-    if not git_folder.find_git():
+    if not git_driver.find():
         raise FleetError("git is not installed", variable="fleet_agent_system_packages", found="no git on the host")
     path = str(settings["canvas_code_checkout"])
     if seen["state"] in ("absent", "unfinished"):
@@ -70,7 +72,7 @@ def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
     owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     part = path if unfinished else f"{path}.canvas-fleet-part"
     managed_files.make_folders(part, owner, 0o755)
-    git = Git(part)
+    git = Git(part, variable="canvas_code_repo")
     git("init", "--quiet")
     with _locked(part) as lock:
         _remove_stale_locks(part)
@@ -88,7 +90,7 @@ def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
 
 def _change(path: str, settings: Mapping[str, Any], edited: list[str]) -> str:
     """Another commit in an existing checkout. Returns the patch that edits were saved to, or ""."""
-    git, ours, stashed = Git(path), Ours.of(settings), ""
+    git, ours, stashed = Git(path, variable="canvas_code_repo"), Ours.of(settings), ""
     with _locked(path) as lock:
         note = git_folder.record(path)
         if note.get("pending"):
@@ -213,7 +215,7 @@ def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
 
 def _note(path: str, settings: Mapping[str, Any], commit: str, pending: str = "") -> None:
     asked = str(settings["canvas_code_commit"]) if not pending else ""
-    repo = git_folder.without_secrets(str(settings["canvas_code_repo"]))
+    repo = without_secrets(str(settings["canvas_code_repo"]))
     text = json.dumps({"repo": repo, "asked": asked, "commit": commit, "pending": pending}) + "\n"
     files.write(git_folder.record_path(path), text.encode())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
+from ...system.git import without_secrets
 from . import git, patching
 from .observe import pinned
 
@@ -42,11 +43,11 @@ def _decide_git(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[l
         expected = "40 hexadecimal digits"
         findings.append(finding("REVISION_NOT_PINNED", found=asked, expected=expected, variable="canvas_code_commit"))
     if seen["state"] == "absent":
-        return [f"not there: {asked[:8]} of {git.without_secrets(str(settings['canvas_code_repo']))}"], findings
+        return [f"not there: {asked[:8]} of {without_secrets(str(settings['canvas_code_repo']))}"], findings
     if seen["state"] in ("foreign", "copy") or not _is_repo(seen, settings):
         what = {"foreign": "files of no checkout", "copy": "a copy from the controller"}.get(str(seen["state"]))
         found = f"{seen['path']}: {what or 'a checkout of ' + str(seen.get('remote') or 'another repository')}"
-        expected = f"nothing, or a checkout of {git.without_secrets(str(settings['canvas_code_repo']))}"
+        expected = f"nothing, or a checkout of {without_secrets(str(settings['canvas_code_repo']))}"
         variable = "canvas_code_checkout"
         return ["the folder is something else"], [
             *findings,

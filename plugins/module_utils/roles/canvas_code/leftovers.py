@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ...core.leftover import Leftover
+from ...system.git import Git
 from . import copy, patching
 from . import git as git_folder
 from .decide import named
-from .git import Git, Ours
+from .git import Ours
 from .observe import observe
 
 RECORDS: tuple[str, ...] = ("canvas_code",)

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import git as git_driver
+from ...system.git import Git, without_secrets
 from . import copy, patching
 from . import git as git_folder
-from .git import Git, Ours
+from .git import Ours
 
 
 def pinned(commit: str) -> bool:
@@ -42,7 +44,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         state = folder_state(path)
     except OSError:
         state = "foreign"
-    seen: dict[str, Any] = {"path": path, "state": state, "git": bool(git_folder.find_git()), "edits": []}
+    seen: dict[str, Any] = {"path": path, "state": state, "git": bool(git_driver.find()), "edits": []}
     if state == "checkout":
         seen.update(_checkout(path, settings, seen["git"]))
     elif state == "copy":
@@ -59,7 +61,7 @@ def _checkout(path: str, settings: Mapping[str, Any], has_git: bool) -> dict[str
         return found
     git = Git(path)
     found["commit"] = git.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-    found["remote"] = git_folder.without_secrets(git.line("config", "--get", "remote.origin.url"))
+    found["remote"] = without_secrets(git.line("config", "--get", "remote.origin.url"))
     if not found["commit"]:
         return {**found, "state": "unfinished"}
     if note.get("pending"):

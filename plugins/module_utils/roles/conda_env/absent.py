@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import files, folders
 from . import tools
-from .observe import RECORD, listed, read_json
+from .observe import RECORD, listed
 
 OURS = "conda.json"  # in the state folder: the root that we installed
 
 
 def remember(state_dir: str, root: str) -> None:
     """Say that conda at this root is ours. Written while the root is still claimed, so a cut here installs it anew."""
-    tools.write_json(os.path.join(state_dir, OURS), {"written_by": "canvas.fleet, role conda_env", "root": root})
+    files.save(os.path.join(state_dir, OURS), {"written_by": "canvas.fleet, role conda_env", "root": root})
 
 
 def root_is_ours(spec: Mapping[str, Any]) -> bool:
     """True for a conda that we installed and that nobody has made an environment of their own in."""
     root, prefix = str(spec["root"]), str(spec["prefix"])
-    if read_json(os.path.join(str(spec["state_dir"]), OURS)).get("root") != root:
+    if files.load(os.path.join(str(spec["state_dir"]), OURS)).get("root") != root:
         return False
     own = {os.path.basename(path) for path in (*tools.builds(prefix), prefix)}
     others = set(listed(os.path.join(root, "envs"))) - own
@@ -46,7 +46,7 @@ def work(spec: Mapping[str, Any]) -> dict[str, Any]:
     told = preview(spec)
     if not told:
         return {"changed": False, "done": []}
-    os.makedirs(os.path.join(state_dir, "claims"), exist_ok=True)
+    folders.make(os.path.join(state_dir, "claims"))
     tools.sweep(state_dir, keep="")  # what an earlier call left half removed, so that it looks like nobody's
     builds, ours = tools.builds(prefix), root_is_ours(spec)
     busy = [path for path in (*builds, *([root] if ours else [])) if tools.in_use(path)]
@@ -59,12 +59,11 @@ def work(spec: Mapping[str, Any]) -> dict[str, Any]:
     for path in builds:
         gone(state_dir, path)
     if os.path.islink(prefix) and not os.path.exists(prefix):
-        os.unlink(prefix)
+        files.remove(prefix)
     if ours:
         gone(state_dir, root)
     for name in listed(state_dir):
-        path = os.path.join(state_dir, name)
-        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        folders.remove_tree(os.path.join(state_dir, name))
     return {"changed": bool(told), "done": told}
 
 
@@ -72,7 +71,6 @@ def gone(state_dir: str, path: str) -> None:
     """Claimed first: what a cut leaves of it is removed by the next call."""
     if os.path.isdir(path):
         tools.claim(state_dir, path)
-        if os.path.exists(os.path.join(path, RECORD)):
-            os.unlink(os.path.join(path, RECORD))
-        shutil.rmtree(path)
+        files.remove(os.path.join(path, RECORD))
+        folders.remove_tree(path)
         tools.release(state_dir, path)

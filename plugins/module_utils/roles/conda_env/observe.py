@@ -6,14 +6,14 @@ link that is switched once the new one is proved. A record inside says what it h
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...system import files, programs
+from ...system.digests import sha256
 from .lock import lock_lines, made_for, normalised, pinned
 
 PREFIX = "conda_env_"
@@ -47,7 +47,7 @@ class EnvSpec:
         locks = [sorted(line.rsplit("/", 1)[-1] for line in self.conda_lock), sorted(self.pip_lock)]
         held += [locks] if any(locks) else []
         held += ["source"] if self.from_source else []
-        return hashlib.sha256(json.dumps(held).encode()).hexdigest()
+        return sha256(json.dumps(held))
 
     @property
     def asked(self) -> dict[str, str]:
@@ -63,7 +63,7 @@ class EnvSpec:
     @property
     def adoption_record(self) -> str:
         """Where the proof of a user's own environment is kept: beside our things, never inside theirs."""
-        return os.path.join(self.state_dir, f"adopted-{hashlib.sha256(self.prefix.encode()).hexdigest()[:12]}.json")
+        return os.path.join(self.state_dir, f"adopted-{sha256(self.prefix)[:12]}.json")
 
 
 def wanted(settings: Mapping[str, Any]) -> EnvSpec:
@@ -92,16 +92,6 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
 
 def truth(value: Any) -> bool:
     return str(value).lower() in ("true", "yes", "1", "on")
-
-
-def read_json(path: str) -> dict[str, Any]:
-    """The mapping in a file; {} when it is absent or no mapping."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            loaded = json.load(stream)
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
 
 
 def listed(folder: str) -> list[str]:
@@ -134,7 +124,7 @@ def installed(prefix: str) -> dict[str, str]:
 
 def claim_of(state_dir: str, path: str) -> str:
     """The file that says: this folder is being made (or removed) by us, and may be removed when that was cut off."""
-    return os.path.join(state_dir, "claims", hashlib.sha256(path.encode()).hexdigest()[:16])
+    return os.path.join(state_dir, "claims", sha256(path)[:16])
 
 
 def kind_of(path: str) -> str:
@@ -150,7 +140,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Reads only names and two small files: no conda and no Python of the environment is started."""
     want = wanted(settings)
     python = os.path.join(want.prefix, "bin", "python")
-    own = read_json(os.path.join(want.prefix, RECORD))
+    own = files.load(os.path.join(want.prefix, RECORD))
     return {
         "root": {
             "kind": kind_of(want.root),
@@ -164,8 +154,8 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
             "python_runs": os.access(python, os.X_OK) and os.path.isfile(python),
             "python": conda_version(want.prefix, "python"),
         },
-        "record": own or read_json(want.adoption_record),
+        "record": own or files.load(want.adoption_record),
         "ours": bool(own),
         "installed": installed(want.prefix),
-        "compiler": any(shutil.which(name, path=PROGRAMS) for name in COMPILERS),
+        "compiler": any(programs.find(name, PROGRAMS) for name in COMPILERS),
     }

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import tempfile
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import folders, programs
 from .tools import environment
 
 IMPORTER = """
@@ -50,17 +49,17 @@ def import_all(python: str, modules: list[str], *, ours: bool = True, flex: str 
     attention is compiled for once where there is one; "" for not.
     """
     argv = [python, "-I" if ours else "-IB", "-c", IMPORTER, json.dumps(modules), flex]
-    with tempfile.TemporaryDirectory() as folder:
+    with folders.temporary() as folder:
         caches = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME"), folder)
         env = {**environment(), **caches}
-        done = subprocess.run(argv, capture_output=True, text=True, env=env, check=False, stdin=subprocess.DEVNULL)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        said = " / ".join(done.stderr.strip().splitlines()[-3:])
+        done = programs.run(*argv, env=env)
+    lines = done.out.strip().splitlines()
+    if not done or not lines:
+        said = " / ".join(done.err.strip().splitlines()[-3:])
         raise FleetError(
             "the imports of the trainer ended the process",
             variable="conda_env_imports",
-            found=f"exit code {done.returncode}: {said}",
+            found=f"exit code {done.code}: {said}",
         )
     found: dict[str, Any] = json.loads(lines[-1])
     return found

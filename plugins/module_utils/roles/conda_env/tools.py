@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-import shutil
-import subprocess
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
-from .observe import RECORD, claim_of, listed, read_json
+from ...system import files, folders, programs
+from .observe import RECORD, claim_of, listed
 
 BYTES = re.compile(r"Progress (\d+) of (\d+)")
 DOWNLOADING = re.compile(r"\s*Downloading (\S+)")
@@ -40,8 +36,8 @@ REMEDIES = (
 
 def environment() -> dict[str, str]:
     """Our own, without what would let another Python's packages in."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CONDA_PREFIX"))}
-    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PIP_NO_INPUT": "1"}
+    quiet = {"PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PIP_NO_INPUT": "1"}
+    return programs.environment(drop=("PYTHON", "CONDA_PREFIX"), **quiet)
 
 
 def call(
@@ -54,30 +50,15 @@ def call(
     more: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Run a program, hand each of its lines to `read`, return the last ones. Raises FleetError when it fails."""
-    tail: deque[str] = deque(maxlen=40)
-    with subprocess.Popen(
-        list(argv),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**environment(), **(more or {})},
-        text=True,
-        errors="replace",
-    ) as process:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        for line in process.stdout:
-            print(line, end="", flush=True)  # noqa: T201 - into the work's own log
-            tail.append(line.rstrip())
-            if read:
-                read(line)
-    if process.returncode:
+    code, tail = programs.follow(*argv, each=read, env={**environment(), **(more or {})})
+    if code:
         said = [line for line in tail if line.strip()]
         text = "\n".join(said)
         remedy = next((mend for sign, mend in REMEDIES if sign in text), "")
         errors = [line.strip() for line in said if line.lower().startswith("error")] or said[-3:]
-        found = f"exit code {process.returncode}: " + " / ".join(errors[:3])
+        found = f"exit code {code}: " + " / ".join(errors[:3])
         raise FleetError(failed, variable=variable, found=found, remedy=remedy)
-    return list(tail)
+    return tail
 
 
 def pip(
@@ -151,40 +132,28 @@ def build_flash_attn(
     pip(python, [*options, *words], failed, progress, "conda_env_flash_attn_from", more=more)
 
 
-def write_json(path: str, value: Mapping[str, Any]) -> None:
-    aside = path + ".new"
-    with open(aside, "w", encoding="utf-8") as out:
-        json.dump(value, out, indent=1, sort_keys=True)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(aside, path)
-
-
 def write_lines(path: str, lines: Sequence[str]) -> None:
-    with open(path, "w", encoding="utf-8") as out:
-        out.writelines(f"{line}\n" for line in lines)
+    files.write(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def claim(state_dir: str, path: str) -> None:
     """Say, before it exists, that this folder is ours and not yet whole."""
-    write_json(claim_of(state_dir, path), {"path": path})
+    files.save(claim_of(state_dir, path), {"path": path})
 
 
 def release(state_dir: str, path: str) -> None:
-    name = claim_of(state_dir, path)
-    if os.path.exists(name):
-        os.unlink(name)
+    files.remove(claim_of(state_dir, path))
 
 
 def sweep(state_dir: str, keep: str) -> None:
     """Remove what an earlier call began and did not finish."""
     folder = os.path.join(state_dir, "claims")
     for name in listed(folder):
-        path = str(read_json(os.path.join(folder, name)).get("path", ""))
+        path = str(files.load(os.path.join(folder, name)).get("path", ""))
         half = path and path != keep and not os.path.exists(os.path.join(path, RECORD))
         if half and os.path.isdir(path):
-            shutil.rmtree(path)
-        os.unlink(os.path.join(folder, name))
+            folders.remove_tree(path)
+        files.remove(os.path.join(folder, name))
 
 
 def switch(build: str, prefix: str) -> None:
@@ -192,11 +161,7 @@ def switch(build: str, prefix: str) -> None:
     name = os.path.basename(build)
     if os.path.islink(prefix) and os.readlink(prefix) == name:
         return
-    aside = f"{prefix}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.link"
-    if os.path.lexists(aside):
-        os.unlink(aside)
-    os.symlink(name, aside)
-    os.replace(aside, prefix)
+    files.point(prefix, name)
 
 
 def builds(prefix: str) -> list[str]:
@@ -225,6 +190,6 @@ def prune(state_dir: str, prefix: str, keep: set[str]) -> None:
     for path in builds(prefix):
         if path not in keep and not in_use(path):
             claim(state_dir, path)
-            os.unlink(os.path.join(path, RECORD))
-            shutil.rmtree(path)
+            files.remove(os.path.join(path, RECORD))
+            folders.remove_tree(path)
             release(state_dir, path)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
 from ...core.progress import Progress
-from ...system.download import fetch
+from ...system import files, folders, http
 from . import absent, decide, flash_attn, observe, sources, tools
 from . import proof as conda_proof
 from .observe import RECORD, EnvSpec
@@ -36,7 +37,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     if spec.get("absent"):
         return absent.work(spec)
     want = observe.wanted(spec)
-    os.makedirs(os.path.join(want.state_dir, "claims"), exist_ok=True)
+    folders.make(os.path.join(want.state_dir, "claims"))
     tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
     seen = observe.observe(spec)
     raise_for([*decide.refusals(seen, want), *decide.stale_lock(want)])
@@ -55,7 +56,7 @@ def answer(want: EnvSpec, record: dict[str, Any], *, changed: bool) -> dict[str,
 def adopt(want: EnvSpec, progress: Progress) -> dict[str, Any]:
     """Prove a user's own environment as it is; the record lies with our things."""
     record = prove(want, want.prefix, progress, ours=False)
-    tools.write_json(want.adoption_record, record)
+    files.save(want.adoption_record, record)
     return record
 
 
@@ -69,14 +70,14 @@ def converge(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> dict[st
             create(want, spec, build, progress)
             install_packages(want, spec, build, progress)
         if state != "whole":
-            tools.write_json(os.path.join(build, RECORD), prove(want, build, progress))
+            files.save(os.path.join(build, RECORD), prove(want, build, progress))
     except FleetError:
         tools.sweep(want.state_dir, keep=before)  # gigabytes that nobody could use; pip's cache keeps what came
         raise
     tools.release(want.state_dir, build)
     tools.switch(build, want.prefix)
     tools.prune(want.state_dir, want.prefix, keep={build, before})
-    return observe.read_json(os.path.join(build, RECORD))
+    return files.load(os.path.join(build, RECORD))
 
 
 def place(want: EnvSpec) -> tuple[str, str]:
@@ -91,7 +92,7 @@ def place(want: EnvSpec) -> tuple[str, str]:
 
 def state_of(path: str, want: EnvSpec) -> str:
     """free, whole, unproved (other imports are wanted now), spoilt (changed by hand), foreign (not ours)."""
-    record = observe.read_json(os.path.join(path, RECORD))
+    record = files.load(os.path.join(path, RECORD))
     if not record:
         return "foreign" if os.path.lexists(path) else "free"
     seen = {
@@ -110,22 +111,21 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
     if observe.conda_version(want.root):
         return
     if os.path.isdir(want.root):
-        os.rmdir(want.root)  # empty, or it would have been refused; the installer wants no folder
+        folders.remove_empty(want.root)  # empty, or it would have been refused; the installer wants no folder
     url = sources.installer_url(spec)
     folder = os.path.join(want.state_dir, "download")
-    os.makedirs(folder, exist_ok=True)
+    folders.make(folder)
     path = os.path.join(folder, url.rsplit("/", 1)[-1])
     name = os.path.basename(path)
-    fetch(
-        url, path, str(spec["installer_sha256"]), "conda_env_installer_sha256", lambda d, t: progress(d, t, "B", name)
-    )
+    digest, variable = str(spec["installer_sha256"]), "conda_env_installer_sha256"
+    http.fetch(url, Path(path), digest, variable, lambda done, total: progress(done, total, "B", name))
     progress(0, 0, "", f"installing {name}")
     tools.claim(want.state_dir, want.root)
-    os.makedirs(os.path.dirname(want.root), exist_ok=True)
+    folders.make(os.path.dirname(want.root))
     tools.call(["bash", path, "-b", "-p", want.root], "the installer of conda failed", progress)
     absent.remember(want.state_dir, want.root)
     tools.release(want.state_dir, want.root)
-    os.unlink(path)
+    files.remove(path)
 
 
 def create(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
@@ -139,7 +139,7 @@ def create(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) 
     else:
         channels = [word for channel in spec["channels"] for word in ("--channel", str(channel))]
         argv += ["--override-channels", *channels, f"python={want.python}", "pip", *want.conda_packages]
-    os.makedirs(os.path.dirname(build), exist_ok=True)
+    folders.make(os.path.dirname(build))
     tools.call(argv, "conda could not make the environment", progress, variable="conda_env_channels")
 
 

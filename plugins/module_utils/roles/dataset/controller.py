@@ -6,18 +6,16 @@ and the next converge cost nothing; the folder can be removed at any time.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError
 from ...findings.finding import finding
+from ...system import digests, files, folders
 from ...trainer.tokens import counter
 from . import record, rows
 from .inspect import inspect
@@ -62,7 +60,7 @@ def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> di
     train, test = found["train"], found.get("test", {})
     tokenizer = tokenizer if counter(tokenizer) else ""
     key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), rows.RULES, tokenizer]
-    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    name = digests.sha256(json.dumps(key))
 
     def look() -> dict[str, Any]:
         return inspect(str(train["path"]), str(test.get("path") or ""), tokenizer=tokenizer)
@@ -72,7 +70,7 @@ def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> di
 
 def _digest(path: Path) -> str:
     now = json.dumps([str(path.resolve()), record.identity(path)])
-    kept = _remembered(f"digest-{hashlib.sha256(now.encode()).hexdigest()}", lambda: {"sha256": record.sha256(path)})
+    kept = _remembered(f"digest-{digests.sha256(now)}", lambda: {"sha256": digests.of_file(path)})
     return str(kept["sha256"])
 
 
@@ -80,20 +78,12 @@ def _remembered(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]
     """Made once, although many hosts' tasks ask at the same time; without a writable cache made each time."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canvas-fleet"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f"{name}.lock"):
-            kept = record.load(folder / f"{name}.json")
+        folders.make(folder)
+        with files.locked(folder / f"{name}.lock"):
+            kept = files.load(folder / f"{name}.json")
             if not kept:
                 kept = make()
-                record.write_whole(folder / f"{name}.json", json.dumps(kept))
+                files.save(folder / f"{name}.json", kept)
             return kept
     except PermissionError:
         return make()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with open(path, "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    path.unlink(missing_ok=True)

@@ -6,12 +6,12 @@ Byte-deterministic for one version of pyarrow. Memory: one row group of the copy
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ...system import files
 from .rows import SIDES, batches, open_parquet
 
 INTERLEAVE = tuple(f"{side}_interleave" for side in SIDES)
@@ -23,7 +23,7 @@ def write_copy(
     """Writes `source` less the rows `without` to `part`, in row groups of these sizes (their sum is what is left)."""
     pa, pq = import_module("pyarrow"), import_module("pyarrow.parquet")
 
-    part.unlink(missing_ok=True)
+    files.remove(part)
     file = open_parquet(source)
     rows = _mended(file, source, frozenset(without))
     first = next(rows)
@@ -44,8 +44,7 @@ def write_copy(
             writer.write_table(pa.Table.from_batches(taken), row_group_size=size)
             done += size
             told(done)
-    with open(part, "rb") as written:
-        os.fsync(written.fileno())
+    files.sync(part)
 
 
 def group_sizes(inspection_groups: Sequence[int], without: Collection[int]) -> tuple[int, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
-from ...system.resume import public
+from ...system.digests import sha256
+from ...system.http import public
 from .judge import judge
 from .rows import RULES
 
@@ -18,7 +18,7 @@ def origin(settings: Mapping[str, Any], kind: str) -> str:
     """Identifies where a file comes from; another origin means another file. Holds no login of a URL."""
     source, place = settings["dataset_source"], str(settings[f"dataset_{kind}"])
     if source == "url":
-        return f"url {public(place)} {hashlib.sha256(place.encode()).hexdigest()[:12]}"
+        return f"url {public(place)} {sha256(place)[:12]}"
     if source == "git":
         return f"git {public(str(settings['dataset_repo']))} {settings['dataset_commit']} {place}"
     return "controller"  # a path says nothing there; the content's digest does

@@ -6,11 +6,12 @@ images as decoded (bytes where that fails), answers without regard to case. Need
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from ...system.digests import short
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,7 @@ def plain(text: Any) -> str:
 
 def joined(parts: Iterable[bytes]) -> bytes:
     """A digest of all parts, each with its length, so that a border that moves is seen."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.digest()
+    return short(*(len(part).to_bytes(8, "big") + part for part in parts))
 
 
 def of_texts(items: Sequence[Any] | None) -> list[bytes]:
@@ -41,7 +39,7 @@ def of_texts(items: Sequence[Any] | None) -> list[bytes]:
 def of_bytes(pictures: Sequence[Any] | None) -> list[bytes]:
     """Digests of images as they are stored."""
     contents = ((one.get("bytes") if isinstance(one, dict) else one) or b"" for one in pictures or ())
-    return [hashlib.blake2b(content, digest_size=16).digest() for content in contents]
+    return [short(content) for content in contents]
 
 
 def of_row(values: dict[str, Any], pixels: Sequence[bytes]) -> RowDigests:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import raise_for
+from ...system import files
 from ...trainer.tokens import Transforms, counter, text_bounds
 from . import digests, rows
 from .digests import RowDigests
@@ -68,10 +68,7 @@ def _inspect(path: str, progress: Progress, count: Count) -> tuple[dict[str, Any
 def _info_beside(path: Path) -> dict[str, Any]:
     """The user's own info file beside the parquet, when it names another machine's paths."""
     info = path.with_name(f"{path.stem}_info.json")
-    try:
-        content = json.loads(info.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    content = files.load(info)
     named = [name for name in content if isinstance(name, str) and name.endswith(".parquet")]
     foreign = [name for name in named if name != str(path)]
     return {"info": str(info), "foreign_info": foreign} if foreign else {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.leftover import Leftover
+from ...system import digests, files
 from . import record
 
 RECORDS: tuple[str, ...] = ("dataset",)
@@ -15,7 +16,7 @@ Settings = Mapping[str, Any]
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:
     paths = record.layout(settings)
-    known = record.load(paths.record_path)
+    known = files.load(paths.record_path)
     folders = {paths.output_dir, paths.train_dir, paths.info_path.parent}
     originals = {str(entry.get("path")): entry for entry in (known.get("originals") or {}).values()}
     entries = {**originals, str((known.get("copy") or {}).get("path")): known.get("copy")}
@@ -24,7 +25,7 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
         if path.parent not in folders or path.is_symlink() or not path.is_file():
             continue  # the account writes the record: only what lies where data lies is believed to be ours
         entry = entries.get(name)
-        same = record.unchanged(path, entry) or record.sha256(path) in written
+        same = record.unchanged(path, entry) or digests.of_file(path) in written
         if not same:
             yield Leftover("dataset", name, "it is another file than the one that was put there", "edits")
         elif path.parent == paths.output_dir:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import files
 from . import record
 from .record import Layout, layout
 
@@ -16,7 +17,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
         paths = layout(settings)
     except FleetError as error:
         return {"misplaced": {"message": error.message, "variable": error.variable, "found": error.found}}
-    known = record.load(paths.record_path)
+    known = files.load(paths.record_path)
     originals = known.get("originals", {})
     blocked = record.file_in_the_way(paths)
     return {
@@ -41,10 +42,7 @@ def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(paths: Layout) -> str:
-    try:
-        return paths.info_path.read_text(encoding="utf-8")[:4096]
-    except (OSError, ValueError):
-        return ""
+    return files.text(paths.info_path)[:4096]
 
 
 def _unowned(paths: Layout, known: Mapping[str, Any]) -> list[str]:

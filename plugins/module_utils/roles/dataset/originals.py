@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
 from ...findings.finding import finding
+from ...system import digests, files
+from ...system import folders as folder_door
+from ...system.ownership import Owner
 from . import record
 from .decide import in_the_way
 from .record import Layout
@@ -26,7 +27,7 @@ def digest_of(path: Path, entry: Mapping[str, Any] | None) -> str:
         return ""
     if entry and record.unchanged(path, entry):
         return str(entry["sha256"])
-    return record.sha256(path)
+    return digests.of_file(path)
 
 
 def may_replace(path: Path, present: str, wanted: str, known: Mapping[str, Any], variable: str) -> None:
@@ -51,14 +52,14 @@ def check_digest(found: str, wanted: str, variable: str, what: str) -> None:
         )
 
 
-def prepare(paths: Layout, digests: Mapping[str, str], owner: tuple[int, int] | None, check: bool) -> dict[str, Any]:
+def prepare(paths: Layout, digests: Mapping[str, str], owner: Owner, check: bool) -> dict[str, Any]:
     """Makes the folders and says which originals lack.
 
     `digests` holds the wanted sha256 by kind where it is known; "lacking" in the result holds those kinds whose file is
     absent or another one that canvas-fleet put there. Raises FleetError for a file of somebody else.
     """
     check_places(paths)
-    known = record.load(paths.record_path)
+    known = files.load(paths.record_path)
     lacking = []
     for kind, wanted in digests.items():
         path = paths.originals[kind]
@@ -69,31 +70,14 @@ def prepare(paths: Layout, digests: Mapping[str, str], owner: tuple[int, int] | 
     folders = {*paths.folders.values(), paths.record_path.parent}
     absent = sorted(str(folder) for folder in folders if not folder.is_dir())
     if not check:
-        paths.record_path.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o755)  # root's, whoever owns the data
+        folder_door.make(paths.record_path.parent.parent)  # root's, whoever owns the data
         for folder in sorted(folders):
-            make_folder(folder, owner)
+            folder_door.make(folder, owner)
         noted = [record.own(known, paths.originals[kind], digests[kind]) for kind in digests]
         if any(noted):
             record.save(paths.record_path, known)
-            if owner:
-                os.chown(paths.record_path, *owner, follow_symlinks=False)
     return {"changed": bool(absent or lacking), "lacking": lacking, "folders": absent}
 
 
-def make_folder(folder: Path, owner: tuple[int, int] | None) -> None:
-    """The folder and those above it that do not exist yet; the new ones of the user's tree belong to its user."""
-    made = []
-    place = folder
-    while not place.is_dir():
-        made.append(place)
-        place = place.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    for new in made:
-        if owner:
-            os.chown(new, *owner, follow_symlinks=False)
-
-
 def drop_part(part: Path) -> None:
-    for place in (part, part.with_name(part.name + ".json")):
-        with contextlib.suppress(OSError):
-            place.unlink()
+    files.remove(part, part.with_name(part.name + ".json"))

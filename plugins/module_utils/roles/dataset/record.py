@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.errors import FleetError
+from ...system import files
 
 KINDS = ("train", "test")
-BLOCK = 1 << 20  # bytes read at once
 
 
 @dataclass(frozen=True)
@@ -128,30 +126,13 @@ def unchanged(path: Path, recorded: Mapping[str, Any] | None) -> bool:
     return bool(now and recorded and recorded.get("path") == str(path) and all(recorded.get(k) == now[k] for k in now))
 
 
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as source:
-        while block := source.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def described(path: Path, digest: str) -> dict[str, Any]:
     """The record's entry of a file."""
     return {"path": str(path), "sha256": digest, **(identity(path) or {})}
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The record; an absent or broken one is empty (then everything is looked at again)."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def save(path: Path, record: Mapping[str, Any]) -> None:
-    write_whole(path, json.dumps({"by": "canvas-fleet", **record}, indent=1, sort_keys=True) + "\n")
+    files.save(path, {"by": "canvas-fleet", **record})
 
 
 def own(record: dict[str, Any], path: Path, digest: str) -> bool:
@@ -165,39 +146,6 @@ def own(record: dict[str, Any], path: Path, digest: str) -> bool:
 
 def owns(record: Mapping[str, Any], path: Path, digest: str) -> bool:
     return digest in record.get("owned", {}).get(str(path), ())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Aside, to the disk, then in place; mode 0644."""
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fchmod(descriptor, 0o644)
-            os.fsync(descriptor)
-        os.replace(aside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        raise
-    sync_folder(path.parent)
-
-
-def put(part: Path, path: Path) -> None:
-    """Moves a finished part to its place, for good."""
-    with open(part, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(part, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def info_text(paths: Layout, groups: int, rows: int) -> str:

@@ -6,13 +6,13 @@ library, or when the hub does not answer soon, texts are estimated; that is said
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import files, folders
 from ...system.hub import Hub
 from ...trainer.tokens import TOKENIZER_FILES
 
@@ -47,12 +47,12 @@ def folder(spec: Mapping[str, Any], beside: Path, hub: Source = Hub) -> str:
 
 
 def _fetch(spec: Mapping[str, Any], repo: str, revision: str, kept: Path, hub: Source) -> str:
-    kept.mkdir(parents=True, exist_ok=True)
+    folders.make(kept)
     endpoint, token = str(spec.get("weights_endpoint") or ""), str(spec.get("weights_token") or "")
     source = hub(repo, revision, endpoint, token, PATIENCE)
     for name in reversed(NAMES):  # the two that make it whole come last
         part = kept / f".{name}.part"
-        part.unlink(missing_ok=True)
+        files.remove(part)
         source.fetch(source.describe(name), part)
-        os.replace(part, kept / name)
+        files.put(part, kept / name, 0o644)
     return str(kept)

@@ -6,14 +6,12 @@ continues: files come into place by a rename, and the record names what canvas-f
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable
 
 from ...core.errors import FleetError
-from ...system.resume import fetch_url
+from ...system import digests, files, folders, http
 from ...trainer.row_groups import row_groups
 from ...trainer.tokens import counter
 from . import originals as places
@@ -51,14 +49,14 @@ class _Work:
     def __init__(self, spec: dict[str, Any], progress: Progress) -> None:
         self.spec, self.progress = spec, progress
         self.paths: Layout = layout(spec)
-        self.known = record.load(self.paths.record_path)
+        self.known = files.load(self.paths.record_path)
         self.repository = self.paths.record_path.parent / "repository.git"
         self.changed = False
 
     def run(self) -> dict[str, Any]:
         places.check_places(self.paths)
         originals = {kind: self._original(kind, path) for kind, path in self.paths.originals.items()}
-        shutil.rmtree(self.repository, ignore_errors=True)  # the files are out of it, and it is as large as they
+        folders.remove_tree(self.repository)  # the files are out of it, and it is as large as they
         inspection = self._inspected(originals)
         self._note(originals=originals, inspection=inspection)
         dropped = self._acceptable(inspection)
@@ -95,7 +93,7 @@ class _Work:
             return self._copied(kind, path, present, wanted, came)
         part = path.with_name(f".{path.name}.part")
         self._fetch(kind, part)
-        digest = record.sha256(part)
+        digest = digests.of_file(part)
         try:
             places.check_digest(digest, wanted, f"dataset_{kind}_sha256", f"the {kind} file of this source")
             places.may_replace(path, present, digest, self.known, f"dataset_{kind}")
@@ -106,8 +104,7 @@ class _Work:
             places.drop_part(part)
             return self._kept(path, digest, came)
         self._own(path, digest)
-        part.chmod(0o644)
-        record.put(part, path)
+        files.put(part, path, 0o644)
         self.changed = True
         return {**record.described(path, digest), "origin": came}
 
@@ -133,7 +130,7 @@ class _Work:
             self.progress(done, total, "B", name)
 
         if self.spec["dataset_source"] == "url":
-            fetch_url(place, part, f"dataset_{kind}", told)
+            http.fetch_part(place, part, f"dataset_{kind}", told)
         else:
             repo, commit = str(self.spec["dataset_repo"]), str(self.spec["dataset_commit"])
             fetch_git(repo, commit, place, part, self.repository, told)
@@ -175,26 +172,26 @@ class _Work:
 
         try:
             write_copy(train["path"], part, sizes, dropped, told)
-            digest, present = record.sha256(part), places.digest_of(path, entry)
+            digest, present = digests.of_file(part), places.digest_of(path, entry)
             places.may_replace(path, present, digest, self.known, "dataset_train_file")
         except (FleetError, OSError):
-            part.unlink(missing_ok=True)
+            files.remove(part)
             raise
         if present == digest:
-            part.unlink()
+            files.remove(part)
         else:
             self._own(path, digest)
-            record.put(part, path)
+            files.put(part, path)
             self.changed = True
         return {**record.described(path, digest), "spec": spec, "rows": rows, "row_groups": len(sizes)}
 
     def _info(self, copy: Mapping[str, Any]) -> None:
         path, text = self.paths.info_path, record.info_text(self.paths, copy["row_groups"], copy["rows"])
         present = places.digest_of(path, None)
-        if present and path.read_text(encoding="utf-8", errors="replace") == text:
+        if present and files.text(path) == text:
             return
         if present and not record.owns(self.known, path, present):
-            os.replace(path, path.with_name(path.name + ".before-canvas-fleet"))
-        record.write_whole(path, text)
-        self._own(path, record.sha256(path))
+            files.move(path, path.with_name(path.name + ".before-canvas-fleet"))
+        files.write(path, text.encode())
+        self._own(path, digests.of_file(path))
         self.changed = True

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
+from ...system import files
 from .observe import Agent, Folder, Observation, fingerprints, normal
 
 MARKER = re.compile(r"\s*python_version\s*(<|<=|>=|>|==)\s*[\"'](\d+)\.(\d+)[\"']\s*")
@@ -101,7 +102,7 @@ def wanted_certificates(bundle: str) -> tuple[set[str], list[Finding]]:
     if not bundle:
         return set(), []
     try:
-        wanted = fingerprints(Path(bundle).expanduser().read_text(errors="replace"))
+        wanted = fingerprints(files.read(Path(bundle).expanduser()).decode(errors="replace"))
     except OSError as error:
         wanted, told = set(), f"{bundle}: {error.strerror}"
     else:

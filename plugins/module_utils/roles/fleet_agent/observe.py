@@ -8,17 +8,16 @@ step when an environment is whole.
 from __future__ import annotations
 
 import grp
-import hashlib
 import json
 import os
 import pwd
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
+
+from ...system import files, packages, programs
+from ...system.digests import sha256
 
 IMPORTS = ("huggingface_hub", "pyarrow.parquet", "PIL.Image")
 STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -62,14 +61,14 @@ class Observation:
 
 def observe(settings: Mapping[str, Any]) -> Observation:
     root, user = str(settings["fleet_root"]), str(settings["fleet_user"])
-    manager = package_manager()
+    manager = packages.manager()
     wanted = settings.get(f"fleet_agent_{manager}_packages", []) if manager else []
     return Observation(
         account=account_exists(user),
         group=group_exists(str(settings["fleet_group"])),
         root=folder(root, user, str(settings["fleet_group"])),
         manager=manager,
-        packages_missing=missing_packages(manager, wanted),
+        packages_missing=tuple(packages.lacking(manager, wanted)),
         trusted=tuple(trusted()) if settings.get("fleet_ca_bundle") else (),
         agent=agent(str(settings["fleet_agent_dir"])),
     )
@@ -81,7 +80,7 @@ def normal(name: str) -> str:
 
 def digest(pins: Sequence[str]) -> str:
     """Names the folder of an environment with these pins."""
-    return hashlib.sha256(json.dumps(list(pins)).encode()).hexdigest()[:12]
+    return sha256(json.dumps(list(pins)))[:12]
 
 
 def account_exists(user: str) -> bool:
@@ -123,34 +122,17 @@ def memberships(user: str, group: str) -> set[str]:
     return {group} | {entry.gr_name for entry in grp.getgrall() if user in entry.gr_mem}
 
 
-def package_manager() -> Literal["apt", "dnf", ""]:
-    if shutil.which("apt-get"):
-        return "apt"
-    return "dnf" if shutil.which("dnf") else ""
-
-
-def missing_packages(manager: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the packages that are not installed whole."""
-    if not manager or not names:
-        return ()
-    if manager == "apt":
-        shown = _output("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *names)
-        have = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
-        return tuple(name for name in names if name not in have)
-    return tuple(name for name in names if "no package" in _output("rpm", "-q", "--whatprovides", name))
-
-
 def fingerprints(pem: str) -> set[str]:
     """A short digest of each certificate in the text, whatever its line breaks."""
     bodies = ("".join(body.split()) for body in CERTIFICATE.findall(pem))
-    return {hashlib.sha256(body.encode()).hexdigest()[:16] for body in bodies}
+    return {sha256(body)[:16] for body in bodies}
 
 
 def trusted(stores: Iterable[str] = STORES) -> list[str]:
     """Digests of the certificates that the host's own store holds."""
     for store in stores:
         if os.path.isfile(store):
-            return sorted(fingerprints(Path(store).read_text(errors="replace")))
+            return sorted(fingerprints(files.text(store)))
     return []
 
 
@@ -160,17 +142,9 @@ def agent(path: str) -> Agent:
     if not os.access(python, os.X_OK):
         return seen
     try:
-        version, entries = json.loads(_output(python, "-I", "-c", ASK))
+        version, entries = json.loads(programs.run(python, "-I", "-c", ASK).out)
     except ValueError:
         return seen
     names = (entry[: -len(".dist-info")] for entry in entries if entry.endswith(".dist-info"))
     pairs = (name.rsplit("-", 1) for name in names if "-" in name)
     return replace(seen, python=version, installed={normal(name): version for name, version in pairs})
-
-
-def _output(*argv: str) -> str:
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout

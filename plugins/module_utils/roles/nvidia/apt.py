@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -10,20 +9,19 @@ from collections.abc import Callable, Sequence
 from ...core.errors import FleetError
 from ...core.progress import Progress
 from ...machine import cuda as cuda_table
-from ..fleet_agent.work import DPKG_LOCKED, PATIENCE, apt_status, retry_connection
+from ...system import folders
+from ...system.packages import APT, DPKG_LOCKED, LISTS_LOCKED, STATUS, tell, when_unlocked
 from . import packages
 from .attempt import attempt
 
-APT = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}")
 INSTALL = (*APT, "--no-install-recommends", "--allow-change-held-packages", "--allow-downgrades")
-STATUS = ("-o", "APT::Status-Fd=1", "-o", "Dpkg::Options::=--force-confold")
+KEEP = (*STATUS, "-o", "Dpkg::Options::=--force-confold")
 METAS = ("nvidia-open", "cuda-drivers")
 
 
 def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> None:
     """Ask NVIDIA's source (a file), where every complaint counts; then the others, where an old list will do."""
-    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-    os.makedirs("/var/lib/apt/lists/partial", exist_ok=True)  # without it apt waits for a lock that nobody holds
+    folders.make("/var/lib/apt/lists/partial")  # without it apt waits for a lock that nobody holds
     configure(sleep)
     progress(0, 0, "", "NVIDIA's repository")
     only = ["-o", f"Dir::Etc::sourcelist={source}", "-o", "Dir::Etc::sourceparts=-"]
@@ -39,12 +37,12 @@ def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = ti
 def configure(sleep: Callable[[float], None] = time.sleep) -> None:
     """dpkg does not wait for its lock, and it is asked before apt is, which does."""
     what = "a package that was half installed cannot be mended"
-    retry_connection(lambda: attempt(what, "dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
+    when_unlocked(lambda: attempt(what, "dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
 
 
 def update(what: str, options: Sequence[str], sleep: Callable[[float], None]) -> None:
     """apt-get update; DPkg::Lock::Timeout does not cover the lock of the lists, so that one is waited for here."""
-    retry_connection(lambda: attempt(what, *APT, *options, "-o", "Acquire::Retries=2", "update"), "lists/lock", sleep)
+    when_unlocked(lambda: attempt(what, *APT, *options, "-o", "Acquire::Retries=2", "update"), LISTS_LOCKED, sleep)
 
 
 def candidate(name: str) -> str:
@@ -118,11 +116,11 @@ def install(names: Sequence[str], progress: Progress) -> None:
     """Everything is fetched first, so that a mirror that breaks off leaves nothing half installed."""
 
     def each(line: str) -> None:
-        apt_status(line, progress)
+        tell(line, progress)
 
     what = "not all packages could be fetched; nothing was installed"
-    attempt(what, *INSTALL, *STATUS, "--download-only", "install", *names, each_line=each)
-    attempt("the packages could not be installed", *INSTALL, *STATUS, "install", *names, each_line=each)
+    attempt(what, *INSTALL, *KEEP, "--download-only", "install", *names, each_line=each)
+    attempt("the packages could not be installed", *INSTALL, *KEEP, "install", *names, each_line=each)
 
 
 def hold(names: Sequence[str], *, on: bool = True) -> None:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from ...core.errors import FleetError
-from ..fleet_agent.work import run
+from ...system import programs
+from ...system.packages import QUIET
 
 # What a package manager says, the variable it is about, and what mends it. The first that fits.
 REMEDIES = (
@@ -73,7 +74,7 @@ def attempt(what: str, *argv: str, each_line: Callable[[str], None] | None = Non
             each_line(line)
 
     try:
-        run(*argv, each_line=each)
+        programs.must(*argv, each=each, env=QUIET)
     except FleetError as error:
         error.found = whole(error.found, lines)
         raise told(error, what) from error

@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
-import subprocess
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan
 from ...core.wire import to_dict
+from ...system import files, folders, http, programs, units
 from . import decide, observe, openpgp, table
 from .judge import fault, fingerprint
 from .observe import Observation, Restart, base_url
@@ -30,6 +28,7 @@ PLACES = (
 NOUVEAU_PATH = "/etc/modprobe.d/canvas-fleet-nouveau.conf"
 NOUVEAU = MARK + "blacklist nouveau\noptions nouveau modeset=0\n"
 # Findings that leave nothing to install; all others are the plan's to refuse, and warnings here.
+KEY_LIMIT = 1 << 20  # bytes; a key has a few thousand
 STOPS = ("NO_GPU", "NVIDIA_DRIVER_BROKEN", "NVIDIA_SYSTEM_UNKNOWN", "VARIABLE_INVALID")
 
 
@@ -41,26 +40,19 @@ class File:
     @property
     def current(self) -> bytes | None:
         try:
-            with open(self.path, "rb") as stream:
-                return stream.read()
+            return files.read(self.path)
         except FileNotFoundError:
             return None
 
     def write(self) -> None:
         """In one rename, readable by all."""
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        aside = self.path + ".canvas-fleet-new"
-        with open(aside, "wb") as out:
-            out.write(self.data)
-        os.chmod(aside, 0o644)
-        os.replace(aside, self.path)
+        folders.make(os.path.dirname(self.path))
+        files.write(self.path, self.data)
 
 
 def read_url(url: str) -> bytes:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({**urllib.request.getproxies(), **apt_proxies()}))
     try:
-        with opener.open(url, timeout=60) as answer:
-            data: bytes = answer.read()
+        return http.read(url, limit=KEY_LIMIT, proxies=apt_proxies())
     except OSError as error:
         raise FleetError(
             "the key of NVIDIA's repository can't be had",
@@ -68,15 +60,14 @@ def read_url(url: str) -> bytes:
             found=f"{url}: {error}",
             remedy="check the host's way to this address, or name a mirror (nvidia_repository_url)",
         ) from error
-    return data
 
 
 def apt_proxies() -> dict[str, str]:
     """apt's own, since the key comes the way that the packages will; as apt says, https goes http's way by default."""
-    if not shutil.which("apt-config"):
+    if not programs.find("apt-config"):
         return {}
-    argv = ["apt-config", "dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy"]
-    shown = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    asked = ("dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy")
+    shown = programs.run("apt-config", *asked).out
     told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     http = told.get("Acquire::http::Proxy", "")
     found = {"http": http, "https": told.get("Acquire::https::Proxy") or http}
@@ -140,11 +131,11 @@ def repository_files(plan: RolePlan, seen: Observation, settings: Mapping[str, A
     system = table.system(seen.release)
     if not system or not (plan.values.get("packages") or plan.values.get("key")):
         return []
-    files = [] if seen.foreign_source else repository(system, settings, b"" if check else key(system, settings))
+    found = [] if seen.foreign_source else repository(system, settings, b"" if check else key(system, settings))
     if system.family == "debian":
         ours = plan.values.get("driver") or seen.record.packages
-        files.append(pins(str(settings["nvidia_driver_branch"]) if ours else ""))
-    return files + ([File(NOUVEAU_PATH, NOUVEAU.encode())] if plan.values.get("driver") else [])
+        found.append(pins(str(settings["nvidia_driver_branch"]) if ours else ""))
+    return found + ([File(NOUVEAU_PATH, NOUVEAU.encode())] if plan.values.get("driver") else [])
 
 
 def profile(plan: RolePlan, seen: Observation, check: bool) -> list[File]:
@@ -168,8 +159,8 @@ def remember(state_dir: str, **changes: Any) -> None:
     kept = {name: value for name, value in to_dict(record).items() if value}
     if kept:
         File(path, json.dumps({"written_by": "canvas.fleet, role nvidia", **kept}, indent=1).encode()).write()
-    elif os.path.exists(path):
-        os.unlink(path)
+    else:
+        files.remove(path)
 
 
 def exchanged(packages: Sequence[str]) -> list[str]:
@@ -179,11 +170,8 @@ def exchanged(packages: Sequence[str]) -> list[str]:
 
 def trainings() -> list[str]:
     """Units of trainings that run on this host."""
-    argv = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating", "canvas-training-*"]
-    try:
-        shown = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return []
+    words = ("list-units", "--plain", "--no-legend", "--state=active,activating", "canvas-training-*")
+    shown = units.systemctl(*words).out
     return [line.split()[0] for line in shown.splitlines() if line.split()]
 
 
@@ -224,7 +212,7 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     }
 
 
-def work_order(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], files: list[File]) -> dict[str, Any]:
+def work_order(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], later: list[File]) -> dict[str, Any]:
     """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
     values, family = plan.values, getattr(table.system(seen.release), "family", "")
     order: dict[str, Any] = {
@@ -233,7 +221,7 @@ def work_order(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], f
         "branch": str(settings["nvidia_driver_branch"]),
         "packages": list(values.get("packages", [])),
         "remove": list(values.get("remove", [])),
-        "files": [{"path": file.path, "data": base64.b64encode(file.data).decode()} for file in files],
+        "files": [{"path": file.path, "data": base64.b64encode(file.data).decode()} for file in later],
         "driver_version": values.get("driver_version", ""),
         "services": list(values.get("services", [])),
         "hold": list(values.get("hold", [])),

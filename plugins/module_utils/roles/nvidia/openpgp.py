@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Iterator
+
+from ...system.digests import openpgp_v4
 
 BEGIN, END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"
 PUBLIC_KEY = 6  # the tag of a primary key's packet
@@ -67,5 +68,4 @@ def fingerprints(data: bytes) -> list[str]:
     keys = [body for tag, body in packets(dearmored(data)) if tag == PUBLIC_KEY]
     if any(not body or body[0] != 4 for body in keys):
         raise ValueError("only keys of version 4 are known")
-    # SHA-1 is what a version 4 fingerprint is made with.
-    return [hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body).hexdigest().upper() for body in keys]  # noqa: S324
+    return [openpgp_v4(body) for body in keys]

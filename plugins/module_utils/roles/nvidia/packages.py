@@ -6,10 +6,10 @@ import fnmatch
 import glob
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...system import files, units
 from . import openpgp
 from .table import DRIVER_GLOBS
 
@@ -33,8 +33,7 @@ UPGRADER = "usr/bin/unattended-upgrade"
 def read(root: str, path: str) -> str:
     """The file's text, "" when it can't be read."""
     try:
-        with open(os.path.join(root, path.lstrip("/")), encoding="latin-1") as stream:
-            return stream.read()
+        return files.read(os.path.join(root, path.lstrip("/"))).decode("latin-1")
     except OSError:
         return ""
 
@@ -91,22 +90,13 @@ def own_source(root: str, family: str) -> str:
 def key_fingerprints(root: str, family: str) -> list[str]:
     """Of the key that we laid on this host; [] when there is none."""
     try:
-        with open(os.path.join(root, KEYRINGS[family].lstrip("/")), "rb") as stream:
-            return openpgp.fingerprints(stream.read())
+        return openpgp.fingerprints(files.read(os.path.join(root, KEYRINGS[family].lstrip("/"))))
     except (OSError, ValueError):
         return []
 
 
 def services() -> dict[str, str]:
     """{unit: active, inactive, failed, …}; a unit that is not installed is left out."""
-    argv = ["systemctl", "show", "--property=Id,LoadState,ActiveState", *(f"{name}.service" for name in SERVICES)]
-    try:
-        shown = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    found = {}
-    for block in shown.split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if values.get("LoadState") == "loaded":
-            found[values["Id"][: -len(".service")]] = values.get("ActiveState", "")
-    return found
+    shown = units.show(("Id", "LoadState", "ActiveState"), *(f"{name}.service" for name in SERVICES))
+    here = [values for values in shown if values.get("LoadState") == "loaded"]
+    return {values["Id"][: -len(".service")]: values.get("ActiveState", "") for values in here}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from ...machine.gpu import Gpu, names
+from ...system import programs
 
 PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -94,20 +93,18 @@ def trouble(text: str) -> Seen:
 
 def find() -> str:
     """The tool's path, "" when there is none."""
-    return shutil.which("nvidia-smi", path=os.pathsep.join(PLACES)) or ""
+    return programs.find("nvidia-smi", os.pathsep.join(PLACES))
 
 
 def ask(tool: str) -> str:
     """What the tool prints, on either channel."""
     try:
-        done = subprocess.run(
-            [tool, "-q", "-x"], capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = programs.run(tool, "-q", "-x", timeout=PATIENCE)
+    except TimeoutError:
         return f"nvidia-smi did not answer for {PATIENCE} s"
-    except OSError as error:
-        return f"nvidia-smi can't be run: {error}"
-    return done.stdout if done.stdout.strip() else done.stderr
+    if done.code == programs.NOT_FOUND:
+        return f"nvidia-smi can't be run: {done.err}"
+    return done.out if done.out.strip() else done.err
 
 
 def observe_gpus(tool: str = "", say: Callable[[str], str] = ask) -> Seen:

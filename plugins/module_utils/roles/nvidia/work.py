@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
-from ..fleet_agent.work import run
+from ...system import files, programs
 from . import apt, dnf, observe, smi
 from . import files as nvidia_files
 from . import packages as nvidia_packages
@@ -46,39 +45,37 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         return absent(spec)
     if nvidia_files.exchanged(spec["packages"]):
         refuse_training("the driver is not exchanged under a running training; nothing was changed")
-    for path in spec["remove"]:  # before apt is asked anything, or it refuses all of it
-        if os.path.exists(path):
-            os.unlink(path)
-    files = [File(item["path"], base64.b64decode(item["data"])) for item in spec["files"]]
+    files.remove(*spec["remove"])  # before apt is asked anything, or it refuses all of it
+    wanted = [File(item["path"], base64.b64decode(item["data"])) for item in spec["files"]]
     installed: list[str] = []
     if spec["packages"]:
-        installed = bring(spec, files, progress)
+        installed = bring(spec, wanted, progress)
     else:
-        write(files)
+        write(wanted)
     held = hold(spec)
     for name in services(spec):
-        run("systemctl", "enable", "--now", f"{name}.service")
+        programs.must("systemctl", "enable", "--now", f"{name}.service")
     return {"changed": True, "installed": installed, "held": held}
 
 
-def write(files: Sequence[File]) -> None:
-    for file in files:
+def write(wanted: Sequence[File]) -> None:
+    for file in wanted:
         if file.current != file.data:
             file.write()
 
 
-def bring(spec: Mapping[str, Any], files: Sequence[File], progress: Progress) -> list[str]:
+def bring(spec: Mapping[str, Any], wanted: Sequence[File], progress: Progress) -> list[str]:
     """A source that can't be used is taken back, or it would stop the host's own updates as well."""
-    before = [(file, file.current) for file in files]
-    write(files)
+    before = [(file, file.current) for file in wanted]
+    write(wanted)
     try:
         names, fresh = chosen(spec, progress)
     except FleetError:
         for file, data in before:
             if recorded(spec) and data is not None:
                 File(file.path, data).write()
-            elif os.path.exists(file.path):
-                os.unlink(file.path)
+            else:
+                files.remove(file.path)
         raise
     if spec["family"] == "debian":
         remember(spec, fresh)
@@ -135,21 +132,21 @@ def services(spec: Mapping[str, Any]) -> list[str]:
         wanted += [name for name, state in nvidia_packages.services().items() if state != "active"]
     elif spec["packages"]:
         for name in nvidia_packages.services():
-            run("systemctl", "enable", f"{name}.service")
+            programs.must("systemctl", "enable", f"{name}.service")
     return sorted(set(wanted))
 
 
 def rebuild() -> None:
     """So that nouveau is not loaded by the next start either."""
     for command in INITRAMFS:
-        if shutil.which(command[0]):
-            run(*command)
+        if programs.find(command[0]):
+            programs.must(*command)
             return
 
 
 def run_quietly(*argv: str) -> None:
     try:
-        run(*argv)
+        programs.must(*argv)
     except FleetError as error:
         print(error, flush=True)  # noqa: T201 - the log of this work
 
@@ -179,16 +176,13 @@ def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
     refuse_training("the driver is not taken from under a running training")
     told = preview(spec)
     names = recorded(spec)
-    if names and shutil.which("apt-get"):
-        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    if names and programs.find("apt-get"):
         apt.configure()
         apt.remove(names, recorded(spec, "others"))
     elif names:
         dnf.remove(names, recorded(spec, "locks"))
     nouveau = os.path.exists(nvidia_files.NOUVEAU_PATH)
-    for path in [*ours(), os.path.join(str(spec["state_dir"]), observe.RECORD)]:
-        if os.path.exists(path):
-            os.unlink(path)
+    files.remove(*ours(), os.path.join(str(spec["state_dir"]), observe.RECORD))
     if nouveau:
         rebuild()
     return {"changed": bool(told), "done": told, "installed": [], "held": []}

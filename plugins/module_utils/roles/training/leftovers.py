@@ -14,7 +14,7 @@ from ...trainer import checkpoint as checkpoints
 RECORDS: tuple[str, ...] = ("supervisor", "training")
 # What checkpoints/seal.py, its neighbours and peers/ make in the kept folder.
 _KEPT = re.compile(
-    r"\d{7,}(\.json)?(\.new)?|aside|(attempt(-\d+)?|fetched\.json)(\.new)?|\.(back|fetch|lock|new|old)\b.*"
+    r"\d{7,}(\.json)?(\.new)?|aside|(attempt(-\d+)?|fetched\.json)(\.new)?|\.(back|fetch|lock|new|old)\b.*|\..*\.canvas-fleet"
 )
 Settings = Mapping[str, Any]
 

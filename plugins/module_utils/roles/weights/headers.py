@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError
+from ...system import files
 from ...trainer.model import Read, count
 from ...trainer.safetensors import from_file
 
@@ -37,10 +37,6 @@ def _vae(folder: Path) -> int:
 
 def config(path: Path) -> dict[str, int]:
     """The whole numbers of a config; {} where it cannot be read."""
-    try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(loaded, dict):
-        return {}
-    return {key: value for key, value in loaded.items() if isinstance(value, int) and not isinstance(value, bool)}
+    return {
+        key: value for key, value in files.load(path).items() if isinstance(value, int) and not isinstance(value, bool)
+    }

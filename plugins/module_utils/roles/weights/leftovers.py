@@ -16,7 +16,7 @@ Settings = Mapping[str, Any]
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:
     folder = Path(str(settings["weights_dir"]))
-    record = observe.read_record(observe.record_path(settings))
+    record = files.load(observe.record_path(settings))
     for name, entry in sorted((record.get("files") or {}).items()):
         if not files.stays_below(name):
             continue

@@ -6,14 +6,14 @@ that looking takes no time. Files that a user brought are adopted when their dig
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ...system import files
+from ...system.digests import sha256
 from ...trainer.model import Read
 from . import headers
 
@@ -46,17 +46,8 @@ class Observation:
 def record_path(settings: Mapping[str, Any]) -> Path:
     """The record of this model folder; several folders on one host each have their own."""
     folder = os.path.normpath(str(settings["weights_dir"]))
-    name = hashlib.sha256(folder.encode()).hexdigest()[:12]
+    name = sha256(folder)[:12]
     return Path(str(settings["fleet_state_dir"])) / "weights" / f"{name}.json"
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The record, or an empty one where there is none or it cannot be read."""
-    try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        loaded = {}
-    return loaded if isinstance(loaded, dict) else {}
 
 
 def stamp(path: Path) -> dict[str, int] | None:
@@ -77,18 +68,18 @@ def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
 
 def observe(settings: Mapping[str, Any]) -> Observation:
     folder = Path(str(settings["weights_dir"]))
-    record = read_record(record_path(settings))
+    record = files.load(record_path(settings))
     entries: Mapping[str, Any] = record.get("files", {})
-    files = {name: _file(folder / name, entries.get(name, {})) for name in settings["weights_files"]}
+    found = {name: _file(folder / name, entries.get(name, {})) for name in settings["weights_files"]}
     parts = sum(size_of(part) for part in (folder / STAGING).glob("*.part"))
     return Observation(
         kind="folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent",
         repo=str(record.get("repo", "")),
         revision=str(record.get("revision", "")),
         asked=str(record.get("asked", "")),
-        files=files,
+        files=found,
         rate=record.get("rate", 0),
-        bytes=parts + sum(file.size for file in files.values()),
+        bytes=parts + sum(file.size for file in found.values()),
         model=headers.observe(settings),
     )
 

@@ -6,10 +6,7 @@ record is written after each file. A file of the user's that has another digest 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,10 +14,11 @@ from typing import Any
 
 from ...core.errors import FleetError
 from ...core.progress import Progress, amount
+from ...system import files, folders
+from ...system.digests import git_blob, of_file
 from ...system.hub import Hub, HubFile, watched
 from . import decide, observe
 
-BLOCK = 8 << 20
 TELLING = 64 << 20  # bytes below which a rate says little of the line
 WRONG = "the file is not the one of this revision"
 
@@ -33,7 +31,7 @@ def preview(spec: Mapping[str, Any]) -> list[str]:
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """`spec`: the weights_* settings and fleet_state_dir. Returns changed, fetched, adopted, revision and bytes."""
     if not preview(spec):
-        record = observe.read_record(observe.record_path(spec))
+        record = files.load(observe.record_path(spec))
         return {"changed": False, "fetched": [], "adopted": [], "revision": record["revision"]}
     return Fetcher(spec, progress).bring()
 
@@ -47,7 +45,7 @@ class Fetcher:
         self._folder = Path(str(spec["weights_dir"]))
         self._staging = self._folder / observe.STAGING
         self._record_path = observe.record_path(spec)
-        self._record = observe.read_record(self._record_path)
+        self._record = files.load(self._record_path)
         self._entries: dict[str, dict[str, Any]] = self._record.get("files", {})
         self._hub = Hub(
             str(spec["weights_repo"]),
@@ -87,8 +85,8 @@ class Fetcher:
                 found=f"{self._folder} is no folder",
                 remedy="move the file away, or choose another folder",
             )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._record_path.parent.mkdir(parents=True, exist_ok=True)
+        folders.make(self._folder)
+        folders.make(self._record_path.parent)
 
     def _wanted(self) -> list[HubFile]:
         """What the revision holds, small files first; without a network where the user's digests say it all."""
@@ -162,18 +160,13 @@ class Fetcher:
         now = observe.stamp(self._folder / file.name)
         self._entries[file.name] = {**(now or {}), **digests, "origin": origin, "revision": file.commit}
         # Not the whole folder is of this revision until all files are.
-        self._write({"dir": str(self._folder), "files": self._entries})
+        files.save(self._record_path, {"dir": str(self._folder), "files": self._entries})
 
     def _finish(self, commit: str, rate: float) -> None:
-        shutil.rmtree(self._staging, ignore_errors=True)
+        folders.remove_tree(self._staging)
         whole = {"repo": self._spec["weights_repo"], "revision": commit, "asked": self._spec["weights_revision"]}
         whole["rate"] = rate or self._record.get("rate", 0)
-        self._write({"dir": str(self._folder), "files": self._entries, **whole})
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        aside = self._record_path.with_name(self._record_path.name + ".new")
-        aside.write_text(json.dumps(record, indent=1, sort_keys=True))
-        os.replace(aside, self._record_path)
+        files.save(self._record_path, {"dir": str(self._folder), "files": self._entries, **whole})
 
     def _part(self, file: HubFile) -> Path:
         return self._staging / f"{file.name.replace('/', '--')}.{file.etag}.part"
@@ -183,11 +176,11 @@ class Fetcher:
         alive = {self._part(file) for file in missing}
         for part in self._staging.glob("*.part"):
             if part not in alive:
-                part.unlink()
+                files.remove(part)
 
     def _check_disk(self, missing: list[HubFile]) -> None:
         need = sum(file.size - min(file.size, observe.size_of(self._part(file))) for file in missing)
-        free = shutil.disk_usage(self._folder).free
+        free = folders.free(self._folder)
         if need > free:
             raise FleetError(
                 "the disk is too small for the model",
@@ -202,7 +195,7 @@ class Fetcher:
         total, before, started = sum(file.size for file in missing), 0, time.monotonic()
         there = sum(min(file.size, observe.size_of(self._part(file))) for file in missing)
         if missing:
-            self._staging.mkdir(exist_ok=True)
+            folders.make(self._staging)
         for file in missing:
             self._fetch(file, before, total)
             before += file.size
@@ -220,7 +213,7 @@ class Fetcher:
             digests = self._hash(part, file, "verifying")
             if self._is_right(file, digests):
                 break
-            part.unlink()  # a part that was continued may hold bytes of a bad moment: once more from the beginning
+            files.remove(part)  # a part that was continued may hold bytes of a bad moment: once more from the beginning
             if last:
                 raise FleetError(
                     "what the hub sends is not what it announces",
@@ -230,22 +223,21 @@ class Fetcher:
                     remedy="use another endpoint, or correct weights_sha256",
                 )
         target = self._folder / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.chmod(0o644)
-        os.replace(part, target)
+        folders.make(target.parent)
+        files.put(part, target, 0o644)
         self._remember(file, digests, "fetched")
 
 
 def digests(path: Path, blob: bool, tell: Callable[[int], None]) -> dict[str, str]:
     """sha256, and git's blob id when asked for, in one reading."""
-    size, done = path.stat().st_size, 0
-    whole = hashlib.sha256()
-    git = hashlib.sha1(f"blob {size}\0".encode())  # noqa: S324 - git's own naming, beside the size
-    with path.open("rb") as source:
-        for block in iter(lambda: source.read(BLOCK), b""):
-            whole.update(block)
-            if blob:
-                git.update(block)
-            done += len(block)
-            tell(done)
-    return {"sha256": whole.hexdigest(), **({"blob": git.hexdigest()} if blob else {})}
+    done, git = 0, git_blob(path.stat().st_size)
+
+    def each(block: bytes) -> None:
+        nonlocal done
+        done += len(block)
+        if blob:
+            git.update(block)
+        tell(done)
+
+    whole = of_file(path, each=each)
+    return {"sha256": whole, **({"blob": git.hexdigest()} if blob else {})}

@@ -11,6 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env impor
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import proof as conda_proof
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import tools as conda_tools
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import work as conda_env_work
+from ansible_collections.canvas.fleet.plugins.module_utils.system import folders, http
 
 from tests.unit.support.conda_host import KilledError, assert_clean, environments, in_sync, make_spec, run
 
@@ -78,8 +79,8 @@ def test_a_removal_cut_at_any_step_is_finished_by_the_next(spec, monkeypatch, af
     assert number > 8
 
 
-STEPS = [(os, "replace"), (os, "unlink"), (os, "symlink"), (os, "makedirs"), (os, "rmdir"), (shutil, "rmtree")]
-STEPS += [(conda_tools, "call"), (conda_proof, "import_all"), (conda_env_work, "fetch")]
+STEPS = [(os, "replace"), (os, "unlink"), (os, "symlink"), (folders, "make"), (folders, "remove_tree")]
+STEPS += [(conda_tools, "call"), (conda_proof, "import_all"), (http, "fetch")]
 
 
 def cut_at(monkeypatch, number, *, after):

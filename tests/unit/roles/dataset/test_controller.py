@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import controller as dataset_controller
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.record import sha256
+from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import of_file
 
 from tests.unit.support.dataset_files import row, settings, write
 
@@ -18,7 +18,7 @@ def told(tmp_path, monkeypatch):
 def test_names_both_files_by_their_digest(told):
     found = dataset_controller.facts(told)
     assert {kind: entry["sha256"] for kind, entry in found.items()} == {
-        kind: sha256(told[f"dataset_{kind}"]) for kind in ("train", "test")
+        kind: of_file(told[f"dataset_{kind}"]) for kind in ("train", "test")
     }
 
 

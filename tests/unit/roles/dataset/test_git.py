@@ -4,8 +4,8 @@ import time
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import git as dataset_git
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.git import fetch_git, quiet
+from ansible_collections.canvas.fleet.plugins.module_utils.system import git as git_driver
 
 BODY = bytes(range(256)) * 64
 
@@ -80,8 +80,8 @@ def test_a_pointer_of_git_lfs_is_no_file(tmp_path, repository):
 
 
 def test_a_server_that_says_nothing_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset_git, "POLL", 0.05)
-    monkeypatch.setattr(dataset_git, "SILENCE", 0.3)
+    monkeypatch.setattr(git_driver, "POLL", 0.05)
+    monkeypatch.setattr(git_driver, "SILENCE", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url, begun = f"git://127.0.0.1:{server.getsockname()[1]}/repo.git", time.monotonic()
         with pytest.raises(FleetError, match="went silent") as told:
@@ -91,10 +91,10 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path, monkeypatch):
 
 
 def test_a_slow_server_is_waited_for_as_long_as_bytes_arrive(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset_git, "POLL", 0.05)
-    monkeypatch.setattr(dataset_git, "SILENCE", 0.3)
+    monkeypatch.setattr(git_driver, "POLL", 0.05)
+    monkeypatch.setattr(git_driver, "SILENCE", 0.3)
     arrived = iter(range(100, 160))  # some of them while git is set up
-    monkeypatch.setattr(dataset_git, "_bytes_in", lambda cache: next(arrived, 160))
+    monkeypatch.setattr(git_driver, "bytes_in", lambda folder: next(arrived, 160))
     told = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"git://127.0.0.1:{server.getsockname()[1]}/repo.git"

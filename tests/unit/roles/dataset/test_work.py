@@ -284,8 +284,8 @@ def cuts(monkeypatch, at):
     for name in ("replace", "fsync"):
         real = getattr(os, name)
 
-        def counted(*args, real=real):
-            real(*args)
+        def counted(*args, real=real, **named):
+            real(*args, **named)
             count[0] += 1
             if count[0] == at:
                 raise CutError

@@ -21,6 +21,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent.obs
     Folder,
     Observation,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.system import files, packages, programs
 
 SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
@@ -145,7 +146,7 @@ def test_apts_own_status_becomes_progress() -> None:
             told.append(arguments)
 
     for line in ("dlstatus:1:50.0:Retrieving", "pmstatus:git:100.0:Installed git", "Get:1 http", "pmstatus:"):
-        fleet_agent_work.apt_status(line, Told())
+        packages.tell(line, Told())
     assert told == [(25, 100, "%", "system packages"), (100, 100, "%", "system packages")]
 
 
@@ -171,8 +172,14 @@ def test_the_agent_is_made_and_the_second_run_does_nothing(spec: dict[str, Any])
     assert fleet_agent_work.work(spec, Progress()) == {"changed": False, "done": []}
 
 
-@pytest.mark.parametrize("moment", ["run", "fill", "switch"])
-def test_a_cut_leaves_the_agent_that_worked(spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+@pytest.mark.parametrize(
+    ("door", "moment"),
+    [(programs, "must"), (fleet_agent_work, "fill"), (files, "point")],
+    ids=["venv", "fill", "switch"],
+)
+def test_a_cut_leaves_the_agent_that_worked(
+    spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, door: Any, moment: str
+) -> None:
     fleet_agent_work.work(spec, Progress())
     before = os.path.realpath(spec["fleet_agent_dir"])
     # The same pins, so that the new environment wants the very name of the one that works.
@@ -182,7 +189,7 @@ def test_a_cut_leaves_the_agent_that_worked(spec: dict[str, Any], monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as cutting:
-        cutting.setattr(fleet_agent_work, moment, cut)
+        cutting.setattr(door, moment, cut)
         with pytest.raises(KeyboardInterrupt):
             fleet_agent_work.make_agent(spec, Progress())
     assert os.path.realpath(spec["fleet_agent_dir"]) == before
@@ -241,4 +248,4 @@ def test_a_users_folder_at_the_agents_place_is_refused(spec: dict[str, Any]) -> 
 
 def test_a_program_that_fails_says_its_last_words() -> None:
     with pytest.raises(FleetError, match="E: no such package"):
-        fleet_agent_work.run("sh", "-c", "echo a; echo 'E: no such package'; exit 100")
+        programs.must("sh", "-c", "echo a; echo 'E: no such package'; exit 100")

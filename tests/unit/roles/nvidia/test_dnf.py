@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import attempt as nvidia_attempt
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import dnf as nvidia_dnf
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import work as nvidia_work
+from ansible_collections.canvas.fleet.plugins.module_utils.system import programs
 
 MODULE = "@nvidia-driver:580-open"
 WANTED = ["kernel-devel-5.14", MODULE, "cuda-toolkit-12-6"]
@@ -37,17 +37,17 @@ class Host:
         self.installed, self.locks, self.repository = {"bash": "baseos"}, locks, repository
         self.calls, self.breaks, self.die_at = [], {}, 0
 
-    def run(self, *argv, each_line=None):
+    def run(self, *argv, each=None, env=None):
         self.calls.append(" ".join(argv))
         if len(self.calls) == self.die_at:
             raise KilledError
         for word, said in self.breaks.items():
             if word in argv:
                 for line in said.splitlines():
-                    each_line(line + "\n")
+                    each(line + "\n")
                 raise FleetError("dnf failed", found="Error:")
         for line in self.answer(argv) or ():
-            each_line(line + "\n")
+            each(line + "\n")
 
     def answer(self, argv):
         if argv[0] == "rpm":
@@ -74,13 +74,12 @@ def host(tmp_path, monkeypatch):
     locks = tmp_path / "locks"
     locks.write_text("# by hand\nkernel-0:5.14-1.*\n")
     made = Host(locks, nvidia_packages.OWN)
-    for module in (nvidia_attempt, nvidia_work):
-        monkeypatch.setattr(module, "run", made.run if module is nvidia_attempt else lambda *argv: None)
+    monkeypatch.setattr(programs, "must", made.run)
     monkeypatch.setattr(nvidia_dnf, "LOCKS", str(locks))
     monkeypatch.setattr(nvidia_files, "trainings", list)
     monkeypatch.setattr(nvidia_packages, "services", dict)
     monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: nvidia_smi.Seen("works", ""))
-    monkeypatch.setattr(nvidia_work.shutil, "which", lambda name: None if name == "apt-get" else f"/usr/bin/{name}")
+    monkeypatch.setattr(programs, "find", lambda name: "" if name == "apt-get" else f"/usr/bin/{name}")
     return made
 
 

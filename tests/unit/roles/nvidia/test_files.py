@@ -1,5 +1,4 @@
 import base64
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import o
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
+from ansible_collections.canvas.fleet.plugins.module_utils.system import programs
 
 from tests.unit.support.places import FIXTURES
 
@@ -119,9 +119,8 @@ PROXIES = {
 
 @pytest.mark.parametrize(("dump", "proxies"), PROXIES.values(), ids=PROXIES)
 def test_the_key_comes_apt_s_way(monkeypatch, dump, proxies):
-    monkeypatch.setattr(nvidia_files.shutil, "which", lambda name: f"/usr/bin/{name}")
-    said = subprocess.CompletedProcess([], 0, stdout=dump)
-    monkeypatch.setattr(nvidia_files.subprocess, "run", lambda *argv, **named: said)
+    monkeypatch.setattr(programs, "find", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(programs, "run", lambda *argv: programs.Done(0, dump))
     assert nvidia_files.apt_proxies() == proxies
 
 

@@ -1,7 +1,5 @@
 """What is read of dpkg, of apt's sources, and of systemd."""
 
-import subprocess
-
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia.packages import (
@@ -9,6 +7,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia.packages
     of_version,
     upstream,
 )
+from ansible_collections.canvas.fleet.plugins.module_utils.system import programs, units
 
 from tests.unit.support.places import FIXTURES
 
@@ -138,15 +137,10 @@ def test_services_that_are_installed(monkeypatch):
         "Id=nvidia-persistenced.service\nLoadState=loaded\nActiveState=inactive\n\n"
         "Id=nvidia-fabricmanager.service\nLoadState=not-found\nActiveState=inactive\n"
     )
-    monkeypatch.setattr(
-        nvidia_packages.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout=shown)
-    )
+    monkeypatch.setattr(programs, "run", lambda *argv, **named: programs.Done(0, shown))
     assert nvidia_packages.services() == {"nvidia-persistenced": "inactive"}
 
 
 def test_no_systemd_no_services(monkeypatch):
-    def none(*args, **kwargs):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(nvidia_packages.subprocess, "run", none)
+    monkeypatch.setattr(units, "PATH", "/nonexistent")
     assert nvidia_packages.services() == {}

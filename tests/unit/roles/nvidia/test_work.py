@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import apt as nvidia_apt
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import attempt as nvidia_attempt
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import work as nvidia_work
+from ansible_collections.canvas.fleet.plugins.module_utils.system import packages, programs
 
 VERSION = "580.159.04-1"
 WANTED = ["linux-headers-6.1.0-x", "nvidia-open", "nvidia-persistenced", "nvidia-fabricmanager"]
@@ -35,7 +34,7 @@ class Host:
         self.breaks = {}  # a word of a call → what the program then says
         self.die_at = 0
 
-    def run(self, *argv, each_line=None):
+    def run(self, *argv, each=None, env=None):
         self.calls.append(argv)
         if len(self.calls) == self.die_at:
             raise KilledError
@@ -43,8 +42,8 @@ class Host:
             if word in argv:
                 raise FleetError(f"{argv[0]} failed", found=said)
         for line in self.answer(argv):
-            if each_line:
-                each_line(line + "\n")
+            if each:
+                each(line + "\n")
 
     def answer(self, argv):
         if argv[:2] == ("apt-cache", "policy"):
@@ -84,12 +83,11 @@ class Host:
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     made = Host()
-    for module in (nvidia_attempt, nvidia_work):
-        monkeypatch.setattr(module, "run", made.run)
+    monkeypatch.setattr(programs, "must", made.run)
     monkeypatch.setattr(nvidia_packages, "installed", made.packages)
     monkeypatch.setattr(nvidia_packages, "services", made.services)
     monkeypatch.setattr(nvidia_apt, "installed_names", lambda: set(made.installed))
-    monkeypatch.setattr(nvidia_work.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(programs, "find", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(nvidia_files, "trainings", list)
     monkeypatch.setattr(nvidia_packages, "KEYRINGS", {"debian": f"{tmp_path}/key"})
     monkeypatch.setattr(nvidia_files, "PLACES", (f"{tmp_path}/source", f"{tmp_path}/pin"))
@@ -215,12 +213,12 @@ def test_a_source_that_worked_before_comes_back_when_the_new_one_does_not(host, 
 def test_the_distribution_s_own_trouble_is_not_ours(host, tmp_path, monkeypatch):
     real = host.run
 
-    def broken(*argv, each_line=None):
+    def broken(*argv, each=None, env=None):
         if "update" in argv and "--error-on=any" not in argv:
             raise FleetError("apt-get failed", found="E: The list of sources could not be read.")
-        real(*argv, each_line=each_line)
+        real(*argv, each=each)
 
-    monkeypatch.setattr(nvidia_attempt, "run", broken)
+    monkeypatch.setattr(programs, "must", broken)
     run(spec(tmp_path))
     assert_converged(host, tmp_path)
 
@@ -278,11 +276,11 @@ def test_our_source_is_removed_before_apt_is_asked(host, tmp_path, monkeypatch):
     ours, real = tmp_path / "ours", host.run
     ours.write_text("x")
 
-    def strict(*argv, each_line=None):
+    def strict(*argv, each=None, env=None):
         assert not ours.exists()
-        real(*argv, each_line=each_line)
+        real(*argv, each=each)
 
-    monkeypatch.setattr(nvidia_attempt, "run", strict)
+    monkeypatch.setattr(programs, "must", strict)
     order = spec(tmp_path, files=[], remove=[str(ours)], source="/etc/apt/sources.list.d/cuda.list")
     assert nvidia_work.preview(order)[0] == f"remove {ours}"
     run(order)
@@ -290,23 +288,23 @@ def test_our_source_is_removed_before_apt_is_asked(host, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("module", "configure"),
-    [(nvidia_attempt, nvidia_apt.configure), (fleet_agent_work, fleet_agent_work.configure)],
+    "configure",
+    [nvidia_apt.configure, packages.configure],
     ids=["for the driver", "for the agent's packages"],
 )
-def test_dpkg_s_lock_is_waited_for(monkeypatch, module, configure):
+def test_dpkg_s_lock_is_waited_for(monkeypatch, configure):
     texts = (
         "frontend lock was locked by another process with pid 7",
         "database lock was locked by /usr/bin/apt process",
     )
     said, slept = [FleetError("x", found=f"dpkg: error: dpkg {text}") for text in texts], []
 
-    def run(*argv, each_line=None):
+    def run(*argv, each=None, env=None):
         assert argv == ("dpkg", "--configure", "-a")
         if said:
             raise said.pop()
 
-    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(programs, "must", run)
     configure(slept.append)
     assert slept == [5.0] * 2
     said.append(FleetError("x", found="dpkg: error processing package nvidia-dkms"))
@@ -328,7 +326,7 @@ def test_the_lock_of_the_lists_is_waited_for_and_not_for_ever():
         said.extend([FleetError("x", found="lists/lock")] * 1000)
         with pytest.raises(FleetError):
             nvidia_apt.update("x", (), slept.append)
-    assert sum(slept[3:]) == nvidia_apt.PATIENCE
+    assert sum(slept[3:]) == packages.LOCK_TIMEOUT
 
 
 def test_a_cut_at_any_call_converges_on_the_next_run(host, tmp_path):

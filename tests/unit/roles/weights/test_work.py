@@ -14,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import work as weights_work
+from ansible_collections.canvas.fleet.plugins.module_utils.system import folders
 from ansible_collections.canvas.fleet.plugins.module_utils.system import hub as weights_hub
 
 from demo.depot import hub
@@ -220,9 +221,9 @@ class Moments(Progress):
         if self.left < 0:
             raise Cut
 
-    def replace(self, source: Path, target: Path) -> None:
+    def replace(self, source: str, target: str, **folders: int) -> None:
         self.pass_one()
-        os.rename(source, target)  # Path.replace would come here again
+        os.rename(source, target, **folders)
         self.pass_one()
 
 
@@ -233,7 +234,7 @@ def test_a_cut_at_any_moment_converges_on_the_next_run(
         mine = {**spec, "weights_dir": str(tmp_path / f"m{moment}"), "fleet_state_dir": str(tmp_path / f"s{moment}")}
         moments = Moments(moment)
         with monkeypatch.context() as cut:
-            cut.setattr(weights_work.os, "replace", moments.replace)
+            cut.setattr(os, "replace", moments.replace)
             try:
                 weights_work.work(mine, moments)
             except Cut:
@@ -292,10 +293,7 @@ def test_a_token_opens_a_repository_that_needs_one(spec: dict[str, Any]) -> None
 def test_a_small_disk_is_told_before_anything_is_fetched(
     spec: dict[str, Any], depot: Depot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Usage:
-        free = 1_000_000
-
-    monkeypatch.setattr(weights_work.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr(folders, "free", lambda path: 1_000_000)
     with pytest.raises(FleetError, match="disk is too small"):
         weights_work.work(spec, Progress())
     assert not any("GET" in line for line in depot.requests())
@@ -358,7 +356,7 @@ def test_dead_parts_make_room_before_the_disk_is_measured(
         assert list(staging.iterdir()) == []
         raise Cut
 
-    monkeypatch.setattr(weights_work.shutil, "disk_usage", measure)
+    monkeypatch.setattr(folders, "free", measure)
     with pytest.raises(Cut):
         weights_work.work(spec, Progress())
 

@@ -1,0 +1,232 @@
+import hashlib
+import http.server as servers
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.system import http
+from ansible_collections.canvas.fleet.plugins.module_utils.system.http import fetch, fetch_part, public
+
+BODY = bytes(range(256)) * 4096  # 1 MiB
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+class Server(servers.BaseHTTPRequestHandler):
+    """Serves `body`; `cuts` says after how many bytes the next answers break off, `failures` which codes come first."""
+
+    body, cuts, failures, asked, ranges, weak = BODY, [], [], [], True, False
+
+    def do_GET(self):
+        cls = type(self)
+        cls.asked.append(self.headers.get("Range", ""))
+        if cls.failures:
+            self.send_error(cls.failures.pop(0))
+            return
+        # A weak mark says that two bodies mean the same, not that their bytes are the same.
+        mark = 'W/"v1"' if cls.weak else f'"{hashlib.sha256(cls.body).hexdigest()[:8]}"'
+        start = 0
+        if cls.ranges and self.headers.get("Range") and self.headers.get("If-Range", mark) == mark:
+            start = int(self.headers["Range"][6:].split("-")[0])
+        if start >= len(cls.body):
+            self.send_error(416)
+            return
+        content = cls.body[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", mark)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: cls.cuts.pop(0)] if cls.cuts else content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(http, "PAUSE", 0.001)
+    Server.body, Server.cuts, Server.failures, Server.asked = BODY, [], [], []
+    Server.ranges, Server.weak = True, False
+    httpd = servers.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_address[1]}/data/train_split.parquet?key=s3cret"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def quiet(done, total):
+    pass
+
+
+def test_fetches_and_tells_bytes(server, tmp_path):
+    told = []
+    fetch_part(server, tmp_path / "p", "dataset_train", lambda done, total: told.append((done, total)))
+    assert (tmp_path / "p").read_bytes() == BODY
+    assert told[-1] == (len(BODY), len(BODY))
+    assert [file.name for file in tmp_path.iterdir()] == ["p"]
+
+
+def test_continues_where_the_connection_broke(server, tmp_path):
+    Server.cuts = [300_000, 200_000]
+    fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert (tmp_path / "p").read_bytes() == BODY
+    assert Server.asked == ["", "bytes=300000-", "bytes=500000-"]
+
+
+def test_a_killed_fetch_is_continued_by_the_next_call(server, tmp_path):
+    class KilledError(BaseException):
+        pass
+
+    def killed(done, total):
+        if done > 400_000:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fetch_part(server, tmp_path / "p", "dataset_train", killed)
+    fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert (tmp_path / "p").read_bytes() == BODY
+    assert Server.asked[1].startswith("bytes=")
+
+
+def test_another_file_on_the_server_is_fetched_from_its_start(server, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        fetch_part(server, tmp_path / "p", "dataset_train", lambda done, total: 1 // 0)
+    Server.body = b"other" * 200_000
+    fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert (tmp_path / "p").read_bytes() == Server.body
+
+
+def test_a_file_with_a_weak_mark_is_never_continued(server, tmp_path):
+    Server.weak = True
+    with pytest.raises(ZeroDivisionError):
+        fetch_part(server, tmp_path / "p", "dataset_train", lambda done, total: 1 // 0)
+    assert (tmp_path / "p").stat().st_size
+    Server.body = b"other" * 200_000
+    fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert (tmp_path / "p").read_bytes() == Server.body
+
+
+def test_a_server_without_ranges_is_asked_again_from_the_start(server, tmp_path):
+    Server.ranges, Server.cuts = False, [300_000]
+    fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert (tmp_path / "p").read_bytes() == BODY
+
+
+def test_a_busy_server_is_asked_again(server, tmp_path):
+    Server.failures = [503, 429, 500]
+    fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert len(Server.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("failures", "asked"),
+    [
+        pytest.param([404], 1, id="a file that is not there is not asked for twice"),
+        pytest.param([503] * 9, 5, id="a server that stays busy is given up"),
+    ],
+)
+def test_gives_up(server, tmp_path, failures, asked):
+    Server.failures = failures
+    with pytest.raises(FleetError, match="cannot be fetched") as told:
+        fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert told.value.variable == "dataset_train"
+    assert len(Server.asked) == asked
+    assert "s3cret" not in str(told.value)
+
+
+def test_only_http_is_fetched(tmp_path):
+    with pytest.raises(FleetError, match="only http"):
+        fetch_part("file:///etc/passwd", tmp_path / "p", "dataset_train", quiet)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        pytest.param("https://me:pw@host/a.parquet?sig=1", "https://host/a.parquet", id="login and query"),
+        pytest.param("https://host:8443/a", "https://host:8443/a", id="a port is kept"),
+        pytest.param("git@host:me/repo.git", "git@host:me/repo.git", id="git's own form"),
+    ],
+)
+def test_what_is_printed_of_a_url(url, shown):
+    assert public(url) == shown
+    assert "pw" not in urlsplit(public(url)).netloc
+
+
+# --- a file whose digest is known
+
+
+def get(url, path, sha256=SHA):
+    told = []
+    fetch(url, path, sha256, "the_variable", lambda done, total: told.append((done, total)))
+    return told
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["server with ranges", "server without ranges"])
+def test_a_known_file_arrives_whole_over_any_number_of_cuts(server, tmp_path, ranges):
+    Server.cuts, Server.ranges = [700_000, 1, 300_000] if ranges else [700_000, 1, 0], ranges
+    told = get(server, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert told[-1] == (len(BODY), len(BODY))
+    assert Server.asked[1] == "bytes=700000-"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_whole_file_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "f").write_bytes(BODY)
+    get(server, tmp_path / "f")
+    assert Server.asked == []
+
+
+def test_a_part_that_is_complete_is_taken_as_it_is(server, tmp_path):
+    (tmp_path / f"f.{SHA[:8]}.part").write_bytes(BODY)
+    get(server, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert len(Server.asked) == 1
+
+
+@pytest.mark.parametrize("part", [b"x" * 1000, b"x" * len(BODY), BODY + b"x"], ids=["short", "as long", "longer"])
+def test_a_part_of_another_file_is_begun_anew(server, tmp_path, part):
+    (tmp_path / f"f.{SHA[:8]}.part").write_bytes(part)
+    get(server, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert Server.asked == [f"bytes={len(part)}-", ""]
+
+
+def test_another_file_than_meant_is_refused_and_not_kept(server, tmp_path):
+    with pytest.raises(FleetError) as caught:
+        get(server, tmp_path / "f", sha256="0" * 64)
+    assert (caught.value.variable, SHA in caught.value.found) == ("the_variable", True)
+    assert list(tmp_path.iterdir()) == []
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_known_file_may_lie_on_this_host(tmp_path):
+    (tmp_path / "wheelhouse").write_bytes(BODY)
+    get((tmp_path / "wheelhouse").as_uri(), tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+
+
+def test_a_link_in_the_place_of_a_part_is_not_written_through(server, tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "p").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+# --- small answers
+
+
+def test_an_answer_is_read_within_bounds_and_in_part(server):
+    assert http.read(server, limit=10) == BODY[:10]
+    assert http.read(server, limit=4, begin=300) == BODY[300:304]
+    Server.ranges = False
+    with pytest.raises(OSError, match="206"):
+        http.read(server, limit=4, begin=300)
+    with pytest.raises(FleetError, match="only http"):
+        http.read("ftp://mirror.invalid/key", limit=4)
+
+
+def test_a_proxy_is_asked_instead(server):
+    with pytest.raises(OSError, match="refused"):
+        http.read(server, limit=1, proxies={"http": "http://127.0.0.1:9"})
