@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos gpu-proof lock wheelhouse docs
+.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
@@ -27,6 +27,10 @@ bench-converge: bootstrap ## how long a converged site.yml takes, at 1, 2, 4 and
 
 chaos: bootstrap ## breaks what can break, and shows what held; takes hours
 	@$(PYTHON) -m tests.chaos
+
+mutants: bootstrap ## do the tests see broken code? a sample of 20 minutes (MUTANTS="--number 50 --seed 3 PATH")
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -r requirements-mutants.txt
+	@nice -n 19 $(PYTHON) -m tools.mutants $(MUTANTS)
 
 gpu-proof: ## the whole way on a machine with an NVIDIA GPU (root, systemd; see demo/gpu_proof)
 	@$(or $(wildcard .venv/bin/python),python3) -m demo.gpu_proof
