@@ -159,6 +159,11 @@ def test_clocks_of_a_run(ahead: float, told: list[tuple[str, str]]) -> None:
     assert all(one.host == "b" for one in found)
 
 
+def test_hosts_that_were_asked_one_after_the_other_agree_all_the_same() -> None:
+    first, second = pair(60.0)
+    assert host_findings.between([first, replace(second, asked=(1059.0, 1061.0))], SETTINGS) == []
+
+
 def test_a_slow_answer_leaves_more_open() -> None:
     assert host_findings.between(pair(8.0, 990.0, 1010.0), SETTINGS) == []
 

@@ -58,7 +58,7 @@ def test_a_complete_folder_is_whole_and_tells_its_shards(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
-    ("what", "told"), [("gone", "is missing"), ("empty", "0 bytes"), ("folder", "is not a file"), ("longer", "")]
+    ("what", "told"), [("gone", "is missing"), ("empty", "0 bytes"), ("folder", "Is a directory"), ("longer", "")]
 )
 def test_a_file_that_is_not_as_it_was_written_makes_it_incomplete(
     tmp_path: Path, name: str, what: str, told: str
@@ -105,6 +105,16 @@ def test_the_middle_of_an_archive_may_not_be_missing(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(bytes(40) + content[40:])
     assert checkpoints.examine(str(path.parent), 20).flaws == ("scheduler.pt: its first entry is not there",)
+
+
+@pytest.mark.parametrize("what", [b"x", b"x" * 40], ids=["a byte", "more than the end record"])
+def test_nothing_may_stand_between_directory_and_end_record(tmp_path: Path, what: bytes) -> None:
+    path = make(tmp_path / "0000020") / "scheduler.pt"
+    content = path.read_bytes()
+    path.write_bytes(content[:-22] + what + content[-22:])
+    assert checkpoints.examine(str(path.parent), 20).flaws == (
+        "scheduler.pt: its directory does not lie where its end record says",
+    )
 
 
 def test_zip64_records_are_read_and_missed(tmp_path: Path) -> None:
