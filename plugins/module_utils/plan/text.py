@@ -5,26 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from ..core import table
 from ..core.progress import duration
+from ..core.table import NONE
 from ..findings.finding import SEVERITIES, Finding
 from ..machine.fit.assess import Verdict
 from ..machine.fit.capacity import human, remedy
 from .make import HostPlan, Plan
 
 WIDTH = 110
-NONE = "–"
 SHOWN = 4  # hosts named with a skipped check
-
-
-def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
-    """Columns as wide as their widest cell; the last one is left ragged."""
-    if not rows:
-        return []
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return [
-        (indent + "  ".join([cell.ljust(width) for cell, width in zip(row, widths)] + [row[-1]])).rstrip()
-        for row in rows
-    ]
 
 
 def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
@@ -155,9 +145,9 @@ def plan_text(plan: Plan) -> str:
     lines: list[str] = []
     for members in plan.runs.values():
         hosts = [plan.hosts[name] for name in members]
-        lines += [run_line(hosts), *table([row for host in hosts for row in host_rows(host)]), ""]
+        lines += [run_line(hosts), *table.lines([row for host in hosts for row in host_rows(host)], indent="  "), ""]
     if plan.hosts:
-        lines += [*table([FIT_HEAD, *(fit_row(host) for host in plan.hosts.values())]), ""]
+        lines += [*table.lines([FIT_HEAD, *(fit_row(host) for host in plan.hosts.values())], indent="  "), ""]
     for severity in reversed(SEVERITIES):
         for found in plan.findings:
             if found.severity == severity:

@@ -55,9 +55,9 @@ def _plain(fd: int, how: Literal["rb", "r+b"], path: Path) -> tuple[BinaryIO, in
 
 def _refuse_special(status: os.stat_result, path: Path) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        raise IsADirectoryError(errno.EISDIR, "is not a file", os.fspath(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "is not a plain file", os.fspath(path))
+        raise OSError(errno.EINVAL, "is not a file", os.fspath(path))
 
 
 def read(path: Path, limit: int = LIMIT, *, follow: bool = True) -> bytes:

@@ -8,7 +8,6 @@ and data_status.pt are complete zip archives.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import struct
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ..system.files import open_plain
+from .safetensors import header_of
 
 MODEL_FILES = ("ema.safetensors", "model.safetensors")
 STATE_FILES = ("scheduler.pt", "data_status.pt")
@@ -163,11 +163,9 @@ def safetensors_flaw(source: BinaryIO, size: int) -> str:
     if length > HEADER_LIMIT or 8 + length > size:
         return f"{size} bytes, cut within its header"
     try:
-        header = json.loads(source.read(length))
-        ends = [int(item["data_offsets"][1]) for name, item in header.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        expected = header_of(source.read(length)).size
+    except ValueError:
         return "its header cannot be read"
-    expected = 8 + length + max(ends, default=0)
     return "" if size == expected else f"{size} bytes instead of {expected}"
 
 

@@ -62,6 +62,14 @@ def parse(read: Read, where: str) -> Header:
     try:
         if len(text) != length:
             raise ValueError(f"{len(text)} of {length} bytes")
+        return header_of(text)
+    except ValueError as error:
+        raise _broken(where, f"its header: {error}") from error
+
+
+def header_of(text: bytes) -> Header:
+    """From the header's own bytes. Raises ValueError for what is none."""
+    try:
         loaded = json.loads(text)
         tensors = {
             str(name): Tensor(str(entry["dtype"]), tuple(_edge(edge) for edge in entry["shape"]))
@@ -69,9 +77,9 @@ def parse(read: Read, where: str) -> Header:
             if name != "__metadata__"
         }
         ends = [int(entry["data_offsets"][1]) for name, entry in loaded.items() if name != "__metadata__"]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _broken(where, f"its header: {error}") from error
-    return Header(tensors, LENGTH + length + max(ends, default=0))
+    except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return Header(tensors, LENGTH + len(text) + max(ends, default=0))
 
 
 def _edge(value: Any) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...core import table
 from ...core.progress import duration
+from ...core.table import NONE
 
-NONE = "–"
 ENDED = ("finished", "failed", "stopped", "absent")
 # (heading, value of a row); a row is what row() makes, and the same rows are the JSON.
 COLUMNS = ("host", "run", "rank", "state", "step", "ce", "mse", "steps/s", "ETA", "weights", "checkpoint", "note")
@@ -131,14 +132,7 @@ def failed_start(report: Mapping[str, Any]) -> str:
 def fleet_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The fleet, a line per host; the first line names the columns."""
     cells = [list(COLUMNS), *[_cells(one) for one in rows]]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if name in RIGHT else cell.ljust(width)
-            for name, cell, width in zip(COLUMNS, line, widths)
-        ).rstrip()
-        for line in cells
-    )
+    return "\n".join(table.lines(cells, right=[COLUMNS.index(name) for name in RIGHT]))
 
 
 def _cells(one: Mapping[str, Any]) -> list[str]:
