@@ -140,6 +140,6 @@ def remove(names: Sequence[str], others: Sequence[str]) -> None:
 
 
 def installed_names() -> set[str]:
-    text = packages.read("/", "var/lib/dpkg/status")
+    text = packages.read("/", packages.DPKG_STATUS)
     states = re.compile(r"^Package: (\S+)\nStatus: \S+ \S+ (?:installed|unpacked|half\S*)$", re.MULTILINE)
     return {match[1] for match in states.finditer(text)}

@@ -27,6 +27,7 @@ OWN = "canvas-fleet-nvidia"
 OWN_SOURCES = {"debian": f"/etc/apt/sources.list.d/{OWN}.sources", "el": f"/etc/yum.repos.d/{OWN}.repo"}
 DISABLED = re.compile(r"^enabled\s*[:=]\s*(no|false|without|off|disable|0)\s*$", re.IGNORECASE | re.MULTILINE)
 SERVICES = ("nvidia-persistenced", "nvidia-fabricmanager")
+DPKG_STATUS = "/var/lib/dpkg/status"
 UPGRADER = "usr/bin/unattended-upgrade"
 
 
@@ -47,7 +48,7 @@ class Package:
 def installed(root: str = "/") -> dict[str, Package]:
     """The driver's own packages by name, from dpkg's status file."""
     found = {}
-    for stanza in read(root, "var/lib/dpkg/status").split("\n\n"):
+    for stanza in read(root, DPKG_STATUS).split("\n\n"):
         fields = dict(re.findall(r"^(Package|Status|Version): (.+)$", stanza, re.MULTILINE))
         name, status = fields.get("Package", ""), fields.get("Status", "").split()
         if status[-1:] == ["installed"] and any(fnmatch.fnmatch(name, pattern) for pattern in DRIVER_GLOBS):

@@ -11,9 +11,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import d
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import work as nvidia_work
-from ansible_collections.canvas.fleet.plugins.module_utils.system import programs
+
+from tests.unit.support.fake_host import FakeHost, KilledError
 
 MODULE = "@nvidia-driver:580-open"
 WANTED = ["kernel-devel-5.14", MODULE, "cuda-toolkit-12-6"]
@@ -26,28 +26,13 @@ BRINGS = {
 }
 
 
-class KilledError(BaseException):
-    """A cut: no handler of ours may catch it."""
-
-
-class Host:
+class Host(FakeHost):
     """What rpm and dnf would do; locks lie in the file that dnf's plugin keeps."""
 
     def __init__(self, locks, repository):
+        super().__init__()
         self.installed, self.locks, self.repository = {"bash": "baseos"}, locks, repository
-        self.calls, self.breaks, self.die_at = [], {}, 0
-
-    def run(self, *argv, each=None, env=None):
-        self.calls.append(" ".join(argv))
-        if len(self.calls) == self.die_at:
-            raise KilledError
-        for word, said in self.breaks.items():
-            if word in argv:
-                for line in said.splitlines():
-                    each(line + "\n")
-                raise FleetError("dnf failed", found="Error:")
-        for line in self.answer(argv) or ():
-            each(line + "\n")
+        self.lacks = {"apt-get"}
 
     def answer(self, argv):
         if argv[0] == "rpm":
@@ -74,12 +59,8 @@ def host(tmp_path, monkeypatch):
     locks = tmp_path / "locks"
     locks.write_text("# by hand\nkernel-0:5.14-1.*\n")
     made = Host(locks, nvidia_packages.OWN)
-    monkeypatch.setattr(programs, "must", made.run)
+    made.behind(monkeypatch)
     monkeypatch.setattr(nvidia_dnf, "LOCKS", str(locks))
-    monkeypatch.setattr(nvidia_files, "trainings", list)
-    monkeypatch.setattr(nvidia_packages, "services", dict)
-    monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: nvidia_smi.Seen("works", ""))
-    monkeypatch.setattr(programs, "find", lambda name: "" if name == "apt-get" else f"/usr/bin/{name}")
     return made
 
 
@@ -115,7 +96,7 @@ def record(order):
 
 def test_our_repository_is_asked_first_and_all_is_fetched_before_it_is_installed(host, order):
     result = run(order)
-    words = [" ".join(call.split()[4:]) for call in host.calls if "setopt" in call]
+    words = [" ".join(call.split()[4:]) for call in host.words if "setopt" in call]
     assert words == [
         "--repo=canvas-fleet-nvidia makecache",
         f"install --downloadonly {' '.join(WANTED)} {nvidia_dnf.PLUGIN}",
@@ -127,11 +108,11 @@ def test_our_repository_is_asked_first_and_all_is_fetched_before_it_is_installed
 
 def test_a_stream_that_was_chosen_before_is_reset(host, order):
     run(order)
-    reset = host.calls.index("dnf -y module reset nvidia-driver")
-    assert reset < next(n for n, call in enumerate(host.calls) if "--downloadonly" in call)
+    reset = host.words.index("dnf -y module reset nvidia-driver")
+    assert reset < next(n for n, call in enumerate(host.words) if "--downloadonly" in call)
     host.calls.clear()
     run({**order, "packages": ["cuda-toolkit-12-6"]})
-    assert not any("module reset" in call for call in host.calls)
+    assert not any("module reset" in call for call in host.words)
 
 
 def test_a_repository_of_the_user_s_goes_by_its_own_name(host, order, tmp_path):
@@ -139,7 +120,7 @@ def test_a_repository_of_the_user_s_goes_by_its_own_name(host, order, tmp_path):
     theirs.write_text("[cuda-rhel9-x86_64]\nbaseurl=x\n")
     host.repository = "cuda-rhel9-x86_64"
     run({**order, "files": [], "source": str(theirs)})
-    assert not any("--repo=" in call for call in host.calls)
+    assert not any("--repo=" in call for call in host.words)
     assert record(order)["packages"] == ["cuda-toolkit-12-6", "kmod-nvidia-open-dkms", "nvidia-driver"]
 
 
@@ -175,8 +156,8 @@ def test_locks_of_ours_are_taken_off_for_our_work_and_a_user_s_stay(host, order)
     assert record(order)["locks"] == ours
     host.calls.clear()
     run({**order, "packages": ["cuda-toolkit-12-6"]})
-    deleted = host.calls.index(f"dnf -y versionlock delete {' '.join(ours)}")
-    assert deleted < next(n for n, call in enumerate(host.calls) if " install " in call)
+    deleted = host.words.index(f"dnf -y versionlock delete {' '.join(ours)}")
+    assert deleted < next(n for n, call in enumerate(host.words) if " install " in call)
     assert nvidia_dnf.locks() == ["kernel-0:5.14-1.*", *ours]
     run({"absent": True, "state_dir": order["state_dir"]})
     assert nvidia_dnf.locks() == ["kernel-0:5.14-1.*"]

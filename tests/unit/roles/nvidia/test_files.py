@@ -10,8 +10,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import o
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
-from ansible_collections.canvas.fleet.plugins.module_utils.system import programs
+from ansible_collections.canvas.fleet.plugins.module_utils.system import http
 
+from tests.unit.support.fake_host import FakeHost
 from tests.unit.support.places import FIXTURES
 
 KEYS = FIXTURES / "openpgp"
@@ -42,7 +43,7 @@ def served(monkeypatch):
 
     def serve(data):
         asked = []
-        monkeypatch.setattr(nvidia_files, "read_url", lambda url: asked.append(url) or data)
+        monkeypatch.setattr(http, "read", lambda url, limit, proxies: asked.append(url) or data)
         return asked
 
     return serve
@@ -55,8 +56,15 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(nvidia_files, "NOUVEAU_PATH", f"{tmp_path}/nouveau.conf")
     monkeypatch.setattr(nvidia, "PROFILE", f"{tmp_path}/profile.sh")
     monkeypatch.setitem(SETTINGS, "fleet_state_dir", f"{tmp_path}/state")
-    monkeypatch.setattr(nvidia_files, "apt_proxies", dict)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """The host's programs; no proxy is set for its apt."""
+    made = FakeHost()
+    made.behind(monkeypatch)
+    return made
 
 
 def test_the_key_is_taken_by_its_fingerprint_and_kept_in_apt_s_form(place, served):
@@ -118,14 +126,13 @@ PROXIES = {
 
 
 @pytest.mark.parametrize(("dump", "proxies"), PROXIES.values(), ids=PROXIES)
-def test_the_key_comes_apt_s_way(monkeypatch, dump, proxies):
-    monkeypatch.setattr(programs, "find", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(programs, "run", lambda *argv: programs.Done(0, dump))
+def test_the_key_comes_apt_s_way(machine, dump, proxies):
+    machine.proxies = dump
     assert nvidia_files.apt_proxies() == proxies
 
 
-def test_the_key_is_asked_of_the_proxy(monkeypatch):
-    monkeypatch.setattr(nvidia_files, "apt_proxies", lambda: {"http": "http://127.0.0.1:9"})
+def test_the_key_is_asked_of_the_proxy(machine):
+    machine.proxies = "Acquire::http::Proxy=http://127.0.0.1:9\n"
     with pytest.raises(FleetError, match="refused"):
         nvidia_files.read_url("http://mirror.invalid/key")
 
@@ -167,8 +174,7 @@ def h100(place, monkeypatch):
         return wire.from_dict(nvidia.Observation, {**seen, "profile": text})
 
     monkeypatch.setattr(nvidia, "observe", look)
-    monkeypatch.setattr(nvidia_files, "read_url", lambda url: ARMORED)
-    monkeypatch.setattr(nvidia_files, "trainings", list)
+    monkeypatch.setattr(http, "read", lambda url, limit, proxies: ARMORED)
     return seen
 
 
@@ -233,16 +239,16 @@ def test_a_dry_run_says_the_same_and_writes_nothing(h100, place):
     assert list(place.iterdir()) == []
 
 
-def test_a_restart_waits_for_a_training_and_for_leave(h100, monkeypatch):
+def test_a_restart_waits_for_a_training_and_for_leave(h100, machine):
     assert not nvidia_files.converge({**SETTINGS, "nvidia_reboot": "never"}, check=False)["restart"]
-    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+    machine.trainings = ["canvas-training-atlas.service"]
     result = nvidia_files.converge(SETTINGS, check=False)
     assert not result["restart"]
     assert "canvas-training-atlas.service runs" in result["warnings"][0]
 
 
-def test_a_driver_under_a_running_training_is_told_before(h100, monkeypatch):
-    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+def test_a_driver_under_a_running_training_is_told_before(h100, machine):
+    machine.trainings = ["canvas-training-atlas.service"]
     result = nvidia_files.converge({**SETTINGS, "nvidia_reboot": "never"}, check=True)
     assert any("will not be while canvas-training-atlas.service runs" in text for text in result["warnings"])
 

@@ -11,41 +11,33 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import a
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import work as nvidia_work
-from ansible_collections.canvas.fleet.plugins.module_utils.system import packages, programs
+from ansible_collections.canvas.fleet.plugins.module_utils.system import packages
+
+from tests.unit.support.fake_host import FakeHost, KilledError
 
 VERSION = "580.159.04-1"
 WANTED = ["linux-headers-6.1.0-x", "nvidia-open", "nvidia-persistenced", "nvidia-fabricmanager"]
 
 
-class KilledError(BaseException):
-    """A cut: no handler of ours may catch it."""
+class Host(FakeHost):
+    """A Debian whose apt is a table; dpkg's status file tells what is installed, as it does on a real one."""
 
-
-class Host:
-    """What the programs that work() calls would do."""
-
-    def __init__(self):
-        self.installed, self.held, self.lists, self.calls = {}, set(), "", []
-        self.active = set()
+    def __init__(self, status):
+        super().__init__()
+        self.status, self.installed, self.held = status, {}, set()
         self.candidate, self.versions = VERSION, ["610.43.02-1", "590.48.01-1", VERSION]
         self.fabric = ["580.173.02-1", VERSION]
-        self.breaks = {}  # a word of a call → what the program then says
-        self.die_at = 0
-
-    def run(self, *argv, each=None, env=None):
-        self.calls.append(argv)
-        if len(self.calls) == self.die_at:
-            raise KilledError
-        for word, said in self.breaks.items():
-            if word in argv:
-                raise FleetError(f"{argv[0]} failed", found=said)
-        for line in self.answer(argv):
-            if each:
-                each(line + "\n")
 
     def answer(self, argv):
+        said = self.act(argv)
+        stanza = "Package: {}\nStatus: {} ok installed\nVersion: {}\n"
+        known = self.installed.items()
+        text = [stanza.format(name, "hold" if name in self.held else "install", version) for name, version in known]
+        self.status.write_text("\n".join(text))
+        return said
+
+    def act(self, argv):
         if argv[:2] == ("apt-cache", "policy"):
             return [f"  Candidate: {self.candidate}"]
         if argv[:2] == ("apt-cache", "madison"):
@@ -64,37 +56,24 @@ class Host:
         if "purge" in argv:
             for name in argv[argv.index("purge") + 1 :]:
                 self.installed.pop(name, None)
-        if argv[0] == "systemctl":
-            self.active.add(argv[-1].removesuffix(".service"))
         return []
 
-    def packages(self):
-        return {
-            name: nvidia_packages.Package(version, held=name in self.held)
-            for name, version in self.installed.items()
-            if name.startswith("nvidia")
-        }
-
     def services(self):
-        units = set(self.installed) & set(nvidia_packages.SERVICES)
-        return {name: "active" if name in self.active else "inactive" for name in units}
+        return set(self.installed) & set(nvidia_packages.SERVICES)
+
+    def driver(self):
+        return bool(self.installed)
 
 
 @pytest.fixture
-def host(tmp_path, monkeypatch):
-    made = Host()
-    monkeypatch.setattr(programs, "must", made.run)
-    monkeypatch.setattr(nvidia_packages, "installed", made.packages)
-    monkeypatch.setattr(nvidia_packages, "services", made.services)
-    monkeypatch.setattr(nvidia_apt, "installed_names", lambda: set(made.installed))
-    monkeypatch.setattr(programs, "find", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(nvidia_files, "trainings", list)
+def host(tmp_path, tmp_path_factory, monkeypatch):
+    made = Host(tmp_path_factory.mktemp("dpkg") / "status")
+    made.behind(monkeypatch)
+    monkeypatch.setattr(nvidia_packages, "DPKG_STATUS", str(made.status))
     monkeypatch.setattr(nvidia_packages, "KEYRINGS", {"debian": f"{tmp_path}/key"})
     monkeypatch.setattr(nvidia_files, "PLACES", (f"{tmp_path}/source", f"{tmp_path}/pin"))
     monkeypatch.setattr(nvidia_files, "NOUVEAU_PATH", f"{tmp_path}/nouveau")
     monkeypatch.setattr(nvidia, "PROFILE", f"{tmp_path}/profile")
-    works, absent = nvidia_smi.Seen("works", ""), nvidia_smi.Seen("absent", "")
-    monkeypatch.setattr(nvidia_smi, "observe_gpus", lambda: works if made.installed else absent)
     return made
 
 
@@ -210,15 +189,12 @@ def test_a_source_that_worked_before_comes_back_when_the_new_one_does_not(host, 
     assert (tmp_path / "source").read_text() == "the one before"
 
 
-def test_the_distribution_s_own_trouble_is_not_ours(host, tmp_path, monkeypatch):
-    real = host.run
+def test_the_distribution_s_own_trouble_is_not_ours(host, tmp_path):
+    def broken(argv):
+        theirs = "update" in argv and "--error-on=any" not in argv
+        return "E: The list of sources could not be read." if theirs else ""
 
-    def broken(*argv, each=None, env=None):
-        if "update" in argv and "--error-on=any" not in argv:
-            raise FleetError("apt-get failed", found="E: The list of sources could not be read.")
-        real(*argv, each=each)
-
-    monkeypatch.setattr(programs, "must", broken)
+    host.refusal = broken
     run(spec(tmp_path))
     assert_converged(host, tmp_path)
 
@@ -258,8 +234,8 @@ def test_a_driver_that_apt_does_not_know_at_all_is_told_by_apt(host, tmp_path):
     ],
     ids=["a driver", "fabric manager", "EL's", "a toolkit alone", "nothing"],
 )
-def test_no_driver_is_exchanged_under_a_running_training(host, tmp_path, monkeypatch, packages, refused):
-    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+def test_no_driver_is_exchanged_under_a_running_training(host, tmp_path, packages, refused):
+    host.trainings = ["canvas-training-atlas.service"]
     order = spec(tmp_path, packages=packages, driver_version="580.159.04", remove=[f"{tmp_path}/other"])
     (tmp_path / "other").write_text("x")
     if not refused:
@@ -272,15 +248,10 @@ def test_no_driver_is_exchanged_under_a_running_training(host, tmp_path, monkeyp
     assert (host.calls, [path.name for path in tmp_path.iterdir()]) == ([], ["other"])
 
 
-def test_our_source_is_removed_before_apt_is_asked(host, tmp_path, monkeypatch):
-    ours, real = tmp_path / "ours", host.run
+def test_our_source_is_removed_before_apt_is_asked(host, tmp_path):
+    ours = tmp_path / "ours"
     ours.write_text("x")
-
-    def strict(*argv, each=None, env=None):
-        assert not ours.exists()
-        real(*argv, each=each)
-
-    monkeypatch.setattr(programs, "must", strict)
+    host.refusal = lambda argv: "two sources for one address" if ours.exists() else ""
     order = spec(tmp_path, files=[], remove=[str(ours)], source="/etc/apt/sources.list.d/cuda.list")
     assert nvidia_work.preview(order)[0] == f"remove {ours}"
     run(order)
@@ -292,40 +263,29 @@ def test_our_source_is_removed_before_apt_is_asked(host, tmp_path, monkeypatch):
     [nvidia_apt.configure, packages.configure],
     ids=["for the driver", "for the agent's packages"],
 )
-def test_dpkg_s_lock_is_waited_for(monkeypatch, configure):
+def test_dpkg_s_lock_is_waited_for(host, configure):
     texts = (
         "frontend lock was locked by another process with pid 7",
         "database lock was locked by /usr/bin/apt process",
     )
-    said, slept = [FleetError("x", found=f"dpkg: error: dpkg {text}") for text in texts], []
-
-    def run(*argv, each=None, env=None):
-        assert argv == ("dpkg", "--configure", "-a")
-        if said:
-            raise said.pop()
-
-    monkeypatch.setattr(programs, "must", run)
+    said, slept = [f"dpkg: error: dpkg {text}" for text in texts], []
+    host.refusal = lambda argv: said.pop() if said else ""
     configure(slept.append)
     assert slept == [5.0] * 2
-    said.append(FleetError("x", found="dpkg: error processing package nvidia-dkms"))
+    assert set(host.calls) == {("dpkg", "--configure", "-a")}
+    said.append("dpkg: error processing package nvidia-dkms")
     with pytest.raises(FleetError, match="processing"):
         configure(slept.append)
 
 
-def test_the_lock_of_the_lists_is_waited_for_and_not_for_ever():
-    said, slept = [FleetError("x", found="E: Could not get lock /var/lib/apt/lists/lock")] * 3, []
-
-    def attempt(*args):
-        if said:
-            raise said.pop()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nvidia_apt, "attempt", attempt)
+def test_the_lock_of_the_lists_is_waited_for_and_not_for_ever(host):
+    said, slept = ["E: Could not get lock /var/lib/apt/lists/lock"] * 3, []
+    host.refusal = lambda argv: said.pop() if said else ""
+    nvidia_apt.update("x", (), slept.append)
+    assert len(slept) == 3
+    said.extend(["E: Could not get lock /var/lib/apt/lists/lock"] * 1000)
+    with pytest.raises(FleetError):
         nvidia_apt.update("x", (), slept.append)
-        assert len(slept) == 3
-        said.extend([FleetError("x", found="lists/lock")] * 1000)
-        with pytest.raises(FleetError):
-            nvidia_apt.update("x", (), slept.append)
     assert sum(slept[3:]) == packages.LOCK_TIMEOUT
 
 
@@ -334,7 +294,7 @@ def test_a_cut_at_any_call_converges_on_the_next_run(host, tmp_path):
     number = len(host.calls)
     assert number > 10
     for die_at in range(1, number + 1):
-        host.__init__()
+        host.__init__(host.status)
         for path in tmp_path.rglob("*"):
             if path.is_file():
                 path.unlink()
@@ -344,10 +304,9 @@ def test_a_cut_at_any_call_converges_on_the_next_run(host, tmp_path):
         host.die_at = 0
         again = spec(tmp_path)
         if host.installed:  # what the next plan asks for, once the driver is there
-            loose = [name for name in host.packages() if name not in host.held]
-            again = spec(
-                tmp_path, packages=[], hold=loose, services=[n for n, s in host.services().items() if s != "active"]
-            )
+            loose = [name for name, package in nvidia_packages.installed().items() if not package.held]
+            idle = [name for name, state in nvidia_packages.services().items() if state != "active"]
+            again = spec(tmp_path, packages=[], hold=loose, services=idle)
         run(again)
         assert_converged(host, tmp_path)
 
@@ -372,9 +331,9 @@ def test_all_of_it_is_taken_back_and_what_the_distribution_brought_is_left_to_it
     assert not run({"absent": True, "state_dir": str(tmp_path / "state")})["changed"]
 
 
-def test_nothing_is_taken_from_under_a_running_training(host, tmp_path, monkeypatch):
+def test_nothing_is_taken_from_under_a_running_training(host, tmp_path):
     run(spec(tmp_path))
-    monkeypatch.setattr(nvidia_files, "trainings", lambda: ["canvas-training-atlas.service"])
+    host.trainings = ["canvas-training-atlas.service"]
     with pytest.raises(FleetError, match="running training"):
         run({"absent": True, "state_dir": str(tmp_path / "state")})
     assert_converged(host, tmp_path)
