@@ -32,8 +32,9 @@ def each(values: Mapping[str, object], form: str) -> str:
 
 def yaml_scalar(value: object) -> str:
     """The value as YAML writes it, on one line."""
+    plain = str(value) if isinstance(value, str) else value  # Ansible's own texts are no plain ones
     style = '"' if "\n" in str(value) else None
-    dumped: str = yaml.safe_dump(value, width=float("inf"), default_style=style)
+    dumped: str = yaml.safe_dump(plain, width=float("inf"), default_style=style)
     return dumped.rstrip("\n").removesuffix("\n...")
 
 

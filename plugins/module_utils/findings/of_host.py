@@ -44,6 +44,11 @@ ENTRIES: dict[str, Entry] = {
         "the host's answer does not have the form that the collection declares, so nothing of it is believed",
         "run again; if it happens again, look at what answers on that host in the place of its Python",
     ),
+    "ANSWER_NOT_JUDGED": Entry(
+        "error",
+        "no rule of the plan is made for what this host answered, so nothing is changed in its run",
+        "look at the named part on the host; report it with the answer if nothing is wrong there",
+    ),
     "HOST_MISSING": Entry(
         "error",
         "a run needs all of its hosts; with fewer its world size would be another",

@@ -6,16 +6,15 @@ It is the only place that computes world size, ranks and shards, and the only ju
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..core import wire
 from ..core.role_plan import ROLES, RolePlan, Topology
 from ..findings.finding import Finding, finding, placed
 from ..machine import findings as host_findings
-from ..machine.environment import Environment
 from ..machine.fit import capacity as machine
 from ..machine.fit.assess import Fit
-from ..machine.host import Host
 from .observation import Observation
 from .skipped import Skipped, skipped, unseen
 
@@ -211,25 +210,8 @@ def same_address(members: Sequence[HostSeen]) -> list[Finding]:
 def unlike(members: Sequence[HostSeen]) -> list[Finding]:
     """What the machines of one run do not have in common: clocks, kinds of GPU."""
     judged = [host for host in members if host.judged]
-    return host_findings.between([_compared(host) for host in judged], judged[0].settings) if judged else []
-
-
-def _compared(host: HostSeen) -> Host:
-    seen = host.observation
-    if seen is None:
-        return Host(host.name, Environment())
-    nvidia = seen.roles["nvidia"]
-    return Host(
-        name=host.name,
-        environment=seen.environment,
-        gpu_names=tuple(gpu.name for gpu in nvidia.gpus),
-        driver=nvidia.gpus[0].driver_version if nvidia.state == "works" and nvidia.gpus else "",
-        devices=nvidia.devices,
-        torch_cuda=str(((seen.roles["conda_env"].get("record") or {}).get("torch") or {}).get("cuda") or ""),
-        phase=seen.roles["training"]["phase"],
-        time=seen.facts.time,
-        asked=host.asked,
-    )
+    seen = [host.observation.compared(host.name, host.asked) for host in judged if host.observation is not None]
+    return host_findings.between(seen, judged[0].settings) if judged else []
 
 
 def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
@@ -244,64 +226,69 @@ def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
 
 
 def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:
-    place = topologies(members)
-    at_odds = disagreements(members) + same_address(members) + unlike(members)
-    roles: dict[str, dict[str, RolePlan]] = {}
-    findings: dict[str, list[Finding]] = {}
-    fits: dict[str, Fit] = {}
-    for host in members:
-        roles[host.name] = _roles(host, place[host.name], decide)
-        own = [*host.findings, *(found for found in at_odds if found.host == host.name)]
-        if host.observation is not None and host.judged:
-            seen, topology = host.observation.roles, place[host.name]
-            fit = fits[host.name] = machine.fit_of(_machine(host.observation), host.settings, topology)
-            own += machine.check(host.observation.facts, fit, host.settings, topology)
-            own += host_findings.check(_compared(host), host.settings, topology)
-            exchanged = roles[host.name]["dataset"].values.get("exchanged", "") if "dataset" in decide else ""
-            own += host_findings.in_use(seen["training"]["phase"], exchanged, host.settings)
-        for role in roles[host.name].values():
-            own += role.findings
-        accept = host.settings.get("preflight_accepted_findings") or () if host.judged else ()
-        findings[host.name] = placed(own, host=host.name, run=host.run, accept=accept)
-    refusal = ", ".join(f"{found.code} on {found.host}" for own in findings.values() for found in own if found.refuses)
-    return {
-        host.name: HostPlan(
-            host.name,
-            place[host.name],
-            roles[host.name],
-            tuple(findings[host.name]),
-            refusal,
-            fits.get(host.name),
-            _skipped(host, roles[host.name]),
-        )
-        for host in members
-    }
+    """One run. What nobody foresaw in a host's answer refuses its run; the other runs are planned."""
+    try:
+        place = topologies(members)
+        at_odds = disagreements(members) + same_address(members) + unlike(members)
+    except Exception as error:
+        names = tuple(host.name for host in members)
+        place = {name: Topology(members[0].run, names, rank, 1, 0, "", 0) for rank, name in enumerate(names)}
+        at_odds = [replace(unforeseen("the run", error), host=name) for name in names]
+    made = {host.name: _plan_host(host, place[host.name], decide, at_odds) for host in members}
+    findings = [found for host in made.values() for found in host.findings]
+    refusal = ", ".join(f"{found.code} on {found.host}" for found in findings if found.refuses)
+    return {name: replace(host, refusal=refusal) for name, host in made.items()}
 
 
-def _skipped(host: HostSeen, roles: Mapping[str, RolePlan]) -> tuple[Skipped, ...]:
-    if host.observation is None or not host.judged:
-        return unseen([found.code for found in host.findings if found.refuses])
-    code = str(host.observation.roles["canvas_code"].get("state"))
-    return tuple(skipped(_compared(host), code, host.settings, roles))
+def _plan_host(
+    host: HostSeen, topology: Topology, decide: Mapping[str, Decide], at_odds: Sequence[Finding]
+) -> HostPlan:
+    roles = _roles(host, topology, decide)
+    own, fit = [*host.findings, *(found for found in at_odds if found.host == host.name)], None
+    passed = unseen([found.code for found in host.findings if found.refuses])
+    if host.observation is not None and host.judged:
+        try:
+            fit = machine.fit_of(host.observation.machine, host.settings, topology)
+            own += _machine_findings(host, host.observation, topology, fit, roles)
+            passed = _skipped(host, host.observation, roles)
+        except Exception as error:
+            own.append(unforeseen("the machine", error))
+    own += [found for role in roles.values() for found in role.findings]
+    accept = host.settings.get("preflight_accepted_findings") or () if host.judged else ()
+    findings = tuple(placed(own, host=host.name, run=host.run, accept=accept))
+    return HostPlan(host.name, topology, roles, findings, "", fit, passed)
 
 
-def sample(dataset: Mapping[str, Any]) -> tuple[int, float]:
-    """Tokens of the longest sample as the role dataset counted them (0: not known), and the share that is text."""
-    longest = ((dataset.get("record") or {}).get("inspection") or {}).get("longest") or {}
-    tokens = int(longest.get("tokens") or 0)
-    return (tokens, 1 - int(longest.get("image_tokens") or 0) / tokens) if tokens else (0, machine.TEXT_SHARE)
+def _machine_findings(
+    host: HostSeen, seen: Observation, topology: Topology, fit: Fit, roles: Mapping[str, RolePlan]
+) -> list[Finding]:
+    exchanged = str(roles["dataset"].values.get("exchanged", "")) if "dataset" in roles else ""
+    compared = seen.compared(host.name, host.asked)
+    return [
+        *machine.check(seen.facts, fit, host.settings, topology),
+        *host_findings.check(compared, host.settings, topology),
+        *host_findings.in_use(compared.phase, exchanged, host.settings),
+    ]
 
 
-def _machine(seen: Observation) -> machine.Machine:
-    weights = seen.roles["weights"]
-    tokens, share = sample(seen.roles["dataset"])
-    return machine.Machine(
-        seen.facts, seen.roles["nvidia"].gpus, weights.model, weights.bytes, weights.rate, tokens, share
-    )
+def unforeseen(part: str, error: Exception) -> Finding:
+    """What could not be judged, by an error that no rule expects."""
+    found = f"{part}: {type(error).__name__}: {wire.shown(str(error))}"
+    return finding("ANSWER_NOT_JUDGED", found=found, expected="an answer that the plan can judge")
+
+
+def _skipped(host: HostSeen, seen: Observation, roles: Mapping[str, RolePlan]) -> tuple[Skipped, ...]:
+    code = str(seen.roles["canvas_code"].get("state"))
+    return tuple(skipped(seen.compared(host.name, host.asked), code, host.settings, roles))
 
 
 def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> dict[str, RolePlan]:
     if host.observation is None or not host.judged:
         return {}
-    seen = host.observation.roles
-    return {role: decide[role](seen[role], host.settings, topology) for role in ROLES if role in decide}
+    made = {}
+    for role in (role for role in ROLES if role in decide):
+        try:
+            made[role] = decide[role](host.observation.roles[role], host.settings, topology)
+        except Exception as error:
+            made[role] = RolePlan(("it cannot be judged",), (unforeseen(f"the role {role}", error),))
+    return made

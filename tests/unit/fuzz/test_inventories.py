@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from tests.fuzz import judge
+from tests.fuzz import answers, judge
 
 SEED = 4  # any
 
@@ -35,3 +37,8 @@ def test_fifty_hosts_are_planned_in_time(ground: judge.Ground) -> None:
 def test_a_fleet_that_is_right_is_no_missed_case(ground: judge.Ground) -> None:
     right = judge.Case("right", (judge.Host("a", ground.base),), "a")
     assert judge.missed(right).startswith("right: not told")
+
+
+def test_no_single_mutation_of_an_answer_stops_the_plan_or_blames_another(ground: judge.Ground) -> None:
+    number = int(os.environ.get("CANVAS_FLEET_FUZZ_ANSWERS", "200"))
+    assert answers.broken(ground.base, number, judge.chance(SEED)) == []

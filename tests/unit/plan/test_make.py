@@ -144,6 +144,35 @@ def test_a_lost_host_refuses_its_own_run_and_no_other() -> None:
     assert made.hosts["b0"].topology.world_size == 16, "the world of a run does not shrink with who is in the play"
 
 
+def fails(seen: Any, settings: Mapping[str, Any], topology: Any) -> RolePlan:
+    if topology.run == "b":
+        raise ZeroDivisionError("\x1b[2J")
+    return RolePlan()
+
+
+@pytest.mark.parametrize(
+    ("members", "decide", "told"),
+    [
+        pytest.param([host("b0", "b")], {"nvidia": fails}, "the role nvidia: ZeroDivisionError", id="a role"),
+        pytest.param([host("b0", "b", replace(observed(), roles={}))], {}, "the machine: KeyError", id="a host"),
+        pytest.param(
+            [host("b0", "b"), host("b1", "b", replace(observed(), roles={}), run_config_processes=8)],
+            {},
+            "the run: KeyError",
+            id="hosts against each other",
+        ),
+    ],
+)
+def test_what_nobody_foresaw_refuses_its_own_run(
+    members: list[plan.HostSeen], decide: dict[str, plan.Decide], told: str
+) -> None:
+    made = plan.make_plan([*members, host("z")], decide)
+    found = [one for one in made.findings if one.code == "ANSWER_NOT_JUDGED"]
+    assert told in " ".join(one.found for one in found)
+    assert all(one.found.isprintable() and one.run == "b" for one in found)
+    assert [name for name, one in made.hosts.items() if one.refused] == [one.name for one in members]
+
+
 def test_an_accepted_finding_is_shown_and_refuses_nothing() -> None:
     made = plan.make_plan(
         [host("a", seen=observed(memory=GB), preflight_accepted_findings=["HOST_MEMORY_SHORT"])], DECIDE

@@ -7,6 +7,7 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.environment import Environment, Space
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import Observation
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import observe as conda_env
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import observe as fleet_agent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
 
@@ -19,7 +20,7 @@ def bare(facts: Facts, **roles: Any) -> Observation:
         "fleet_agent": fleet_agent.Observation(),
         "weights": weights.Observation(),
         "dataset": {},
-        "conda_env": {},
+        "conda_env": conda_env.Observation(),
         "canvas_code": {"state": "absent"},
         "training": {"phase": "absent"},
     }

@@ -9,10 +9,10 @@ from typing import Any
 from ...core.role_plan import RolePlan, Topology
 from ...findings.finding import Finding, finding
 from .lock import conda_stale, conda_versions, same_version, shortened, stale
-from .observe import EnvSpec, wanted
+from .observe import EnvSpec, Observation, Record, wanted
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """Reasons to build, to prove or to refuse. Pure."""
     want = wanted(settings)
     refused = refusals(seen, want)
@@ -22,24 +22,25 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
     if old:
         return RolePlan(reasons=("the lock is not one of these packages",), findings=tuple(old))
     reasons = differences(seen, want)
-    if want.compiler and not seen["compiler"]:
+    if want.compiler and not seen.compiler:
         reasons.append("no C compiler, which flex attention needs at run time")
     values = {"digest": want.digest, "prefix": want.prefix}
     if reasons:
         return RolePlan(reasons=tuple(reasons), values=values)
-    versions = seen["record"]["versions"]
+    record = seen.record or Record()
+    versions = record.versions
     torch = f", torch {versions['torch']}" if "torch" in versions else ""
-    summary = f"python {seen['record']['python']}, {len(versions)} packages{torch}, {len(want.imports)} imports proved"
+    summary = f"python {record.python}, {len(versions)} packages{torch}, {len(want.imports)} imports proved"
     return RolePlan(values=values, summary=summary)
 
 
-def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:
+def refusals(seen: Observation, want: EnvSpec) -> list[Finding]:
     """What stands where ours should, and is the user's."""
     found = []
-    root, prefix = seen["root"], seen["prefix"]
-    if root["kind"] in ("file", "broken_link"):
+    root, prefix = seen.root, seen.prefix
+    if root.kind in ("file", "broken_link"):
         found.append(finding("PATH_IS_A_FILE", found=want.root, expected="a folder", variable="conda_env_root"))
-    elif not (root["kind"] == "absent" or root["conda"] or root["empty"] or root["half"] or want.use_existing):
+    elif not (root.kind == "absent" or root.conda or root.empty or root.half or want.use_existing):
         found.append(
             finding(
                 "CONDA_ROOT_FOREIGN",
@@ -48,9 +49,9 @@ def refusals(seen: Mapping[str, Any], want: EnvSpec) -> list[Finding]:
                 expected="an empty or absent folder, or one with a conda in it",
             )
         )
-    if prefix["kind"] == "file":
+    if prefix.kind == "file":
         found.append(finding("PATH_IS_A_FILE", found=want.prefix, expected="a folder", variable="conda_env_prefix"))
-    elif prefix["kind"] in ("folder", "link") and not seen["ours"] and not want.use_existing:
+    elif prefix.kind in ("folder", "link") and not seen.ours and not want.use_existing:
         found.append(
             finding(
                 "CONDA_ENV_FOREIGN",
@@ -88,36 +89,37 @@ def stale_lock(want: EnvSpec) -> list[Finding]:
     ]
 
 
-def differences(seen: Mapping[str, Any], want: EnvSpec) -> list[str]:
+def differences(seen: Observation, want: EnvSpec) -> list[str]:
     """Sentences; empty when the environment is what is wanted, whole and proved."""
-    prefix, record = seen["prefix"], seen["record"]
-    adopted = want.use_existing and not seen["ours"] and prefix["kind"] in ("folder", "link")
-    if not adopted and prefix["kind"] in ("absent", "broken_link"):
-        without = "" if seen["root"]["conda"] else f"no conda at {want.root}; "
+    prefix, record = seen.prefix, seen.record
+    adopted = want.use_existing and not seen.ours and prefix.kind in ("folder", "link")
+    if not adopted and prefix.kind in ("absent", "broken_link"):
+        without = "" if seen.root.conda else f"no conda at {want.root}; "
         return [f"{without}environment {os.path.basename(want.prefix)} does not exist"]
-    if not prefix["python_runs"]:
+    if not prefix.python_runs:
         return [f"no python in {want.prefix}"]
     if not record:
         return ["the imports were never proved"]
     found = [] if adopted else contents(seen, want)
     changed = [
-        f"{name} {seen['installed'].get(name, 'missing')} instead of {version} (changed by hand)"
-        for name, version in record["versions"].items()
-        if seen["installed"].get(name) != version and name not in want.pins
+        f"{name} {seen.installed.get(name, 'missing')} instead of {version} (changed by hand)"
+        for name, version in record.versions.items()
+        if seen.installed.get(name) != version and name not in want.pins
     ]
-    unproved = [module for module in want.imports if module not in record["imports"]]
+    unproved = [module for module in want.imports if module not in record.imports]
     if unproved:
         found.append("not proved to import: " + shortened(unproved))
     return found + ([shortened(changed)] if changed else [])
 
 
-def contents(seen: Mapping[str, Any], want: EnvSpec) -> list[str]:
+def contents(seen: Observation, want: EnvSpec) -> list[str]:
     """What is in the environment against what was asked for."""
     found = []
-    have_python = seen["record"]["python"]
+    record = seen.record or Record()
+    have_python = record.python
     if not (have_python + ".").startswith(want.python + "."):
         found.append(f"python {have_python} instead of {want.python}")
-    have = seen["installed"]
+    have = seen.installed
     wrong = [
         f"{name} {have[name]} instead of {pin}" if name in have else f"{name} {pin} is missing"
         for name, pin in want.pins.items()
@@ -125,6 +127,6 @@ def contents(seen: Mapping[str, Any], want: EnvSpec) -> list[str]:
     ]
     if wrong:
         found.append(shortened(wrong))
-    if not found and seen["record"]["digest"] != want.digest:
+    if not found and record.digest != want.digest:
         found.append("the list of packages changed")
     return found

@@ -9,17 +9,70 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from ...core.wire import from_record
 from ...system import files, programs
 from ...system.digests import sha256
 from .lock import lock_lines, made_for, normalised, pinned
 
+Kind = Literal["absent", "link", "broken_link", "folder", "file"]
 PREFIX = "conda_env_"
 RECORD = ".canvas-fleet.json"
 COMPILERS = ("cc", "gcc", "clang")
 PROGRAMS = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Root:
+    """Where conda itself lies. `half`: a work of ours that makes or removes it was cut off."""
+
+    kind: Kind = "absent"
+    conda: str = ""  # its version
+    empty: bool = True
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The environment's name: a link to a build, or what stands in its place."""
+
+    kind: Kind = "absent"
+    target: str = ""
+    python_runs: bool = False
+    python: str = ""  # its version
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was proved of an environment."""
+
+    digest: str = ""
+    python: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)  # by normalised name
+    imports: tuple[str, ...] = ()
+    torch_cuda: str = ""  # the CUDA version that torch is built for
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Record | None:
+        """From the record on the disk; None for one that cannot be used."""
+        if not kept:
+            return None
+        imports, torch = kept.get("imports"), kept.get("torch")
+        cuda = torch.get("cuda") if isinstance(torch, dict) else ""
+        told = {"imports": list(imports) if isinstance(imports, dict) else imports or [], "torch_cuda": cuda or ""}
+        return from_record(cls, {**kept, **told})
+
+
+@dataclass(frozen=True)
+class Observation:
+    root: Root = field(default_factory=Root)
+    prefix: Prefix = field(default_factory=Prefix)
+    record: Record | None = None
+    ours: bool = False  # the record lies in the environment
+    installed: Mapping[str, str] = field(default_factory=dict)  # version by normalised name
+    compiler: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,8 +180,7 @@ def claim_of(state_dir: str, path: str) -> str:
     return os.path.join(state_dir, "claims", sha256(path)[:16])
 
 
-def kind_of(path: str) -> str:
-    """absent, link, broken_link, folder or file."""
+def kind_of(path: str) -> Kind:
     if os.path.islink(path):
         return "link" if os.path.isdir(path) else "broken_link"
     if os.path.isdir(path):
@@ -136,26 +188,34 @@ def kind_of(path: str) -> str:
     return "file" if os.path.lexists(path) else "absent"
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+def observe(settings: Mapping[str, Any]) -> Observation:
     """Reads only names and two small files: no conda and no Python of the environment is started."""
     want = wanted(settings)
-    python = os.path.join(want.prefix, "bin", "python")
-    own = files.load(os.path.join(want.prefix, RECORD))
-    return {
-        "root": {
-            "kind": kind_of(want.root),
-            "conda": conda_version(want.root),
-            "empty": not listed(want.root),
-            "half": os.path.exists(claim_of(want.state_dir, want.root)),
-        },
-        "prefix": {
-            "kind": kind_of(want.prefix),
-            "target": os.path.realpath(want.prefix),
-            "python_runs": os.access(python, os.X_OK) and os.path.isfile(python),
-            "python": conda_version(want.prefix, "python"),
-        },
-        "record": own or files.load(want.adoption_record),
-        "ours": bool(own),
-        "installed": installed(want.prefix),
-        "compiler": any(programs.find(name, PROGRAMS) for name in COMPILERS),
-    }
+    return Observation(
+        root=Root(
+            kind_of(want.root),
+            conda_version(want.root),
+            empty=not listed(want.root),
+            half=os.path.exists(claim_of(want.state_dir, want.root)),
+        ),
+        prefix=Prefix(
+            kind_of(want.prefix),
+            os.path.realpath(want.prefix),
+            python_runs(want.prefix),
+            conda_version(want.prefix, "python"),
+        ),
+        record=Record.of(recorded(want)),
+        ours=bool(files.load(os.path.join(want.prefix, RECORD))),
+        installed=installed(want.prefix),
+        compiler=any(programs.find(name, PROGRAMS) for name in COMPILERS),
+    )
+
+
+def recorded(want: EnvSpec) -> dict[str, Any]:
+    """The environment's own record, or that of the user's environment; {} where there is neither."""
+    return files.load(os.path.join(want.prefix, RECORD)) or files.load(want.adoption_record)
+
+
+def python_runs(prefix: str) -> bool:
+    python = os.path.join(prefix, "bin", "python")
+    return os.access(python, os.X_OK) and os.path.isfile(python)

@@ -42,8 +42,8 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     seen = observe.observe(spec)
     raise_for([*decide.refusals(seen, want), *decide.stale_lock(want)])
     if not decide.differences(seen, want):
-        return answer(want, seen["record"], changed=False)
-    if want.use_existing and not seen["ours"] and seen["prefix"]["kind"] in ("folder", "link"):
+        return answer(want, observe.recorded(want), changed=False)
+    if want.use_existing and not seen.ours and seen.prefix.kind in ("folder", "link"):
         return answer(want, adopt(want, progress), changed=True)
     return answer(want, converge(want, spec, progress), changed=True)
 
@@ -95,12 +95,12 @@ def state_of(path: str, want: EnvSpec) -> str:
     record = files.load(os.path.join(path, RECORD))
     if not record:
         return "foreign" if os.path.lexists(path) else "free"
-    seen = {
-        "record": record,
-        "installed": observe.installed(path),
-        "ours": True,
-        "prefix": {"kind": "folder", "python_runs": os.access(os.path.join(path, "bin", "python"), os.X_OK)},
-    }
+    seen = observe.Observation(
+        prefix=observe.Prefix("folder", python_runs=observe.python_runs(path)),
+        record=observe.Record.of(record),
+        ours=True,
+        installed=observe.installed(path),
+    )
     if not decide.differences(seen, want):
         return "whole"
     return "spoilt" if decide.differences(seen, replace(want, imports=())) else "unproved"

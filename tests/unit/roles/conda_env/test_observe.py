@@ -1,9 +1,9 @@
 """What is read of an environment, and what is said about it."""
 
-import copy
 import json
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import decide as conda_env_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import observe as conda_env
@@ -49,7 +49,7 @@ def observed(**changes):
             "digest": conda_env.wanted(settings()).digest,
             "python": "3.10.18",
             "versions": versions,
-            "imports": {"torch": "2.7.1", "cv2": ""},
+            "imports": ["torch", "cv2"],
         },
         "ours": True,
         "installed": dict(versions),
@@ -61,7 +61,7 @@ def observed(**changes):
         for name in parents:
             place = place[name]
         place[last] = value
-    return copy.deepcopy(seen)
+    return wire.from_dict(conda_env.Observation, seen)
 
 
 LOCK = [
@@ -71,8 +71,8 @@ LOCK = [
     "datasets==3.0 --hash=sha256:c",
     "uvicorn==0.30.1 --hash=sha256:d",
 ]
-ABSENT = {"prefix__kind": "absent", "prefix__python_runs": False, "record": {}, "ours": False, "installed": {}}
-WITH = observed()["installed"]
+ABSENT = {"prefix__kind": "absent", "prefix__python_runs": False, "record": None, "ours": False, "installed": {}}
+WITH = observed().installed
 CASES = {
     "converged": ({}, {}, []),
     "nothing there": (
@@ -142,7 +142,7 @@ CASES = {
     ),
     "an adopted one, proved": ({"ours": False, "prefix__kind": "folder"}, {"use_existing": True, "python": "3.12"}, []),
     "an adopted one, not proved": (
-        {"ours": False, "prefix__kind": "folder", "record": {}},
+        {"ours": False, "prefix__kind": "folder", "record": None},
         {"use_existing": True},
         ["the imports were never proved"],
     ),
@@ -163,9 +163,9 @@ def test_the_summary_of_a_converged_role():
 
 
 FOREIGN = {
-    "an environment of the user": ({"prefix__kind": "folder", "ours": False, "record": {}}, {}, "CONDA_ENV_FOREIGN"),
-    "a link of the user": ({"prefix__kind": "link", "ours": False, "record": {}}, {}, "CONDA_ENV_FOREIGN"),
-    "… that may be used": ({"prefix__kind": "folder", "ours": False, "record": {}}, {"use_existing": True}, None),
+    "an environment of the user": ({"prefix__kind": "folder", "ours": False, "record": None}, {}, "CONDA_ENV_FOREIGN"),
+    "a link of the user": ({"prefix__kind": "link", "ours": False, "record": None}, {}, "CONDA_ENV_FOREIGN"),
+    "… that may be used": ({"prefix__kind": "folder", "ours": False, "record": None}, {"use_existing": True}, None),
     "files where conda should go": ({**ABSENT, "root__conda": ""}, {}, "CONDA_ROOT_FOREIGN"),
     "… in an empty folder": ({**ABSENT, "root__conda": "", "root__empty": True}, {}, None),
     "… that are our own half": ({**ABSENT, "root__conda": "", "root__half": True}, {}, None),
@@ -258,12 +258,7 @@ def test_observe_reads_an_absent_root_and_a_real_tree(tmp_path):
     root = tmp_path / "miniforge3"
     given_ = settings(root=str(root), prefix=str(root / "envs" / "e"), state_dir=str(tmp_path / "state"))
     seen = conda_env.observe(given_)
-    assert (seen["root"]["kind"], seen["prefix"]["kind"], seen["record"], seen["installed"]) == (
-        "absent",
-        "absent",
-        {},
-        {},
-    )
+    assert (seen.root.kind, seen.prefix.kind, seen.record, seen.installed) == ("absent", "absent", None, {})
     build = root / "envs" / "e.0a1b2c3d"
     for name in ("opencv_python-4.7.0.72.dist-info", "torch-2.7.1+cu128.dist-info", "six.py", "-1.dist-info.bak"):
         (build / "lib" / "python3.10" / "site-packages" / name).mkdir(parents=True)
@@ -272,13 +267,16 @@ def test_observe_reads_an_absent_root_and_a_real_tree(tmp_path):
         (root / "conda-meta" / name).touch()
     (build / "bin").mkdir()
     (build / "bin" / "python").touch(mode=0o755)
-    (build / conda_env.RECORD).write_text(json.dumps({"digest": "d"}))
+    (build / conda_env.RECORD).write_text(
+        json.dumps({"digest": "d", "imports": {"torch": "2.7.1"}, "torch": {"cuda": "12.6"}})
+    )
     (root / "envs" / "e").symlink_to(build.name)
     seen = conda_env.observe(given_)
-    assert seen["root"] == {"kind": "folder", "conda": "26.3.2", "empty": False, "half": False}
-    assert seen["prefix"]["kind"] == "link"
-    assert seen["prefix"]["python_runs"]
-    assert seen["ours"]
-    assert seen["installed"] == {"opencv-python": "4.7.0.72", "torch": "2.7.1+cu128"}
+    assert seen.root == conda_env.Root("folder", "26.3.2", empty=False)
+    assert seen.prefix.kind == "link"
+    assert seen.prefix.python_runs
+    assert seen.ours
+    assert seen.record == conda_env.Record("d", imports=("torch",), torch_cuda="12.6")
+    assert seen.installed == {"opencv-python": "4.7.0.72", "torch": "2.7.1+cu128"}
     (build / "bin" / "python").chmod(0o644)
-    assert not conda_env.observe(given_)["prefix"]["python_runs"]
+    assert not conda_env.observe(given_).prefix.python_runs
