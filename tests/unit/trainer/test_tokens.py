@@ -1,7 +1,11 @@
 import pytest
+import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.tokens import Transform, Transforms, text_bounds
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.unit.support.run_settings import settings, topology
+from tests.unit.support.run_texts import texts
 
 edges = st.integers(1, 4000)
 
@@ -33,11 +37,19 @@ def test_a_square_of_any_size_costs_the_same_when_both_limits_are_equal(edge):
         pytest.param((1024, 512), (512, 512), 32 * 16, id="a wide image is brought down to the longest edge"),
         pytest.param((256, 128), (1024, 512), 64 * 32, id="a small image is brought up to the shortest edge"),
         pytest.param((300, 200), (1024, 64), 19 * 12, id="an image within the limits is only rounded to the stride"),
+        pytest.param((1344, 1344), (4096, 64), 84 * 84, id="as many pixels as the trainer takes are left as they are"),
         pytest.param((9000, 9000), (4096, 64), 28 * 28, id="too many pixels shrink as the trainer does it"),
     ],
 )
 def test_resize(size, limits, tokens):
     assert Transform(*limits, 16).tokens(*size) == tokens
+
+
+def test_images_are_counted_by_the_edges_that_the_trainer_is_given():
+    (given_edges,) = yaml.safe_load(texts(settings(), topology()).yaml).values()
+    for seen, key in ((Transforms().vae, "image_transform_args"), (Transforms().vit, "vit_image_transform_args")):
+        told = given_edges[key]
+        assert seen == Transform(told["max_image_size"], told["min_image_size"], told["image_stride"])
 
 
 @pytest.mark.parametrize(
