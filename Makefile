@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs
+.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs house
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
@@ -43,3 +43,6 @@ wheelhouse: bootstrap ## all of the training environment in a folder, for hosts 
 
 docs: bootstrap ## docs/variables.md and docs/findings.md from their sources
 	@$(PYTHON) docs/generate.py
+
+house: bootstrap ## docs/house.md: the packages, their floors and the arrows between them
+	@$(PYTHON) -m tools.house

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.action.host_info import ActionModule as HostInfo
+from .host_info import ActionModule as HostInfo
 
 from ..module_utils.core.errors import FleetError, raise_for
 
