@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .host_info import ActionModule as HostInfo
-
 from ..module_utils.core.errors import FleetError, raise_for
+from .host_info import ActionModule as HostInfo
 
 
 class ActionModule(HostInfo):
