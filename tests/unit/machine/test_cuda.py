@@ -33,6 +33,13 @@ def test_no_device_number_belongs_to_two_generations() -> None:
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
 
 
+def test_both_ends_of_a_range_belong_to_its_generation() -> None:
+    for item in cuda_table.GENERATIONS:
+        for low, high in item.devices:
+            assert (cuda_table.generation(low), cuda_table.generation(high)) == (item, item)
+    assert cuda_table.generation(0x1234) is None
+
+
 SUFFICES = {
     "the real H100's driver": ("580.159.04", "12.8", True),
     "minor-version compatibility": ("535.183.01", "12.8", True),

@@ -57,6 +57,19 @@ def test_a_file_is_counted_part_by_part_without_its_data(tmp_path: Path) -> None
     assert header.tensors["llm2vae.bias"].bytes == 128
 
 
+KINDS = ("float64", "float32", "float16", "int64", "int32", "int16", "int8")
+UNSIGNED = ("uint64", "uint32", "uint16", "uint8", "bool")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *UNSIGNED])
+def test_a_tensor_of_each_kind_has_the_bytes_that_lie_in_the_file(tmp_path: Path, kind: str) -> None:
+    tensor = np.zeros((3, 5), dtype=kind)
+    save_file({"t": tensor}, tmp_path / "one.safetensors")
+    header = from_file(str(tmp_path / "one.safetensors"))
+    assert header.tensors["t"].bytes == tensor.nbytes
+    assert header.size == (tmp_path / "one.safetensors").stat().st_size
+
+
 def test_a_model_folder_is_seen_with_its_configs(tmp_path: Path) -> None:
     model_folder(tmp_path / "model")
     seen = model_files.observe({"weights_dir": str(tmp_path / "model")})
