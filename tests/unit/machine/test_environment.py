@@ -66,6 +66,15 @@ def test_a_virtual_environment_has_the_headers_of_its_base(tmp_path: Path) -> No
     assert surroundings.headers(str(tmp_path / "env")) is True
 
 
+def test_a_host_is_seen_with_its_environment_in_place(tmp_path: Path) -> None:
+    own = program(tmp_path / "env/bin/cc")
+    (tmp_path / "env/include/python3.10").mkdir(parents=True)
+    found = surroundings.observe({"conda_env_prefix": str(tmp_path / "env")}, str(tmp_path))
+    assert (found.compiler, found.headers) == (own, False)
+    bare = surroundings.observe({}, str(tmp_path))
+    assert (bare.compiler, bare.headers) == ("", None)
+
+
 def test_a_folder_that_does_not_exist_yet_is_judged_by_where_it_would_lie(tmp_path: Path) -> None:
     assert surroundings.mount(str(tmp_path / "a/b/c")) == surroundings.mount(str(tmp_path))
 
