@@ -25,7 +25,7 @@ COMPARE = {
 def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """Reads fleet_ca_bundle, a file of the controller, beside its arguments."""
     wanted, findings = wanted_certificates(str(settings.get("fleet_ca_bundle") or ""))
-    findings += folder_findings(seen.root, settings) + package_findings(seen, settings)
+    findings += folder_findings(seen.root, settings) + package_findings(seen)
     reasons = []
     if not seen.account:
         reasons.append(f"there is no account {settings['fleet_user']}")
@@ -60,7 +60,7 @@ def folder_findings(root: Folder, settings: Mapping[str, Any]) -> list[Finding]:
     return []
 
 
-def package_findings(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+def package_findings(seen: Observation) -> list[Finding]:
     if seen.manager:
         return []
     return [

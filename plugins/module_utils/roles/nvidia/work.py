@@ -13,8 +13,9 @@ from typing import Any
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
+from ...machine.facts import os_release
 from ...system import files, programs
-from . import apt, dnf, observe, smi
+from . import apt, dnf, observe, smi, table
 from . import files as nvidia_files
 from . import packages as nvidia_packages
 from .files import File
@@ -103,8 +104,14 @@ def dnf_bring(spec: Mapping[str, Any], fresh: Mapping[str, list[str]], progress:
     """What dnf brought is known only afterwards; until then the names that were asked for stand in the record."""
     earlier, before = recorded(spec), dnf.installed()
     remember(spec, fresh)
-    dnf.unlock(recorded(spec, "locks"))
-    dnf.install(spec["packages"], progress)
+    locks = recorded(spec, "locks") if nvidia_files.exchanged(spec["packages"]) else []
+    dnf.unlock(locks)
+    try:
+        dnf.install(spec["packages"], progress)
+    except FleetError:
+        if locks:  # the driver that is still here
+            dnf.lock(earlier)
+        raise
     brought = dnf.brought(before, str(spec["source"]))
     nvidia_files.remember(str(spec["state_dir"]), packages=sorted({*earlier, *brought}))
     return {"packages": brought}
@@ -171,12 +178,18 @@ def refuse_training(what: str) -> None:
         raise FleetError(what, found=", ".join(running), remedy="stop it first (playbooks/stop.yml)")
 
 
+def family() -> str:
+    """debian or el; "" for a distribution that the role installs nothing on. A host may have both managers."""
+    found = table.system(os_release(nvidia_packages.read("/", "etc/os-release")))
+    return found.family if found else ""
+
+
 def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Packages that we installed, then our files. A driver that was here before us stays."""
     refuse_training("the driver is not taken from under a running training")
     told = preview(spec)
     names = recorded(spec)
-    if names and programs.find("apt-get"):
+    if names and family() == "debian":
         apt.configure()
         apt.remove(names, recorded(spec, "others"))
     elif names:

@@ -34,14 +34,14 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
     reasons: list[str] = []
     diff: list[str] = []
     for kind, text, mode in (("script", texts.script, SCRIPT_MODE), ("yaml", texts.yaml, YAML_MODE)):
-        reasons += _file_reasons(kind, seen[kind], text, mode, str(settings["fleet_user"]))
+        reasons += _file_reasons(seen[kind], text, mode, str(settings["fleet_user"]))
         diff += _difference(seen[kind], text)
     reasons += _registration_reasons(seen, settings) + _key_reasons(seen["key"], settings)
     values = {"texts": asdict(texts), "diff": diff}
     return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology))
 
 
-def _file_reasons(kind: str, seen: Mapping[str, Any], text: str, mode: int, user: str) -> list[str]:
+def _file_reasons(seen: Mapping[str, Any], text: str, mode: int, user: str) -> list[str]:
     name = os.path.basename(seen["path"])
     if not seen["present"]:
         return [f"{name} is not there"]

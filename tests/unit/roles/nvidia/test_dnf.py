@@ -1,4 +1,4 @@
-"""dnf's part of work(), against a host whose dnf is a table; no EL host was installed here."""
+"""dnf's part of work(), against a host whose dnf is a table; a real dnf runs in molecule/nvidia_el."""
 
 import base64
 import json
@@ -61,6 +61,7 @@ def host(tmp_path, monkeypatch):
     made = Host(locks, nvidia_packages.OWN)
     made.behind(monkeypatch)
     monkeypatch.setattr(nvidia_dnf, "LOCKS", str(locks))
+    monkeypatch.setattr(nvidia_work, "os_release", lambda text: {"ID": "rocky", "VERSION_ID": "9.4"})
     return made
 
 
@@ -155,13 +156,23 @@ def test_locks_of_ours_are_taken_off_for_our_work_and_a_user_s_stay(host, order)
     assert nvidia_dnf.locks() == ["kernel-0:5.14-1.*", *ours]
     assert record(order)["locks"] == ours
     host.calls.clear()
-    run({**order, "packages": ["cuda-toolkit-12-6"]})
+    run({**order, "packages": [MODULE]})
     deleted = host.words.index(f"dnf -y versionlock delete {' '.join(ours)}")
     assert deleted < next(n for n, call in enumerate(host.words) if " install " in call)
     assert nvidia_dnf.locks() == ["kernel-0:5.14-1.*", *ours]
     run({"absent": True, "state_dir": order["state_dir"]})
     assert nvidia_dnf.locks() == ["kernel-0:5.14-1.*"]
     assert set(host.installed) == {"bash", "kernel-devel", "dkms", nvidia_dnf.PLUGIN}
+
+
+@pytest.mark.parametrize("packages", [[MODULE], ["cuda-toolkit-12-6"]], ids=["another driver", "a toolkit alone"])
+def test_a_driver_stays_locked_when_nothing_could_be_installed(host, order, packages):
+    run(order)
+    locked = nvidia_dnf.locks()
+    host.breaks = {"--downloadonly": "Error:\nGPG check FAILED"}
+    with pytest.raises(FleetError, match="nothing was installed"):
+        run({**order, "packages": packages})
+    assert nvidia_dnf.locks() == locked
 
 
 def test_a_cut_at_any_call_leaves_a_record_of_what_came(host, order, tmp_path):

@@ -70,6 +70,7 @@ def host(tmp_path, tmp_path_factory, monkeypatch):
     made = Host(tmp_path_factory.mktemp("dpkg") / "status")
     made.behind(monkeypatch)
     monkeypatch.setattr(nvidia_packages, "DPKG_STATUS", str(made.status))
+    monkeypatch.setattr(nvidia_work, "os_release", lambda text: {"ID": "debian", "VERSION_ID": "12"})
     monkeypatch.setattr(nvidia_packages, "KEYRINGS", {"debian": f"{tmp_path}/key"})
     monkeypatch.setattr(nvidia_files, "PLACES", (f"{tmp_path}/source", f"{tmp_path}/pin"))
     monkeypatch.setattr(nvidia_files, "NOUVEAU_PATH", f"{tmp_path}/nouveau")
