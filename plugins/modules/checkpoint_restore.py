@@ -76,7 +76,7 @@ from ..module_utils.checkpoints import restore as checkpoint_restore
 from ..module_utils.checkpoints.seal import Place, kept_dir_of
 from ..module_utils.core.errors import reported
 from ..module_utils.core.printable import printable
-from ..module_utils.system.ownership import as_owner
+from ..module_utils.system.reach import as_owner
 
 TEXT = {"type": "str", "required": True}
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from .files import open_plain
 
 BLOCK = 4 << 20  # bytes read at once
-Running = type(hashlib.sha256())
 
 
 def sha256(*parts: bytes | str) -> str:

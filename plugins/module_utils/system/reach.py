@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
+from ..core.errors import FleetError
 from .ownership import Owner, acting_as
 
 T = TypeVar("T")
@@ -86,6 +87,22 @@ def reach(path: str | os.PathLike[str], *, follow: bool = True, make: Make | Non
     finally:
         if place:
             os.close(place.fd)
+
+
+@contextmanager
+def as_owner(folder: str) -> Iterator[None]:
+    """As the user whom the checkpoints belong to: nothing of root's can be reached through a link that lies there.
+
+    Raises FleetError when there is no such folder.
+    """
+    try:
+        with reach(os.path.join(folder, "-")) as place:
+            acting = place.acting
+    except OSError as error:
+        found = f"{folder}: {error.strerror}"
+        raise FleetError("there are no checkpoints", variable="training_checkpoint_dir", found=found) from error
+    with acting():
+        yield
 
 
 def _walk(path: str, follow: bool, make: Make | None) -> Place:
@@ -186,19 +203,29 @@ def _linked(fd: int, rest: str, uid: int, follow: bool, make: Make | None) -> Pl
 
 def _follow(fd: int | None, path: str, follow: bool, make: Make | None) -> tuple[int, str]:
     """The open folder and the last name of a path that may lead over links, by the rights of whom we act as."""
-    for _ in range(LINKS):
-        folder, name = os.path.split(path.rstrip("/"))
-        if make and folder:
-            _folders(fd, folder, make.mode)
-        at = os.open(folder or ".", FOLDER, dir_fd=fd)
-        try:
-            path = os.readlink(name, dir_fd=at) if follow else ""
-        except OSError:  # no link, or nothing yet
-            return at, name or "."
-        if not path:
-            return at, name or "."
-        fd = at
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    opened: list[int] = []
+    try:
+        for _ in range(LINKS):
+            folder, name = os.path.split(path.rstrip("/"))
+            if make and folder:
+                _folders(fd, folder, make.mode)
+            fd = os.open(folder or ".", FOLDER, dir_fd=fd)
+            opened.append(fd)
+            path = _target(name, fd) if follow else ""
+            if not path:
+                return opened.pop(), name or "."
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    finally:
+        for one in opened:
+            os.close(one)
+
+
+def _target(name: str, fd: int) -> str:
+    """Where a link leads; "" for what is none, or nothing yet."""
+    try:
+        return os.readlink(name, dir_fd=fd)
+    except OSError:
+        return ""
 
 
 def _folders(fd: int | None, path: str, mode: int) -> None:

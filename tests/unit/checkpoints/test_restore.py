@@ -15,9 +15,10 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import se
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.system import units
-from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import as_owner
+from ansible_collections.canvas.fleet.plugins.module_utils.system.reach import as_owner
 
 from tests.unit.support import saves
+from tests.unit.support.accounts import account_folder, plant, secret_file
 from tests.unit.support.guarded import Run, killed_before
 from tests.unit.support.saves import Killed, everything, resumes_from, save
 
@@ -138,3 +139,12 @@ def test_it_works_as_the_owner_of_the_checkpoints() -> None:
             os.mkdir(f"{place.checkpoints}/0000020")
         assert os.geteuid() == 0
         assert os.stat(f"{place.checkpoints}/0000020").st_uid == 12345
+
+
+def test_a_link_in_the_place_of_the_checkpoints_makes_nobody_root(tmp_path: Path) -> None:
+    """Root would move what lies behind the link: any name there that is no number is in the trainer's way."""
+    account, secret = account_folder(tmp_path), secret_file(tmp_path)
+    link = plant(account / "checkpoints", secret.parent)
+    with as_owner(str(link)), pytest.raises(PermissionError):
+        (link / "secret").rename(link / "moved")
+    assert os.listdir(secret.parent) == ["secret"]

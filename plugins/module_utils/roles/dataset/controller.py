@@ -84,6 +84,7 @@ def _remembered(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]
             if not kept:
                 kept = make()
                 files.save(folder / f"{name}.json", kept)
-            return kept
+        files.remove(folder / f"{name}.lock")
+        return kept
     except PermissionError:
         return make()

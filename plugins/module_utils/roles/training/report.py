@@ -13,7 +13,7 @@ from ...checkpoints.seal import Place
 from ...core.errors import FleetError
 from ...core.printable import printable
 from ...supervisor import record as supervisor_record
-from ...system.ownership import as_owner
+from ...system.reach import as_owner
 from ...trainer import checkpoint as checkpoints
 from ...trainer import log as train_log
 from ...trainer.failures import Failure, failure_of
