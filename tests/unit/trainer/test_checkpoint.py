@@ -58,7 +58,7 @@ def test_a_complete_folder_is_whole_and_tells_its_shards(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
-    ("what", "told"), [("gone", "is missing"), ("empty", "0 bytes"), ("folder", "Is a directory"), ("longer", "")]
+    ("what", "told"), [("gone", "is missing"), ("empty", "0 bytes"), ("folder", "is not a file"), ("longer", "")]
 )
 def test_a_file_that_is_not_as_it_was_written_makes_it_incomplete(
     tmp_path: Path, name: str, what: str, told: str
