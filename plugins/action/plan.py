@@ -14,7 +14,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.core.errors import FleetError
-from ..module_utils.core.role_plan import RolePlan, Topology
+from ..module_utils.core.role_plan import RolePlan
+from ..module_utils.core.topology import Topology
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.make import Decide, HostSeen, Plan, make_plan
 from ..module_utils.plan.observation import understood

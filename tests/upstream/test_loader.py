@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patched
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import copy as parquet_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
@@ -120,7 +120,7 @@ def test_the_parser_knows_the_flags_that_we_know_and_no_others(drive: Drive) -> 
 
 def test_the_tree_is_known(upstream: Path) -> None:
     told = {"canvas_code_checkout": str(upstream), "canvas_code_dir": str(upstream), "run_config_yaml": "/none"}
-    assert known.compare(code_patches.observe(told)["digests"]).known
+    assert known.compare(patched.observe(told).digests).known
 
 
 GUIDE_YAML = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import FleetError
-from ..core.role_plan import Topology
+from ..core.topology import Topology
 from ..findings.finding import Finding, finding
 from ..trainer.checkpoint import Checkpoint, Survey
 from . import guard

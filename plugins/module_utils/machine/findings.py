@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..core.role_plan import Topology
+from ..core.topology import Topology
 from ..findings.finding import Finding, finding
 from . import torch_build
 from .environment import Environment, Mount, Space

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core import wire
-from ..core.role_plan import ROLES, RolePlan, Topology
+from ..core.role_plan import ROLES, RolePlan
+from ..core.topology import Topology
 from ..findings.finding import Finding, finding, placed
 from ..machine import findings as host_findings
 from ..machine.fit import capacity as machine
@@ -278,7 +279,7 @@ def unforeseen(part: str, error: Exception) -> Finding:
 
 
 def _skipped(host: HostSeen, seen: Observation, roles: Mapping[str, RolePlan]) -> tuple[Skipped, ...]:
-    code = str(seen.roles["canvas_code"].get("state"))
+    code = seen.roles["canvas_code"].state
     return tuple(skipped(seen.compared(host.name, host.asked), code, host.settings, roles))
 
 

@@ -12,6 +12,7 @@ from ..machine.environment import Environment
 from ..machine.facts import Facts
 from ..machine.fit.capacity import TEXT_SHARE, Machine
 from ..machine.host import Host
+from ..roles.canvas_code import observe as canvas_code
 from ..roles.conda_env import observe as conda_env
 from ..roles.fleet_agent import observe as fleet_agent
 from ..roles.nvidia import observe as nvidia
@@ -21,6 +22,7 @@ KINDS: Mapping[str, type[Any]] = {
     "fleet_agent": fleet_agent.Observation,
     "nvidia": nvidia.Observation,
     "conda_env": conda_env.Observation,
+    "canvas_code": canvas_code.Observation,
     "weights": weights.Observation,
 }
 

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import findings as checkpoint_findings
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.checkpoint import Checkpoint, Survey
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import controller as dataset_controller
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.decide import wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.originals import prepare

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.observe import entry
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want

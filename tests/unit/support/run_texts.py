@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import apply, script
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.decide import decide as run_config_decide
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.texts import Texts

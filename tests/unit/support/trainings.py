@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import decide as training_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import observe as training
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import steps as unit

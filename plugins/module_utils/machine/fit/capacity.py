@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.progress import amount
-from ...core.role_plan import Topology
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer.model import Read, model_of
 from ..facts import Facts

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
-from ...core.role_plan import RolePlan, Topology
+from ...core.role_plan import RolePlan
+from ...core.topology import Topology
 from ...system import files, folders, managed_files, ownership
 from ...system import git as git_driver
 from ...system.digests import sha256
@@ -23,12 +24,12 @@ from . import git as git_folder
 from . import patching
 from .decide import decide, edits_in_the_way
 from .git import Ours
-from .observe import observe, pinned
+from .observe import Observation, observe, pinned
 
 _NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role looks at no topology
 
 
-def refuse(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> RolePlan:
+def refuse(seen: Observation, settings: Mapping[str, Any]) -> RolePlan:
     """What is to be changed, and why. Raises FleetError for what may not be touched."""
     plan = decide(seen, settings, _NOBODY)
     raise_for(plan.findings)
@@ -39,8 +40,8 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """Returns {"changed", "commit", "before", "edits", "stashed", "patches"}; checking, what is known offline."""
     seen = observe(settings)
     plan = refuse(seen, settings)
-    before = str(seen.get("commit") or "")
-    report = {"changed": not plan.in_sync, "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
+    before = seen.commit
+    report = {"changed": not plan.in_sync, "before": before, "commit": before, "edits": list(seen.edits), "stashed": ""}
     if plan.in_sync:
         return {**report, "patches": []}
     if check:
@@ -53,18 +54,18 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     left = refuse(after, settings)
     if not left.in_sync:
         raise FleetError("the checkout did not become what was asked", found="; ".join(left.reasons))
-    return {**report, "commit": after["commit"], "edits": after["edits"], "patches": patches}
+    return {**report, "commit": after.commit, "edits": list(after.edits), "patches": patches}
 
 
-def _move(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _move(seen: Observation, settings: Mapping[str, Any]) -> str:
     """Bring the checkout to its commit. Returns the patch file that edits were saved to, or ""."""
     if not git_driver.find():
         raise FleetError("git is not installed", variable="fleet_agent_system_packages", found="no git on the host")
     path = str(settings["canvas_code_checkout"])
-    if seen["state"] in ("absent", "unfinished"):
-        _clone(path, settings, unfinished=seen["state"] == "unfinished")
+    if seen.state in ("absent", "unfinished"):
+        _clone(path, settings, unfinished=seen.state == "unfinished")
         return ""
-    return _change(path, settings, seen["edits"])
+    return _change(path, settings, list(seen.edits))
 
 
 def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:

@@ -42,7 +42,13 @@ def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: 
     wanting = refuse(seen, settings)
     note = copy.record(folder)
     before, wanted = str(note["digest"]), str(settings["canvas_code_controller_digest"])
-    report = {"changed": not wanting.in_sync, "before": before, "commit": before, "edits": seen["edits"], "stashed": ""}
+    report = {
+        "changed": not wanting.in_sync,
+        "before": before,
+        "commit": before,
+        "edits": list(seen.edits),
+        "stashed": "",
+    }
     report |= {"needs_archive": False, "patches": []}
     if wanting.in_sync:
         return report
@@ -55,7 +61,7 @@ def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: 
         return {**report, "commit": wanted, "needs_archive": not check}
     kept = _apply(settings, manifest, steps, archive)
     patches = patching.converge(settings, check=False)
-    edits = observe(settings)["edits"]
+    edits = list(observe(settings).edits)
     return {**report, "commit": wanted, "edits": edits, "stashed": ", ".join(kept), "patches": patches}
 
 

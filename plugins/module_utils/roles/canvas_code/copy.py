@@ -111,6 +111,7 @@ def edits(folder: str, note: Mapping[str, Any], ours: Ours) -> list[str]:
     return found
 
 
-def observe(folder: str, ours: Ours) -> dict[str, Any]:
+def observe(folder: str, ours: Ours) -> tuple[str, bool, tuple[str, ...]]:
+    """(digest of the manifest, whether a change was cut off, files that a person changed)."""
     note = record(folder)
-    return {"digest": note["digest"], "pending": bool(note["pending"]), "edits": edits(folder, note, ours)}
+    return note["digest"], bool(note["pending"]), tuple(edits(folder, note, ours))

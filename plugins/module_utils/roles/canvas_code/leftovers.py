@@ -14,7 +14,7 @@ from . import copy, patching
 from . import git as git_folder
 from .decide import named
 from .git import Ours
-from .observe import observe
+from .observe import Note, Observation, observe
 
 RECORDS: tuple[str, ...] = ("canvas_code",)
 _MADE_ANEW = re.compile(r"(^|/)__pycache__/|\.pyc$")
@@ -24,8 +24,8 @@ Settings = Mapping[str, Any]
 def leftovers(settings: Settings) -> Iterator[Leftover]:
     path = str(settings["canvas_code_checkout"])
     seen = observe(settings)
-    ours = seen["state"] == "copy" or bool(seen["state"] in ("checkout", "unfinished") and seen.get("record"))
-    patched = (seen.get("code") or {}).get("patched", [])
+    ours = seen.state == "copy" or bool(seen.state in ("checkout", "unfinished") and seen.record)
+    patched = seen.code.patched if seen.code else ()
     if patched:
         where = f"{settings['canvas_code_dir']} (patches in {', '.join(patched)})"
         yield Leftover("canvas_code", where, take=lambda: patching.take_back(settings))
@@ -37,26 +37,26 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
         yield Leftover("canvas_code", str(patch), "changes made by hand, saved before a change of commit", "edits")
 
 
-def _missed(path: str, settings: Settings, seen: Mapping[str, Any]) -> str:
+def _missed(path: str, settings: Settings, seen: Observation) -> str:
     """What a person would miss of the code's folder; "" when it is all ours."""
     ours = Ours.of(settings)
-    if seen["state"] == "copy":
+    if seen.state == "copy":
         note = copy.record(path)
         kept = {*note["files"], *note["pending"], os.path.basename(copy.record_path(path))}
         added = [one for one in _files(path) if one not in kept and not ours.hides(one)]
-        own = [*seen["edits"], *added]
+        own = [*seen.edits, *added]
     else:
-        note = seen.get("record") or {}
-        if note.get("pending") or seen.get("error"):
-            return f"what was changed in it cannot be told: {seen.get('error') or 'a change of commit was cut off'}"
+        noted = seen.record or Note()
+        if noted.pending or seen.error:
+            return f"what was changed in it cannot be told: {seen.error or 'a change of commit was cut off'}"
         git = Git(path)
         if not git.binary:
             return "without git nobody can tell what was changed in it"
         if git.line("for-each-ref", "refs/heads", "refs/stash"):
             return "it has branches or a stash of its own"
-        if seen.get("commit") and seen["commit"] != note.get("commit"):
-            return f"it stands on another commit, {str(seen['commit'])[:8]}"
-        own = [*seen["edits"], *(one for one in git_folder.foreign_files(git, ours) if one not in seen["edits"])]
+        if seen.commit and seen.commit != noted.commit:
+            return f"it stands on another commit, {seen.commit[:8]}"
+        own = [*seen.edits, *(one for one in git_folder.foreign_files(git, ours) if one not in seen.edits)]
     own = [one for one in own if not _MADE_ANEW.search(one)]
     return f"changed or added by hand: {named(own)}" if own else ""
 

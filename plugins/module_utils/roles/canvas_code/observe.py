@@ -1,7 +1,6 @@
 """Role canvas_code: BAGEL-Canvas at a pinned commit, from git or as a copy of a folder on the controller.
 
-`git_folder` knows checkouts, `code_copy` knows copies, `code_apply` changes either, `code_patches` knows what
-training_profile puts into them; here all of it is looked at, in canvas_code_plan it is judged.
+`git` knows checkouts, `copy` knows copies, `patched` what training_profile put into them. Here all of it is looked at.
 """
 
 from __future__ import annotations
@@ -9,22 +8,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from ...core.errors import FleetError
+from ...core.wire import from_record
 from ...system import git as git_driver
 from ...system.git import Git, without_secrets
-from . import copy, patching
+from . import copy, patched
 from . import git as git_folder
 from .git import Ours
+from .patched import Code
+
+State = Literal["absent", "file", "checkout", "unfinished", "copy", "foreign"]
 
 
 def pinned(commit: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{40}", commit))
 
 
-def folder_state(path: str) -> str:
-    """absent (or empty), file, checkout, copy, or foreign."""
+def folder_state(path: str) -> State:
+    """An empty folder is absent."""
     if not os.path.lexists(path):
         return "absent"
     if not os.path.isdir(path):
@@ -37,40 +41,66 @@ def folder_state(path: str) -> str:
     return "foreign" if any(not name.endswith(".canvas-fleet") for name in os.listdir(path)) else "absent"
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Note:
+    """Ours in the checkout: the setting, the commit that it came to, and the one of a change under way."""
+
+    asked: str = ""
+    commit: str = ""
+    pending: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The folder of the code. `unfinished`: a clone that was cut off."""
+
+    path: str = ""
+    state: State = "absent"
+    git: bool = False  # there is git on the host
+    edits: tuple[str, ...] = ()  # files that a person changed
+    code: Code | None = None  # of a checkout or a copy
+    # of a checkout
+    record: Note | None = None
+    commit: str = ""
+    remote: str = ""
+    in_the_way: tuple[str, ...] = ()  # edits in files that the wanted commit changes
+    error: str = ""  # why the edits are not known
+    # of a copy
+    digest: str = ""
+    pending: bool = False
+
+
+def observe(settings: Mapping[str, Any]) -> Observation:
     """Reads the folder: no network, no locks."""
     path = str(settings["canvas_code_checkout"])
     try:
         state = folder_state(path)
     except OSError:
         state = "foreign"
-    seen: dict[str, Any] = {"path": path, "state": state, "git": bool(git_driver.find()), "edits": []}
+    seen = Observation(path, state, bool(git_driver.find()))
     if state == "checkout":
-        seen.update(_checkout(path, settings, seen["git"]))
+        seen = _checkout(seen, settings)
     elif state == "copy":
-        seen.update(copy.observe(path, Ours.of(settings)))
-    if seen["state"] in ("checkout", "copy"):
-        seen["code"] = patching.observe(settings)
-    return seen
+        digest, pending, edits = copy.observe(path, Ours.of(settings))
+        seen = replace(seen, digest=digest, pending=pending, edits=edits)
+    return replace(seen, code=patched.observe(settings)) if seen.state in ("checkout", "copy") else seen
 
 
-def _checkout(path: str, settings: Mapping[str, Any], has_git: bool) -> dict[str, Any]:
-    note = git_folder.record(path)
-    found: dict[str, Any] = {"record": note, "commit": git_folder.head(path), "remote": "", "in_the_way": []}
-    if not has_git:
-        return found
-    git = Git(path)
-    found["commit"] = git.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-    found["remote"] = without_secrets(git.line("config", "--get", "remote.origin.url"))
-    if not found["commit"]:
-        return {**found, "state": "unfinished"}
-    if note.get("pending"):
-        return found  # what a killed git left behind would look like edits
+def _checkout(seen: Observation, settings: Mapping[str, Any]) -> Observation:
+    kept = git_folder.record(seen.path)
+    seen = replace(seen, record=(from_record(Note, kept) or Note()) if kept else None)
+    if not seen.git:
+        return replace(seen, commit=git_folder.head(seen.path))
+    git = Git(seen.path)
+    commit = git.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    remote = without_secrets(git.line("config", "--get", "remote.origin.url"))
+    seen = replace(seen, commit=commit, remote=remote, state="checkout" if commit else "unfinished")
+    if not commit or (seen.record and seen.record.pending):
+        return seen  # what a killed git left behind would look like edits
     try:
-        found["edits"] = git_folder.edits(git, Ours.of(settings))
+        edits = git_folder.edits(git, Ours.of(settings))
         wanted = str(settings["canvas_code_commit"])
-        if found["edits"] and pinned(wanted) and git.has(wanted):
-            found["in_the_way"] = sorted(set(found["edits"]) & git.touched(wanted))
+        blocked = set(edits) & git.touched(wanted) if edits and pinned(wanted) and git.has(wanted) else set()
+        return replace(seen, edits=tuple(edits), in_the_way=tuple(sorted(blocked)))
     except FleetError as error:
-        found["error"] = str(error)
-    return found
+        return replace(seen, error=str(error))

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.role_plan import RolePlan, Topology
+from ...core.role_plan import RolePlan
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from .lock import conda_stale, conda_versions, same_version, shortened, stale
 from .observe import EnvSpec, Observation, Record, wanted

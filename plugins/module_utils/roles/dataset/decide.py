@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...core.role_plan import RolePlan, Topology
+from ...core.role_plan import RolePlan
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...system.digests import sha256
 from ...system.http import public

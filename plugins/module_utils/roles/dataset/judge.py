@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...core.role_plan import Topology
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import packing
 from ...trainer.row_groups import most_workers, starving, unseen

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.role_plan import RolePlan, Topology
+from ...core.role_plan import RolePlan
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...system import files
 from .observe import Agent, Folder, Observation, fingerprints, normal

@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.role_plan import RolePlan, Topology
+from ...core.role_plan import RolePlan
+from ...core.topology import Topology
 from ...findings.finding import finding
 from ...system.digests import sha256
 from ...trainer import registration

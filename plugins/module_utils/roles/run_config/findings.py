@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...core.role_plan import Topology
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import registration
 from . import script

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.role_plan import Topology
+from ...core.topology import Topology
 from ...core.version import VERSION
 from ...trainer import registration
 from ...trainer.flags import KNOWN, text, typed

@@ -7,7 +7,8 @@ from typing import Any
 
 from ...checkpoints import findings as checkpoint_findings
 from ...core.errors import FleetError
-from ...core.role_plan import RolePlan, Topology
+from ...core.role_plan import RolePlan
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import checkpoint as checkpoints
 from . import refusals, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.role_plan import Topology
+from ...core.topology import Topology
 from . import host
 from . import want as unit_want
 from .report import told

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.progress import amount
-from ...core.role_plan import RolePlan, Topology
+from ...core.role_plan import RolePlan
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer.model import Read
 from .observe import Observation

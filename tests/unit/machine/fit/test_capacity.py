@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import capacity as machine

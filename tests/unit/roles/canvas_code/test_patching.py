@@ -15,7 +15,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import copy as code_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import decide as canvas_code_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import observe as canvas_code
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patch_findings
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code.patched import Code
 from ansible_collections.canvas.fleet.plugins.module_utils.system import files, ownership
 from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
@@ -241,11 +242,11 @@ def test_the_finding_names_the_files_and_the_rules_that_hold(monkeypatch: pytest
     assert compared.differences() == "changed: train/train_utils.py; not there: data/parquet_utils.py"
     assert compared.unsure == ("CHECKPOINTS_FOREIGN_NAME", "DATASET_FOLDER_FOREIGN", "TRAIN_TEST_TOGETHER")
     assert "ROW_GROUPS_STARVE" in compared.holding
-    told = code_patches.findings({"digests": {**digests, "data/parquet_utils.py": ""}, "patched": []}, {}, "ab" * 20)
+    told = patch_findings.findings(Code({**digests, "data/parquet_utils.py": ""}), {}, "ab" * 20)
     assert [found.code for found in told] == ["UPSTREAM_UNKNOWN"]
     assert "commit abababab: not there: data/parquet_utils.py" in told[0].found
     assert "still sure: CHECKPOINTS_FOREIGN_NAME" in told[0].expected
-    nothing = code_patches.findings({"digests": {}, "patched": []}, {}, "")
+    nothing = patch_findings.findings(Code(), {}, "")
     assert nothing[0].found == "the copy: none of the 17 files that the rules rest on is known"
     assert nothing[0].expected.endswith("no rule is sure")
 
@@ -275,8 +276,8 @@ def test_another_code_base_is_refused_before_it_is_cloned(tmp_path: Path, repo: 
 
 
 def test_another_code_base_is_known_by_its_files() -> None:
-    seen = {"digests": {"data/dataset_info.py": min(upstream.BAGEL)}, "patched": []}
-    found = code_patches.findings(seen, {"canvas_code_dir": "/srv/code"}, "ab" * 20)
+    seen = Code({"data/dataset_info.py": min(upstream.BAGEL)})
+    found = patch_findings.findings(seen, {"canvas_code_dir": "/srv/code"}, "ab" * 20)
     assert [one.code for one in found] == ["UPSTREAM_NOT_SUPPORTED"]
 
 
@@ -285,5 +286,5 @@ def test_debug_batches_at_the_commit_that_cannot_print_them(
     monkeypatch: pytest.MonkeyPatch, batches: int, codes: list[str]
 ) -> None:
     monkeypatch.setattr(upstream, "FILES", {})
-    seen = {"digests": {"train/pretrain_unified_navit.py": upstream.DEBUG_BROKEN}, "patched": []}
-    assert [found.code for found in code_patches.findings(seen, {"run_config_debug_batches": batches}, "")] == codes
+    seen = Code({"train/pretrain_unified_navit.py": upstream.DEBUG_BROKEN})
+    assert [found.code for found in patch_findings.findings(seen, {"run_config_debug_batches": batches}, "")] == codes

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import decide as conda_env_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import observe as conda_env
 from hypothesis import given

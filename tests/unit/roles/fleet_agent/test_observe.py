@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import decide as fleet_agent_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import observe as fleet_agent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work

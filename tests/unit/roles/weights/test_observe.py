@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import decide as weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights.observe import File, Observation

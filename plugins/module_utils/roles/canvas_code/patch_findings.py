@@ -1,0 +1,100 @@
+"""What the plan says of the patches, and of the upstream code by its digests. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...findings.finding import Finding, finding
+from ...trainer import known as upstream
+from ...trainer import patch as patches
+from ...trainer import patch_table
+from ...trainer.patch import Patch
+from .git import Ours, same_repo
+from .observe import Observation
+from .patched import Code
+from .patching import profile, unknown
+
+
+def reasons(seen: Code, settings: Mapping[str, Any]) -> list[str]:
+    """What is to be patched or taken back; files that cannot be patched are findings, not reasons."""
+    named = profile(settings)
+    wanted = patch_table.PROFILES[named]
+    found = []
+    for patch in patch_table.known():
+        there = patch.path in seen.patched
+        if there and patch not in wanted:
+            found.append(f"{patch.path} is patched, which training_profile {named} does not want")
+        elif patch in wanted and not there and _state(patch, seen) == "pristine":
+            found.append(f"{patch.path} lacks the patch of training_profile {named}")
+    return found
+
+
+def findings(seen: Code, settings: Mapping[str, Any], commit: str) -> list[Finding]:
+    """What is not known of the code as it stands."""
+    found = [*_patch_findings(seen, settings)]
+    if upstream.is_bagel(seen.digests):
+        return [*found, not_supported(f"{settings['canvas_code_dir']}: files of ByteDance-Seed/Bagel")]
+    if seen.digests.get("train/pretrain_unified_navit.py") == upstream.DEBUG_BROKEN:
+        found += _debug_broken(settings)
+    compared = upstream.compare(seen.digests)
+    if compared.known:
+        return found
+    what = f"commit {commit[:8]}" if commit else "the copy"
+    known = " or ".join(one[:8] for one in upstream.COMMITS)
+    unsure = f"still sure: {', '.join(compared.holding)}; no longer sure: {', '.join(compared.unsure)}"
+    return [
+        *found,
+        finding(
+            "UPSTREAM_UNKNOWN",
+            found=f"{what}: {compared.differences()}",
+            expected=f"the files of {known}; {unsure if compared.holding else 'no rule is sure'}",
+            variable="canvas_code_commit",
+        ),
+    ]
+
+
+def _patch_findings(seen: Code, settings: Mapping[str, Any]) -> list[Finding]:
+    found = []
+    for patch in patch_table.PROFILES[profile(settings)]:
+        if patch.path not in seen.patched and _state(patch, seen) != "pristine":
+            found.append(unknown(patch, seen.digests.get(patch.path, "")))
+    return found
+
+
+def in_the_way(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+    """While the code is to become another version: a person's edit in a file to be patched, which would stay."""
+    patched = Ours.of(settings).patched
+    wanted = {patch.path: patch for patch in patch_table.PROFILES[profile(settings)]}
+    saved = seen.in_the_way if settings["canvas_code_local_edits"] == "stash" else ()
+    found = []
+    for path in seen.edits:
+        patch = wanted.get(patched.get(path, ""))
+        if patch and path not in saved:
+            found.append(unknown(patch, (seen.code or Code()).digests.get(patch.path, "")))
+    return found
+
+
+def _state(patch: Patch, seen: Code) -> str:
+    return patches.state(patch, seen.digests.get(patch.path, ""))
+
+
+def _debug_broken(settings: Mapping[str, Any]) -> list[Finding]:
+    count = settings.get("run_config_debug_batches") or 0
+    if count < 1:
+        return []
+    variable = "run_config_debug_batches"
+    return [finding("DEBUG_BATCHES_BROKEN", found=f"debug_batches {count} at 4bcc604", expected="0", variable=variable)]
+
+
+def of_bagel(settings: Mapping[str, Any]) -> list[Finding]:
+    """The finding for a repository that is another code base, told before anything is cloned."""
+    repo = str(settings.get("canvas_code_repo") or "")
+    if settings["canvas_code_source"] == "controller" or not same_repo(repo.lower(), upstream.BAGEL_REPO.lower()):
+        return []
+    return [not_supported(f"canvas_code_repo: {repo}")]
+
+
+def not_supported(what: str) -> Finding:
+    expected = "shiwk24/MathCanvas, whose BAGEL-Canvas can read interleaved reasoning data"
+    return finding("UPSTREAM_NOT_SUPPORTED", found=what, expected=expected, variable="canvas_code_repo")

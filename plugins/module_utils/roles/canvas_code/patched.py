@@ -1,0 +1,42 @@
+"""Which patches of training_profile stand in the deployed code; each file's digest without our own part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...core.errors import FleetError
+from ...system import managed_files
+from ...system.digests import sha256
+from ...trainer import known as upstream
+from ...trainer import patch_table
+from .git import Ours
+
+
+@dataclass(frozen=True)
+class Code:
+    """`digests`: path to SHA-256 without our own part, "" where there is no file. `patched`: paths."""
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    patched: tuple[str, ...] = ()
+
+
+def observe(settings: Mapping[str, Any]) -> Code:
+    top, code = str(settings["canvas_code_checkout"]), str(settings["canvas_code_dir"])
+    ours = Ours.of(settings)
+    digests, patched = {}, []
+    for path in sorted({*upstream.FILES, *(patch.path for patch in patch_table.known())}):
+        full = os.path.join(code, path)
+        data = None
+        with contextlib.suppress(OSError, FleetError):
+            data = managed_files.read(full)
+        own = data
+        with contextlib.suppress(FleetError):  # a broken marker is an edit
+            own = ours.stripped(os.path.relpath(full, top), data) if data is not None else None
+        digests[path] = sha256(own) if own is not None else ""
+        if own != data and path != "data/dataset_info.py":
+            patched.append(path)
+    return Code(digests, tuple(patched))
