@@ -270,7 +270,3 @@ def test_a_guard_that_fails_is_a_failure_of_the_start(error: Exception, kind: st
     wait_for(runner.prepared)
     assert runner.failure is not None
     assert (runner.failure.kind, runner.retry) == (kind, retry)
-
-
-def test_the_spec_is_json_and_holds_no_secret() -> None:
-    assert json.loads(supervisor_spec.text({"b": 1, "a": [2]})) == {"a": [2], "b": 1}

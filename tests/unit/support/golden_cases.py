@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.observe import entry
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 
@@ -89,7 +90,7 @@ def texts() -> Iterator[tuple[Path, str]]:
             yield FIXTURES / "run_config" / name / f"dataset_info_{code}.txt", registered(told, source)
     for name, want in UNITS.items():
         folder = FIXTURES / "training_units" / name
-        yield folder / "training.service", render(want).replace(want.payload, "PAYLOAD.pyz")
+        yield folder / "training.service", render(want).replace(supervisor_spec.path(want.payloads), "PAYLOAD.pyz")
         yield folder / "gpu.service", render_gpu(want)
 
 

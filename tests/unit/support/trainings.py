@@ -10,8 +10,8 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import decide as training_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import observe as training
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import steps as unit
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import Have
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have, as_dict
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
@@ -51,7 +51,7 @@ READY = Have(
     text=render(WANT),
     gpu=render_gpu(WANT),
     spec=WANT.spec(),
-    payloads=(WANT.payload.rpartition("/")[2],),
+    payloads=(supervisor_spec.payload()[0],),
     load="loaded",
     enabled=True,
     record=True,
@@ -71,7 +71,7 @@ def seen(
 ) -> dict[str, Any]:
     """An observation as it arrives on the controller."""
     told = {
-        "unit": unit.as_dict(have),
+        "unit": as_dict(have),
         "phase": have.phase,
         "log": {"step": step, "total_steps": 60},
         "tail": [],

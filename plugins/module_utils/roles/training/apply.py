@@ -12,8 +12,8 @@ from . import refusals
 from . import steps as unit
 from . import text as unit_text
 from .decide import runs_older
+from .have import Have
 from .report import failure_told
-from .steps import Have
 from .want import Want
 
 

@@ -13,9 +13,9 @@ from ...findings.finding import Finding, finding
 from ...trainer import checkpoint as checkpoints
 from . import refusals, text
 from . import steps as unit
+from .have import Have
 from .observe import want_of
 from .report import report_of
-from .steps import Have
 from .want import Want
 
 REASONS = {

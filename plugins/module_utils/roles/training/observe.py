@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.topology import Topology
-from . import host
 from . import want as unit_want
+from .read import read
 from .report import told
 from .want import Want
 
@@ -34,4 +34,4 @@ def want_of(settings: Mapping[str, Any], topology: Topology | None = None) -> Wa
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
     """{"unit": Have, "log": TrainLog, "survey": Survey, "failure": Failure or None, "phase": …}, all as plain data."""
     want = want_of(settings)
-    return told(host.Host().read(want), want)
+    return told(read(want), want)

@@ -6,10 +6,7 @@ ours. Its name is the digest of what is in it, so a new version is a new file, a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 from ...system.digests import sha256
 from ...system.payload import closure, packed, sources
@@ -31,6 +28,6 @@ def _load() -> None:
     from ...supervisor import main as supervisor  # noqa: F401 - read, not called
 
 
-def text(values: Mapping[str, Any]) -> str:
-    """The spec as it lies on the disk."""
-    return json.dumps(values, indent=1, sort_keys=True) + "\n"
+def path(folder: str) -> str:
+    """Of the file in the folder of a unit's payloads."""
+    return f"{folder}/{payload()[0]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...findings.finding import Finding, finding
-from .steps import Have
+from .have import Have
 from .want import Want
 
 ALIVE = ("active", "activating", "deactivating", "reloading")

@@ -17,9 +17,8 @@ from ...system.reach import as_owner
 from ...trainer import checkpoint as checkpoints
 from ...trainer import log as train_log
 from ...trainer.failures import Failure, failure_of
-from . import steps
-from . import text as unit_text
-from .steps import Have
+from . import have as unit_have
+from .have import SETUP, Have
 from .want import Want
 
 
@@ -28,7 +27,7 @@ def told(have: Have, want: Want) -> dict[str, Any]:
     log = train_log.parse(train_log.read_part(want.log, _number(have, "log_bytes")))
     failure = failure_told(have, want)
     return {
-        "unit": steps.as_dict(have),
+        "unit": unit_have.as_dict(have),
         "phase": have.phase,
         "log": {**log.as_dict(), **_heard(have, want, log)},
         "tail": list(log.tail),
@@ -120,8 +119,8 @@ def failure_told(have: Have, want: Want) -> Failure | None:
         return None
     if have.phase == "stopped" and have.ended.startswith("success"):
         return None
-    if have.result == "exit-code" and have.status in unit_text.SETUP:
-        return Failure("UNIT_SETUP", unit_text.SETUP[have.status])
+    if have.result == "exit-code" and have.status in SETUP:
+        return Failure("UNIT_SETUP", SETUP[have.status])
     # A start that got no further than systemd left no records: those that are there tell of an earlier start.
     known = not have.invocation or have.started.get("invocation") == have.invocation
     judged = supervisor_record.read(f"{want.own}/failure.json") if known else {}

@@ -20,23 +20,13 @@ import shlex
 
 from ...core.errors import FleetError
 from ...core.version import VERSION
-from . import sandbox
+from . import payload, sandbox
+from .have import SETUP
 from .sandbox import argument, escaped, specifier, words
 from .want import Want
 
 # supervisor.py: a failure that another start would repeat, and a stop that was asked for.
 FINAL, STOPPED = 78, 79
-# systemd's own exit codes for a unit that it could not start (systemd.exec(5)): no restart mends these.
-SETUP = {
-    200: "its working directory is not there, or the user may not enter it",
-    203: "/usr/bin/python3 could not be executed",
-    209: "its standard output could not be set up",
-    216: "its group does not exist",
-    217: "its user does not exist",
-    222: "its standard error could not be set up",
-    226: "a folder of its sandbox is not there (results_dir, checkpoint_dir)",
-    243: "the file with the W&B key could not be read",
-}
 KILL_SECONDS = 60  # beyond the wait for a save: to end the processes and to seal the save
 
 
@@ -104,7 +94,7 @@ def _service_section(want: Want) -> list[str]:
         f"Group={want.group}",
         f"WorkingDirectory={specifier(want.working_dir)}",
         f"ExecStartPre=-+{_record_start(want)}",
-        f"ExecStart=/usr/bin/python3 -I {argument(want.payload)} {argument(want.spec_path)}",
+        f"ExecStart=/usr/bin/python3 -I {argument(payload.path(want.payloads))} {argument(want.spec_path)}",
         f"ExecStopPost=-+{_record_end(want)}",
         *credential,
         f"Restart={'on-failure' if want.restarts else 'no'}",

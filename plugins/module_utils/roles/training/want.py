@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...checkpoints.seal import kept_dir_of
-from . import payload as supervisor_spec
 
 UNIT_DIR = "/etc/systemd/system"
 # What the supervisor is told beside the places, under these names (supervisor_spec.py, supervisor_watch.Limits).
@@ -106,11 +106,6 @@ class Want:
         return f"{self.state_dir}/supervisor"
 
     @property
-    def payload(self) -> str:
-        """The file that holds the supervisor's code."""
-        return f"{self.payloads}/{supervisor_spec.payload()[0]}"
-
-    @property
     def errors(self) -> str:
         return f"{self.own}/errors.log"
 
@@ -159,7 +154,8 @@ class Want:
             "share": self.share,
         }
         places = {"record": self.record, "log": self.log, "kept_dir": self.kept}
-        return supervisor_spec.text({**told, **nodes, **places, "limits": limits})
+        values = {**told, **nodes, **places, "limits": limits}
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
 def of_topology(topology: Mapping[str, Any], num_shard: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import apply as training_apply
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import Have
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 
 from tests.unit.support.trainings import READY, RUNS, SHAPE, WANT, Dies, checkpoint, decide, seen

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import files as unit_files
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import want as unit_want
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render
 
@@ -25,8 +26,10 @@ def test_code_that_runs_or_is_named_stays_and_other_code_goes(tmp_path: Path) ->
     (processes / "13/cmdline").write_text(f"grep\0{folder}/old.pyz.bak\0")
     (units / "canvas-training-bolt.service").write_text(f"ExecStart=/usr/bin/python3 -I {folder}/named.pyz /s.json\n")
     unit_files.place_payload(want, processes, units)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(["named.pyz", "runs.pyz", Path(want.payload).name])
-    assert Path(want.payload).stat().st_mode & 0o777 == 0o644
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["named.pyz", "runs.pyz", Path(supervisor_spec.path(want.payloads)).name]
+    )
+    assert Path(supervisor_spec.path(want.payloads)).stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize(

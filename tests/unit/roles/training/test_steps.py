@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import apply as training_apply
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import steps as unit
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import Have, decide
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have, parse_started
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import decide
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from hypothesis import given
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from tests.unit.support.units import WANT
 
 TEXT = render(WANT)
-CODE = WANT.payload.rpartition("/")[2]
+CODE = supervisor_spec.payload()[0]
 READY = Have(text=TEXT, gpu=render_gpu(WANT), spec=WANT.spec(), payloads=(CODE,), record=True, folders=True)
 STATES = st.sampled_from(unit.STATES)
 HAVES = st.builds(
@@ -78,7 +80,7 @@ class Host:
             return
         self.have = {
             "folders": lambda: replace(have, folders=True, record=True),
-            "payload": lambda: replace(have, payloads=(want.payload.rpartition("/")[2],)),
+            "payload": lambda: replace(have, payloads=(supervisor_spec.payload()[0],)),
             "spec": lambda: replace(have, spec=want.spec()),
             "write": lambda: replace(have, text=render(want), gpu=render_gpu(want), reload=True),
             "reload": lambda: replace(have, reload=False, load="loaded" if have.text else "not-found"),
@@ -236,7 +238,7 @@ def test_what_a_start_read_is_compared_with_what_lies_there_now() -> None:
 
 def test_the_record_of_a_start_is_read() -> None:
     text = f"invocation 1f\nlog_bytes 12\n{'a' * 64}  /srv/b/train.sh\n\\{'b' * 64}  /srv/x\\ny\nrubbish\n"
-    seen = unit.parse_started(text)
+    seen = parse_started(text)
     assert seen["invocation"] == "1f"
     assert seen["log_bytes"] == "12"
     assert seen["/srv/b/train.sh"] == "a" * 64

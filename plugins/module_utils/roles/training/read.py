@@ -1,0 +1,89 @@
+"""Reads the state of a training's unit on its host: files, systemd, records. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ...system import digests, files, units
+from . import folders as unit_folders
+from .have import SHOWN, Have, parse_started
+from .want import Want
+
+SMALL = 1 << 20  # bytes; scripts and yaml are far below
+
+
+def read(want: Want) -> Have:
+    shown = next(iter(units.show(SHOWN, f"{want.unit}.service")), {})
+    active, sub = _soon(shown)
+    return Have(
+        text=text_of(want.path),
+        gpu=text_of(want.gpu_path),
+        spec=text_of(want.spec_path),
+        payloads=tuple(_names(want.payloads)),
+        load=shown.get("LoadState", "not-found"),
+        active=active,
+        sub=sub,
+        enabled=shown.get("UnitFileState") == "enabled",
+        result=shown.get("Result", "success"),
+        status=int(shown.get("ExecMainStatus") or 0),
+        restarts=int(shown.get("NRestarts") or 0),
+        reload=shown.get("NeedDaemonReload") == "yes",
+        invocation=shown.get("InvocationID", ""),
+        finished=os.path.lexists(f"{want.record}/finished"),
+        record=os.path.isdir(want.record),
+        folders=unit_folders.ready(want),
+        started=parse_started(text_of(f"{want.record}/started") or ""),
+        ended=(text_of(f"{want.record}/ended") or "").strip(),
+        digests={path: digest for path in want.watched if (digest := _digest(path))},
+        strays=_strays(want),
+        others=_others(want),
+    )
+
+
+def _others(want: Want) -> dict[str, str]:
+    """Units of other runs that have a record here, as Have.others."""
+    names = [f"{name}.service" for name in _names(os.path.dirname(want.record)) if name != want.unit]
+    shown = units.show(("Id", "ActiveState", "UnitFileState"), *names) if names else []
+    return {
+        told["Id"].rpartition(".")[0]: told["ActiveState"]
+        for told in shown
+        if told["UnitFileState"] == "enabled" or told["ActiveState"] not in ("inactive", "failed")
+    }
+
+
+def _soon(shown: Mapping[str, str]) -> tuple[str, str]:
+    """ActiveState and SubState; of a unit whose start or stop still waits in systemd's queue, those to come."""
+    active, sub = shown.get("ActiveState", "inactive"), shown.get("SubState", "dead")
+    if shown.get("Job", "") not in ("", "0"):
+        return {"inactive": ("activating", "queued"), "failed": ("activating", "queued"),
+                "active": ("deactivating", "queued")}.get(active, (active, sub))  # fmt: skip
+    return active, sub
+
+
+def text_of(path: str) -> str | None:
+    try:
+        return files.read(path, SMALL).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _digest(path: str) -> str:
+    """sha256 of a plain file's content; "" when it is none."""
+    try:
+        return digests.of_file(path)
+    except OSError:
+        return ""
+
+
+def _strays(want: Want) -> dict[str, str]:
+    inside = [os.path.realpath(path) for path in want.writable]
+    real = {path: os.path.realpath(path) for path in (want.checkpoint_dir, want.kept)}
+    return {path: at for path, at in real.items() if not any(os.path.commonpath([at, one]) == one for one in inside)}
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
