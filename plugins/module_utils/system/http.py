@@ -1,8 +1,7 @@
-"""The door to HTTP servers: a small answer, a part of a file, or a whole file that goes on where it was cut."""
+"""The door to HTTP servers: a small answer, or a whole file that goes on where it was cut."""
 
 from __future__ import annotations
 
-import ssl
 import time
 import urllib.error
 import urllib.request
@@ -40,49 +39,22 @@ def check(url: str, variable: str = "", *, local: bool = False) -> None:
         )
 
 
-def read(
-    url: str,
-    *,
-    limit: int,
-    begin: int = 0,
-    token: str = "",
-    ca_file: str = "",
-    proxies: Mapping[str, str] | None = None,
-    timeout: float = TIMEOUT,
-) -> bytes:
-    """At most `limit` bytes of an answer; with `begin`, those of the file from there on, for which Range is asked.
+def read(url: str, *, limit: int, proxies: Mapping[str, str] | None = None) -> bytes:
+    """At most `limit` bytes of an answer, or of a file of this host.
 
-    Raises OSError for a server that cannot be reached or refuses, and for one that knows no Range, FleetError for what
-    is no URL of a server (a file of this host, too, is read without a token).
+    Raises OSError for a server that cannot be reached or refuses, FleetError for what is no URL of a server.
     """
-    check(url, local=not token)
-    headers = {"Range": f"bytes={begin}-{begin + limit - 1}"} if begin else {}
-    with _open(url, headers, token=token, ca_file=ca_file, proxies=proxies, timeout=timeout) as answer:
-        if begin and answer.status != 206:
-            raise OSError(f"status {answer.status} instead of 206: the server gives no part of a file")
+    check(url, local=True)
+    with _open(url, {}, proxies) as answer:
         found: bytes = answer.read(limit)
         return found
 
 
-def _open(
-    url: str,
-    headers: Mapping[str, str],
-    *,
-    token: str = "",
-    ca_file: str = "",
-    proxies: Mapping[str, str] | None = None,
-    timeout: float = TIMEOUT,
-) -> Any:
+def _open(url: str, headers: Mapping[str, str], proxies: Mapping[str, str] | None = None) -> Any:
     sent = {"User-Agent": "canvas-fleet", "Accept-Encoding": "identity", **headers}
     request = urllib.request.Request(url, headers=sent)  # noqa: S310 - see check()
-    if token:
-        request.add_unredirected_header("Authorization", f"Bearer {token}")  # the file may lie on another host
-    handlers: list[urllib.request.BaseHandler] = []
-    if proxies:
-        handlers.append(urllib.request.ProxyHandler({**urllib.request.getproxies(), **proxies}))
-    if ca_file:
-        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
-    return urllib.request.build_opener(*handlers).open(request, timeout=timeout)
+    handlers = [urllib.request.ProxyHandler({**urllib.request.getproxies(), **proxies})] if proxies else []
+    return urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT)
 
 
 def fetch(url: str, path: Path, sha256: str, variable: str, tell: Tell) -> None:

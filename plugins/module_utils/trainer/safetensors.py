@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import FleetError
-from ..system import files, http
+from ..system import files
 
 LENGTH = 8
 MOST = 100_000_000  # bytes of a header, the format's own limit
@@ -103,16 +103,3 @@ def from_file(path: str) -> Header:
             return stream.read(number)
 
         return parse(read, path)
-
-
-def from_url(url: str, *, token: str = "", ca_file: str = "", timeout: float = 10.0) -> Header:
-    """The header of a file on an http(s) server that knows Range. Raises FleetError; nothing of the data is fetched."""
-
-    def read(offset: int, number: int) -> bytes:
-        return http.read(url, limit=number, begin=offset, token=token, ca_file=ca_file, timeout=timeout)
-
-    http.check(url)
-    try:
-        return parse(read, url)
-    except (OSError, ValueError) as error:
-        raise FleetError(f"{url} cannot be read", found=str(error), expected="an answer") from error

@@ -217,12 +217,8 @@ def test_a_link_in_the_place_of_a_part_is_not_written_through(server, tmp_path):
 # --- small answers
 
 
-def test_an_answer_is_read_within_bounds_and_in_part(server):
+def test_an_answer_is_read_within_bounds(server):
     assert http.read(server, limit=10) == BODY[:10]
-    assert http.read(server, limit=4, begin=300) == BODY[300:304]
-    Server.ranges = False
-    with pytest.raises(OSError, match="206"):
-        http.read(server, limit=4, begin=300)
     with pytest.raises(FleetError, match="only http"):
         http.read("ftp://mirror.invalid/key", limit=4)
 

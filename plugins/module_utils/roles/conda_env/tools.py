@@ -43,7 +43,6 @@ def environment() -> dict[str, str]:
 def call(
     argv: Sequence[str],
     failed: str,
-    progress: Progress,
     *,
     variable: str = "",
     read: Callable[[str], None] | None = None,
@@ -89,7 +88,7 @@ def pip(
             progress(0, 0, "", "pip: " + line.strip()[:100])
 
     with told:
-        call([python, "-m", "pip", "install", *arguments], failed, progress, variable=variable, read=read, more=more)
+        call([python, "-m", "pip", "install", *arguments], failed, variable=variable, read=read, more=more)
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
     progress(0, 0, "", f"installing {name}")
     tools.claim(want.state_dir, want.root)
     folders.make(os.path.dirname(want.root))
-    tools.call(["bash", path, "-b", "-p", want.root], "the installer of conda failed", progress)
+    tools.call(["bash", path, "-b", "-p", want.root], "the installer of conda failed")
     absent.remember(want.state_dir, want.root)
     tools.release(want.state_dir, want.root)
     files.remove(path)
@@ -140,7 +140,7 @@ def create(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) 
         channels = [word for channel in spec["channels"] for word in ("--channel", str(channel))]
         argv += ["--override-channels", *channels, f"python={want.python}", "pip", *want.conda_packages]
     folders.make(os.path.dirname(build))
-    tools.call(argv, "conda could not make the environment", progress, variable="conda_env_channels")
+    tools.call(argv, "conda could not make the environment", variable="conda_env_channels")
 
 
 def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
