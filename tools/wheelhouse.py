@@ -21,7 +21,7 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import flash_attn
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env.lock import lock_lines, pinned
-from ansible_collections.canvas.fleet.plugins.module_utils.system.download import fetch
+from ansible_collections.canvas.fleet.plugins.module_utils.system.http import fetch
 
 from tools.lock import LOCKS, LockError, platform_words, settings
 
@@ -36,7 +36,7 @@ def conda_part(folder: Path, lines: list[str]) -> int:
         url, _, digest = line.partition("#sha256:")
         target = folder.joinpath("conda", *url.rsplit("/", 2)[-2:])
         target.parent.mkdir(parents=True, exist_ok=True)
-        fetch(url, str(target), digest, "conda_env_lock", told)
+        fetch(url, target, digest, "conda_env_lock", told)
     return len(lines)
 
 
@@ -75,7 +75,7 @@ def flash_part(folder: Path, lines: list[str], values: Mapping[str, Any]) -> int
     target = folder / "wheels" / name
     digest = str(values["conda_env_flash_attn_sha256"] or "")
     if digest:
-        fetch(url, str(target), digest, "conda_env_flash_attn_sha256", told)
+        fetch(url, target, digest, "conda_env_flash_attn_sha256", told)
     elif not target.exists():
         words = ["--no-deps", "--quiet", f"--dest={target.parent}", *platform_words(values)]
         subprocess.run([sys.executable, "-m", "pip", "download", *words, url], check=True)
@@ -103,7 +103,7 @@ def main(words: list[str]) -> int:
         url = str(values["conda_env_installer_url"])
         target = folder / "installer" / url.rsplit("/", 1)[-1]
         target.parent.mkdir(parents=True, exist_ok=True)
-        fetch(url, str(target), str(values["conda_env_installer_sha256"]), "conda_env_installer_sha256", told)
+        fetch(url, target, str(values["conda_env_installer_sha256"]), "conda_env_installer_sha256", told)
         counts = conda_part(folder, conda), pip_part(folder, pip, values), flash_part(folder, pip, values)
     except (LockError, FleetError, OSError, subprocess.CalledProcessError) as error:
         print(f"canvas-fleet: {error}", file=sys.stderr)

@@ -70,8 +70,8 @@ def processes() -> list[Process]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                found.append(parse_stat(files.text(f"/proc/{name}/stat")))
-            except ValueError:
+                found.append(parse_stat(files.kernel(f"/proc/{name}/stat").decode("utf-8", "replace")))
+            except (OSError, ValueError):
                 continue  # it ended meanwhile
     return found
 
@@ -84,7 +84,7 @@ def mine() -> list[Process]:
 def rank_of(pid: int) -> int | None:
     """The rank whose process this is, or whose loader worker; None for torchrun, the script, and what is gone."""
     try:
-        words = files.read(f"/proc/{pid}/environ").split(b"\0")
+        words = files.kernel(f"/proc/{pid}/environ").split(b"\0")
         return next((int(word[5:]) for word in words if word.startswith(b"RANK=")), None)
     except (OSError, ValueError):
         return None

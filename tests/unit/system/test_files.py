@@ -299,3 +299,9 @@ def test_a_second_name_is_the_same_file(tmp_path):
     (tmp_path / "f").write_text("x")
     files.link(tmp_path / "f", tmp_path / "g")
     assert os.path.samefile(tmp_path / "f", tmp_path / "g")
+
+
+def test_only_the_kernels_own_files_are_read_without_looking_at_the_way(tmp_path):
+    assert files.kernel("/proc/self/comm").strip()
+    with pytest.raises(ValueError, match="precious"):
+        files.kernel(str(tmp_path / "precious"))

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import apply as code_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import git as git_folder
+from ansible_collections.canvas.fleet.plugins.module_utils.system import git as git_driver
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
 from tests.unit.support.canvas_repo import (
@@ -58,7 +59,7 @@ def test_a_dry_run_touches_nothing(tmp_path: Path, upstream: Upstream) -> None:
 
 
 def test_a_dry_run_needs_no_git(tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_folder, "SEARCH", str(tmp_path))
+    monkeypatch.setattr(git_driver, "SYSTEM_PATH", str(tmp_path))
     assert converge(tmp_path, upstream.two, check=True)["changed"]
     with pytest.raises(FleetError, match="git is not installed"):
         converge(tmp_path, upstream.two)
@@ -68,7 +69,7 @@ def test_a_host_that_lost_its_git_still_tells_the_commit(
     tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     converge(tmp_path, upstream.two)
-    monkeypatch.setattr(git_folder, "SEARCH", str(tmp_path))
+    monkeypatch.setattr(git_driver, "SYSTEM_PATH", str(tmp_path))
     assert plan(tmp_path, upstream.two).in_sync
 
 
@@ -225,7 +226,7 @@ def test_a_wrong_source_leaves_no_checkout(
 
 
 def test_a_login_in_the_address_is_not_told() -> None:
-    assert "s3cret" not in git_folder.without_secrets("fatal: https://me:s3cret@git.example.org/x.git not found")
+    assert "s3cret" not in git_driver.without_secrets("fatal: https://me:s3cret@git.example.org/x.git not found")
 
 
 SPELLINGS = [
