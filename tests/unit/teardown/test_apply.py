@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import apply as code_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import git as git_folder
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patched
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import absent as conda_absent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
@@ -133,7 +134,7 @@ def test_code_that_stays_is_as_its_commit_has_it(host: Host) -> None:
 
 def test_patches_of_the_profile_are_taken_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(code_patches, "observe", lambda settings: {"digests": {}, "patched": ["train/a.py"]})
+    monkeypatch.setattr(patched, "observe", lambda settings: patched.Code({}, ("train/a.py",)))
     monkeypatch.setattr(code_patches, "take_back", lambda settings: calls.append("back"))
     assert any("patches in train/a.py" in part["path"] for part in host.teardown(check=True)["removed"])
     assert calls == []
