@@ -1,4 +1,4 @@
-"""How long a converged `site.yml` takes, at 1, 2, 4 and 8 hosts; the middle of three runs each.
+"""How long a converged `site.yml` takes at 1, 2, 4 and 8 hosts, beside one large module; the middle of three runs each.
 
 python -m demo.bench [HOSTS...]
 
@@ -27,6 +27,8 @@ from demo.surroundings import enter
 BENCH = hosts.Group(STATE / "bench", "bench")
 COUNTS = (1, 2, 4, 8)
 RUNS = 3
+# What no converge can be quicker than: one play with one task, the largest module that there is.
+ONE_MODULE = [{"hosts": "trainers", "gather_facts": False, "tasks": [{"canvas.fleet.host_info": {}}]}]
 LIGHT = {
     "conda_env_pip_packages": ["pyyaml=={{ demo_depot.pip_packages.pyyaml }}"],
     "conda_env_imports": ["yaml"],
@@ -46,11 +48,11 @@ def inventory(
     return folder
 
 
-def converge(inventory: Path) -> float:
-    """Seconds that one `site.yml` takes. Raises RuntimeError when it fails."""
+def converge(inventory: Path, playbook: str = "site.yml") -> float:
+    """Seconds that one playbook takes. Raises RuntimeError when it fails."""
     begin = time.monotonic()
     done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), "site.yml"], capture_output=True, text=True, check=False
+        ["ansible-playbook", "-i", str(inventory), playbook], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(done.stdout[-3000:] + done.stderr[-1000:])
@@ -59,6 +61,17 @@ def converge(inventory: Path) -> float:
 
 def _inventory(addresses: dict[str, str], depot: dict[str, object]) -> Path:
     return inventory(BENCH, BENCH.state / f"inventory-{len(addresses)}", addresses, depot)
+
+
+def one_module(folder: Path) -> str:
+    """The path of the playbook that calls one large module on each host."""
+    path = folder / "one_module.yml"
+    path.write_text(yaml.safe_dump(ONE_MODULE))
+    return str(path)
+
+
+def _middle(inventory: Path, playbook: str) -> float:
+    return statistics.median(converge(inventory, playbook) for _ in range(RUNS))
 
 
 def main(words: list[str]) -> int:
@@ -73,9 +86,11 @@ def main(words: list[str]) -> int:
         rows = []
         for count in counts:
             folder = _inventory({name: addresses[name] for name in names[:count]}, depot)
-            seconds = statistics.median(converge(folder) for _ in range(RUNS))
-            rows.append({"hosts": count, "seconds": round(seconds, 2)})
-            print(f"{count} hosts converged  {seconds:6.1f} s", flush=True)
+            module = one_module(folder.parent)
+            seconds, alone = _middle(folder, "site.yml"), _middle(folder, module)
+            rows.append({"hosts": count, "seconds": round(seconds, 2), "one_module": round(alone, 2)})
+            ratio = f"{seconds / alone:.2f} × one module ({alone:.1f} s)"
+            print(f"{count} hosts converged  {seconds:6.1f} s  {ratio}", flush=True)
     except (DepotError, PodmanError, RuntimeError) as error:
         print(f"canvas-fleet: {error}", file=sys.stderr)
         return 1
