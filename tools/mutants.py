@@ -6,6 +6,7 @@ The places are a sample with a fixed seed, the breaks those of cosmic-ray, and t
 value that is not returned. All happens in a copy of the checkout. For each mutant the tests of its package run, those
 of its own module first, until one of them fails. A mutant that no test sees survives: it is printed as a diff.
 Survivors that cannot be seen, because the code does the same, stand with the reason in mutants.equivalent.
+Code that removes files is best broken on a machine that can be thrown away: the tests run as who calls this.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ def run(mutants: Sequence[Mutant], minutes: float) -> tuple[int, list[Mutant]]:
         for tried, mutant in enumerate(mutants, 1):
             if copy.survives(mutant):
                 survivors.append(mutant)
-                print(f"\n{mutant.path}:{mutant.line} survives\n{mutant.diff}\n    {mutant.name}", flush=True)
+                print(f"\n{tried}: {mutant.path}:{mutant.line} survives\n{mutant.diff}\n    {mutant.name}", flush=True)
             if sys.stdout.isatty():
                 print(f"\r{tried}/{len(mutants)}, {len(survivors)} survive ", end="", flush=True)
             if time.monotonic() > until:
