@@ -33,6 +33,13 @@ def test_no_device_number_belongs_to_two_generations() -> None:
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
 
 
+@pytest.mark.parametrize(("card", "fits"), [("A100 80GB", True), ("H100 SXM", True), ("T4", False), ("V100", False)])
+def test_which_cards_the_trainer_can_use(card: str, fits: bool) -> None:
+    found = cuda_table.generation(DEVICES[card][0])
+    assert found is not None
+    assert (found.capability >= cuda_table.TRAINER_NEEDS) is fits
+
+
 def test_both_ends_of_a_range_belong_to_its_generation() -> None:
     for item in cuda_table.GENERATIONS:
         for low, high in item.devices:

@@ -25,3 +25,8 @@ def test_a_checkpoint_with_two_names_takes_its_room_once_and_what_lies_aside_non
 def test_a_folder_behind_a_link_to_a_disk_that_is_not_mounted_lies_where_the_link_does(tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to("/nowhere/there")
     assert facts.disk(str(tmp_path / "models/BAGEL")).at == str(tmp_path)
+
+
+def test_memory_is_read_in_bytes_and_other_lines_are_left_out() -> None:
+    text = "MemTotal:       16384 kB\nHugePages_Total:       3\nDirectMap4k: none\n\n"
+    assert facts.meminfo(text) == {"MemTotal": 16384 * 1024, "HugePages_Total": 3}

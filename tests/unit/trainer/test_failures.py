@@ -123,6 +123,14 @@ def test_each_way_to_die_has_its_class(kind: str, error: str, source: str) -> No
     assert found.line == error
 
 
+@pytest.mark.parametrize(("signal", "kind"), [(15, "TERMINATED"), (9, "RANK_KILLED"), (14, "RANK_KILLED")])
+def test_a_rank_that_a_signal_ended_is_told_by_the_signal(signal: int, kind: str) -> None:
+    block = trace("").split("\n", 4)[4].replace("exitcode  : 1", f"exitcode  : -{signal}")
+    found = failure_of(block)
+    assert found is not None
+    assert (found.kind, found.line) == (kind, f"rank 1 was ended by signal {signal}")
+
+
 def test_a_rank_that_lost_its_peer_does_not_hide_the_cause() -> None:
     lost = "[rank0]: torch.distributed.DistBackendError: NCCL error in: remote process exited\n"
     found = failure_of(lost + trace("KeyError: 'data_dir'"))

@@ -76,6 +76,14 @@ def hand(value: object) -> bytes:
     return f"DATASET_INFO = {{\n'{GROUP}': {{\n'{NAME}': {value!r},\n}}}}".encode()
 
 
+def test_an_entry_on_the_line_above_our_block_is_not_ours() -> None:
+    patched = register(b"DATASET_INFO = {'interleave_reasoning': {}}\n", GROUP, "another", ENTRY)
+    brace = b"'interleave_reasoning': {"
+    edited = patched.replace(brace, brace + f"'{NAME}': {ENTRY!r},".encode())
+    assert registration.lookup(edited, GROUP, "another").state == "ours"
+    assert registration.lookup(edited, GROUP, NAME).state == "hand"
+
+
 def test_an_equal_entry_made_by_hand_is_left_alone() -> None:
     assert register(hand(ENTRY), GROUP, NAME, ENTRY) == hand(ENTRY)
     assert registration.lookup(hand(ENTRY), GROUP, NAME).state == "hand"

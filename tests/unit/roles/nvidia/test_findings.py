@@ -190,3 +190,5 @@ def test_findings(smi, changes, settings, codes):
     plan = decide(smi, changes, **settings)
     assert [found.code for found in plan.findings] == codes
     assert all(found.found and found.expected for found in plan.findings)
+    if "NVIDIA_DRIVER_BROKEN" in codes:
+        assert plan.reasons, "a host whose driver is broken is not in sync"
