@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.roles.training import table as report_status
 from ..plugin_utils.retry import retry_connection
+from ..plugin_utils.run_secret import secret_of
 
 display = Display()
 POLL = 2.0  # seconds between two looks
@@ -37,6 +39,9 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if arguments.get("state") == "awaited" and not self._task.check_mode:
             return {"changed": False, "steps": [], "findings": [], **self._started(arguments)}
+        if (arguments.get("topology") or {}).get("new_secret") and arguments.get("state") not in ("absent", "queried"):
+            folder = str(vars(constants)["DEFAULT_LOCAL_TMP"])
+            arguments["peer_secret"] = secret_of(str(arguments.get("run", "")), folder)
         first = answer = self._module(arguments)
         steps = list(answer.get("steps", []))
         while answer.get("waiting") == "stop" and self._stopped(arguments):

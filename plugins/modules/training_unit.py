@@ -201,6 +201,13 @@ options:
       of what steps took when that is more.
     type: float
     default: 30
+  peer_secret:
+    description:
+      - Secret of the run, 64 hexadecimal digits, by which its hosts know each other. The action plugin draws one for
+        all hosts of the run when C(new_secret) of O(topology) says that they hold none in common. Without it the host
+        keeps the one that it holds.
+    type: str
+    default: ""
   settle:
     description: Seconds that the module itself waits for what takes time, before the action plugin polls.
     type: float
@@ -295,11 +302,13 @@ findings:
 """
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core.errors import reported
+from ..module_utils.peers.secret import fingerprint
 from ..module_utils.roles.training import apply as training_apply
 from ..module_utils.roles.training import report as training_report
 from ..module_utils.roles.training.host import Host
@@ -349,6 +358,7 @@ def main() -> None:
         **WANT,
         "topology": {"type": "dict", "default": {}},
         "num_shard": {"type": "int", "default": 0},
+        "peer_secret": {"type": "str", "default": "", "no_log": True},
         "state": {"type": "str", "choices": STATES, "default": "started"},
         "settle": {"type": "float", "default": 3.0},
     }
@@ -356,7 +366,10 @@ def main() -> None:
     given = {name: module.params[name] for name in WANT}
     place = of_topology(module.params["topology"], module.params["num_shard"])
     want = Want(**{**given, **{name: tuple(given[name]) for name in ("inputs", "mounts", "peer_allow")}, **place})
-    host, state = Host(), module.params["state"]
+    secret, state = module.params["peer_secret"], module.params["state"]
+    if secret:
+        want = replace(want, key_id=fingerprint(secret))
+    host = Host(secret=secret)
     with reported(module.fail_json, lambda: {"training": training_report.report(host.read(want), want)}):
         if state in ("awaited", "queried"):
             have = host.read(want)

@@ -18,6 +18,8 @@ class Topology:
     master_addr: str
     master_port: int
     addresses: tuple[str, ...] = ()  # where the hosts reach each other, in the same order
+    checkpoint_bytes: int = 0  # that a node takes from the first one at most; 0 for not known
+    new_secret: bool = False  # the hosts are to be given a secret of the run: they hold none in common
 
     @property
     def nnodes(self) -> int:
@@ -56,4 +58,6 @@ class Topology:
             "master_addr": self.master_addr,
             "master_port": self.master_port,
             "addresses": list(self.addresses),
+            "checkpoint_bytes": self.checkpoint_bytes,
+            "new_secret": self.new_secret,
         }

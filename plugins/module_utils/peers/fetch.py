@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -21,49 +21,51 @@ from ..core.errors import FleetError
 from ..core.progress import amount
 from ..system import files, folders
 from ..system.digests import running
+from .announced import Announced, File
 
 BLOCK = 1 << 22
 REPORT_EVERY = 15.0  # seconds between two words of a download
 SMALL = 1 << 16  # bytes of the record of what was fetched
 TRIES = 3  # of one file that comes whole, but not as it was sent
-Entry = Mapping[str, Any]
 
 
 class Source(Protocol):
     """What of the first node is needed here."""
 
-    def blocks(self, path: str, begin: int = 0) -> Iterator[bytes]: ...
+    def blocks(self, path: str, begin: int, size: int) -> Iterator[bytes]: ...
     def ask(self, path: str) -> dict[str, Any]: ...
 
 
-def same(folder: str, files: Iterable[Entry]) -> bool:
+def same(folder: str, files: Iterable[File]) -> bool:
     """Does a folder hold these files, by size and by the mark of both ends?"""
-    return all(_alike(f"{folder}/{one['name']}", one) for one in files)
+    return all(_alike(f"{folder}/{one.name}", one) for one in files)
 
 
-def _alike(path: str, entry: Entry) -> bool:
+def _alike(path: str, file: File) -> bool:
     try:
         found = checkpoint_seal.mark_of(path)
     except OSError:
         return False
-    return bool(found["size"] == entry["size"] and found["mark"] == entry["mark"])
+    return bool(found["size"] == file.size and found["mark"] == file.mark)
 
 
-def has(place: Place, answer: Mapping[str, Any]) -> bool:
-    """Does this node have the checkpoint of the answer whole, in the trainer's folder or as links?"""
-    step, seen = int(answer["step"]), checkpoint_guard.look(place)
-    found = seen.whole.get(step) or seen.restorable.get(step)
-    return found is not None and same(found.path, answer["files"])
+def has(place: Place, offered: Announced) -> bool:
+    """Does this node have the announced checkpoint whole, in the trainer's folder or as links?"""
+    if offered.step is None:
+        return True
+    seen = checkpoint_guard.look(place)
+    found = seen.whole.get(offered.step) or seen.restorable.get(offered.step)
+    return found is not None and same(found.path, offered.files)
 
 
-def fetch(place: Place, answer: Mapping[str, Any], source: Source, say: Say, ended: Callable[[float], bool]) -> None:
+def fetch(place: Place, offered: Announced, source: Source, say: Say, ended: Callable[[float], bool]) -> None:
     """Bring the checkpoint into the trainer's folder. Raises FleetError for a full disk and for what does not match."""
-    step, offered = int(answer["step"]), list(answer["files"])
+    step, wanted = int(offered.step or 0), offered.files
     folder, part = place.folder(step), place.part("fetch", step)
     folders.make(part)
-    missing = [one for one in offered if not _alike(f"{part}/{one['name']}", one)]
-    _role(part, missing)
-    say(f"fetches checkpoint {step}: {len(missing)} of {len(offered)} files")
+    missing = [one for one in wanted if not _alike(f"{part}/{one.name}", one)]
+    _check_space(part, missing)
+    say(f"fetches checkpoint {step}: {len(missing)} of {len(wanted)} files")
     for one in missing:
         _file(part, step, one, source, say, ended)
     files.sync_folder(part)
@@ -78,9 +80,9 @@ def fetch(place: Place, answer: Mapping[str, Any], source: Source, say: Say, end
     files.sync_folder(place.checkpoints)
 
 
-def _role(part: str, files: list[Entry]) -> None:
+def _check_space(part: str, files: Sequence[File]) -> None:
     status = os.statvfs(part)
-    free, need = status.f_bavail * status.f_frsize, sum(int(one["size"]) for one in files)
+    free, need = status.f_bavail * status.f_frsize, sum(one.size for one in files)
     have = sum(os.path.getsize(f"{part}/{name}") for name in os.listdir(part) if name.endswith(".part"))
     if need - have > free:
         raise FleetError(
@@ -91,12 +93,12 @@ def _role(part: str, files: list[Entry]) -> None:
         )
 
 
-def _file(part: str, step: int, entry: Entry, source: Source, say: Say, ended: Callable[[float], bool]) -> None:
+def _file(part: str, step: int, file: File, source: Source, say: Say, ended: Callable[[float], bool]) -> None:
     """One file, whole and verified, under its name. Raises FleetError when what comes is not what was offered."""
-    name, size = str(entry["name"]), int(entry["size"])
+    name = file.name
     path, address = f"{part}/{name}.part", f"{step}/{quote(name)}"
     for _ in range(TRIES):
-        found = _gain(path, size, f"/file/{address}", source, say)
+        found = _gain(path, file.size, f"/file/{address}", source, say)
         if found == _wanted(f"/sha256/{address}", source, name, say, ended):
             files.put(path, f"{part}/{name}", 0o644)
             return
@@ -118,7 +120,7 @@ def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
         while block := target.read(BLOCK):
             digest.update(block)
         begin, reported, since = target.tell(), time.monotonic(), time.monotonic()
-        for block in source.blocks(address, begin) if begin < size else ():
+        for block in source.blocks(address, begin, size) if begin < size else ():
             target.write(block)
             digest.update(block)
             now = time.monotonic()

@@ -1,6 +1,6 @@
 """All nodes of a run start from the same checkpoint, together.
 
-The first node decides and offers (peers_server). The others fetch what they lack, say that they are ready, and start
+The first node decides and offers (server.py). The others fetch what they lack, say that they are ready, and start
 when all are. Each start has a name of its own, the attempt: a node that was in one does not join it twice, because the
 trainer's processes of that attempt are dead or dying; it waits for the next one.
 """
@@ -11,7 +11,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -24,8 +24,11 @@ from ..system import files, folders
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint
 from . import fetch
-from .client import Client, UnreachableError
-from .server import Heartbeat, Offer, Server, allowed_by
+from .addresses import Allowed, listen
+from .announced import Announced, announced
+from .client import Client, MismatchError, UnreachableError
+from .secret import RunKey, key_of_unit
+from .server import Heartbeat, Offer, Server
 
 PORT = 29601
 SMALL = 1 << 12  # bytes of the name of an attempt
@@ -33,6 +36,9 @@ SILENCE_TIMEOUT = 1800.0  # seconds without any sign of life of those that are w
 PAUSE = 1.0  # seconds between two questions
 REPORT_EVERY = 30.0  # seconds between two words about a wait
 SETTLE = 60.0  # seconds until a shared folder shows the same to all nodes
+MIXED = 300.0  # seconds for a first node of another version or secret: one that runs on may be started anew by then
+CUTS = 100  # downloads that are cut, until the start fails
+TOGETHER = "converge all nodes of the run together, and start it anew on all (training_state: restarted)"
 Answer = Mapping[str, Any]
 
 
@@ -50,6 +56,13 @@ class NodeGroup:
     share: str = "copy"  # copy: each node has its own folder; shared: all see one
     shards: int = 0
     timeout: float = SILENCE_TIMEOUT
+    checkpoint_bytes: int = 0  # of what the first node announces at most, 0 for not known
+    key: RunKey | None = field(default=None, repr=False)  # None for a node that is alone
+
+    @property
+    def proof(self) -> RunKey:
+        """The key; read from the unit's credentials where none was given. Raises FleetError where it holds none."""
+        return self.key or key_of_unit(self.run)
 
 
 class Wait:
@@ -62,20 +75,21 @@ class Wait:
     def alive(self) -> None:
         self._alive = time.monotonic()
 
-    def pause(self, what: str, variable: str = "") -> None:
-        """Raises FleetError when the time is over, or the unit is being stopped."""
-        now = time.monotonic()
+    def pause(self, what: str, variable: str = "", limit: float = float("inf"), remedy: str = "") -> None:
+        """Raises FleetError when the time, or `limit` seconds, are over, or the unit is being stopped."""
+        now, timeout = time.monotonic(), min(self._timeout, limit)
         if now - self._reported >= REPORT_EVERY:
             self._reported = now
-            self._say(f"waits for {what}, {now - self._alive:.0f} s of at most {self._timeout:.0f} s without a sign")
+            self._say(f"waits for {what}, {now - self._alive:.0f} s of at most {timeout:.0f} s without a sign")
         if self._ended(PAUSE):
             raise FleetError("the start was called off", found=f"waited for {what}")
-        if now - self._alive > self._timeout:
+        if now - self._alive > timeout:
             raise PeersError(
                 "the nodes of the run did not come together",
                 variable=variable,
-                found=f"waited {self._timeout:.0f} s for {what}",
+                found=f"waited {timeout:.0f} s for {what}",
                 expected="all nodes of the run up, and their port open between them",
+                remedy=remedy,
             )
 
 
@@ -92,18 +106,19 @@ def node_group_of(spec: Mapping[str, Any]) -> NodeGroup:
         resume=bool(spec.get("auto_resume", True)),
         share="shared" if spec.get("share") in (True, "shared") else "copy",
         shards=int(spec.get("shards") or 0),
+        checkpoint_bytes=int(spec.get("checkpoint_bytes") or 0),
         timeout=float(spec.get("peer_timeout") or SILENCE_TIMEOUT),
     )
 
 
-def serve(node_group: NodeGroup, networks: Iterable[str], heartbeat: Heartbeat) -> Server:
-    """The first node's server. Raises FleetError for a port that is taken, and for a network that is none."""
+def serve(node_group: NodeGroup, networks: Iterable[str], heartbeat: Heartbeat, say: Say) -> Server:
+    """The first node's server. Raises FleetError for a port that is taken, a network that is none, no secret."""
+    key = node_group.proof
     hosts = (*node_group.hosts, node_group.master)
-    try:
-        allowed = allowed_by(hosts, tuple(networks))
-    except ValueError as error:
-        raise FleetError("a network is not one", variable="training_peer_networks", found=str(error)) from error
-    return Server(node_group.port, allowed, heartbeat, any(":" in host for host in hosts))
+    allowed = Allowed(hosts, networks)
+    listening, where = listen(node_group.master, node_group.hosts, node_group.port)
+    say(f"listens for the other nodes of the run at {where}, port {node_group.port}")
+    return Server(listening, allowed, heartbeat, key, node_group.nnodes)
 
 
 def offer_of(node_group: NodeGroup, place: Place, target: Checkpoint | None) -> Offer:
@@ -131,29 +146,46 @@ def gather(server: Server, offer: Offer, node_group: NodeGroup, say: Say, ended:
         if offer.seen != seen:
             seen = offer.seen
             wait.alive()
-        wait.pause(f"nodes {', '.join(f'{rank} ({node_group.hosts[rank]})' for rank in missing)}", "training_peer_port")
+        wait.pause(_missing(node_group, missing, server.door.doubts), "training_peer_port")
     with server.changed:
         offer.phase = "training"
     say(f"all {node_group.nnodes} nodes are ready: attempt {offer.attempt}")
 
 
+def _missing(node_group: NodeGroup, missing: Iterable[int], doubts: Mapping[str, str]) -> str:
+    """Who is waited for, and what was wrong with those who came without a proof."""
+    told = [f"nodes {', '.join(f'{rank} ({node_group.hosts[rank]})' for rank in missing)}"]
+    return "; ".join([*told, *(f"{address} {what}" for address, what in list(doubts.items())[:4])])
+
+
 def join(node_group: NodeGroup, place: Place, say: Say, ended: Callable[[float], bool]) -> Checkpoint | None:
     """On every other node: come to the first node's checkpoint, and return when all start. Raises FleetError."""
-    client, wait, last = (
-        Client(node_group.master, node_group.port),
-        Wait(node_group.timeout, say, ended),
-        joined(place, node_group.rank),
-    )
+    client = Client(node_group.master, node_group.port, node_group.proof)
+    wait, last, cuts = Wait(node_group.timeout, say, ended), joined(place, node_group.rank), 0
+    first = f"the first node ({node_group.master}:{node_group.port})"
     while True:
-        with contextlib.suppress(UnreachableError):
+        mixed = ""
+        try:
             answer = client.ask(f"/start?rank={node_group.rank}&last={quote(last)}")
             wait.alive()
-            if agree(node_group, answer)["attempt"] != last:
-                target = follow(node_group, place, answer, client, say, ended)
-                if _go(client, node_group, place, answer, wait):
+            offered = announced(agree(node_group, answer), node_group.shards, node_group.checkpoint_bytes)
+            if offered.attempt != last:
+                cuts += 1
+                target = follow(node_group, place, offered, client, say, ended)
+                if _go(client, node_group, place, offered.attempt, wait):
                     return target
+                cuts = 0
                 continue
-        wait.pause(f"the first node ({node_group.master}:{node_group.port})", "training_peer_port")
+        except MismatchError as error:
+            mixed = f", which {error}"
+        except UnreachableError as error:
+            _refuse_cuts(cuts, error)
+        wait.pause(first + mixed, "training_peer_port", *((MIXED, TOGETHER) if mixed else ()))
+
+
+def _refuse_cuts(cuts: int, error: UnreachableError) -> None:
+    if cuts > CUTS:
+        raise PeersError("the first node's checkpoint does not come whole", found=f"{cuts} tries, the last: {error}")
 
 
 def agree(node_group: NodeGroup, answer: Answer) -> Answer:
@@ -170,9 +202,8 @@ def agree(node_group: NodeGroup, answer: Answer) -> Answer:
     return answer
 
 
-def _go(client: Client, node_group: NodeGroup, place: Place, answer: Answer, wait: Wait) -> bool:
+def _go(client: Client, node_group: NodeGroup, place: Place, attempt: str, wait: Wait) -> bool:
     """Say ready until all go; False when the first node has begun another attempt meanwhile."""
-    attempt = str(answer["attempt"])
     while True:
         with contextlib.suppress(UnreachableError):
             answer = client.ask(f"/ready?rank={node_group.rank}&attempt={quote(attempt)}")
@@ -200,41 +231,41 @@ def remember(place: Place, rank: int, attempt: str) -> None:
 
 
 def follow(
-    node_group: NodeGroup, place: Place, answer: Answer, client: Client, say: Say, ended: Callable[[float], bool]
+    node_group: NodeGroup, place: Place, offered: Announced, client: Client, say: Say, ended: Callable[[float], bool]
 ) -> Checkpoint | None:
-    """Make this node's newest checkpoint the one of the answer."""
-    step = answer.get("step")
+    """Make this node's newest checkpoint the announced one."""
+    step = offered.step
     if not node_group.resume:
         return None
     if node_group.share == "shared":
-        return _sees(place, answer, ended)
-    if step is not None and not fetch.has(place, answer):
-        fetch.fetch(place, answer, client, say, ended)
+        return _sees(place, offered, ended)
+    if step is not None and not fetch.has(place, offered):
+        fetch.fetch(place, offered, client, say, ended)
     seen = checkpoint_guard.look(place)
     if step is None:
         decision = checkpoint_guard.towards(seen, place, None)
     else:
-        decision = checkpoint_guard.back_to(seen, place, int(step))
+        decision = checkpoint_guard.back_to(seen, place, step)
     checkpoint_guard.refuse_other_shards(decision.target, node_group.shards)
     target = checkpoint_guard.settle(place, decision, say)
     fetch.forget_older(place, target.step if target else None, say)
     return target
 
 
-def _sees(place: Place, answer: Answer, ended: Callable[[float], bool]) -> Checkpoint | None:
+def _sees(place: Place, offered: Announced, ended: Callable[[float], bool]) -> Checkpoint | None:
     """In a shared folder: the newest is what the first node sees. Raises FleetError when it stays another."""
     until = time.monotonic() + SETTLE
     while True:
         newest = checkpoints.survey(place.checkpoints).newest
-        alike = newest is None or fetch.same(newest.path, answer["files"])
-        if alike and (newest.step if newest else None) == answer.get("step"):
+        alike = newest is None or fetch.same(newest.path, offered.files)
+        if alike and (newest.step if newest else None) == offered.step:
             return newest
         if time.monotonic() > until or ended(PAUSE):
             raise PeersError(
                 "this node does not see the first node's checkpoint",
                 variable="training_shared_checkpoints",
                 found=f"{place.checkpoints}: newest {newest.path if newest else 'none'}",
-                expected=f"step {answer.get('step')}, the same files as on the first node",
+                expected=f"step {offered.step}, the same files as on the first node",
                 remedy="share the folder between the nodes, or set training_shared_checkpoints: copy",
             )
 
@@ -245,7 +276,7 @@ def alive(node_group: NodeGroup, place: Place) -> dict[str, Any] | None:
     same: it is in the attempt that this node joined. When not, this node's own processes are of a dead attempt.
     """
     try:
-        found = Client(node_group.master, node_group.port, timeout=5.0).ask("/alive")
+        found = Client(node_group.master, node_group.port, node_group.proof, timeout=5.0).ask("/alive")
     except (UnreachableError, FleetError):
         return None
     return {**found, "same": found.get("attempt") == joined(place, node_group.rank)}

@@ -1,20 +1,18 @@
 """What the first node of a run tells the others: which start this is, which checkpoint it resumes from, and its files.
 
-Read only, over plain HTTP, to the run's own addresses and no others: the network between the nodes of a run is taken
-to be private, as torch's own rendezvous and NCCL take it to be. No path of a request ever becomes a path on the disk:
-a name is looked up among the offered files.
+Read only, to who has proved that it holds the run's secret (door.py, protocol.py). No path of a question ever becomes a
+path on the disk: a name is looked up among the offered files.
 
     /start?rank=1&last=…      {"run", "nnodes", "share", "resume", "attempt", "phase", "step", "files": […]}
     /ready?rank=1&attempt=…   {"attempt", "go"}: all are ready, start now
     /alive                    {"attempt", "phase", "step", "age"}: last step, and seconds since it came
-    /file/<step>/<name>       content, with Range
+    /file/<step>/<name>       content from a byte on
     /sha256/<step>/<name>     {"sha256"}; "" while it is being computed
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import re
 import socket
@@ -22,18 +20,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ..checkpoints import seal as checkpoint_seal
-from ..checkpoints.errors import PeersError
 from ..system.files import open_plain
+from . import protocol
+from .door import Door
+from .protocol import CONTENT, Question
+from .secret import RunKey
 
 READY_FOR = 10.0  # seconds for which a node that said it is ready counts as ready; it says so every second
 LONG = 5.0  # seconds that one question may wait for its answer
+SEND = 60.0  # seconds that a block, or a whole answer, may take to be taken
 BLOCK = 1 << 20
-RANGE = re.compile(r"bytes=(\d+)-")
+AT_ONCE = 4  # questions of a node that are answered at the same time
 
 
 @dataclass
@@ -99,42 +100,47 @@ def _last_step(log: str) -> int | None:
     return int(steps[-1]) if steps else None
 
 
-class Server(ThreadingHTTPServer):
-    """Serves one run from the moment it is made until close()."""
+@dataclass(frozen=True)
+class Reply:
+    """`source`: an open file, whose content from `begin` on is the body."""
 
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 64
+    status: int
+    body: bytes = b""
+    source: BinaryIO | None = None
+    begin: int = 0
+    length: int = 0
 
-    def __init__(self, port: int, allowed: Callable[[str], bool], heartbeat: Heartbeat, wide: bool = False) -> None:
-        """wide: there are IPv6 addresses among the hosts."""
-        self.allowed, self.heartbeat = allowed, heartbeat
-        self.address_family = socket.AF_INET6 if wide else socket.AF_INET
+
+def _json(status: int, answer: Mapping[str, Any]) -> Reply:
+    return Reply(status, json.dumps(answer).encode())
+
+
+class Server:
+    """Serves one run at a listening socket from the moment it is made until close()."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        allowed: Callable[[str], bool],
+        heartbeat: Heartbeat,
+        key: RunKey,
+        nnodes: int = 2,
+    ) -> None:
+        self.heartbeat = heartbeat
         self.offer: Offer | None = None
         self.changed = threading.Condition()
+        self._key = key
         self._digesting: set[str] = set()
-        try:
-            super().__init__(("", port), Handler)
-        except OSError as error:
-            raise PeersError(
-                "the port on which the nodes of a run agree is not free",
-                variable="training_peer_port",
-                found=f"port {port}: {error.strerror}",
-                expected="a port that nothing else of this host listens on, another one for each run",
-            ) from error
-        threading.Thread(target=self.serve_forever, args=(0.1,), name="peers", daemon=True).start()
+        self.port = int(listening.getsockname()[1])
+        self.door = Door(listening, allowed, key, self._answer, at_once=AT_ONCE * max(1, nnodes))
 
     def close(self) -> None:
-        self.shutdown()
-        self.server_close()
+        self.door.close()
 
     def make(self, offer: Offer) -> None:
         with self.changed:
             self.offer = offer
             offer.seen = time.monotonic()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A node that hung up is no news."""
 
     def digest(self, offer: Offer, name: str) -> str:
         """sha256 of an offered file; "" when it is still being computed after LONG seconds."""
@@ -155,109 +161,73 @@ class Server(ThreadingHTTPServer):
                 offer.digests[name] = found
             self.changed.notify_all()
 
+    def _answer(self, connection: socket.socket, question: Question) -> None:
+        connection.settimeout(SEND)
+        reply = self.reply(question)
+        if reply.source is None:
+            body = reply.body
+            head = protocol.head_line(self._key, question.proof, reply.status, len(body), protocol.digest_of(body))
+            connection.sendall(head + body)
+            return
+        with reply.source as source:
+            connection.sendall(protocol.head_line(self._key, question.proof, reply.status, reply.length, CONTENT))
+            source.seek(reply.begin)
+            while block := source.read(BLOCK):
+                connection.sendall(block)
+                if self.offer is not None:
+                    self.offer.seen = time.monotonic()
 
-class Handler(BaseHTTPRequestHandler):
-    """One request of a node."""
-
-    server: Server
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """The supervisor's own words are enough."""
-
-    def do_GET(self) -> None:
-        address = plain_address(str(self.client_address[0]))
-        if not self.server.allowed(address):
-            return self._say(403, {"error": f"{address} is none of the run's addresses"})
-        offer = self.server.offer
+    def reply(self, question: Question) -> Reply:
+        offer = self.offer
         if offer is None:
-            return self._say(503, {"error": "not decided yet"})
-        url = urlsplit(self.path)
-        parts = [unquote(part) for part in url.path.split("/")[1:]]
+            return _json(503, {"error": "not decided yet"})
+        url = urlsplit(question.path)
+        parts, query = [unquote(part) for part in url.path.split("/")[1:]], parse_qs(url.query)
         if parts == ["alive"]:
-            return self._say(200, {"attempt": offer.attempt, "phase": offer.phase, **self.server.heartbeat.state()})
+            return _json(200, {"attempt": offer.attempt, "phase": offer.phase, **self.heartbeat.state()})
         if parts == ["ready"]:
-            return self._ready(offer, parse_qs(url.query))
+            return self._ready(offer, query)
         offer.seen = time.monotonic()
         if parts == ["start"]:
-            return self._start(offer, parse_qs(url.query))
+            return self._start(offer, query)
         entry = next((one for one in offer.files if len(parts) == 3 and one["name"] == parts[2]), None)
         if entry is None or parts[0] not in ("file", "sha256") or parts[1] != str(offer.step):
-            return self._say(404, {"error": "not offered"})
+            return _json(404, {"error": "not offered"})
         if parts[0] == "sha256":
-            return self._say(200, {"sha256": self.server.digest(offer, parts[2])})
-        return self._file(f"{offer.folder}/{parts[2]}", int(entry["size"]))
+            return _json(200, {"sha256": self.digest(offer, parts[2])})
+        return _file(f"{offer.folder}/{parts[2]}", int(entry["size"]), question.begin)
 
-    def _say(self, status: int, answer: Mapping[str, Any]) -> None:
-        text = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
+    def _start(self, offer: Offer, query: Mapping[str, list[str]]) -> Reply:
+        last, rank = query.get("last", [""])[0], _rank(query, offer)
+        if last == offer.attempt and rank:
+            offer.lost.add(rank)
+        return _json(200, offer.as_answer())
 
-    def _start(self, offer: Offer, query: Mapping[str, list[str]]) -> None:
-        last, rank = query.get("last", [""])[0], query.get("rank", [""])[0]
-        if last == offer.attempt and rank.isdigit():
-            offer.lost.add(int(rank))
-        self._say(200, offer.as_answer())
-
-    def _ready(self, offer: Offer, query: Mapping[str, list[str]]) -> None:
-        attempt, rank = query.get("attempt", [""])[0], query.get("rank", [""])[0]
-        if attempt == offer.attempt and rank.isdigit() and 0 < int(rank) < offer.nnodes:
-            with self.server.changed:
+    def _ready(self, offer: Offer, query: Mapping[str, list[str]]) -> Reply:
+        attempt, rank = query.get("attempt", [""])[0], _rank(query, offer)
+        if attempt == offer.attempt and rank:
+            with self.changed:
                 now = time.monotonic()
                 # Said each second: were it news each time, those that are ready would wait for a dead node for ever.
-                offer.seen = offer.seen if int(rank) in offer.ready else now
-                offer.ready[int(rank)] = now
-                self.server.changed.notify_all()
-        self._say(200, {"attempt": offer.attempt, "go": attempt == offer.attempt and offer.phase == "training"})
-
-    def _file(self, path: str, size: int) -> None:
-        match = RANGE.fullmatch(self.headers.get("Range", ""))
-        begin = int(match[1]) if match else 0
-        try:
-            source, now = open_plain(path)
-        except OSError as error:
-            return self._say(404, {"error": str(error.strerror)})
-        with source:
-            if now != size or begin > size:
-                return self._say(416, {"error": f"{now} bytes, {size} were offered"})
-            self.send_response(206 if match else 200)
-            self.send_header("Content-Length", str(size - begin))
-            if match:
-                self.send_header("Content-Range", f"bytes {begin}-{max(begin, size - 1)}/{size}")
-            self.end_headers()
-            self._send(source, begin)
-        return None
-
-    def _send(self, source: BinaryIO, begin: int) -> None:
-        self.close_connection = True  # should the file end early, the other side must not wait for the rest
-        source.seek(begin)
-        while block := source.read(BLOCK):
-            self.wfile.write(block)
-            if self.server.offer is not None:
-                self.server.offer.seen = time.monotonic()
+                offer.seen = offer.seen if rank in offer.ready else now
+                offer.ready[rank] = now
+                self.changed.notify_all()
+        return _json(200, {"attempt": offer.attempt, "go": attempt == offer.attempt and offer.phase == "training"})
 
 
-def plain_address(address: str) -> str:
-    """An IPv4 address that came over an IPv6 socket, as itself."""
-    return address[7:] if address.startswith("::ffff:") else address
+def _rank(query: Mapping[str, list[str]], offer: Offer) -> int:
+    """The asking node's rank; 0 for none of this run."""
+    match = re.fullmatch(r"[0-9]{1,6}", query.get("rank", [""])[0])
+    rank = int(match[0]) if match else 0
+    return rank if rank < offer.nnodes else 0
 
 
-def allowed_by(hosts: tuple[str, ...], networks: tuple[str, ...] = ()) -> Callable[[str], bool]:
-    """Is an address one of the run's hosts, or in one of the networks that the user named? Names are looked up anew
-    when an address is not known: a host that came back may have another one.
-    """
-    wide = [ipaddress.ip_network(text, strict=False) for text in networks]
-    known: set[str] = set()
-
-    def is_allowed(address: str) -> bool:
-        if address not in known:
-            for host in hosts:
-                with contextlib.suppress(OSError):
-                    known.update(str(found[4][0]) for found in socket.getaddrinfo(host, None))
-        return address in known or any(ipaddress.ip_address(address) in network for network in wide)
-
-    return is_allowed
+def _file(path: str, size: int, begin: int) -> Reply:
+    try:
+        source, now = open_plain(path)
+    except OSError as error:
+        return _json(404, {"error": str(error.strerror)})
+    if now != size or begin > size:
+        source.close()
+        return _json(416, {"error": f"{now} bytes, {size} were offered"})
+    return Reply(200, source=source, begin=begin, length=size - begin)

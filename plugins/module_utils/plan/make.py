@@ -16,6 +16,7 @@ from ..findings.finding import Finding, finding, placed
 from ..machine import findings as host_findings
 from ..machine.fit import capacity as machine
 from ..machine.fit.assess import Fit
+from ..machine.fit.memory import BF16, MOMENTS
 from .observation import Observation
 from .skipped import Skipped, skipped, unseen
 
@@ -155,9 +156,28 @@ def topologies(members: Sequence[HostSeen]) -> dict[str, Topology]:
             master_addr="localhost" if alone else address,
             master_port=_number(first.settings.get("run_config_master_port")),
             addresses=tuple(str(member.settings.get("fleet_address") or member.name) for member in members),
+            checkpoint_bytes=checkpoint_limit(_number(first.settings.get("weights_parameters"))),
+            new_secret=not alone and lacks_secret(members),
         )
         for rank, host in enumerate(members)
     }
+
+
+def checkpoint_limit(parameters: int) -> int:
+    """Bytes of a checkpoint of so many parameters at most: twice model, EMA and Adam's moments, and a GiB."""
+    return 2 * (BF16 + BF16 + MOMENTS) * parameters + (1 << 30) if parameters else 0
+
+
+def lacks_secret(members: Sequence[HostSeen]) -> bool:
+    """Do the hosts hold no secret in common, by its fingerprints, or is the run to be started anew?"""
+    held = {_key_id(host) for host in members}
+    return len(held) > 1 or "" in held or any(host.settings.get("training_state") == "restarted" for host in members)
+
+
+def _key_id(host: HostSeen) -> str:
+    """Fingerprint of the secret that a host holds; "" when it holds none, or was not seen."""
+    training = host.observation.roles.get("training", {}) if host.observation else {}
+    return str(training.get("unit", {}).get("key_id", ""))
 
 
 def _number(value: Any) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.canvas.fleet.plugins.action import training_unit
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import is_secret
+from ansible_collections.canvas.fleet.plugins.plugin_utils.run_secret import secret_of
 
 
 def answer(active: str, phase: str, waiting: str = "", steps: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -137,3 +140,55 @@ def test_a_lost_connection_is_got_over_while_it_waits(shown: list[str]) -> None:
 def test_a_module_that_breaks_while_it_waits_is_told_in_its_words(shown: list[str]) -> None:
     with pytest.raises(AnsibleActionFail, match="no python"):
         run(iter([{"failed": True, "msg": "no python"}]), "awaited")
+
+
+# the secret of a run
+
+
+def handed(monkeypatch: pytest.MonkeyPatch, folder: Any, run: str, **arguments: Any) -> tuple[Any, str]:
+    """What a host's module is given, and the result."""
+    monkeypatch.setattr(training_unit.constants, "DEFAULT_LOCAL_TMP", str(folder))
+    given: list[dict[str, Any]] = []
+    args = {"unit": "u", "run": run, "state": "started", "topology": {"new_secret": True}, **arguments}
+    task = SimpleNamespace(args=args, check_mode=False, async_val=0, collections=None)
+    connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
+    templar = SimpleNamespace(template=lambda value: value)
+    made: Any = training_unit.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
+    made._execute_module = lambda module_args, task_vars: given.append(module_args) or RUNS
+    result = made.run(task_vars={"inventory_hostname": "atlas", "fleet_reconnect_timeout": 8})
+    return given[0].get("peer_secret"), str((result, args))
+
+
+def test_the_hosts_of_a_run_are_handed_one_secret(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each host's task is a process of its own, so that they meet in a folder."""
+    first, told = handed(monkeypatch, tmp_path, "bolt")
+    second, _ = handed(monkeypatch, tmp_path, "bolt")
+    other, _ = handed(monkeypatch, tmp_path, "atlas")
+    assert first == second != other
+    assert is_secret(first)
+    assert is_secret(other)
+    assert first not in told
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_next_play_draws_another(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    assert len({handed(monkeypatch, folder, "bolt")[0] for folder in folders}) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"topology": {"new_secret": False}}, {"topology": {}}, {"state": "absent"}, {"state": "queried"}]
+)
+def test_a_host_that_needs_none_is_handed_none(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
+) -> None:
+    assert handed(monkeypatch, tmp_path, "bolt", **arguments)[0] is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_comes_first_has_drawn_it(tmp_path: Any) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(lambda _: secret_of("bolt", str(tmp_path)), range(200)))) == 1

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import group as peers
-from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Heartbeat, Server, allowed_by
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Server
 
-from tests.unit.support.nodes import Node, first
+from tests.unit.support.nodes import Node, first, serving
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server(0, allowed_by(("127.0.0.1",)), Heartbeat())
+    made = serving()
     yield made
     made.close()
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import fetch as checkpoint_fetch
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import group as peers
 from ansible_collections.canvas.fleet.plugins.module_utils.peers.client import Client, UnreachableError
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import RunKey
 from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Server
 
 from tests.unit.support import saves
-from tests.unit.support.nodes import Node, node_group, offered, port, start
+from tests.unit.support.nodes import KEY, Node, client, node_group, offered, port, start, taken
 from tests.unit.support.saves import FILES, everything, resumes_from, save
 from tests.unit.support.supervised import wait_for
 
@@ -165,8 +167,8 @@ def test_a_download_goes_on_where_it_was_cut(tmp_path: Path, master: Node, serve
     text = saves.content("model.safetensors", 40)
     size = len(text) - 1 if kept == "all but one" else kept
     (part / "model.safetensors.part").write_bytes(text[:size])
-    source = Counting("127.0.0.1", port(server))
-    checkpoint_fetch.fetch(node.place, offer.as_answer(), source, node.said.append, node.end.wait)
+    source = Counting("127.0.0.1", port(server), KEY)
+    checkpoint_fetch.fetch(node.place, taken(offer), source, node.said.append, node.end.wait)
     assert resumes_from(node.folder) == 40
     assert source.got["model.safetensors"] == len(text) - size
 
@@ -179,8 +181,7 @@ def test_a_half_file_that_is_not_the_beginning_is_fetched_anew(
     part = Path(node.place.part("fetch", 40))
     part.mkdir(parents=True)
     (part / f"{name}.part").write_bytes(b"something else")
-    client = Client("127.0.0.1", port(server))
-    checkpoint_fetch.fetch(node.place, offer.as_answer(), client, node.said.append, node.end.wait)
+    checkpoint_fetch.fetch(node.place, taken(offer), client(server), node.said.append, node.end.wait)
     assert resumes_from(node.folder) == 40
     assert any("once more" in said for said in node.said)
 
@@ -188,13 +189,13 @@ def test_a_half_file_that_is_not_the_beginning_is_fetched_anew(
 class Counting(Client):
     """Counts bytes, and may be cut after so many of them."""
 
-    def __init__(self, host: str, port: int, limit: int = 10**9) -> None:
-        super().__init__(host, port)
+    def __init__(self, host: str, port: int, key: RunKey, limit: int = 10**9) -> None:
+        super().__init__(host, port, key)
         self.got: dict[str, int] = {}
         self.limit = limit
 
-    def blocks(self, path: str, begin: int = 0) -> Iterator[bytes]:
-        for block in super().blocks(path, begin):
+    def blocks(self, path: str, begin: int, size: int) -> Iterator[bytes]:
+        for block in super().blocks(path, begin, size):
             name = path.split("/")[-1]
             keep = block[: self.limit] if path.startswith("/file") else block
             if path.startswith("/file"):
@@ -210,13 +211,13 @@ def test_a_connection_cut_after_any_byte_costs_no_byte_twice(
     tmp_path: Path, master: Node, server: Server, limit: int
 ) -> None:
     node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
-    first, second = Counting("127.0.0.1", port(server), limit), Counting("127.0.0.1", port(server))
+    first, second = Counting("127.0.0.1", port(server), KEY, limit), Counting("127.0.0.1", port(server), KEY)
     total = sum(len(saves.content(name, 40)) for name in FILES)
     try:
-        checkpoint_fetch.fetch(node.place, offer.as_answer(), first, node.said.append, node.end.wait)
+        checkpoint_fetch.fetch(node.place, taken(offer), first, node.said.append, node.end.wait)
     except UnreachableError:
         assert resumes_from(node.folder) is None
-        checkpoint_fetch.fetch(node.place, offer.as_answer(), second, node.said.append, node.end.wait)
+        checkpoint_fetch.fetch(node.place, taken(offer), second, node.said.append, node.end.wait)
     assert resumes_from(node.folder) == 40
     assert sum((*first.got.values(), *second.got.values())) == total
 
@@ -225,9 +226,7 @@ def test_a_first_node_whose_file_changes_is_found_out(tmp_path: Path, master: No
     node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
     offer.digests["scheduler.pt"] = "0" * 64
     with pytest.raises(FleetError, match=r"scheduler\.pt of checkpoint 40 does not come as it was sent"):
-        checkpoint_fetch.fetch(
-            node.place, offer.as_answer(), Client("127.0.0.1", port(server)), node.said.append, node.end.wait
-        )
+        checkpoint_fetch.fetch(node.place, taken(offer), client(server), node.said.append, node.end.wait)
     assert resumes_from(node.folder) is None
 
 
@@ -235,9 +234,9 @@ def test_a_full_disk_is_told_before_the_copy(
     tmp_path: Path, master: Node, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node, offer = Node(tmp_path / "node", 1, port(server)), offered(master, server)
-    big = {**offer.as_answer(), "files": [{**one, "size": 10**18} for one in offer.files]}
+    big = replace(taken(offer), files=tuple(replace(one, size=10**18) for one in taken(offer).files))
     with pytest.raises(FleetError, match="does not fit") as error:
-        checkpoint_fetch.fetch(node.place, big, Client("127.0.0.1", 1), node.said.append, node.end.wait)
+        checkpoint_fetch.fetch(node.place, big, client(server), node.said.append, node.end.wait)
     assert error.value.expected == f"{6 * 10**18 / 1e12:.1f} TB"
 
 
@@ -310,18 +309,18 @@ def test_a_folder_with_another_save_of_the_same_step_is_not_shared(
 
 
 @pytest.mark.parametrize(
-    ("mine", "told"),
+    ("mine", "words"),
     [({"nnodes": 3}, "nnodes 2"), ({"share": "shared"}, "share copy")],
     ids=["another number of nodes", "another way to share"],
 )
 def test_nodes_that_were_converged_differently_do_not_start(
-    tmp_path: Path, master: Node, server: Server, mine: dict[str, Any], told: str
+    tmp_path: Path, master: Node, server: Server, mine: dict[str, Any], words: str
 ) -> None:
     node = Node(tmp_path / "node", 1, port(server), **mine)
     offered(master, server)
     node.join().join(20)
     assert node.error is not None
-    assert told in str(node.error)
+    assert words in str(node.error)
 
 
 def test_without_auto_resume_they_start_together_and_nothing_is_copied(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 from pathlib import Path
 
@@ -11,14 +10,15 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import se
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints.seal import Place
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import group as peers
-from ansible_collections.canvas.fleet.plugins.module_utils.peers import server as peers_server
-from ansible_collections.canvas.fleet.plugins.module_utils.peers.client import Client, UnreachableError
-from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Heartbeat, Offer, Server, allowed_by
-from hypothesis import given
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.addresses import Allowed, listen
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.client import UnreachableError
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.protocol import Question
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Heartbeat, Offer, Server
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.support import saves
-from tests.unit.support.nodes import Node, node_group, offered, port, start
+from tests.unit.support.nodes import Node, client, node_group, offered, port, serving, start
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def test_an_address_that_is_none_of_the_runs_is_refused() -> None:
-    made = Server(0, allowed_by(("10.1.2.3",)), Heartbeat())
+    made = serving("10.1.2.3")
     try:
         with pytest.raises(FleetError) as error:
-            Client("127.0.0.1", port(made)).ask("/start")
+            client(made).ask("/start")
     finally:
         made.close()
     assert "127.0.0.1 is none of the run's addresses" in error.value.found
@@ -49,7 +49,7 @@ def test_an_address_that_is_none_of_the_runs_is_refused() -> None:
     ],
 )
 def test_who_may_ask(hosts: tuple[str, ...], networks: tuple[str, ...], address: str, expected: bool) -> None:
-    assert allowed_by(hosts, networks)(address) is expected
+    assert Allowed(hosts, networks)(address) is expected
 
 
 @pytest.mark.parametrize(
@@ -62,10 +62,8 @@ def test_who_may_ask(hosts: tuple[str, ...], networks: tuple[str, ...], address:
 def test_nothing_but_the_offered_files_is_served(master: Node, server: Server, path: str) -> None:
     offered(master, server)
     (master.root / "secret").write_text("no")
-    connection = http.client.HTTPConnection("127.0.0.1", port(server), timeout=5)
-    connection.request("GET", path)
-    assert connection.getresponse().status == 404
-    connection.close()
+    with pytest.raises(UnreachableError, match="status 404"):
+        client(server).ask(path)
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "gone"])
@@ -77,54 +75,59 @@ def test_a_file_that_is_not_as_it_was_offered_is_not_served(master: Node, server
     if change != "gone":
         path.write_bytes(text + b"x" if change == "longer" else text[:-1])
     with pytest.raises(UnreachableError, match="404" if change == "gone" else "416"):
-        list(Client("127.0.0.1", port(server)).blocks("/file/40/scheduler.pt"))
+        list(client(server).blocks("/file/40/scheduler.pt", 0, len(text)))
 
 
-@pytest.mark.parametrize(("begin", "expected"), [(1, "206"), (10**6, "416")])
+@pytest.mark.parametrize(("begin", "expected"), [(1, "200"), (10**6, "416")])
 def test_a_part_of_a_file_begins_where_it_was_asked_to(master: Node, server: Server, begin: int, expected: str) -> None:
     offered(master, server)
-    client, text = Client("127.0.0.1", port(server)), saves.content("scheduler.pt", 40)
-    if expected == "206":
-        assert b"".join(client.blocks("/file/40/scheduler.pt", begin)) == text[begin:]
+    text = saves.content("scheduler.pt", 40)
+    if expected == "200":
+        assert b"".join(client(server).blocks("/file/40/scheduler.pt", begin, len(text))) == text[begin:]
     else:
         with pytest.raises(UnreachableError, match=expected):
-            list(client.blocks("/file/40/scheduler.pt", begin))
+            list(client(server).blocks("/file/40/scheduler.pt", begin, len(text)))
 
 
 @given(path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30))
-def test_no_path_of_a_request_reaches_the_disk(path: str) -> None:
-    handler = peers_server.Handler.__new__(peers_server.Handler)
-    said: list[int] = []
-    offer = Offer("a", 2, "copy", True, "x", 40, "/nowhere", ({"name": "scheduler.pt", "size": 1},))
-    handler.server = type("S", (), {"offer": offer, "allowed": staticmethod(lambda _: True)})()
-    handler.client_address, handler.path = ("127.0.0.1", 1), f"/file/40/{path}"
-    handler._say = lambda status, answer: said.append(status)
-    handler._file = lambda *_: said.append(200)
-    handler.do_GET()
-    assert said == [200 if path in ("scheduler.pt",) else 404] or "?" in path or "#" in path or "%" in path
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_path_of_a_question_reaches_the_disk(server: Server, path: str) -> None:
+    server.offer = Offer("a", 2, "copy", True, "x", 40, "/nowhere", ({"name": "scheduler.pt", "size": 1},))
+    assert server.reply(Question(f"/file/40/{path}", 0, "", "")).status == 404
 
 
 def test_only_what_brings_a_node_nearer_to_its_start_is_news(master: Node, server: Server) -> None:
-    offer, client = offered(master, server), Client("127.0.0.1", port(server))
+    offer = offered(master, server)
 
     def is_news(path: str) -> bool:
         before = offer.seen
-        list(client.blocks(path))
+        list(client(server).blocks(path, 0, size)) if path.startswith("/file") else client(server).ask(path)
         return offer.seen != before
 
+    size = len(saves.content("scheduler.pt", 40))
     ready = f"/ready?rank=1&attempt={offer.attempt}"
     asked = ("/start?rank=1", "/sha256/40/scheduler.pt", "/file/40/scheduler.pt", ready, ready, "/alive")
     assert [is_news(path) for path in asked] == [True, True, True, True, False, False]
 
 
+@pytest.mark.parametrize("rank", ["0", "2", "-1", "x", "1x", "9" * 400, ""])
+def test_a_rank_that_the_run_does_not_have_is_not_counted(master: Node, server: Server, rank: str) -> None:
+    offer = offered(master, server)
+    for path in (f"/start?rank={rank}&last={offer.attempt}", f"/ready?rank={rank}&attempt={offer.attempt}"):
+        server.reply(Question(path, 0, "", ""))
+    assert (offer.lost, offer.ready) == (set(), {})
+    server.reply(Question(f"/start?rank=1&last={offer.attempt}", 0, "", ""))
+    assert offer.lost == {1}
+
+
 def test_before_a_decision_nothing_is_told(server: Server) -> None:
     with pytest.raises(UnreachableError, match="503"):
-        Client("127.0.0.1", port(server)).ask("/start")
+        client(server).ask("/start")
 
 
 def test_a_port_that_is_taken_is_told_by_its_variable(server: Server) -> None:
     with pytest.raises(FleetError) as error:
-        Server(port(server), allowed_by(()), Heartbeat())
+        listen("127.0.0.1", ("127.0.0.1",), port(server))
     assert error.value.variable == "training_peer_port"
 
 
@@ -177,4 +180,4 @@ def test_known_digests_are_not_computed_again(master: Node, server: Server) -> N
     manifest["files"]["scheduler.pt"]["sha256"] = "f" * 64
     checkpoint_seal.write_manifest(master.place, manifest)
     assert offered(master, server).digests == {"scheduler.pt": "f" * 64}
-    assert Client("127.0.0.1", port(server)).ask("/sha256/40/scheduler.pt") == {"sha256": "f" * 64}
+    assert client(server).ask("/sha256/40/scheduler.pt") == {"sha256": "f" * 64}

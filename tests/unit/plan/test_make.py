@@ -232,3 +232,51 @@ def test_a_lost_first_host_does_not_make_the_others_look_too_small() -> None:
     made = plan.make_plan([lost, host("b1", "bolt", observed(8, memory=4000 * GB), fleet_address="10.0.0.2")], DECIDE)
     assert made.hosts["b1"].topology.nproc_per_node == 8
     assert [found.code for found in made.findings if found.host == "b1"] == []
+
+
+# the secret of a run
+
+
+def holding(key_id: str) -> Observation:
+    seen = observed()
+    return replace(seen, roles={**seen.roles, "training": {"phase": "absent", "unit": {"key_id": key_id}}})
+
+
+@pytest.mark.parametrize(
+    ("held", "state", "expected"),
+    [
+        (("ab", "ab"), "started", False),
+        (("ab", "cd"), "started", True),
+        (("ab", ""), "started", True),
+        (("", ""), "started", True),
+        (("ab", "ab"), "restarted", True),
+        (("ab", "ab"), "stopped", False),
+        (("ab", "ab", ""), "started", True),
+        (("ab",), "restarted", False),
+        (("",), "started", False),
+    ],
+)
+def test_hosts_without_a_secret_in_common_are_given_a_new_one(
+    held: tuple[str, ...], state: str, expected: bool
+) -> None:
+    members = [
+        host(f"b{number}", "b", holding(secret), training_state=state, fleet_address=f"10.0.0.{number}")
+        for number, secret in enumerate(held)
+    ]
+    made = plan.make_plan([*members, host("a")], DECIDE)
+    told = {made.hosts[one.name].as_dict()["topology"]["new_secret"] for one in members}
+    assert told == {expected}
+    assert not made.hosts["a"].topology.new_secret
+
+
+def test_a_host_that_was_not_seen_has_no_secret() -> None:
+    made = plan.make_plan([host("b0", "b", holding("ab")), plan.HostSeen("b1", "b")], DECIDE)
+    assert made.hosts["b0"].topology.new_secret
+
+
+def test_a_checkpoint_is_bounded_by_the_model() -> None:
+    made = plan.make_plan([host("b0", "b"), host("b1", "b")], DECIDE)
+    whole = 12 * BAGEL
+    assert whole < made.hosts["b1"].topology.checkpoint_bytes < 3 * whole
+    unknown = plan.make_plan([host("b0", "b", weights_parameters=0)], DECIDE)
+    assert unknown.hosts["b0"].topology.checkpoint_bytes == 0

@@ -9,15 +9,36 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import group as peers
-from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Offer, Server
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.addresses import Allowed, listen
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.announced import Announced, announced
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.client import Client
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import run_key
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import Heartbeat, Offer, Server
 
 from tests.unit.support import saves
 from tests.unit.support.saves import SHARDS, save
 
+SECRET = "5e" * 32
+KEY = run_key(SECRET, "a")
+
+
+def serving(*allowed: str, nnodes: int = 3) -> Server:
+    """The server of run "a" on loopback, open to these addresses."""
+    listening, _ = listen("127.0.0.1", ("127.0.0.1",), 0)
+    return Server(listening, Allowed(allowed or ("127.0.0.1",)), Heartbeat(), KEY, nnodes)
+
+
+def client(server: Server, timeout: float = 20.0) -> Client:
+    return Client("127.0.0.1", server.port, KEY, timeout)
+
+
+def taken(offer: Offer) -> Announced:
+    return announced(offer.as_answer(), SHARDS)
+
 
 def node_group(rank: int, port: int, nnodes: int = 2, **changes: Any) -> peers.NodeGroup:
     hosts = ("127.0.0.1",) * nnodes
-    given = {"share": "copy", "shards": SHARDS, "timeout": 20.0, **changes}
+    given = {"share": "copy", "shards": SHARDS, "timeout": 20.0, "key": KEY, **changes}
     return peers.NodeGroup("a", nnodes, rank, hosts, "127.0.0.1", port, **given)
 
 
@@ -54,7 +75,7 @@ def first(root: Path, server: Server) -> Node:
 
 
 def port(server: Server) -> int:
-    return int(server.server_address[1])
+    return server.port
 
 
 def offered(node: Node, server: Server) -> Offer:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import CREDENTIAL
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 
 from tests.unit.support.places import FIXTURES
@@ -31,6 +32,9 @@ class Supervised:
         self.checkpoints, self.own = self.results / "checkpoints", folder / "record" / "own"
         self.checkpoints.mkdir(parents=True)
         self.own.mkdir(parents=True)
+        self.credentials = folder / "credentials"
+        self.credentials.mkdir()
+        (self.credentials / CREDENTIAL).write_text("5e" * 32 + "\n")
         self.payload = folder / "supervisor.pyz"
         self.payload.write_bytes(supervisor_spec.payload()[1])
         self.script = folder / "train.sh"
@@ -61,7 +65,12 @@ class Supervised:
         threading.Thread(target=self._receive, args=(self._socket,), daemon=True).start()
         self.process = subprocess.Popen(
             [sys.executable, "-I", str(self.payload), str(path)],
-            env={**os.environ, "NOTIFY_SOCKET": "@" + address[1:], "INVOCATION_ID": "ab"},
+            env={
+                **os.environ,
+                "NOTIFY_SOCKET": "@" + address[1:],
+                "INVOCATION_ID": "ab",
+                "CREDENTIALS_DIRECTORY": str(self.credentials),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

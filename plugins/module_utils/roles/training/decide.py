@@ -22,6 +22,7 @@ REASONS = {
     "folders": "results, checkpoint or record folder to be made",
     "payload": "another version of the supervisor",
     "spec": "what the supervisor is told differs",
+    "secret": "the hosts of the run are given a new secret",
     "write": "the unit's text differs",
     "enable": "the unit would not come back after a reboot",
     "disable": "the unit would come back after a reboot",

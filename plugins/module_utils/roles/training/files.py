@@ -10,10 +10,10 @@ from . import payload
 from .want import UNIT_DIR, Want
 
 
-def write(path: Path, content: bytes) -> None:
-    """0644, on the disk, in a folder that is made where it is absent."""
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """On the disk, in a folder that is made where it is absent."""
     folders.make(path.parent)
-    files.write(path, content)
+    files.write(path, content, mode)
 
 
 def place_payload(want: Want, processes: Path = Path("/proc"), units: Path = Path(UNIT_DIR)) -> None:

@@ -16,7 +16,7 @@ SETUP = {
     217: "its user does not exist",
     222: "its standard error could not be set up",
     226: "a folder of its sandbox is not there (results_dir, checkpoint_dir)",
-    243: "the file with the W&B key could not be read",
+    243: "the file with the W&B key, or the one with the run's secret, could not be read",
 }
 SHOWN = (
     "LoadState",
@@ -37,6 +37,7 @@ class Have:
     """A training's unit as it is found."""
 
     text: str | None = None  # None: no such file
+    key_id: str = ""  # fingerprint of the run's secret; "" when the host holds none
     gpu: str | None = None  # the same of the unit that makes the GPUs' nodes
     spec: str | None = None  # what the supervisor is told
     payloads: Sequence[str] = ()  # files with the supervisor's code

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...core.errors import FleetError
+from ...peers import secret
 from ...system import files, folders, units
 from . import files as unit_files
 from . import folders as unit_folders
@@ -31,8 +32,9 @@ class UnitHost(Protocol):
 class Host:
     """The real one."""
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._sleep = sleep
+    def __init__(self, sleep: Callable[[float], None] = time.sleep, secret: str = "") -> None:
+        """`secret`: of the run, when it is to be placed."""
+        self._sleep, self._secret = sleep, secret
 
     def read(self, want: Want) -> Have:
         return read(want)
@@ -46,6 +48,7 @@ class Host:
             "folders": lambda: unit_folders.make(want),
             "payload": lambda: unit_files.place_payload(want),
             "spec": lambda: unit_files.write(Path(want.spec_path), want.spec().encode()),
+            "secret": lambda: self._place_secret(want),
             "write": lambda: self._write(want),
             "remove": lambda: files.remove(want.path, want.gpu_path),
             "unfinish": lambda: files.remove(f"{want.record}/finished"),
@@ -69,6 +72,12 @@ class Host:
     def _write(self, want: Want) -> None:
         unit_files.write(Path(want.gpu_path), render_gpu(want).encode())
         unit_files.write(Path(want.path), render(want).encode())
+
+    def _place_secret(self, want: Want) -> None:
+        """What runs goes on with the secret that systemd gave it at its start."""
+        if not secret.is_secret(self._secret):
+            raise FleetError("the hosts of the run need a new secret, and none was handed out", variable="topology")
+        unit_files.write(Path(want.secret_path), f"{self._secret}\n".encode(), mode=0o600)
 
     def _start(self, want: Want) -> None:
         # A person's start is not one of the tries in a row, and may follow a repair.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from ...peers import secret
 from ...system import digests, files, units
 from . import folders as unit_folders
 from .have import SHOWN, Have, parse_started
@@ -19,6 +20,7 @@ def read(want: Want) -> Have:
     return Have(
         text=text_of(want.path),
         gpu=text_of(want.gpu_path),
+        key_id=secret.fingerprint(secret.read(want.secret_path)),
         spec=text_of(want.spec_path),
         payloads=tuple(_names(want.payloads)),
         load=shown.get("LoadState", "not-found"),

@@ -41,6 +41,8 @@ def _files(have: Have, want: Want) -> list[str]:
         steps.append("payload")
     if have.spec != want.spec():
         steps.append("spec")
+    if want.has_peers and want.key_id and have.key_id != want.key_id:
+        steps.append("secret")
     if have.text != render(want) or have.gpu != render_gpu(want):
         steps.append("write")
     if "write" in steps or have.reload or have.load == "not-found":

@@ -20,6 +20,7 @@ import shlex
 
 from ...core.errors import FleetError
 from ...core.version import VERSION
+from ...peers.secret import CREDENTIAL
 from . import payload, sandbox
 from .have import SETUP
 from .sandbox import argument, escaped, specifier, words
@@ -85,7 +86,7 @@ def _unit_section(want: Want) -> list[str]:
 
 
 def _service_section(want: Want) -> list[str]:
-    credential = [f"LoadCredential=wandb_api_key:{specifier(want.wandb_key_file)}"] if want.wandb_key_file else []
+    credentials = {"wandb_api_key": want.wandb_key_file, CREDENTIAL: want.secret_path if want.has_peers else ""}
     return [
         "[Service]",
         "Type=notify",
@@ -96,7 +97,7 @@ def _service_section(want: Want) -> list[str]:
         f"ExecStartPre=-+{_record_start(want)}",
         f"ExecStart=/usr/bin/python3 -I {argument(payload.path(want.payloads))} {argument(want.spec_path)}",
         f"ExecStopPost=-+{_record_end(want)}",
-        *credential,
+        *(f"LoadCredential={name}:{specifier(path)}" for name, path in credentials.items() if path),
         f"Restart={'on-failure' if want.restarts else 'no'}",
         "# The supervisor counts the failures and makes the pauses grow; this one is for a supervisor that was killed.",
         "RestartSec=5",

@@ -11,6 +11,7 @@ from typing import Any
 from ...checkpoints.seal import kept_dir_of
 
 UNIT_DIR = "/etc/systemd/system"
+NEW_KEY = "new"  # no fingerprint
 # What the supervisor is told beside the places, under these names (supervisor_spec.py, supervisor_watch.Limits).
 TOLD = (
     "unit",
@@ -78,6 +79,8 @@ class Want:
     first_ce_stop: float = 0
     keep_last: int = 0
     keep_every: int = 0
+    checkpoint_bytes: int = 0  # that this node takes from the first one at most
+    key_id: str = ""  # fingerprint of the run's secret; "" for the one that the host holds, NEW_KEY for a new one
 
     @property
     def path(self) -> str:
@@ -96,6 +99,16 @@ class Want:
     def own(self) -> str:
         """The training user's folder in it (supervisor_record.py)."""
         return f"{self.record}/own"
+
+    @property
+    def has_peers(self) -> bool:
+        """Do the run's nodes ask each other?"""
+        return self.nnodes > 1 and self.peer_port > 0
+
+    @property
+    def secret_path(self) -> str:
+        """Root's file with the secret of the run; systemd hands it to the supervisor."""
+        return f"{self.record}/peer-secret"
 
     @property
     def spec_path(self) -> str:
@@ -152,6 +165,7 @@ class Want:
             "addresses": list(self.addresses),
             "master_addr": self.master_addr,
             "share": self.share,
+            "checkpoint_bytes": self.checkpoint_bytes,
         }
         places = {"record": self.record, "log": self.log, "kept_dir": self.kept}
         values = {**told, **nodes, **places, "limits": limits}
@@ -167,6 +181,8 @@ def of_topology(topology: Mapping[str, Any], num_shard: int) -> dict[str, Any]:
         "addresses": tuple(str(one) for one in topology.get("addresses", ())),
         "master_addr": str(topology.get("master_addr", "localhost")),
         "shards": int(num_shard or topology.get("num_shard", 1)),
+        "checkpoint_bytes": int(topology.get("checkpoint_bytes", 0)),
+        "key_id": NEW_KEY if topology.get("new_secret") else "",
     }
 
 

@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import fingerprint, read
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import files as unit_files
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import host as unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import want as unit_want
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render
+from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 
+from tests.unit.support.nodes import SECRET
 from tests.unit.support.units import WANT
 
 
@@ -79,3 +84,26 @@ def test_the_spec_holds_the_shape_of_the_run_and_no_key() -> None:
 
 def test_a_stop_has_time_to_end_the_processes_after_the_wait() -> None:
     assert "TimeoutStopSec=1860\n" in render(WANT)
+
+
+# the secret of the run
+
+
+def test_the_secret_is_roots_alone_and_read_back_by_its_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "PATH", str(tmp_path))
+    want = replace(WANT, state_dir=str(tmp_path), nnodes=2)
+    assert unit_host.Host().read(want).key_id == ""
+    unit_host.Host(secret=SECRET).do("secret", want)
+    assert Path(want.secret_path).stat().st_mode & 0o777 == 0o600
+    assert read(want.secret_path) == SECRET
+    assert unit_host.Host().read(want).key_id == fingerprint(SECRET)
+
+
+@pytest.mark.parametrize("handed", ["", "short", "z" * 64])
+def test_a_secret_that_was_not_handed_out_is_not_placed(tmp_path: Path, handed: str) -> None:
+    want = replace(WANT, state_dir=str(tmp_path), nnodes=2, key_id="new")
+    with pytest.raises(FleetError, match="none was handed out"):
+        unit_host.Host(secret=handed).do("secret", want)
+    assert not Path(want.secret_path).exists()

@@ -82,6 +82,7 @@ class Host:
             "folders": lambda: replace(have, folders=True, record=True),
             "payload": lambda: replace(have, payloads=(supervisor_spec.payload()[0],)),
             "spec": lambda: replace(have, spec=want.spec()),
+            "secret": lambda: replace(have, key_id=want.key_id),
             "write": lambda: replace(have, text=render(want), gpu=render_gpu(want), reload=True),
             "reload": lambda: replace(have, reload=False, load="loaded" if have.text else "not-found"),
             "enable": lambda: replace(have, enabled=True),
@@ -315,3 +316,38 @@ def unquoted(word: str) -> str:
     assert word.replace("%%", "").count("%") == 0
     assert word.replace("$$", "").count("$") == 0
     return word.replace("%%", "%").replace("$$", "$")
+
+
+# the secret of a run
+
+TWO = replace(WANT, nnodes=2, key_id="new")
+
+
+@pytest.mark.parametrize(
+    ("want", "held", "placed"),
+    [
+        (TWO, "ab", True),
+        (replace(TWO, key_id="cd"), "ab", True),
+        (replace(TWO, key_id="ab"), "ab", False),
+        (replace(TWO, key_id=""), "ab", False),
+        (replace(TWO, peer_port=0), "", False),
+        (replace(TWO, nnodes=1), "", False),
+    ],
+)
+def test_a_secret_is_placed_when_it_is_another(want: Want, held: str, placed: bool) -> None:
+    runs = replace(READY, active="active", enabled=True, load="loaded")
+    have = replace(runs, text=render(want), spec=want.spec(), key_id=held)
+    assert decide(have, want, "started") == ["secret"] * placed
+    assert "secret" not in decide(have, want, "absent")
+
+
+def test_only_a_unit_with_peers_is_given_the_credential() -> None:
+    line = f"LoadCredential=peer_secret:{WANT.record}/peer-secret"
+    assert line in render(TWO)
+    assert line not in render(WANT)
+    assert line not in render(replace(TWO, peer_port=0))
+
+
+def test_the_secret_lies_in_no_text_of_the_unit() -> None:
+    assert TWO.key_id not in TWO.spec().split()
+    assert "secret" not in TWO.spec()
