@@ -8,20 +8,19 @@ a process of its own. It is in no result, fact or variable: the controller forge
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
-import tempfile
+
+from ..module_utils.system import files
+from ..module_utils.system.digests import sha256
 
 
 def secret_of(run: str, folder: str) -> str:
     """64 hexadecimal digits, the same for all that ask in one folder. Whoever comes first has drawn it."""
-    path = os.path.join(folder, f"canvas-fleet-{hashlib.sha256(run.encode()).hexdigest()[:16]}")
-    descriptor, new = tempfile.mkstemp(dir=folder)
-    with os.fdopen(descriptor, "w", encoding="ascii") as target:
-        target.write(secrets.token_hex(32))
+    path = os.path.join(folder, f"canvas-fleet-{sha256(run)[:16]}")
+    new = f"{path}.{secrets.token_hex(8)}"
+    files.write(new, secrets.token_hex(32).encode(), 0o600)
     with contextlib.suppress(FileExistsError):
-        os.link(new, path)
-    os.unlink(new)
-    with open(path, encoding="ascii") as source:
-        return source.read()
+        files.link(new, path)
+    files.remove(new)
+    return files.text(path)

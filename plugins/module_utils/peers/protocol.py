@@ -15,11 +15,11 @@ of its own, and the file is used only when it matches.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass
 
+from ..system.digests import sha256
 from .secret import RunKey
 
 LINE = 1024  # bytes of a question, a head or a greeting at most
@@ -92,4 +92,4 @@ def answers_by_right(key: RunKey, asked: str, head: Head) -> bool:
 
 
 def digest_of(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
+    return sha256(body)

@@ -7,13 +7,13 @@ random bits.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
 
 from ..core.errors import FleetError
 from ..system import files
+from ..system.digests import sha256
 
 CREDENTIAL = "peer_secret"  # its name among the unit's credentials
 FORM = 64  # hexadecimal digits
@@ -27,11 +27,11 @@ class RunKey:
 
     def proof(self, kind: str, *parts: object) -> str:
         """HMAC-SHA256 of the parts, none of which may hold a NUL."""
-        return hmac.new(self._key, "\0".join((kind, *map(str, parts))).encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, "\0".join((kind, *map(str, parts))).encode(), "sha256").hexdigest()
 
 
 def run_key(secret: str, run: str) -> RunKey:
-    return RunKey(hmac.new(secret.encode(), f"canvas-fleet peers\0{run}".encode(), hashlib.sha256).digest())
+    return RunKey(hmac.new(secret.encode(), f"canvas-fleet peers\0{run}".encode(), "sha256").digest())
 
 
 def is_secret(text: str) -> bool:
@@ -40,7 +40,7 @@ def is_secret(text: str) -> bool:
 
 def fingerprint(secret: str) -> str:
     """What may be shown of a secret; empty for what is none."""
-    return hashlib.sha256(f"canvas-fleet peer secret\0{secret}".encode()).hexdigest()[:16] if is_secret(secret) else ""
+    return sha256(f"canvas-fleet peer secret\0{secret}")[:16] if is_secret(secret) else ""
 
 
 def read(path: str) -> str:

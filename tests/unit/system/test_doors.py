@@ -9,9 +9,7 @@ from tests.unit.support.places import ROOT
 PLUGINS = ROOT / "plugins"
 DOORS = PLUGINS / "module_utils/system"
 # file: {what it does by itself: why no door does it}
-ALLOWED: dict[str, dict[str, str]] = {
-    "module_utils/peers/client.py": {"http.client": "the nodes of a run speak to each other, as the training account"},
-}
+ALLOWED: dict[str, dict[str, str]] = {}
 MODULES = {"shutil", "hashlib", "subprocess", "tempfile", "fcntl", "urllib.request", "http.client"}
 OF_OS = {
     "open", "fdopen", "rename", "renames", "replace", "remove", "unlink", "link", "symlink", "truncate", "mkfifo",
