@@ -1,4 +1,5 @@
-"""Fill the settings of a host, and bring the controller's files along where they are the source and differ."""
+# SPDX-License-Identifier: Apache-2.0
+"""Brings the trainer's code; the controller's files come along where they are the source and differ."""
 
 from __future__ import annotations
 
@@ -7,41 +8,36 @@ from typing import Any
 
 from ..module_utils.roles.canvas_code import copy as code_copy
 from ..module_utils.system import files, folders
-from .run_files import ActionModule as RunFiles
+from ..plugin_utils.role_action import RoleAction
 
 
-class ActionModule(RunFiles):
+class ActionModule(RoleAction):
     """Asks first, sends second: a copy that is right already costs one call and no transfer."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        task_vars = task_vars or {}
-        settings, wrong = self._typed(task_vars)
-        if wrong:
-            return wrong
-        if settings["canvas_code_source"] != "controller":
-            return self._module({"settings": settings}, task_vars)
-        folder = str(settings["canvas_code_controller_path"])
-        manifest = code_copy.scan(folder, settings["canvas_code_controller_exclude"])
-        prefix = _prefix(folder, settings)
-        told = {os.path.join(prefix, path): digest for path, digest in manifest.items()}
-        args = {"settings": settings, "manifest": told}
-        result = self._module(args, task_vars)
+    def work(self) -> dict[str, Any]:
+        if self.settings["canvas_code_source"] != "controller":
+            return self.module(settings=self.settings)
+        folder = str(self.settings["canvas_code_controller_path"])
+        found = code_copy.scan(folder, self.settings["canvas_code_controller_exclude"])
+        prefix = _prefix(folder, self.settings)
+        manifest = {os.path.join(prefix, path): digest for path, digest in found.items()}
+        result = self.module(settings=self.settings, manifest=manifest)
         if not result.get("needs_archive"):
             return result
-        return self._send(folder, manifest, prefix, args, task_vars)
+        archive = self._sent(code_copy.pack(folder, found, prefix))
+        return self.module(settings=self.settings, manifest=manifest, archive=archive)
 
-    def _send(
-        self, folder: str, manifest: dict[str, str], prefix: str, args: dict[str, Any], task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _sent(self, content: bytes) -> str:
+        """The path on the host of a file with this content, which is removed at the end of the task."""
         base: Any = self  # ansible's own methods carry no types
         shell = base._connection._shell
         # The folder of the first call, if it needed one; cleanup() removes it at the end of the task.
-        place = shell.join_path(shell.tmpdir or base._make_tmp_path(), "code.tar.gz")
+        place: str = shell.join_path(shell.tmpdir or base._make_tmp_path(), "code.tar.gz")
         with folders.temporary() as own:
             packed = os.path.join(own, "code.tar.gz")
-            files.write(packed, code_copy.pack(folder, manifest, prefix), 0o600, durable=False)
+            files.write(packed, content, 0o600, durable=False)
             base._transfer_file(packed, place)
-        return self._module({**args, "archive": place}, task_vars)
+        return place
 
 
 def _prefix(folder: str, settings: dict[str, Any]) -> str:

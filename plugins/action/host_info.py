@@ -1,52 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fill the settings of a host from all roles' specs, then observe the host in one call."""
 
 from __future__ import annotations
 
 import time
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible.module_utils.common.yaml import yaml_load
-from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.action import ActionBase
 
-from ..module_utils.findings.finding import Finding
-from ..module_utils.plan.settings import Option, across, options_of, read, validator
-from ..module_utils.system import files
-
-ROLES = Path(__file__).resolve().parents[2] / "roles"
-
-
-class Specs(NamedTuple):
-    """What the roles say: their options, raw defaults (templates), and the options that one role reads of another."""
-
-    options: dict[str, Option]
-    defaults: dict[str, Any]
-    shared: frozenset[str]
-
-
-@cache
-def load_specs() -> Specs:
-    """Of all roles, by variable name. Not to be altered: all hosts share it."""
-    loader = DataLoader()
-    specs: dict[str, Any] = {}
-    defaults: dict[str, Any] = {}
-    texts: dict[str, str] = {}
-    for folder in sorted(ROLES.iterdir()):
-        spec = folder / "meta" / "argument_specs.yml"
-        if spec.is_file():
-            specs[folder.name] = yaml_load(files.read(spec).decode())
-        values = folder / "defaults" / "main.yml"
-        if values.is_file():
-            defaults.update(loader.load_from_file(str(values), trusted_as_template=True) or {})
-        parts = (path for part in ("defaults", "vars", "tasks") for path in sorted(folder.glob(f"{part}/*.yml")))
-        texts[folder.name] = "\n".join(files.read(path).decode() for path in parts)
-    options = options_of(specs)
-    for option in options.values():
-        validator(option)
-    return Specs(options, defaults, frozenset(across(options, texts)))
+from ..plugin_utils.role_action import RoleAction, load_specs
 
 
 def master(settings: dict[str, Any], task_vars: dict[str, Any], group: str = "trainers") -> dict[str, Any]:
@@ -68,44 +30,23 @@ def master(settings: dict[str, Any], task_vars: dict[str, Any], group: str = "tr
     return {}
 
 
-class ActionModule(ActionBase):
-    """The settings are resolved here, so that one spec types them for the plan and for the host alike."""
+class ActionModule(RoleAction):
+    """What is wrong with the variables is a part of the result: the plan tells it, and refuses the run."""
 
-    _supports_check_mode = True
     _supports_diff = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        task_vars = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        settings, findings = self._settings(task_vars)
-        if not any(found.refuses for found in findings):
-            result.update(self._observed(settings, task_vars))
-        result.pop("invocation", None)
-        result["settings"] = settings
-        result["shared"] = {name: settings[name] for name in sorted(load_specs().shared & set(settings))}
-        result["findings"] = [found.as_dict() for found in findings]
-        return result
+    def refuse(self) -> None:
+        """Nothing: it is told by the plan."""
 
-    def _observed(self, settings: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def work(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"changed": False}
+        if not any(found.refuses for found in self.findings):
+            result = self._observed()
+        result["shared"] = {name: self.settings[name] for name in sorted(load_specs().shared & set(self.settings))}
+        return {**result, "settings": self.settings, "findings": [found.as_dict() for found in self.findings]}
+
+    def _observed(self) -> dict[str, Any]:
         """The module's answer, with the controller's clock before and after it."""
-        told = {"settings": settings, "master": master(settings, task_vars)}
         begin = time.time()
-        found: dict[str, Any] = self._execute_module("canvas.fleet.host_info", told, task_vars=task_vars)
+        found = self.module(settings=self.settings, master=master(self.settings, self.variables))
         return {**found, "asked": [begin, time.time()]}
-
-    def _settings(self, task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-        """This host's typed settings, and what is wrong with them."""
-        options, defaults, _ = load_specs()
-        templar = self._templar.copy_with_new_env(available_variables={**defaults, **task_vars})
-
-        def template(raw: Any) -> Any:
-            try:
-                return templar.template(raw)
-            except AnsibleError as error:
-                raise ValueError(" ".join(str(error.message).split())) from error
-
-        return read(options, defaults, task_vars, template)
-
-
-# Ansible imports the plugin before it forks a process for each host: what is read here is not read again in each.
-load_specs()

@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.utils.display import Display
-
 from ..module_utils.core.progress import amount
-from .run_files import ActionModule as RunFiles
+from ..plugin_utils.role_action import RoleAction
 
 
-class ActionModule(RunFiles):
+class ActionModule(RoleAction):
     """The same settings as all roles were made with."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
+    _VALID_ARGS = frozenset(("show",))
+
+    def work(self) -> dict[str, Any]:
+        result = self.module(settings=self.settings)
         if "kept" in result and self._task.args.get("show", True):
-            Display().display(_told((task_vars or {})["inventory_hostname"], result, self._task.check_mode))
+            self.show(_told(self.host, result, self._task.check_mode))
         return result
 
 
 def _told(host: str, result: dict[str, Any], check: bool) -> str:
-    """`  atlas  removed 14 parts, 31 MB`, and a line for each part that stays."""
+    """`atlas  removed 14 parts, 31 MB`, and a line for each part that stays."""
     removed, kept = result["removed"], result["kept"]
     size = amount(sum(part["bytes"] for part in removed), "B")
-    lines = [f"  {host}  {'would remove' if check else 'removed'} {len(removed)} parts, {size}"]
+    lines = [f"{host}  {'would remove' if check else 'removed'} {len(removed)} parts, {size}"]
     alike: dict[tuple[str, str, str], list[str]] = {}
     for part in kept:
         alike.setdefault((os.path.dirname(part["path"]), part["why"], part["also"]), []).append(part["path"])

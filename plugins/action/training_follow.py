@@ -3,38 +3,23 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
-
 from ..module_utils.roles.training import table as report_status
-from ..plugin_utils.retry import retry_connection
+from ..plugin_utils.role_action import RoleAction
 
-display = Display()
 MODULE = "canvas.fleet.training_unit"
-OWN = ("follow", "rank", "poll", "every", "retry")
+POLL = 5.0  # seconds between two looks
+EVERY = 10.0  # seconds between two lines; six times as many when nothing moves
+GOES_ON = "the training, if it runs, goes on there"
 
 
-class ActionModule(ActionBase):
+class ActionModule(RoleAction):
     """One host's training."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        self._vars = task_vars or {}
-        self._host = str(self._vars.get("inventory_hostname", ""))
-        given = dict(self._task.args)
-        own = {name: given.pop(name) for name in OWN if name in given}
-        self._arguments = {**given, "state": "queried"}
-        self._rank = int(own.get("rank", 0))
-        self._poll, self._every = float(own.get("poll", 5)), float(own.get("every", 10))
-        self._patience = float(own.get("retry", 60))
-        follow = str(own.get("follow", False)).lower() in ("true", "yes", "1", "on")
-        answer = self._watch() if follow else self._ask()
+    def work(self) -> dict[str, Any]:
+        follow = bool(self.settings["training_follow"])
+        answer = self._watch() if follow else self._asked()
         if "training" not in answer:
             return answer
         return self._result(answer["training"], follow)
@@ -43,43 +28,29 @@ class ActionModule(ActionBase):
         """Asks every few seconds until the training is over; a line when something moved, and at least now and then."""
         shown, said = 0.0, ""
         while True:
-            answer = self._ask()
+            answer = self._asked()
             if "training" not in answer:
                 return answer
-            line = report_status.progress_line(self._host, answer["training"])
+            line = report_status.progress_line(self.host, answer["training"])
             over = answer["training"]["phase"] in report_status.ENDED
-            now = time.monotonic()
-            if line != said and (over or now - shown >= self._every):
-                display.display(f"  {line}")
+            now = self.clock.monotonic()
+            if line != said and (over or now - shown >= EVERY):
+                self.show(line)
                 shown, said = now, line
-            elif now - shown >= 6 * self._every:
-                display.display(f"  {line}  (no new step for {round(now - shown)} s)")
+            elif now - shown >= 6 * EVERY:
+                self.show(f"{line}  (no new step for {round(now - shown)} s)")
                 shown = now
             if over:
                 return answer
-            time.sleep(self._poll)
+            self.clock.sleep(POLL)
 
-    def _ask(self) -> dict[str, Any]:
-        """The module's answer; a connection that is lost is tried again for `retry` seconds."""
-        return retry_connection(
-            self._query,
-            self._connection.reset,
-            seconds=self._patience,
-            clock=time,
-            show=lambda text: display.display(f"  {self._host}  {text}"),
-            given_up=self._unreachable(),
-        )
-
-    def _query(self) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(MODULE, module_args=self._arguments, task_vars=self._vars)
-        return answer
-
-    def _unreachable(self) -> str:
-        return f"no connection to the host for {self._patience:.0f} s; the training, if it runs, goes on there"
+    def _asked(self) -> dict[str, Any]:
+        return self.patiently(GOES_ON, MODULE, state="queried", settings=self.settings, topology=self.topology)
 
     def _result(self, training: dict[str, Any], follow: bool) -> dict[str, Any]:
-        row = report_status.row(training, self._host, self._rank)
-        problems = report_status.verdict(training, self._rank) if follow else []
+        rank = int(self.topology["node_rank"])
+        row = report_status.row(training, self.host, rank)
+        problems = report_status.verdict(training, rank) if follow else []
         result = {"changed": False, "training": training, "row": row, "problems": problems}
         if problems:
             told = (training.get("failure") or {}).get("lines") or []

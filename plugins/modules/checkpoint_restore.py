@@ -10,13 +10,13 @@ short_description: Let a training resume from an older checkpoint
 version_added: 0.2.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
-  - Makes a checkpoint the newest one of its folder, so that the next start resumes from it. The trainer always resumes
-    from the highest number.
+  - Makes the checkpoint of C(training_restore_step) the newest one of its folder, so that the next start resumes from
+    it. The trainer always resumes from the highest number.
   - Newer checkpoints are moved with their links to the quarantine (the folder C(aside) of the kept folder). Nothing is
     deleted.
   - A checkpoint whose C(.pt) files the trainer deleted is put back from the hard links that were kept of it.
   - What is put back is read whole and compared with what was sealed of it, where that is on record.
-  - Works as the owner of O(checkpoint_dir), also when started as root.
+  - Works as the owner of C(training_checkpoint_dir), also when started as root.
   - Refused while the unit runs.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
@@ -27,35 +27,17 @@ attributes:
   platform:
     platforms: posix
 options:
-  step:
-    description: Step of the checkpoint to resume from.
-    type: int
-    required: true
-  unit:
-    description: The training's unit, without C(.service).
-    type: str
-    required: true
-  results_dir:
-    description: The run's results.
-    type: str
-    required: true
-  checkpoint_dir:
-    description: The run's checkpoints.
-    type: str
-    required: true
-  kept_dir:
-    description: Where links and manifests are kept; empty for the usual place.
-    type: str
-    default: ""
+  settings:
+    description: All variables of all roles for this host; filled in by the action plugin.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
 - name: Go back to step 40
   canvas.fleet.checkpoint_restore:
-    step: 40
-    unit: canvas-training-atlas
-    results_dir: /srv/blockmoving/outputs/atlas
-    checkpoint_dir: /srv/blockmoving/outputs/atlas/checkpoints
+  vars:
+    training_restore_step: 40
 """
 
 RETURN = r"""
@@ -78,27 +60,17 @@ from ..module_utils.core.errors import reported
 from ..module_utils.core.printable import printable
 from ..module_utils.system.reach import as_owner
 
-TEXT = {"type": "str", "required": True}
-
 
 def main() -> None:
-    spec = {
-        "step": {"type": "int", "required": True},
-        "unit": TEXT,
-        "results_dir": TEXT,
-        "checkpoint_dir": TEXT,
-        "kept_dir": {"type": "str", "default": ""},
-    }
+    spec = {"settings": {"type": "dict", "default": {}}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    given = module.params
-    place = Place(
-        given["checkpoint_dir"].rstrip("/"),
-        kept_dir_of(given["results_dir"], given["checkpoint_dir"], given["kept_dir"]),
-    )
+    settings = module.params["settings"]
+    folder, kept = (str(settings[f"training_{name}"]) for name in ("checkpoint_dir", "kept_dir"))
+    place = Place(folder.rstrip("/"), kept_dir_of(str(settings["training_results_dir"]), folder, kept))
     with reported(module.fail_json):
-        checkpoint_restore.refuse_while_running(given["unit"])
+        checkpoint_restore.refuse_while_running(str(settings["training_unit"]))
         with as_owner(place.checkpoints):
-            done = checkpoint_restore.restore(place, given["step"], module.check_mode)
+            done = checkpoint_restore.restore(place, settings["training_restore_step"], module.check_mode)
             now = checkpoint_restore.resumes_from(place)
     header = f"{place.checkpoints} (step and kind)"
     module.exit_json(

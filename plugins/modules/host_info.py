@@ -50,10 +50,6 @@ settings:
   description: The settings that were used, typed; secrets are digests.
   returned: always
   type: dict
-shared:
-  description: The settings that defaults of other roles refer to, for set_fact; no secrets among them.
-  returned: always
-  type: dict
 findings:
   description: What is wrong with the variables themselves.
   returned: always

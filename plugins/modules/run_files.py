@@ -26,7 +26,7 @@ attributes:
     platforms: posix
 options:
   texts:
-    description: The texts as the plan made them, C(fleet_plan.roles.run_config.values.texts).
+    description: The texts as the plan made them; filled in by the action plugin.
     type: dict
     required: true
     suboptions:
@@ -43,7 +43,7 @@ options:
         type: str
         required: true
   wandb_api_key:
-    description: Key of W&B; empty when the user set none.
+    description: Key of W&B; empty when the user set none. Filled in by the action plugin.
     type: str
     default: ""
   settings:
@@ -55,8 +55,6 @@ options:
 EXAMPLES = r"""
 - name: Write what the trainer is told
   canvas.fleet.run_files:
-    texts: "{{ fleet_plan.roles.run_config['values'].texts }}"
-    wandb_api_key: "{{ run_config_wandb_api_key }}"
 """
 
 RETURN = r"""

@@ -17,7 +17,6 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE, lost
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import environment as surroundings
@@ -27,6 +26,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation impo
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.settings import read
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.modules.host_info import OBSERVERS
+from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 GB = 10**9
 SMI = Path(__file__).resolve().parents[1] / "fixtures/nvidia-smi/described"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from ansible_collections.canvas.fleet.plugins.action.host_info import load_specs
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.settings import Option
+from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 TYPES: dict[str, list[Any]] = {
     "int": ["many", "", None, [1], {"a": 1}, 1.5, True, -7, 10**20, "0x10", "nan", "{{ nope }}"],

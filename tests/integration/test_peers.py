@@ -27,7 +27,7 @@ from tests.unit.support.supervised import Supervised
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="MINICANVAS_PYTHON names no interpreter with torch")
 EVERY = 20
-LIMITS = {"load": 300, "first_step": 300, "save": 120, "floor": 30.0}
+LIMITS = {"load_seconds": 300, "first_step_seconds": 300, "save_seconds": 120, "step_seconds": 30.0}
 
 
 def free_port() -> int:
@@ -60,8 +60,8 @@ class Node:
         self.supervised = Telling(
             root, script, results_dir=str(self.run.out), checkpoint_dir=str(self.run.checkpoints), shards=1, nnodes=2,
             node_rank=rank, hosts=["first", "second"], addresses=["127.0.0.1", "127.0.0.1"], master_addr="127.0.0.1",
-            peer_port=ports[1], limits=LIMITS, save_every=EVERY, total_steps=100000, log=str(self.run.out / "log.txt"),
-            share=False, restarts=9,
+            peer_port=ports[1], **LIMITS, save_every=EVERY, total_steps=100000, log=str(self.run.out / "log.txt"),
+            shared_checkpoints=False, restarts=9,
         )  # fmt: skip
         self.ends: list[int] = []
         self._closed = threading.Event()

@@ -56,9 +56,14 @@ class Training:
     def __init__(self, folder: Path, made: Path, node: int = 0, nnodes: int = 1, **spec: Any) -> None:
         self.run = Run(folder, made, groups=4)
         self.node, self.nnodes, self.port = node, nnodes, int(spec.pop("master_port", 0)) or free_port()
-        limits = {"load": 120, "first_step": 60, "save": 60, "floor": float(spec.pop("floor", 3.0))}
+        limits = {
+            "load_seconds": 120,
+            "first_step_seconds": 60,
+            "save_seconds": 60,
+            "step_seconds": float(spec.pop("floor", 3.0)),
+        }
         self.supervised = Supervised(
-            folder / "unit", limits=limits, nnodes=nnodes, node_rank=node, hosts=["bolt0", "bolt1"][:nnodes],
+            folder / "unit", **limits, nnodes=nnodes, node_rank=node, hosts=["bolt0", "bolt1"][:nnodes],
             addresses=["127.0.0.1"] * nnodes, master_addr="127.0.0.1", peer_timeout=60, results_dir=str(self.run.out),
             checkpoint_dir=str(self.run.checkpoints), shards=2 // nnodes, **spec,
         )  # fmt: skip
@@ -146,7 +151,7 @@ def test_a_worker_that_a_signal_holds_is_named_within_the_limit(training: Traini
 
 def test_a_loader_that_starves_is_named_and_fills_nothing(training: Training) -> None:
     training.run.prepare(1)
-    training.supervised.spec["limits"] = {"load": 120, "first_step": 6, "save": 60, "floor": 3.0}
+    training.supervised.spec["first_step_seconds"] = 6
     unit = training.start(total_steps=4000)
     assert unit.end(90) == AGAIN
     assert unit.record("failure.json")["kind"] == "HANG_STARVED"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,3 +62,19 @@ class Topology:
             "checkpoint_bytes": self.checkpoint_bytes,
             "new_secret": self.new_secret,
         }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Topology:
+        """The way back from as_dict(). The counts that follow from others are not read."""
+        return cls(
+            run=str(raw["run"]),
+            hosts=tuple(map(str, raw["hosts"])),
+            node_rank=int(raw["node_rank"]),
+            nproc_per_node=int(raw["nproc_per_node"]),
+            num_workers=int(raw["num_workers"]),
+            master_addr=str(raw["master_addr"]),
+            master_port=int(raw["master_port"]),
+            addresses=tuple(map(str, raw.get("addresses") or ())),
+            checkpoint_bytes=int(raw.get("checkpoint_bytes") or 0),
+            new_secret=bool(raw.get("new_secret")),
+        )

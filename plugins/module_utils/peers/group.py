@@ -104,7 +104,7 @@ def node_group_of(spec: Mapping[str, Any]) -> NodeGroup:
         master=str(spec.get("master_addr") or (hosts[0] if hosts else "")),
         port=int(spec.get("peer_port", PORT)),
         resume=bool(spec.get("auto_resume", True)),
-        share="shared" if spec.get("share") in (True, "shared") else "copy",
+        share="shared" if spec.get("shared_checkpoints") else "copy",
         shards=int(spec.get("shards") or 0),
         checkpoint_bytes=int(spec.get("checkpoint_bytes") or 0),
         timeout=float(spec.get("peer_timeout") or SILENCE_TIMEOUT),

@@ -150,13 +150,9 @@ RULES: dict[str, Rule] = {
     "training_unit": form(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,200}", "the name of a unit, without .service"),
     "training_restarts": span(0, 1000),
     "training_kept_dir": optional(FULL_PATH),
-    "training_wandb_key_file": optional(FULL_PATH),
     "training_restore_step": span(-1, 10**9),
     "training_peer_port": span(1024, 65_535),
     "training_peer_networks": form(r"[0-9A-Fa-f:.]+(/\d{1,3})?", "addresses or networks, such as 10.0.0.0/24"),
-    "training_save_every": STEPS,
-    "training_total_steps": STEPS,
-    "training_num_shard": span(0, 4096),
     "training_stop_seconds": span(1, 86400),
     "training_load_seconds": span(1, 86400),
     "training_first_step_seconds": span(1, 86400),
@@ -168,7 +164,7 @@ RULES: dict[str, Rule] = {
     "training_keep_every": span(0, 1_000_000_000),
 }
 # Paths that may hold the checkpoint folder, and those that are read or compared with, which anybody may own.
-ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir", "training_working_dir")
+ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir")
 NOT_OWNED = ("training_checkpoint_dir", "run_config_resume_from", "nvidia_busy_ignore_below")
 # With these nothing is known of a host, or of what was meant, so there is nothing that could go on.
 NEVER_ACCEPTED = (

@@ -20,9 +20,9 @@ from ..findings.finding import Finding, finding, placed
 from ..system.digests import sha256
 from . import rules
 
-# What only the plan knows enters the roles through defaults that name one of these; they are no settings of a user.
+# What the plan hands to the roles; no settings of a user.
 PLAN_NAMES = ("fleet_plan", "__fleet_plan")
-# Variables of 0.1 under the name that they have now.
+# Variables of 0.1 under the name that they have now, or the variable that decides the same.
 RENAMED = {
     "conda_env_adopt": "conda_env_use_existing",
     "conda_env_mirrors": "fleet_mirrors",
@@ -30,10 +30,18 @@ RENAMED = {
     "fleet_teardown_also": "fleet_teardown_include",
     "nvidia_own_programs": "nvidia_busy_ignore_below",
     "preflight_accept": "preflight_accepted_findings",
+    "training_auto_resume": "run_config_auto_resume",
     "training_first_ce_stop": "training_max_first_loss",
     "training_first_ce_warn": "training_warn_first_loss",
+    "training_inputs": "run_config_yaml",
+    "training_num_shard": "run_config_num_shard",
     "training_peer_allow": "training_peer_networks",
+    "training_save_every": "run_config_save_every",
+    "training_script": "run_config_script",
     "training_share": "training_shared_checkpoints",
+    "training_total_steps": "run_config_total_steps",
+    "training_wandb_key_file": "run_config_wandb_key_file",
+    "training_working_dir": "canvas_code_dir",
     "weights_patience": "weights_stall_timeout",
 }
 PREFIX_ALIKE = 0.85  # of 1: one or two letters of a role's name
@@ -172,7 +180,7 @@ def untemplated(option: Option, why: str) -> Finding:
 def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
     """Typed settings from templated values, and a finding for each value that can't be converted.
 
-    `given` holds a value for each option that is no planned one. Secrets come out masked.
+    `given` holds a value for each option. Secrets come out masked.
     """
     settings: dict[str, Any] = {}
     findings: list[Finding] = []

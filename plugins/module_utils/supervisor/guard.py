@@ -1,8 +1,9 @@
 """What the supervisor calls around a training: before it starts, after each save, while it runs, when it has ended.
 
 The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, shards, nnodes, node_rank, hosts,
-master_addr, peer_port, peer_allow, auto_resume, save_every, keep_last, keep_every, share (all see one folder),
-addresses (in rank order; else hosts), checkpoint_bytes. The run's secret is a credential of the unit (peers/secret.py).
+master_addr, peer_port, peer_networks, auto_resume, save_every, keep_last, keep_every, addresses (in rank order; else
+hosts), shared_checkpoints (all see one folder), checkpoint_bytes. The run's secret is a credential of the unit
+(peers/secret.py).
 after_save() may wait for minutes while a big save goes to the disk: call it in a thread; close() ends the wait.
 """
 
@@ -78,7 +79,7 @@ def _lead(spec: Spec, node_group: peers.NodeGroup, place: Place, target: Checkpo
     global _server
     if _server is None:
         _heartbeat.reads(os.path.join(str(spec["results_dir"]), "log.txt"))
-        _server = peers.serve(node_group, spec.get("peer_allow") or (), _heartbeat, say)
+        _server = peers.serve(node_group, spec.get("peer_networks") or (), _heartbeat, say)
     peers.gather(_server, peers.offer_of(node_group, place, target), node_group, say, _ended.wait)
 
 

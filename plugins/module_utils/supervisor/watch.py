@@ -38,8 +38,13 @@ class Limits:
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Limits:
-        given = spec.get("limits") or {}
-        return cls(**{name: float(given[name]) for name in ("load", "first_step", "save", "floor") if name in given})
+        names = {
+            "load": "load_seconds",
+            "first_step": "first_step_seconds",
+            "save": "save_seconds",
+            "floor": "step_seconds",
+        }
+        return cls(**{own: float(spec[name]) for own, name in names.items() if name in spec})
 
 
 class Watch:

@@ -14,7 +14,7 @@ from .watch import Watch
 
 
 def flaw(watch: Watch, spec: Mapping[str, Any], say: Callable[[str], None]) -> Failure | None:
-    """The reason to stop; None when there is none. `first_ce_warn` and `first_ce_stop` are 0 for never."""
+    """The reason to stop; None when there is none. `warn_first_loss` and `max_first_loss` are 0 for never."""
     reader = watch.reader
     if spec.get("weights_expected", True) and reader.weights in ("scratch", "partial"):
         source = f" from {reader.source}" if reader.source else ""
@@ -23,7 +23,7 @@ def flaw(watch: Watch, spec: Mapping[str, Any], say: Callable[[str], None]) -> F
     ce = first[0].losses.get("ce") if first and watch.last is first[0] else None
     if ce is None:
         return None
-    warn, stop = float(spec.get("first_ce_warn") or 0), float(spec.get("first_ce_stop") or 0)
+    warn, stop = float(spec.get("warn_first_loss") or 0), float(spec.get("max_first_loss") or 0)
     found = f"the first CE is {ce:.2f} at step {first[0].step}"
     if stop and not ce < stop:  # a NaN is no loss to go on with either
         return Failure(

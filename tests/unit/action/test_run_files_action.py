@@ -10,26 +10,41 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.canvas.fleet.plugins.action.run_files import ActionModule
 
+PLANNED = {
+    "inventory_hostname": "atlas",
+    "fleet_plan": {"roles": {"run_config": {"values": {"texts": {"script": "exec torchrun"}}}}},
+    "ansible_host": "192.0.2.1",
+}
+
 
 def run(**variables: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The action's result for a host with these variables, and what was sent to the host."""
     sent: list[dict[str, Any]] = []
-    task = SimpleNamespace(args={"topology": {}}, check_mode=False, async_val=0, collections=None)
+    task = SimpleNamespace(args={}, check_mode=False, async_val=0, collections=None)
     action: Any = ActionModule  # with stand-ins for what it does not ask here
-    made = action(task, SimpleNamespace(), SimpleNamespace(), DataLoader(), Templar(DataLoader()), None)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    made = action(task, connection, SimpleNamespace(), DataLoader(), Templar(DataLoader()), None)
 
-    def module(module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def module(name: str | None, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         sent.append(module_args)
         return {"changed": True}
 
     made._execute_module = module
-    return dict(made.run(task_vars={"inventory_hostname": "atlas", **variables})), sent
+    return dict(made.run(task_vars={**PLANNED, **variables})), sent
 
 
 def test_the_settings_go_to_the_host_as_typed_values() -> None:
     result, sent = run(run_config_total_steps="1530")
     assert result["changed"]
     assert sent[0]["settings"]["run_config_total_steps"] == 1530
+    assert sent[0]["texts"] == {"script": "exec torchrun"}
+
+
+def test_the_key_is_handed_over_apart_and_is_nowhere_else() -> None:
+    _, sent = run(run_config_wandb_api_key="canary-4711")
+    assert sent[0]["wandb_api_key"] == "canary-4711"
+    assert "canary" not in str(sent[0]["settings"])
+    assert sent[0]["settings"]["run_config_wandb_api_key"].startswith("sha256:")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.canvas.fleet.plugins.action import training_follow, training_table
 
+from tests.unit.support import actions
+
 LOST = AnsibleConnectionFailure("timed out")
 
 
@@ -30,95 +32,65 @@ def report(phase: str, step: int | None = None, **more: Any) -> dict[str, Any]:
     return {"changed": False, "training": {**told, **more}}
 
 
-class Clock:
-    """Time passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(training_follow, "time", made)
-    return made
+def clock() -> actions.Clock:
+    return actions.Clock()
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(training_follow.display, "display", lines.append)
-    return lines
-
-
-def run(answers: Iterator[Any], **arguments: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def run(
+    clock: actions.Clock, answers: Iterator[Any], follow: bool = False, retry: int = 60
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The plugin's result with a host that gives these answers, and what the module was asked."""
-    asked: list[dict[str, Any]] = []
-    task = SimpleNamespace(args={"unit": "u", **arguments}, check_mode=False, async_val=0, collections=None)
-    connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
-    made: Any = training_follow.ActionModule(task, connection, SimpleNamespace(), None, None, None)
-
-    def module(name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        asked.append(module_args)
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return dict(answer)
-
-    made._execute_module = module
-    return made.run(task_vars={"inventory_hostname": "atlas"}), asked
+    settings = {"training_follow": follow, "fleet_reconnect_timeout": retry}
+    made = actions.action(training_follow, answers, settings)
+    made.clock = clock
+    return actions.run(made), made.asked
 
 
-def test_one_look_asks_once_and_never_fails(clock: Clock, shown: list[str]) -> None:
-    result, asked = run(iter([report("failed")]))
-    assert asked == [{"unit": "u", "state": "queried"}]
+def test_one_look_asks_once_and_never_fails(clock: actions.Clock, shown: list[str]) -> None:
+    result, asked = run(clock, iter([report("failed")]))
+    assert [one["state"] for one in asked] == ["queried"]
     assert not result.get("failed")
     assert result["row"]["state"] == "failed"
     assert shown == []
 
 
-def test_it_follows_until_the_end_with_a_line_every_ten_seconds(clock: Clock, shown: list[str]) -> None:
+def test_it_follows_until_the_end_with_a_line_every_ten_seconds(clock: actions.Clock, shown: list[str]) -> None:
     answers = [report("running", step) for step in range(0, 40, 5)]
-    result, asked = run(iter([*answers, report("finished", 60)]), follow=True)
+    result, asked = run(clock, iter([*answers, report("finished", 60)]), follow=True)
     assert not result.get("failed")
     assert len(asked) == 9
     assert clock.now == 140.0
     assert [line.split("step ")[1] for line in shown] == ["0/60", "10/60", "20/60", "30/60", "60/60  finished"]
 
 
-def test_a_run_that_makes_no_step_is_still_heard_of(clock: Clock, shown: list[str]) -> None:
-    run(iter([report("running", 5)] * 20 + [report("finished", 60)]), follow=True)
+def test_a_run_that_makes_no_step_is_still_heard_of(clock: actions.Clock, shown: list[str]) -> None:
+    run(clock, iter([report("running", 5)] * 20 + [report("finished", 60)]), follow=True)
     assert shown[1] == "  atlas  step 5/60  (no new step for 60 s)"
     assert len(shown) == 3
 
 
 @pytest.mark.parametrize("end", [report("failed", 20), report("stopped", 20), report("finished", 40), report("absent")])
-def test_a_run_that_did_not_end_whole_fails(clock: Clock, shown: list[str], end: dict[str, Any]) -> None:
-    result, _ = run(iter([report("running", 10), end]), follow=True)
+def test_a_run_that_did_not_end_whole_fails(clock: actions.Clock, shown: list[str], end: dict[str, Any]) -> None:
+    result, _ = run(clock, iter([report("running", 10), end]), follow=True)
     assert result["failed"]
     assert result["msg"].startswith("run atlas did not end whole: ")
     assert result["row"]["host"] == "atlas"
 
 
-def test_a_restart_by_systemd_is_waited_for(clock: Clock, shown: list[str]) -> None:
-    result, _ = run(iter([report("restarting", 20), report("running", 30), report("finished", 60)]), follow=True)
+def test_a_restart_by_systemd_is_waited_for(clock: actions.Clock, shown: list[str]) -> None:
+    result, _ = run(clock, iter([report("restarting", 20), report("running", 30), report("finished", 60)]), follow=True)
     assert not result.get("failed")
 
 
-def test_a_lost_connection_is_tried_again(clock: Clock, shown: list[str]) -> None:
-    result, _ = run(iter([report("running", 5), LOST, LOST, report("finished", 60)]), follow=True)
+def test_a_lost_connection_is_tried_again(clock: actions.Clock, shown: list[str]) -> None:
+    result, _ = run(clock, iter([report("running", 5), LOST, LOST, report("finished", 60)]), follow=True)
     assert not result.get("failed")
     assert "  atlas  no connection; tries for 60 s" in shown
 
 
 def test_a_connection_that_stays_lost_ends_the_watch_and_says_that_the_training_goes_on(
-    clock: Clock, shown: list[str]
+    clock: actions.Clock, shown: list[str]
 ) -> None:
     def forever() -> Iterator[Any]:
         yield report("running", 5)
@@ -126,25 +98,25 @@ def test_a_connection_that_stays_lost_ends_the_watch_and_says_that_the_training_
             yield LOST
 
     with pytest.raises(AnsibleConnectionFailure, match="goes on there"):
-        run(forever(), follow=True, retry=30)
+        run(clock, forever(), follow=True, retry=30)
     assert 130 <= clock.now <= 140
 
 
-def test_a_wrong_host_key_is_not_waited_for(clock: Clock, shown: list[str]) -> None:
+def test_a_wrong_host_key_is_not_waited_for(clock: actions.Clock, shown: list[str]) -> None:
     with pytest.raises(AnsibleConnectionFailure, match="verification failed"):
-        run(iter([AnsibleConnectionFailure("Host key verification failed.")]), follow=True)
+        run(clock, iter([AnsibleConnectionFailure("Host key verification failed.")]), follow=True)
     assert clock.now == 100.0
 
 
-def test_what_the_module_could_not_tell_is_passed_on(clock: Clock, shown: list[str]) -> None:
-    result, _ = run(iter([{"failed": True, "msg": "no python"}]), follow=True)
+def test_what_the_module_could_not_tell_is_passed_on(clock: actions.Clock, shown: list[str]) -> None:
+    result, _ = run(clock, iter([{"failed": True, "msg": "no python"}]), follow=True)
     assert result == {"failed": True, "msg": "no python"}
 
 
-def test_the_table_has_every_host_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_has_every_host_of_the_group(clock: actions.Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(training_table.Display, "display", lambda self, text: lines.append(text))
-    row, _ = run(iter([report("finished", 60)]))
+    row, _ = run(clock, iter([report("finished", 60)]))
     task = SimpleNamespace(args={}, check_mode=False, async_val=0, collections=None)
     connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
     made: Any = training_table.ActionModule(task, connection, SimpleNamespace(), None, None, None)

@@ -18,14 +18,15 @@ MODULE = """#!/usr/bin/python
 # WANT_JSON: a unit that makes its first step when those of all hosts were started
 import json, os, sys
 asked = json.load(open(sys.argv[1]))
-folder, state = asked["results_dir"], asked["state"]
-open(f"{folder}/{asked['unit']}.asked", "a").write(f"{state}\\n")
-steps = ["start"] if state == "started" and not os.path.exists(f"{folder}/{asked['unit']}") else []
+settings, state = asked["settings"], asked["state"]
+folder, unit = settings["training_results_dir"], settings["training_unit"]
+open(f"{folder}/{unit}.asked", "a").write(f"{state}\\n")
+steps = ["start"] if state == "started" and not os.path.exists(f"{folder}/{unit}") else []
 if steps:
-    open(f"{folder}/{asked['unit']}", "w")
+    open(f"{folder}/{unit}", "w")
 together = sum("." not in name for name in os.listdir(folder)) == 3
-unit = {"active": "active" if together else "activating", "restarts": 0}
-training = {"unit": asked["unit"], "phase": "running", "unit_state": unit, "supervisor": {}}
+shown = {"active": "active" if together else "activating", "restarts": 0}
+training = {"unit": unit, "phase": "running", "unit_state": shown, "supervisor": {}}
 print(json.dumps({"changed": bool(steps), "steps": steps, "training": training, "findings": [],
                   "waiting": "start" if steps else ""}))
 """
@@ -36,7 +37,7 @@ def play(tmp_path: Path) -> Path:
     """A playbook with the role, in a collection whose module training_unit is the stub."""
     fleet = tmp_path / "collections/ansible_collections/canvas/fleet"
     (fleet / "plugins/modules").mkdir(parents=True)
-    for name in ("galaxy.yml", "meta", "roles", *(f"plugins/{part}" for part in ("action", "module_utils"))):
+    for name in ("galaxy.yml", "meta", "roles", *(f"plugins/{part}" for part in ("action", "lookup", "module_utils"))):
         (fleet / name).symlink_to(CHECKOUT / name)
     (fleet / "plugins/plugin_utils").symlink_to(CHECKOUT / "plugins/plugin_utils")
     (fleet / "plugins/modules/training_unit.py").write_text(MODULE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +11,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.canvas.fleet.plugins.action import training_unit
 from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import is_secret
 from ansible_collections.canvas.fleet.plugins.plugin_utils.run_secret import secret_of
+
+from tests.unit.support import actions
 
 
 def answer(active: str, phase: str, waiting: str = "", steps: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -26,41 +27,12 @@ def answer(active: str, phase: str, waiting: str = "", steps: tuple[str, ...] = 
     return {"changed": bool(steps), "training": training, "steps": list(steps), "waiting": waiting, "diff": [], **more}
 
 
-class Clock:
-    now = 100.0
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(training_unit.display, "display", lines.append)
-    monkeypatch.setattr(training_unit, "time", Clock())
-    return lines
-
-
 def run(answers: Iterator[Any], state: str, check: bool = False) -> tuple[dict[str, Any], list[str]]:
     """The plugin's result with a host that gives these answers, and which states it was asked for."""
-    asked: list[str] = []
-    task = SimpleNamespace(args={"unit": "u", "state": state}, check_mode=check, async_val=0, collections=None)
-    connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
-    templar = SimpleNamespace(template=lambda value: value)
-    made: Any = training_unit.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
-
-    def module(module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        asked.append(module_args["state"])
-        told = next(answers)
-        if isinstance(told, Exception):
-            raise told
-        return dict(told)
-
-    made._execute_module = module
-    return made.run(task_vars={"inventory_hostname": "atlas", "fleet_reconnect_timeout": 8}), asked
+    given = {} if state == "started" else {"state": state}
+    settings = {"training_state": "started", "fleet_reconnect_timeout": 8}
+    made = actions.action(training_unit, answers, settings, check, **given)
+    return actions.run(made), [asked["state"] for asked in made.asked]
 
 
 WAITS = answer("activating", "running", status="loads, at most 60 min")
@@ -145,18 +117,14 @@ def test_a_module_that_breaks_while_it_waits_is_told_in_its_words(shown: list[st
 # the secret of a run
 
 
-def handed(monkeypatch: pytest.MonkeyPatch, folder: Any, run: str, **arguments: Any) -> tuple[Any, str]:
+def handed(
+    monkeypatch: pytest.MonkeyPatch, folder: Any, run: str, state: str = "started", needed: bool = True
+) -> tuple[Any, str]:
     """What a host's module is given, and the result."""
     monkeypatch.setattr(training_unit.constants, "DEFAULT_LOCAL_TMP", str(folder))
-    given: list[dict[str, Any]] = []
-    args = {"unit": "u", "run": run, "state": "started", "topology": {"new_secret": True}, **arguments}
-    task = SimpleNamespace(args=args, check_mode=False, async_val=0, collections=None)
-    connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
-    templar = SimpleNamespace(template=lambda value: value)
-    made: Any = training_unit.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
-    made._execute_module = lambda module_args, task_vars: given.append(module_args) or RUNS
-    result = made.run(task_vars={"inventory_hostname": "atlas", "fleet_reconnect_timeout": 8})
-    return given[0].get("peer_secret"), str((result, args))
+    made = actions.action(training_unit, iter([RUNS]), {"training_state": state, "training_run": run})
+    result = actions.run(made, fleet_plan={"topology": {**actions.TOPOLOGY, "new_secret": needed}})
+    return made.asked[0]["peer_secret"], str(result)
 
 
 def test_the_hosts_of_a_run_are_handed_one_secret(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,13 +147,11 @@ def test_the_next_play_draws_another(tmp_path: Any, monkeypatch: pytest.MonkeyPa
     assert len({handed(monkeypatch, folder, "bolt")[0] for folder in folders}) == 2
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"topology": {"new_secret": False}}, {"topology": {}}, {"state": "absent"}, {"state": "queried"}]
-)
+@pytest.mark.parametrize("arguments", [{"needed": False}, {"state": "absent"}, {"state": "queried"}])
 def test_a_host_that_needs_none_is_handed_none(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
 ) -> None:
-    assert handed(monkeypatch, tmp_path, "bolt", **arguments)[0] is None
+    assert handed(monkeypatch, tmp_path, "bolt", **arguments)[0] == ""
     assert not list(tmp_path.iterdir())
 
 

@@ -37,7 +37,6 @@ BAD = [
     pytest.param("weights_dir", "/", id="the whole disk"),
     pytest.param("weights_dir", None, id="a line without a value"),
     pytest.param("weights_dir", "/srv/a\nb", id="two lines"),
-    pytest.param("training_inputs", ["/srv/a", "b"], id="one relative path among others"),
     pytest.param("conda_env_python", 3.1, id="3.10 without quotes, which YAML reads as 3.1"),
     pytest.param("conda_env_root", "/srv/my conda", id="conda takes no spaces"),
     pytest.param("weights_repo", "BAGEL-7B-MoT", id="a repository without its owner"),

@@ -9,6 +9,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan import settings 
 from tests.unit.support.places import ROOT
 
 ROLES = ROOT / "roles"
+SPEC_FILES = sorted(ROLES.glob("*/meta/argument_specs.yml"))
+ROLE_NAMES = [path.parents[1].name for path in SPEC_FILES]
 SPECS = {
     "run_config": {
         "argument_specs": {
@@ -20,7 +22,6 @@ SPECS = {
                     "run_config_lr_scheduler": {"type": "str", "choices": ["constant", "cosine"]},
                     "run_config_key": {"type": "str", "no_log": True},
                     "run_config_yaml": {"type": "path"},
-                    "run_config_world_size": {"type": "int", "default": "{{ fleet_plan.topology.world_size }}"},
                 }
             }
         }
@@ -72,19 +73,12 @@ def test_a_misspelt_variable_is_told_with_its_nearest_kin() -> None:
     assert "run_config_total_steps instead of run_config_total_step" in found[0].remedy
 
 
-def test_a_setting_is_handed_to_other_roles_when_their_text_names_it() -> None:
-    specs = {
-        "weights": {"argument_specs": {"main": {"options": {"weights_dir": {}, "weights_token": {"no_log": True}}}}},
-        "run_config": {"argument_specs": {"main": {"options": {"run_config_resume_from": {}, "run_config_key": {}}}}},
-    }
-    texts = {"run_config": "from: '{{ weights_dir }}', '{{ weights_token }}'", "weights": "{{ run_config_key }}"}
-    handed = core.across(core.options_of(specs), texts)
-    assert handed == {"weights_dir", "run_config_key"}, "secrets are never handed over"
-
-
-def test_what_the_plan_hands_over_is_no_setting() -> None:
-    assert OPTIONS["run_config_world_size"].planned
-    assert not OPTIONS["run_config_total_steps"].planned
+@pytest.mark.parametrize(("old", "new"), sorted(core.RENAMED.items()))
+def test_an_old_name_is_told_with_the_variable_that_decides_now(old: str, new: str) -> None:
+    options = core.options_of({path.parents[1].name: yaml.safe_load(path.read_text()) for path in SPEC_FILES})
+    (found,) = core.unknown(options, [old], ROLE_NAMES)
+    assert (found.code, found.expected) == ("VARIABLE_UNKNOWN", f"{new}?")
+    assert new in options
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir()))

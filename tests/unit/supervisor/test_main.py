@@ -89,7 +89,7 @@ def test_random_weights_are_left_alone_where_none_are_expected(run: Supervised) 
 
 
 def test_a_first_loss_as_of_random_weights_ends_the_run(run: Supervised) -> None:
-    run.spec["first_ce_stop"] = 2.5  # the stand-in begins with 3.0
+    run.spec["max_first_loss"] = 2.5  # the stand-in begins with 3.0
     run.standin("--total 100000").start()
     assert run.end() == FINAL
     assert run.record("failure.json")["kind"] == "FIRST_LOSS_HIGH"

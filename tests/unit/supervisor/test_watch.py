@@ -245,11 +245,11 @@ def test_a_hang_has_a_class(tree: list[Process], repeats: int, peers: list[str],
         (["Loading checkpoint from /m.", KEYS, KEYS], {}, None),
         (["Loading checkpoint from /m.", KEYS.replace("[]", "['x.weight']")], {}, "WEIGHTS_NOT_LOADED"),
         (["Loading checkpoint from /m.", KEYS.replace("'vit_pos", "'lm_head', 'vit_pos")], {}, "WEIGHTS_NOT_LOADED"),
-        ([line(0, 11.9)], {"first_ce_stop": 10}, "FIRST_LOSS_HIGH"),
-        ([line(0, 11.9)], {"first_ce_stop": 0}, None),
-        ([line(0, 2.0)], {"first_ce_stop": 10}, None),
-        ([line(0, 2.0), line(1, 11.9)], {"first_ce_stop": 10}, None),
-        ([line(0, float("nan"))], {"first_ce_stop": 10}, "FIRST_LOSS_HIGH"),
+        ([line(0, 11.9)], {"max_first_loss": 10}, "FIRST_LOSS_HIGH"),
+        ([line(0, 11.9)], {"max_first_loss": 0}, None),
+        ([line(0, 2.0)], {"max_first_loss": 10}, None),
+        ([line(0, 2.0), line(1, 11.9)], {"max_first_loss": 10}, None),
+        ([line(0, float("nan"))], {"max_first_loss": 10}, "FIRST_LOSS_HIGH"),
     ],
 )  # fmt: skip
 def test_a_training_of_something_else_is_noticed(lines: list[str], spec: dict[str, Any], kind: str | None) -> None:
@@ -263,7 +263,7 @@ def test_a_training_of_something_else_is_noticed(lines: list[str], spec: dict[st
 def test_a_first_loss_between_the_two_bounds_is_only_told() -> None:
     watch, said = begun(), []
     watch.feed(line(0, 7.5), 1.0)
-    assert supervisor_weights.flaw(watch, {"first_ce_warn": 6, "first_ce_stop": 10}, said.append) is None
+    assert supervisor_weights.flaw(watch, {"warn_first_loss": 6, "max_first_loss": 10}, said.append) is None
     assert said == ["warning: the first CE is 7.50 at step 0, above 6 (training_warn_first_loss)"]
 
 

@@ -16,7 +16,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want i
 from tests.unit.support import run_texts
 from tests.unit.support.places import FIXTURES
 from tests.unit.support.run_settings import CODE, settings, topology
-from tests.unit.support.units import WANT
+from tests.unit.support.units import WANT, want
 
 CODES = {"group_there": CODE, "no_group": 'DATASET_REGISTRY = {"interleave_reasoning": 1}\nDATASET_INFO = {}\n'}
 TWO_NODES = topology(run="bolt", hosts=("bolt0", "bolt1"), nproc_per_node=8, master_addr="10.0.0.5")
@@ -53,28 +53,27 @@ HOSTS: dict[str, tuple[dict[str, Any], Topology]] = {
         topology(),
     ),
 }
+PAIR = Topology("bolt", ("b0", "b1"), 0, 8, 4, "10.0.0.5", 29501, ("10.0.0.5", "10.0.0.6"))
 UNITS: dict[str, Want] = {
     "one_node": WANT,
-    "eight_gpus_with_wandb": replace(WANT, wandb_key_file="/srv/b/out/secrets/wandb_api_key", shards=8, save_every=510),
-    "two_nodes_rank_0": replace(WANT, nnodes=2, hosts=("b0", "b1"), addresses=("10.0.0.5", "10.0.0.6"), shards=8),
-    "two_nodes_rank_1_with_peers": replace(
-        WANT,
-        nnodes=2,
-        node_rank=1,
-        hosts=("b0", "b1"),
-        addresses=("10.0.0.5", "10.0.0.6"),
-        master_addr="10.0.0.5",
-        peer_allow=("10.1.0.0/16",),
+    "eight_gpus_with_wandb": want(
+        topology(nproc_per_node=8),
+        run_config_enable_wandb=True,
+        run_config_wandb_key_file="/srv/b/out/secrets/wandb_api_key",
     ),
-    "checkpoints_kept_elsewhere": replace(WANT, kept_dir="/big/kept", keep_last=3, keep_every=1000, save_every=100),
-    "no_restarts_and_odd_names": replace(
-        WANT,
-        restarts=0,
-        stop_seconds=60,
-        run="a 100% run",
-        results_dir="/srv/100% $x",
-        script='/srv/it\'s "quoted".sh',
-        mounts=("/models/a b", "/models/c"),
+    "two_nodes_rank_0": want(PAIR),
+    "two_nodes_rank_1_with_peers": want(replace(PAIR, node_rank=1), training_peer_networks=["10.1.0.0/16"]),
+    "checkpoints_kept_elsewhere": want(
+        training_kept_dir="/big/kept", training_keep_last=3, training_keep_every=1000, run_config_save_every=100
+    ),
+    "no_restarts_and_odd_names": want(
+        training_restarts=0,
+        training_stop_seconds=60,
+        training_run="a 100% run",
+        training_results_dir="/srv/100% $x",
+        run_config_script='/srv/it\'s "quoted".sh',
+        weights_dir="/models/a b",
+        dataset_train_dir="/models/c",
     ),
 }
 
@@ -88,10 +87,10 @@ def texts() -> Iterator[tuple[Path, str]]:
         yield FIXTURES / "run_config" / name / "blockmoving_sft.yaml", made.yaml
         for code, source in CODES.items():
             yield FIXTURES / "run_config" / name / f"dataset_info_{code}.txt", registered(told, source)
-    for name, want in UNITS.items():
+    for name, wanted in UNITS.items():
         folder = FIXTURES / "training_units" / name
-        yield folder / "training.service", render(want).replace(supervisor_spec.path(want.payloads), "PAYLOAD.pyz")
-        yield folder / "gpu.service", render_gpu(want)
+        yield folder / "training.service", render(wanted).replace(supervisor_spec.path(wanted.payloads), "PAYLOAD.pyz")
+        yield folder / "gpu.service", render_gpu(wanted)
 
 
 def registered(told: dict[str, Any], source: str) -> str:

@@ -21,7 +21,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import
 from tests.unit.support.places import FIXTURES
 
 STANDIN = FIXTURES / "trainer" / "standin.py"
-LIMITS = {"load": 20, "first_step": 20, "save": 20, "floor": 1.0}
+LIMITS = {"load_seconds": 20, "first_step_seconds": 20, "save_seconds": 20, "step_seconds": 1.0}
 
 
 class Supervised:
@@ -44,7 +44,7 @@ class Supervised:
             "unit": "canvas-training-atlas", "run": "atlas", "script": str(self.script), "working_dir": str(folder),
             "results_dir": str(self.results), "checkpoint_dir": str(self.checkpoints), "kept_dir": "",
             "record": str(folder / "record"), "shards": 2, "nnodes": 1, "node_rank": 0, "hosts": ["atlas"],
-            "auto_resume": True, "save_every": 20, "total_steps": 100, "limits": LIMITS, "keep_last": 0,
+            "auto_resume": True, "save_every": 20, "total_steps": 100, **LIMITS, "keep_last": 0,
             "keep_every": 0, "restarts": 3, "stop": "after_save", "stop_seconds": 20, "weights_expected": True,
             "grace": 0.5, **spec,
         }  # fmt: skip

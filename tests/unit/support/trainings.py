@@ -9,7 +9,6 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import decide as training_plan
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import observe as training
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have, as_dict
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
@@ -17,34 +16,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want i
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 
 from tests.unit.support.places import FIXTURES
+from tests.unit.support.units import SETTINGS, SHAPE, WANT, want
 
 RECORDED = FIXTURES / "trainer"
-
-
-SHAPE = Topology("atlas", ("atlas",), 0, 2, 2, "localhost", 29501)
-
-
-SETTINGS: dict[str, Any] = {
-    "training_unit": "canvas-training-atlas",
-    "training_run": "atlas",
-    "training_script": "/srv/b/train.sh",
-    "training_working_dir": "/srv/b/code",
-    "training_results_dir": "/srv/b/out",
-    "training_checkpoint_dir": "/srv/b/out/checkpoints",
-    "training_inputs": ["/srv/b/data.yaml"],
-    "training_wandb_key_file": "",
-    "training_state": "started",
-    "training_restarts": 3,
-    "training_stop_seconds": 60,
-    "fleet_user": "blockmoving",
-    "fleet_group": "blockmoving",
-    "fleet_state_dir": "/var/lib/canvas-fleet",
-    "run_config_auto_resume": True,
-    "run_config_num_shard": 0,
-}
-
-
-WANT = training.want_of(SETTINGS, SHAPE)
 
 
 READY = Have(
@@ -86,16 +60,16 @@ def decide(observed: dict[str, Any], topology: Topology = SHAPE, **changed: Any)
 
 
 def at(folder: Path, **change: Any) -> Want:
-    return replace(
-        WANT, results_dir=str(folder / "out"), checkpoint_dir=str(folder / "out/ck"), state_dir=str(folder), **change
-    )
+    out = folder / "out"
+    places = {"training_results_dir": str(out), "training_checkpoint_dir": str(out / "ck")}
+    return want(**places, fleet_state_dir=str(folder), **change)
 
 
-def write(want: Want, log: str = "", errors: str = "") -> None:
-    Path(want.results_dir).mkdir(parents=True, exist_ok=True)
-    Path(want.own).mkdir(parents=True, exist_ok=True)
-    Path(want.log).write_text(log)
-    Path(want.errors).write_text(errors)
+def write(wanted: Want, log: str = "", errors: str = "") -> None:
+    Path(wanted.results_dir).mkdir(parents=True, exist_ok=True)
+    Path(wanted.own).mkdir(parents=True, exist_ok=True)
+    Path(wanted.log).write_text(log)
+    Path(wanted.errors).write_text(errors)
 
 
 class Dies:

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import yaml
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 
-WANT = Want(
-    unit="canvas-training-atlas",
-    run="atlas",
-    user="blockmoving",
-    group="blockmoving",
-    script="/srv/b/train.sh",
-    working_dir="/srv/b/code",
-    results_dir="/srv/b/out",
-    checkpoint_dir="/srv/b/out/checkpoints",
-    state_dir="/var/lib/canvas-fleet",
-    inputs=("/srv/b/data.yaml",),
-)
+from tests.unit.support.places import ROOT
+
+SHAPE = Topology("atlas", ("atlas",), 0, 2, 2, "localhost", 29501)
+SETTINGS: dict[str, Any] = {
+    **yaml.safe_load((ROOT / "roles/training/defaults/main.yml").read_text()),
+    "training_unit": "canvas-training-atlas",
+    "training_run": "atlas",
+    "training_results_dir": "/srv/b/out",
+    "training_checkpoint_dir": "/srv/b/out/checkpoints",
+    "training_weights_expected": True,
+    "fleet_user": "blockmoving",
+    "fleet_group": "blockmoving",
+    "fleet_state_dir": "/var/lib/canvas-fleet",
+    "run_config_script": "/srv/b/train.sh",
+    "run_config_yaml": "/srv/b/data.yaml",
+    "run_config_enable_wandb": False,
+    "run_config_wandb_key_file": "/srv/key",
+    "run_config_save_every": 20,
+    "run_config_total_steps": 60,
+    "run_config_auto_resume": True,
+    "run_config_num_shard": 0,
+    "canvas_code_dir": "/srv/b/code",
+    "weights_dir": "/srv/b/model",
+    "conda_env_prefix": "/srv/b/env",
+    "dataset_train_dir": "/srv/b/train",
+}
+
+
+def want(topology: Topology = SHAPE, **changes: Any) -> Want:
+    """With these settings changed."""
+    return Want({**SETTINGS, **changes}, topology)
+
+
+WANT = want()

@@ -68,7 +68,7 @@ def died(have: Have, want: Want) -> FleetError:
     """The error of a training whose start failed, in the trainer's own words."""
     failure = failure_told(have, want) or Failure("UNKNOWN", have.ended or have.result)
     lines = "".join(f"\n  {line}" for line in failure.lines)
-    again = f"; systemd tries again, {want.restarts} times in a row" if have.running else ""
+    again = f"; systemd tries again, {want.settings['training_restarts']} times in a row" if have.running else ""
     return FleetError(
         f"{want.unit} failed to start ({failure.kind}){again}",
         found=failure.line,

@@ -14,7 +14,6 @@ from ...trainer import checkpoint as checkpoints
 from . import refusals, text
 from . import steps as unit
 from .have import Have
-from .observe import want_of
 from .report import report_of
 from .want import Want
 
@@ -35,7 +34,7 @@ REASONS = {
 
 def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """What the role would do, and what stands in the way of a start."""
-    want, have, state = want_of(settings, topology), Have(**seen["unit"]), str(settings["training_state"])
+    want, have, state = Want(settings, topology), Have(**seen["unit"]), str(settings["training_state"])
     try:
         steps = unit.decide(have, want, state)
     except FleetError as error:
@@ -47,7 +46,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         survey, kept = (checkpoints.Survey.from_dict(seen.get(name) or {}) for name in ("survey", "kept"))
         findings += checkpoint_findings.start_findings(survey, kept, settings, topology)
         findings += refusals.refusals(have, want)
-    elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, have, want)):
+    elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, have, settings)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
     # What can be told without asking again; not of a training that is going to be another, or to be followed.
@@ -85,14 +84,14 @@ def runs_older(have: Have, want: Want) -> Finding | None:
     )
 
 
-def stays_finished(seen: Mapping[str, Any], have: Have, want: Want) -> Finding | None:
+def stays_finished(seen: Mapping[str, Any], have: Have, settings: Mapping[str, Any]) -> Finding | None:
     """A finished run was given more steps: a converge leaves what has ended, so it has to be told to go on."""
-    total = seen["log"].get("total_steps")
-    if not have.finished or have.running or not total or total >= want.total_steps:
+    total, wanted = seen["log"].get("total_steps"), settings["run_config_total_steps"]
+    if not have.finished or have.running or not total or total >= wanted:
         return None
     return finding(
         "RUN_STAYS_FINISHED",
-        found=f"the run ended at step {total}, run_config_total_steps is {want.total_steps}",
+        found=f"the run ended at step {total}, run_config_total_steps is {wanted}",
         expected=f"{total} steps, or a start that is asked for",
         variable="run_config_total_steps",
     )

@@ -89,7 +89,7 @@ class Host:
 
     def _stop(self, want: Want) -> None:
         """Asks for the end: after the next save, or at once when the settings say so. Does not wait for it."""
-        if want.stop == "now":
+        if want.settings["training_stop"] == "now":
             units.systemctl("kill", "--kill-who=main", "--signal=INT", f"{want.unit}.service")
         units.must("stop", "--no-block", f"{want.unit}.service")
 

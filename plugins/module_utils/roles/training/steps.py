@@ -27,7 +27,7 @@ def decide(have: Have, want: Want, state: str) -> list[str]:
         steps += ["stop"] * (have.running or have.active == "deactivating") + ["unfinish"] * have.finished + ["start"]
     if state == "started" and not have.running and not have.finished:
         steps.append("start")
-    if state == "started" and have.running and outdated and want.apply == "restart_after_save":
+    if state == "started" and have.running and outdated and want.settings["training_apply"] == "restart_after_save":
         steps += ["stop", "start"]
     return steps
 

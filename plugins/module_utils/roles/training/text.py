@@ -28,6 +28,16 @@ from .want import Want
 
 # supervisor.py: a failure that another start would repeat, and a stop that was asked for.
 FINAL, STOPPED = 78, 79
+PATHS = (
+    "run_config_script",
+    "canvas_code_dir",
+    "training_results_dir",
+    "training_checkpoint_dir",
+    "fleet_state_dir",
+    "weights_dir",
+    "conda_env_prefix",
+    "dataset_train_dir",
+)  # that the unit's text holds
 KILL_SECONDS = 60  # beyond the wait for a save: to end the processes and to seal the save
 
 
@@ -61,12 +71,10 @@ def _check(want: Want) -> None:
             found=want.unit,
             expected="letters, digits, and : _ . -",
         )
-    names = ("script", "working_dir", "results_dir", "checkpoint_dir", "state_dir")
-    for name, value in [*((name, getattr(want, name)) for name in names), *(("mounts", one) for one in want.mounts)]:
+    for name in PATHS:
+        value = str(want.settings[name])
         if not value.startswith("/") or re.search(r"[\x00-\x1f\x7f]", value):
-            raise FleetError(
-                "a unit needs a full path here", variable=f"training_{name}", found=repr(value), expected="/…"
-            )
+            raise FleetError("a unit needs a full path here", variable=name, found=repr(value), expected="/…")
 
 
 def _unit_section(want: Want) -> list[str]:
@@ -98,7 +106,7 @@ def _service_section(want: Want) -> list[str]:
         f"ExecStart=/usr/bin/python3 -I {argument(payload.path(want.payloads))} {argument(want.spec_path)}",
         f"ExecStopPost=-+{_record_end(want)}",
         *(f"LoadCredential={name}:{specifier(path)}" for name, path in credentials.items() if path),
-        f"Restart={'on-failure' if want.restarts else 'no'}",
+        f"Restart={'on-failure' if want.settings['training_restarts'] else 'no'}",
         "# The supervisor counts the failures and makes the pauses grow; this one is for a supervisor that was killed.",
         "RestartSec=5",
         f"RestartPreventExitStatus={FINAL} {' '.join(map(str, sorted(SETUP)))}",
@@ -110,7 +118,7 @@ def _service_section(want: Want) -> list[str]:
         "TimeoutAbortSec=30",
         "# All ranks end together: a rank that outlives torchrun keeps its GPU and trains on alone.",
         "KillMode=mixed",
-        f"TimeoutStopSec={want.stop_seconds + KILL_SECONDS}",
+        f"TimeoutStopSec={want.settings['training_stop_seconds'] + KILL_SECONDS}",
         f"SyslogIdentifier={want.unit}",
         "StandardOutput=journal",
         "StandardError=journal",

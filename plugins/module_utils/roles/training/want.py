@@ -1,4 +1,4 @@
-"""A training's unit as it should be: what the role was told, in one frozen value."""
+"""A training's unit as it should be: the host's settings and its place in the run, and what follows from them."""
 
 from __future__ import annotations
 
@@ -9,78 +9,70 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...checkpoints.seal import kept_dir_of
+from ...core.topology import Topology
 
 UNIT_DIR = "/etc/systemd/system"
 NEW_KEY = "new"  # no fingerprint
-# What the supervisor is told beside the places, under these names (supervisor_spec.py, supervisor_watch.Limits).
-TOLD = (
-    "unit",
-    "run",
-    "script",
-    "working_dir",
-    "results_dir",
-    "checkpoint_dir",
-    "shards",
-    "save_every",
-    "total_steps",
-    "auto_resume",
-    "weights_expected",
-    "stop",
-    "stop_seconds",
-    "restarts",
-    "keep_last",
-    "keep_every",
-    "peer_port",
-    "peer_allow",
-    "first_ce_warn",
-    "first_ce_stop",
-)
+PREFIX = "training_"
+# What a converge does, not how the training runs: a change of these makes no running training older.
+COMMANDS = ("training_state", "training_apply", "training_follow", "training_restore_step")
+ALONE = Topology("", (), 0, 1, 0, "localhost", 0)
 
 
 @dataclass(frozen=True)
 class Want:
-    """A training's unit as it should be. Paths are absolute, times are seconds."""
+    """A training's unit as it should be. `topology` is ALONE where only the plan could know it and nobody asks."""
 
-    unit: str  # without .service
-    run: str
-    user: str
-    group: str
-    script: str
-    working_dir: str
-    results_dir: str
-    checkpoint_dir: str
-    state_dir: str
-    inputs: tuple[str, ...] = ()  # further files that a start reads, beside unit and script
-    mounts: tuple[str, ...] = ()  # further folders that it reads, perhaps on disks of their own
-    wandb_key_file: str = ""  # "" when W&B is off
-    restarts: int = 3  # failures in a row, without a save between them
-    stop: str = "after_save"
-    stop_seconds: int = 1800
-    apply: str = "next_start"
-    kept_dir: str = ""
-    nnodes: int = 1
-    node_rank: int = 0
-    hosts: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
-    master_addr: str = "localhost"
-    peer_port: int = 29601
-    peer_allow: tuple[str, ...] = ()
-    share: bool = False  # the run's hosts see one checkpoint_dir
-    shards: int = 1
-    save_every: int = 0
-    total_steps: int = 0
-    auto_resume: bool = True
-    weights_expected: bool = True
-    load_seconds: float = 3600
-    first_step_seconds: float = 1800
-    save_seconds: float = 900
-    step_seconds: float = 30
-    first_ce_warn: float = 0
-    first_ce_stop: float = 0
-    keep_last: int = 0
-    keep_every: int = 0
-    checkpoint_bytes: int = 0  # that this node takes from the first one at most
-    key_id: str = ""  # fingerprint of the run's secret; "" for the one that the host holds, NEW_KEY for a new one
+    settings: Mapping[str, Any]  # of all roles, typed by their specs
+    topology: Topology = ALONE
+    given_key: str = ""  # fingerprint of the secret of the run that the host is given now
+
+    @property
+    def unit(self) -> str:
+        """Without .service."""
+        return str(self.settings["training_unit"])
+
+    @property
+    def run(self) -> str:
+        return str(self.settings["training_run"])
+
+    @property
+    def user(self) -> str:
+        return str(self.settings["fleet_user"])
+
+    @property
+    def group(self) -> str:
+        return str(self.settings["fleet_group"])
+
+    @property
+    def script(self) -> str:
+        return str(self.settings["run_config_script"])
+
+    @property
+    def working_dir(self) -> str:
+        return str(self.settings["canvas_code_dir"])
+
+    @property
+    def results_dir(self) -> str:
+        return str(self.settings["training_results_dir"])
+
+    @property
+    def checkpoint_dir(self) -> str:
+        return str(self.settings["training_checkpoint_dir"])
+
+    @property
+    def state_dir(self) -> str:
+        return str(self.settings["fleet_state_dir"])
+
+    @property
+    def key_id(self) -> str:
+        """Fingerprint of the run's secret; "" for the one that the host holds, NEW_KEY for one that is to be made."""
+        return self.given_key or (NEW_KEY if self.topology.new_secret else "")
+
+    @property
+    def wandb_key_file(self) -> str:
+        """ "" when W&B is off."""
+        return str(self.settings["run_config_wandb_key_file"]) if self.settings["run_config_enable_wandb"] else ""
 
     @property
     def path(self) -> str:
@@ -103,7 +95,7 @@ class Want:
     @property
     def has_peers(self) -> bool:
         """Do the run's nodes ask each other?"""
-        return self.nnodes > 1 and self.peer_port > 0
+        return self.topology.nnodes > 1 and self.settings["training_peer_port"] > 0
 
     @property
     def secret_path(self) -> str:
@@ -128,18 +120,19 @@ class Want:
 
     @property
     def kept(self) -> str:
-        return kept_dir_of(self.results_dir, self.checkpoint_dir, self.kept_dir)
+        return kept_dir_of(self.results_dir, self.checkpoint_dir, str(self.settings["training_kept_dir"]))
 
     @property
     def watched(self) -> tuple[str, ...]:
         """Files whose content a start depends on."""
-        return (self.path, self.spec_path, self.script, *self.inputs)
+        return (self.path, self.spec_path, self.script, str(self.settings["run_config_yaml"]))
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Paths whose file systems must be there before a start."""
+        """Paths whose file systems must be there before a start: what it writes, and what it reads."""
         own = (self.results_dir, self.checkpoint_dir, self.kept, self.state_dir)
-        return (*own, self.working_dir, self.script, *self.mounts)
+        read = (str(self.settings[name]) for name in ("weights_dir", "conda_env_prefix", "dataset_train_dir"))
+        return (*own, self.working_dir, self.script, *read)
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -150,40 +143,22 @@ class Want:
         return (*(one for one in dict.fromkeys(folders) if not _inside(one, folders)), self.own)
 
     def spec(self) -> str:
-        """The text of spec.json."""
-        limits = {
-            "load": self.load_seconds,
-            "first_step": self.first_step_seconds,
-            "save": self.save_seconds,
-            "floor": self.step_seconds,
+        """The text of spec.json: every setting of the role by its name without prefix, and what it takes of others."""
+        own = {
+            name[len(PREFIX) :]: value
+            for name, value in self.settings.items()
+            if name.startswith(PREFIX) and name not in COMMANDS
         }
-        told: dict[str, Any] = {name: getattr(self, name) for name in TOLD}
-        nodes = {
-            "nnodes": self.nnodes,
-            "node_rank": self.node_rank,
-            "hosts": list(self.hosts),
-            "addresses": list(self.addresses),
-            "master_addr": self.master_addr,
-            "share": self.share,
-            "checkpoint_bytes": self.checkpoint_bytes,
-        }
-        places = {"record": self.record, "log": self.log, "kept_dir": self.kept}
-        values = {**told, **nodes, **places, "limits": limits}
+        trained = {name: self.settings[f"run_config_{name}"] for name in ("save_every", "total_steps", "auto_resume")}
+        places = {"script": self.script, "working_dir": self.working_dir, "record": self.record, "log": self.log}
+        values = {**own, **trained, **places, "kept_dir": self.kept, **self._nodes()}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
-
-def of_topology(topology: Mapping[str, Any], num_shard: int) -> dict[str, Any]:
-    """What a run's topology (Topology.as_dict) says of a unit. `num_shard`: the user's, 0 for its own."""
-    return {
-        "nnodes": int(topology.get("nnodes", 1)),
-        "node_rank": int(topology.get("node_rank", 0)),
-        "hosts": tuple(str(host) for host in topology.get("hosts", ())),
-        "addresses": tuple(str(one) for one in topology.get("addresses", ())),
-        "master_addr": str(topology.get("master_addr", "localhost")),
-        "shards": int(num_shard or topology.get("num_shard", 1)),
-        "checkpoint_bytes": int(topology.get("checkpoint_bytes", 0)),
-        "key_id": NEW_KEY if topology.get("new_secret") else "",
-    }
+    def _nodes(self) -> dict[str, Any]:
+        names = ("nnodes", "node_rank", "hosts", "addresses", "master_addr", "checkpoint_bytes")
+        shape = self.topology.as_dict()
+        shards = int(self.settings["run_config_num_shard"]) or self.topology.num_shard
+        return {**{name: shape[name] for name in names}, "shards": shards}
 
 
 def _inside(path: str, folders: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.core.version import VERSION
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import flags as trainer_flags
@@ -193,3 +194,8 @@ def test_texts_of_ansibles_own_class_are_written_as_texts() -> None:
     tagged = {name: Tagged(value) if isinstance(value, str) else value for name, value in settings().items()}
     place = topology(run=Tagged("atlas"), master_addr=Tagged("localhost"))
     assert run_texts.texts(tagged, place) == run_texts.texts(settings(), topology())
+
+
+def test_a_shape_survives_the_way_through_the_plan() -> None:
+    way = Topology.from_dict(json.loads(json.dumps(TWO_NODES.as_dict())))
+    assert way == TWO_NODES

@@ -10,7 +10,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 
-from tests.unit.support.trainings import READY, RUNS, SHAPE, WANT, Dies, checkpoint, decide, seen
+from tests.unit.support.trainings import READY, RUNS, Dies, checkpoint, decide, seen
+from tests.unit.support.units import SHAPE, WANT
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_a_running_and_a_finished_training_are_in_sync(have: Have, summary: str)
 def test_more_steps_for_a_run_that_has_ended_need_a_start_that_is_asked_for(
     have: Have, total: int, codes: list[str]
 ) -> None:
-    plan = decide(seen(have, step=60), training_total_steps=total)
+    plan = decide(seen(have, step=60), run_config_total_steps=total)
     assert [one.code for one in plan.findings] == codes
     assert not [reason for reason in plan.reasons if have.finished and "the training is" in reason]
 
@@ -106,7 +107,7 @@ def test_a_start_that_would_die_on_the_checkpoints_is_told_before(
 
 def test_a_node_without_the_checkpoint_is_sent_to_the_first_host() -> None:
     second = replace(SHAPE, hosts=("bolt0", "bolt1"), node_rank=1)
-    plan = decide(seen(READY, checkpoint(20, "incomplete", None, "no optimizer file")), second)
+    plan = decide(seen(READY, checkpoint(20, "incomplete", None, "no optimizer file")), second, training_peer_port=0)
     assert plan.findings[0].remedy.startswith("copy the newest whole checkpoint of bolt0 to this host")
 
 

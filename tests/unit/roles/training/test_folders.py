@@ -7,7 +7,6 @@ import os
 import pwd
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import folders as unit_folders
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
+
+from tests.unit.support import units
 
 USER = "games" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # an account that any Debian has
 
@@ -26,19 +27,15 @@ def root() -> Iterator[Path]:
         yield Path(folder)
 
 
-def want(root: Path) -> Want:
-    group = pwd.getpwnam(USER).pw_gid
-    return Want(
-        unit="canvas-training-a",
-        run="a",
-        user=USER,
-        group=grp.getgrgid(group).gr_name,
-        script="/s",
-        working_dir="/w",
-        results_dir=str(root / "out/a"),
-        checkpoint_dir=str(root / "out/a/checkpoints"),
-        state_dir=str(root / "state"),
-    )
+def want(root: Path, **changes: str) -> Want:
+    places = {
+        "training_results_dir": str(root / "out/a"),
+        "training_checkpoint_dir": str(root / "out/a/checkpoints"),
+        "fleet_state_dir": str(root / "state"),
+        "fleet_user": USER,
+        "fleet_group": grp.getgrgid(pwd.getpwnam(USER).pw_gid).gr_name,
+    }
+    return units.want(**{**places, **changes})
 
 
 def test_from_nothing_to_folders_that_are_ready(root: Path) -> None:
@@ -114,4 +111,4 @@ def test_folders_that_a_closed_umask_closed_are_opened_again(root: Path, umask: 
 
 def test_an_account_that_is_not_there_is_named(root: Path) -> None:
     with pytest.raises(FleetError, match="fleet_user"):
-        unit_folders.make(replace(want(root), user="nobody-of-this-name"))
+        unit_folders.make(want(root, fleet_user="nobody-of-this-name"))

@@ -17,13 +17,16 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have i
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 
-from tests.unit.support.trainings import READY, RECORDED, RUNS, WANT, Dies, at, write
+from tests.unit.support.trainings import READY, RECORDED, RUNS, Dies, at, write
+from tests.unit.support.units import WANT
+from tests.unit.support.units import want as wanted
 
 
 def test_a_report_can_be_told_whatever_the_names_on_the_host(tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode("实验".encode("gbk"))
     odd.mkdir()
-    told = training_report.report(READY, replace(WANT, results_dir=str(tmp_path), checkpoint_dir=str(tmp_path)))
+    here = wanted(training_results_dir=str(tmp_path), training_checkpoint_dir=str(tmp_path))
+    told = training_report.report(READY, here)
     json.dumps(told, ensure_ascii=False).encode()
     assert len(told["foreign"]) == 1
 
@@ -178,7 +181,7 @@ def test_the_host_is_read_from_systemd_and_its_records(tmp_path: Path, monkeypat
     tool = tmp_path / "systemctl"
     tool.write_text(SYSTEMCTL.format(log=tmp_path / "asked", others=""))
     tool.chmod(0o755)
-    want = at(tmp_path, script=str(tmp_path / "train.sh"), inputs=())
+    want = at(tmp_path, run_config_script=str(tmp_path / "train.sh"))
     (tmp_path / "train.sh").write_text("exit 0\n")
     write(want)
     Path(want.record, "started").write_text(f"invocation ab\n{'1' * 64}  {want.script}\n")

@@ -19,7 +19,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want i
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.support.units import WANT
+from tests.unit.support.units import SHAPE, WANT, want
 
 TEXT = render(WANT)
 CODE = supervisor_spec.payload()[0]
@@ -247,11 +247,13 @@ def test_the_record_of_a_start_is_read() -> None:
 
 def test_the_key_is_named_only_when_it_is_used() -> None:
     assert "LoadCredential" not in TEXT
-    assert "LoadCredential=wandb_api_key:/srv/k" in render(replace(WANT, wandb_key_file="/srv/k"))
+    assert "LoadCredential=wandb_api_key:/srv/k" in render(
+        want(run_config_enable_wandb=True, run_config_wandb_key_file="/srv/k")
+    )
 
 
 def test_no_restarts_is_no() -> None:
-    assert "Restart=no\n" in render(replace(WANT, restarts=0))
+    assert "Restart=no\n" in render(want(training_restarts=0))
     assert "Restart=on-failure\n" in TEXT
 
 
@@ -267,19 +269,19 @@ def test_each_setting_is_named_once() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"unit": "a b"},
-        {"unit": "../x"},
-        {"unit": ""},
-        {"script": "train.sh"},
-        {"results_dir": "/srv/a\nExecStart=/bin/true"},
-        {"working_dir": ""},
-        {"mounts": ("/models\nExecStart=/bin/true",)},
+        {"training_unit": "a b"},
+        {"training_unit": "../x"},
+        {"training_unit": ""},
+        {"run_config_script": "train.sh"},
+        {"training_results_dir": "/srv/a\nExecStart=/bin/true"},
+        {"canvas_code_dir": ""},
+        {"weights_dir": "/models\nExecStart=/bin/true"},
     ],
 )
 def test_what_a_unit_cannot_hold_is_refused_with_its_variable(change: dict[str, str]) -> None:
     with pytest.raises(FleetError) as caught:
-        render(replace(WANT, **change))
-    assert caught.value.variable.startswith("training_")
+        render(want(**change))
+    assert caught.value.variable in (*change, "training_run")
 
 
 PATHS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=30)
@@ -288,7 +290,7 @@ PATHS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl
 @given(tail=PATHS)
 def test_any_path_reaches_the_program_as_it_is(tail: str) -> None:
     """Read back by systemd's rules: quotes, backslashes, %% and $$ (systemd.service(5), systemd.syntax(7))."""
-    text = render(replace(WANT, state_dir=f"/var/lib/{tail}"))
+    text = render(want(fleet_state_dir=f"/var/lib/{tail}"))
     (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     program, option, rest = line.partition("=")[2].split(" ", 2)
     words = re.fullmatch(r"""(".*?[^\\]"|\S+) (".*"|\S+)""", rest)
@@ -301,7 +303,7 @@ def test_any_path_reaches_the_program_as_it_is(tail: str) -> None:
 
 @given(tail=PATHS)
 def test_any_path_reaches_the_shell_as_it_is(tail: str) -> None:
-    text = render(replace(WANT, results_dir=f"/srv/{tail}")).replace("; \\\n    ", "; ")
+    text = render(want(training_results_dir=f"/srv/{tail}")).replace("; \\\n    ", "; ")
     line = next(line for line in text.splitlines() if "log_bytes" in line)
     script = unquoted(line.split(" -c ", 1)[1])
     assert f"/srv/{tail}/log.txt;" in shlex.split(script)
@@ -320,32 +322,33 @@ def unquoted(word: str) -> str:
 
 # the secret of a run
 
-TWO = replace(WANT, nnodes=2, key_id="new")
+PAIR = replace(SHAPE, hosts=("atlas", "bolt"), new_secret=True)
+TWO = want(PAIR)
 
 
 @pytest.mark.parametrize(
-    ("want", "held", "placed"),
+    ("wanted", "held", "placed"),
     [
         (TWO, "ab", True),
-        (replace(TWO, key_id="cd"), "ab", True),
-        (replace(TWO, key_id="ab"), "ab", False),
-        (replace(TWO, key_id=""), "ab", False),
-        (replace(TWO, peer_port=0), "", False),
-        (replace(TWO, nnodes=1), "", False),
+        (replace(TWO, given_key="cd"), "ab", True),
+        (replace(TWO, given_key="ab"), "ab", False),
+        (want(replace(PAIR, new_secret=False)), "ab", False),
+        (want(PAIR, training_peer_port=0), "", False),
+        (want(replace(SHAPE, new_secret=True)), "", False),
     ],
 )
-def test_a_secret_is_placed_when_it_is_another(want: Want, held: str, placed: bool) -> None:
+def test_a_secret_is_placed_when_it_is_another(wanted: Want, held: str, placed: bool) -> None:
     runs = replace(READY, active="active", enabled=True, load="loaded")
-    have = replace(runs, text=render(want), spec=want.spec(), key_id=held)
-    assert decide(have, want, "started") == ["secret"] * placed
-    assert "secret" not in decide(have, want, "absent")
+    have = replace(runs, text=render(wanted), spec=wanted.spec(), key_id=held)
+    assert decide(have, wanted, "started") == ["secret"] * placed
+    assert "secret" not in decide(have, wanted, "absent")
 
 
 def test_only_a_unit_with_peers_is_given_the_credential() -> None:
     line = f"LoadCredential=peer_secret:{WANT.record}/peer-secret"
     assert line in render(TWO)
     assert line not in render(WANT)
-    assert line not in render(replace(TWO, peer_port=0))
+    assert line not in render(want(PAIR, training_peer_port=0))
 
 
 def test_the_secret_lies_in_no_text_of_the_unit() -> None:

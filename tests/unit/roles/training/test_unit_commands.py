@@ -6,19 +6,19 @@ import os
 import re
 import shlex
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 
-from tests.unit.support.units import WANT
+from tests.unit.support import units
 
 
 @pytest.fixture
 def want(tmp_path: Path) -> Want:
-    made = replace(WANT, state_dir=str(tmp_path / "state 100%"), script=str(tmp_path / "train $HOME.sh"))
+    places = {"fleet_state_dir": tmp_path / "state 100%", "run_config_script": tmp_path / "train $HOME.sh"}
+    made = units.want(**{name: str(path) for name, path in places.items()})
     Path(made.record).mkdir(parents=True)
     Path(made.script).write_text("exec torchrun\n")
     return made

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way into a role's work: the settings of a host, resolved once by the specs of all roles, for one module."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils.core.errors import FleetError, raise_for
+from ..module_utils.findings.finding import Finding
+from ..module_utils.plan.settings import Option, across, options_of, read, validator
+from ..module_utils.system import files
+from .retry import Clock, retry_connection
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+# Without a plan before it, a role refuses these by itself: there is no value that it could work with.
+UNUSABLE = ("VARIABLE_INVALID", "SECRET_MISPLACED")
+display = Display()
+
+
+class Specs(NamedTuple):
+    """What the roles say: their options, raw defaults (templates), and the options that one role reads of another."""
+
+    options: dict[str, Option]
+    defaults: dict[str, Any]
+    shared: frozenset[str]
+
+
+@cache
+def load_specs() -> Specs:
+    """Of all roles, by variable name. Not to be altered: all hosts share it."""
+    loader = DataLoader()
+    specs: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    for folder in sorted(ROLES.iterdir()):
+        spec = folder / "meta" / "argument_specs.yml"
+        if spec.is_file():
+            specs[folder.name] = yaml_load(files.read(spec).decode())
+        values = folder / "defaults" / "main.yml"
+        if values.is_file():
+            defaults.update(loader.load_from_file(str(values), trusted_as_template=True) or {})
+        parts = (path for part in ("defaults", "vars", "tasks") for path in sorted(folder.glob(f"{part}/*.yml")))
+        texts[folder.name] = "\n".join(files.read(path).decode() for path in parts)
+    options = options_of(specs)
+    for option in options.values():
+        validator(option)
+    return Specs(options, defaults, frozenset(across(options, texts)))
+
+
+class RoleAction(ActionBase):
+    """A role's task. `work` finds `settings`, typed, with secrets as digests; variables at the task override them."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+    _supports_async = False
+    clock: Clock = time
+    settings: dict[str, Any]
+    findings: list[Finding]
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self.variables: dict[str, Any] = task_vars or {}
+        self.host = str(self.variables.get("inventory_hostname", ""))
+        super().run(tmp, task_vars)
+        self.settings, self.findings = self._resolved()
+        try:
+            self.refuse()
+        except FleetError as error:
+            return {"failed": True, "changed": False, **error.as_result()}
+        return self.work()
+
+    def refuse(self) -> None:
+        """Raises FleetError for settings that the role cannot work with."""
+        raise_for(self.findings, UNUSABLE)
+
+    def work(self) -> dict[str, Any]:
+        """The task's result."""
+        raise NotImplementedError
+
+    def _resolved(self) -> tuple[dict[str, Any], list[Finding]]:
+        """This host's typed settings, and what is wrong with them."""
+        options, defaults, _ = load_specs()
+        return read(options, defaults, self.variables, self._template)
+
+    def _template(self, raw: Any) -> Any:
+        """A raw value with its Jinja text resolved. Raises ValueError, in words, where it can't be."""
+        try:
+            return self._with_defaults().template(raw)
+        except AnsibleError as error:
+            raise ValueError(" ".join(str(error.message).split())) from error
+
+    def _with_defaults(self) -> Any:
+        if not hasattr(self, "_own_templar"):
+            known = {**load_specs().defaults, **self.variables}
+            self._own_templar = self._templar.copy_with_new_env(available_variables=known)
+        return self._own_templar
+
+    def secret(self, name: str) -> str:
+        """A secret's plain value, for a module's no_log argument alone."""
+        value = self._template(self.variables.get(name, load_specs().defaults.get(name)))
+        return "" if value is None else str(value)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The plan's part of this host, or `fleet_plan` where somebody sets it; {} where there is no plan."""
+        handed = self._template(self.variables.get("fleet_plan") or {})
+        return dict(handed or (self.variables.get("__fleet_plan") or {}).get("hosts", {}).get(self.host) or {})
+
+    @property
+    def topology(self) -> dict[str, Any]:
+        """This host's place in its run."""
+        return self._planned("topology")
+
+    def planned(self, role: str) -> dict[str, Any]:
+        """What the plan made for this role on this host (RolePlan.values)."""
+        return dict(self._planned("roles").get(role, {}).get("values", {}))
+
+    def _planned(self, part: str) -> dict[str, Any]:
+        found = self.plan.get(part)
+        if not found:
+            raise AnsibleActionFail(f"the {part} of the plan are needed: let canvas.fleet.preflight run first")
+        return dict(found)
+
+    def module(self, name: str = "", **arguments: Any) -> dict[str, Any]:
+        """The answer of a module, by default of this action's name. Its arguments are in no result."""
+        answer: dict[str, Any] = self._execute_module(name or None, module_args=arguments, task_vars=self.variables)
+        answer.pop("invocation", None)
+        return answer
+
+    def patiently(self, goes_on: str, name: str = "", **arguments: Any) -> dict[str, Any]:
+        """The same; a lost connection is tried again for fleet_reconnect_timeout seconds. `goes_on`: what the host does
+        meanwhile, in words."""
+        seconds = float(self.settings["fleet_reconnect_timeout"])
+        return retry_connection(
+            lambda: self.module(name, **arguments),
+            self._connection.reset,
+            seconds=seconds,
+            clock=self.clock,
+            show=lambda text: self.show(f"{self.host}  {text}"),
+            given_up=f"no connection to the host for {seconds:.0f} s; {goes_on}",
+        )
+
+    def show(self, text: str) -> None:
+        """A line on the terminal while the task is at work."""
+        display.display(f"  {text}")
+
+
+# Ansible imports the plugin before it forks a process for each host: what is read here is not read again in each.
+load_specs()
