@@ -1,4 +1,3 @@
-# Copyright: canvas-fleet contributors
 # SPDX-License-Identifier: Apache-2.0
 """Looks at the controller's parquet files once for all hosts, then lets the module look at the host."""
 
@@ -6,24 +5,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ..module_utils.core.errors import FleetError
 from ..module_utils.roles.dataset import controller as dataset_controller
 from ..module_utils.roles.dataset.inspect import refuse
 from ..module_utils.roles.dataset.record import layout
+from ..plugin_utils.role_action import RoleAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(RoleAction):
     """Refuses bad data on the controller, before anything is sent."""
 
-    _supports_check_mode = True
-    _supports_diff = True
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        settings = dict(arguments.get("settings") or {})
+    def work(self) -> dict[str, Any]:
+        place = {name: self.topology[name] for name in ("world_size", "num_workers")}
+        settings = {**self.settings, **place}
         try:
             paths = layout(settings)
             found = dataset_controller.facts(settings, self._loader.path_dwim)
@@ -31,11 +25,8 @@ class ActionModule(ActionBase):
             if inspection:
                 refuse(inspection, settings)
         except FleetError as error:
-            return {**result, "failed": True, "msg": str(error)}
-        settings["dataset_controller"] = found
-        arguments["settings"] = settings
-        result.update(self._execute_module("canvas.fleet.dataset_originals", arguments, task_vars=task_vars))
+            return {"failed": True, **error.as_result()}
+        result = self.module(settings={**settings, "dataset_controller": found})
         lacking = [kind for kind in result.get("lacking", ()) if kind in found]
-        result["copies"] = [{"src": found[kind]["path"], "dest": str(paths.originals[kind])} for kind in lacking]
-        result["controller"] = found
-        return result
+        copies = [{"src": found[kind]["path"], "dest": str(paths.originals[kind])} for kind in lacking]
+        return {**result, "copies": copies, "controller": found}

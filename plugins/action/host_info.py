@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ..plugin_utils.role_action import RoleAction, load_specs
+from ..plugin_utils.role_action import RoleAction
 
 
 def master(settings: dict[str, Any], task_vars: dict[str, Any], group: str = "trainers") -> dict[str, Any]:
@@ -42,7 +42,6 @@ class ActionModule(RoleAction):
         result: dict[str, Any] = {"changed": False}
         if not any(found.refuses for found in self.findings):
             result = self._observed()
-        result["shared"] = {name: self.settings[name] for name in sorted(load_specs().shared & set(self.settings))}
         return {**result, "settings": self.settings, "findings": [found.as_dict() for found in self.findings]}
 
     def _observed(self) -> dict[str, Any]:

@@ -5,66 +5,84 @@
 from __future__ import annotations
 
 import sys
-import time
 import uuid
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.core import progress
 from ..module_utils.core.errors import FleetError
-from ..plugin_utils.retry import retry_connection
+from ..plugin_utils.jobs import JOBS, Job, spec_of
+from ..plugin_utils.role_action import RoleAction
 
-display = Display()
 MODULE = "canvas.fleet.host_work"
+SYSTEM_PYTHON = "/usr/bin/python3"
 # Asked when the plugin is loaded: the forked worker that runs it has no terminal of its own.
 LIVE = sys.stdout.isatty()
 FIRST_LINE = 5.0  # seconds; shorter work ends without a word
 LINE_EVERY = 3.0 if LIVE else 10.0
 PERIODS = (0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0)  # seconds between the first polls, then
 PERIOD = 5.0
-DEFAULTS = {"fleet_state_dir": "/var/lib/canvas-fleet", "fleet_reconnect_timeout": 60, "fleet_ca_bundle": ""}
 
 
-class ActionModule(ActionBase):
-    """Long work on a host."""
+class ActionModule(RoleAction):
+    """Long work on a host, from the settings that its job in jobs.py names."""
 
-    _supports_check_mode = True
-    _supports_async = False
+    _supports_diff = False
+    _VALID_ARGS = frozenset(("worker", "name", "absent", "spec", "state"))
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        self._vars = task_vars or {}
-        self._host = str(self._vars.get("inventory_hostname", ""))
-        arguments = dict(self._task.args)
-        arguments.setdefault("state_dir", self._setting("fleet_state_dir"))
-        arguments.setdefault("system_ca", bool(self._setting("fleet_ca_bundle")))
-        self._name = str(arguments.get("name") or arguments.get("worker"))
-        if arguments.get("state", "started") != "started" or self._task.check_mode:
-            return self._module(arguments)
-        arguments["request_id"] = uuid.uuid4().hex
-        answer = self._patiently(arguments)
+    def work(self) -> dict[str, Any]:
+        args = self._task.args
+        worker = str(args["worker"])
+        absent = boolean(args.get("absent", False))
+        self._name = str(args.get("name") or (f"{worker}-absent".replace("_", "-") if absent else worker))
+        state = str(args.get("state", "started"))
+        try:
+            order = self._order(JOBS[worker], dict(args.get("spec") or {}), absent)
+        except FleetError as error:
+            return {"failed": True, **error.as_result()}
+        asked = {"worker": worker, "name": self._name, "state": state, **order}
+        if state != "started" or self._task.check_mode:
+            return self.module(MODULE, **asked)
+        asked["request_id"] = uuid.uuid4().hex
+        answer = self._patiently(asked)
         if "work" not in answer:
             return answer
-        polling = {**arguments, "state": "polled", "digest": answer["work"]["digest"], "spec": {}, "secrets": {}}
+        polling = {**asked, "state": "polled", "digest": answer["work"]["digest"], "spec": {}, "secrets": {}}
         return self._wait(answer, {**polling, "environment": {}})
 
+    def _order(self, job: Job, more: dict[str, Any], absent: bool) -> dict[str, Any]:
+        """The module's arguments. Raises FleetError for a file of the controller that is not there."""
+        settings = self.settings
+        place = {name: self.topology[name] for name in job.topology}
+        mode = {"absent": True} if absent else {}
+        return {
+            "spec": {**spec_of(job, settings), **place, **mode, **more},
+            "secrets": {name: self.secret(name) for name in job.secrets},
+            "environment": settings[job.environment] if job.environment else {},
+            "python": settings[job.python] if job.python else SYSTEM_PYTHON,
+            "user": settings[job.user] if job.user else "root",
+            "folders": [settings[name] for name in job.folders],
+            "noun": job.noun,
+            "state_dir": settings["fleet_state_dir"],
+            "system_ca": bool(settings["fleet_ca_bundle"]),
+        }
+
     def _wait(self, answer: dict[str, Any], polling: dict[str, Any]) -> dict[str, Any]:
-        begun = shown = time.monotonic()
+        begun = shown = self.clock.monotonic()
         periods = iter(PERIODS)
         while answer.get("work", {}).get("phase") == "running":
-            now = time.monotonic()
+            now = self.clock.monotonic()
             if now - begun >= FIRST_LINE and (now - shown >= LINE_EVERY or shown == begun):
                 self._show(answer["work"], str(polling.get("noun") or ""))
                 shown = now
-            time.sleep(next(periods, LINE_EVERY if LIVE else PERIOD))
+            self.clock.sleep(next(periods, LINE_EVERY if LIVE else PERIOD))
             answer = self._patiently(polling)
         return self._ended(answer) if "work" in answer else answer
 
     def _show(self, work: dict[str, Any], noun: str) -> None:
         text = progress.line(progress.reading(work["progress"], work["now"]), noun) if work["progress"] else "works"
-        display.display(f"  {self._host}  {self._name}  {text}")
+        self.show(f"{self.host}  {self._name}  {text}")
 
     def _ended(self, answer: dict[str, Any]) -> dict[str, Any]:
         work = answer["work"]
@@ -90,27 +108,9 @@ class ActionModule(ActionBase):
         tail = ("\nlast lines of its log:\n  " + "\n  ".join(log)) if log else ""
         return {"failed": True, **error.as_result(), "msg": f"{error}{tail}"}
 
-    def _patiently(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The module's answer; a connection that is lost is tried again for fleet_reconnect_timeout seconds."""
-        retry = float(self._setting("fleet_reconnect_timeout"))
-        return retry_connection(
-            lambda: self._module(arguments),
-            self._connection.reset,
-            seconds=retry,
-            clock=time,
-            show=lambda text: display.display(f"  {self._host}  {self._name}  {text}"),
-            given_up=self._unreachable(retry),
-        )
-
-    def _unreachable(self, retry: float) -> str:
-        return (
-            f"no connection to the host for {retry:.0f} s; the work {self._name}, once started, goes on there "
+    def _patiently(self, asked: dict[str, Any]) -> dict[str, Any]:
+        goes_on = (
+            f"the work {self._name}, once started, goes on there "
             f"(unit canvas-work-{self._name}), and the next converge attaches to it"
         )
-
-    def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(MODULE, module_args=arguments, task_vars=self._vars)
-        return answer
-
-    def _setting(self, name: str) -> Any:
-        return self._templar.template(self._vars.get(name, DEFAULTS[name]))
+        return self.patiently(goes_on, MODULE, **asked)

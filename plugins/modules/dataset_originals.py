@@ -18,17 +18,9 @@ author:
   - canvas-fleet contributors (@canvas-fleet)
 options:
   settings:
-    description: The role's variables by their own names, with C(fleet_state_dir).
+    description: All variables of all roles for this host; filled in by the action plugin.
     type: dict
-    required: true
-  owner:
-    description: Account that owns the folders.
-    type: str
-    required: true
-  group:
-    description: Group of the folders.
-    type: str
-    required: true
+    default: {}
 attributes:
   check_mode:
     description: Says which folders and files are missing, and changes nothing.
@@ -45,9 +37,6 @@ attributes:
 EXAMPLES = r"""
 - name: Make room for the original files
   canvas.fleet.dataset_originals:
-    settings: "{{ dataset_spec }}"
-    owner: "{{ fleet_user }}"
-    group: "{{ fleet_group }}"
   register: __dataset_originals
 """
 
@@ -91,9 +80,7 @@ from ..module_utils.roles.dataset.record import layout
 from ..module_utils.system.ownership import Owner, owner_of
 
 SPEC = {
-    "settings": {"type": "dict", "required": True},
-    "owner": {"type": "str", "required": True},
-    "group": {"type": "str", "required": True},
+    "settings": {"type": "dict", "default": {}},
 }
 
 

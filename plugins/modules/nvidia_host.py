@@ -23,61 +23,15 @@ attributes:
   platform:
     platforms: posix
 options:
-  gpu_expected:
-    description: V(false) for a host that has no GPU on purpose; then nothing is done.
-    type: bool
-    default: true
-  driver_branch:
-    description: Branch of the driver that is installed where none works.
-    type: str
-    default: "580"
-  cuda_version:
-    description: CUDA that the training environment is built for.
-    type: str
-    default: "12.6"
-  cuda_home:
-    description: Folder of the CUDA toolkit.
-    type: str
-    default: /usr/local/cuda-12.6
-  toolkit:
-    description: Whether the toolkit is wanted; torch itself brings what it runs with.
-    type: bool
-    default: true
-  reboot:
-    description: Whether RV(restart) may ask for a restart.
-    type: str
-    choices: [never, ask, when_needed]
-    default: never
-  hold:
-    description: Whether the driver's packages that the role installed are held against unattended upgrades.
-    type: bool
-    default: true
-  repository_url:
-    description: NVIDIA's repositories, or a mirror of the same layout (a folder per distribution).
-    type: str
-    default: https://developer.download.nvidia.com/compute/cuda/repos
-  repository_key_url:
-    description: The repository's key; empty for the one that lies in it.
-    type: str
-    default: ""
-  repository_fingerprint:
-    description: Fingerprint of the key; empty for the known one of the distribution.
-    type: str
-    default: ""
-  busy_ignore_below:
-    description: Programs below this folder are ours and don't make a GPU busy.
-    type: str
-    default: ""
-  state_dir:
-    description: Where records lie on the host.
-    type: path
-    default: /var/lib/canvas-fleet
+  settings:
+    description: All variables of all roles for this host; filled in by the action plugin.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
 - name: See what the GPUs of this host need
   canvas.fleet.nvidia_host:
-    driver_branch: "580"
   register: nvidia
 """
 
@@ -117,29 +71,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.nvidia import files as nvidia_files
 
-SPEC = {
-    "gpu_expected": {"type": "bool", "default": True},
-    "driver_branch": {"type": "str", "default": "580"},
-    "cuda_version": {"type": "str", "default": "12.6"},
-    "cuda_home": {"type": "str", "default": "/usr/local/cuda-12.6"},
-    "toolkit": {"type": "bool", "default": True},
-    "reboot": {"type": "str", "choices": ["never", "ask", "when_needed"], "default": "never"},
-    "hold": {"type": "bool", "default": True},
-    "repository_url": {"type": "str", "default": "https://developer.download.nvidia.com/compute/cuda/repos"},
-    "repository_key_url": {"type": "str", "default": "", "no_log": False},
-    "repository_fingerprint": {"type": "str", "default": ""},
-    "busy_ignore_below": {"type": "str", "default": ""},
-    "state_dir": {"type": "path", "default": "/var/lib/canvas-fleet"},
-}
-
 
 def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    settings = {f"nvidia_{name}": value for name, value in module.params.items()}
-    settings["fleet_state_dir"] = module.params["state_dir"]
+    module = AnsibleModule(argument_spec={"settings": {"type": "dict", "default": {}}}, supports_check_mode=True)
     with reported(module.fail_json):
-        result = nvidia_files.converge(settings, module.check_mode)
+        result = nvidia_files.converge(module.params["settings"], module.check_mode)
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 
 from ..module_utils.core.errors import FleetError, raise_for
 from ..module_utils.findings.finding import Finding
-from ..module_utils.plan.settings import Option, across, options_of, read, validator
+from ..module_utils.plan.settings import Option, options_of, read, validator
 from ..module_utils.system import files
 from .retry import Clock, retry_connection
 
@@ -27,11 +27,10 @@ display = Display()
 
 
 class Specs(NamedTuple):
-    """What the roles say: their options, raw defaults (templates), and the options that one role reads of another."""
+    """What the roles say: their options, and raw defaults (templates)."""
 
     options: dict[str, Option]
     defaults: dict[str, Any]
-    shared: frozenset[str]
 
 
 @cache
@@ -40,7 +39,6 @@ def load_specs() -> Specs:
     loader = DataLoader()
     specs: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
-    texts: dict[str, str] = {}
     for folder in sorted(ROLES.iterdir()):
         spec = folder / "meta" / "argument_specs.yml"
         if spec.is_file():
@@ -48,12 +46,10 @@ def load_specs() -> Specs:
         values = folder / "defaults" / "main.yml"
         if values.is_file():
             defaults.update(loader.load_from_file(str(values), trusted_as_template=True) or {})
-        parts = (path for part in ("defaults", "vars", "tasks") for path in sorted(folder.glob(f"{part}/*.yml")))
-        texts[folder.name] = "\n".join(files.read(path).decode() for path in parts)
     options = options_of(specs)
     for option in options.values():
         validator(option)
-    return Specs(options, defaults, frozenset(across(options, texts)))
+    return Specs(options, defaults)
 
 
 class RoleAction(ActionBase):
@@ -87,7 +83,7 @@ class RoleAction(ActionBase):
 
     def _resolved(self) -> tuple[dict[str, Any], list[Finding]]:
         """This host's typed settings, and what is wrong with them."""
-        options, defaults, _ = load_specs()
+        options, defaults = load_specs()
         return read(options, defaults, self.variables, self._template)
 
     def _template(self, raw: Any) -> Any:
@@ -129,13 +125,13 @@ class RoleAction(ActionBase):
             raise AnsibleActionFail(f"the {part} of the plan are needed: let canvas.fleet.preflight run first")
         return dict(found)
 
-    def module(self, name: str = "", **arguments: Any) -> dict[str, Any]:
+    def module(self, name: str = "", /, **arguments: Any) -> dict[str, Any]:
         """The answer of a module, by default of this action's name. Its arguments are in no result."""
         answer: dict[str, Any] = self._execute_module(name or None, module_args=arguments, task_vars=self.variables)
         answer.pop("invocation", None)
         return answer
 
-    def patiently(self, goes_on: str, name: str = "", **arguments: Any) -> dict[str, Any]:
+    def patiently(self, goes_on: str, name: str = "", /, **arguments: Any) -> dict[str, Any]:
         """The same; a lost connection is tried again for fleet_reconnect_timeout seconds. `goes_on`: what the host does
         meanwhile, in words."""
         seconds = float(self.settings["fleet_reconnect_timeout"])

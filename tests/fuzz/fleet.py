@@ -57,7 +57,7 @@ def trusted(value: Any) -> Any:
 
 def settings(host: Host) -> tuple[dict[str, Any], list[Any]]:
     """As the action plugin host_info does."""
-    options, defaults, _ = load_specs()
+    options, defaults = load_specs()
     variables = {"inventory_hostname": host.name, **{name: trusted(value) for name, value in host.variables.items()}}
     templar = Templar(DataLoader(), variables={**defaults, **variables})
 

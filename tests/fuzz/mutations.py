@@ -143,8 +143,6 @@ def values_of(option: Option) -> list[Any]:
 
 def wrong_values() -> Iterator[Mutation]:
     for name, option in load_specs().options.items():
-        if option.planned:
-            continue
         for value in values_of(option):
             blamed = frozenset({name} | PARTNERS.get(name, set()))
             yield Mutation(f"{name}: {value!r}", name, value, blamed)

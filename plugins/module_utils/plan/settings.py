@@ -25,6 +25,8 @@ PLAN_NAMES = ("fleet_plan", "__fleet_plan")
 # Variables of 0.1 under the name that they have now, or the variable that decides the same.
 RENAMED = {
     "conda_env_adopt": "conda_env_use_existing",
+    "dataset_num_workers": "run_config_num_workers",
+    "dataset_world_size": "run_config_processes",
     "conda_env_mirrors": "fleet_mirrors",
     "fleet_patience": "fleet_reconnect_timeout",
     "fleet_teardown_also": "fleet_teardown_include",
@@ -65,11 +67,6 @@ class Option:
         elements = self.spec.get("elements")
         return f"{kind} of {elements}" if elements else kind
 
-    @property
-    def planned(self) -> bool:
-        """True for values that the plan hands to the role, so not part of what a user sets."""
-        return any(name in str(self.spec.get("default", "")) for name in PLAN_NAMES)
-
 
 def options_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Option]:
     """All options of all roles by variable name; `specs` maps a role to its loaded meta/argument_specs.yml."""
@@ -78,19 +75,6 @@ def options_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Option]:
         for name, option in spec["argument_specs"]["main"].get("options", {}).items():
             found[name] = Option(name, role, option)
     return found
-
-
-def across(options: Mapping[str, Option], texts: Mapping[str, str]) -> set[str]:
-    """Names that another role's text (its defaults, vars, tasks) refers to.
-
-    A role sees its own defaults alone, so those are handed to it. Secrets are not.
-    """
-    words = {role: set(re.findall(r"\w+", text)) for role, text in texts.items()}
-    return {
-        name
-        for name, option in options.items()
-        if not option.secret and any(name in found for role, found in words.items() if role != option.role)
-    }
 
 
 def convert(option: Option, value: Any) -> Any:
@@ -148,11 +132,10 @@ def read(
     given: dict[str, Any] = {}
     failed: dict[str, str] = {}
     for name in raw:
-        if not options[name].planned:
-            try:
-                given[name] = template(raw[name])
-            except ValueError as error:
-                failed[name] = str(error)
+        try:
+            given[name] = template(raw[name])
+        except ValueError as error:
+            failed[name] = str(error)
     settings, findings = resolve(options, given)
     findings += [untemplated(options[name], why) for name, why in failed.items()]
     # a default that stands on a broken variable is not broken itself

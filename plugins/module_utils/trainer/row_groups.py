@@ -22,7 +22,7 @@ def row_groups(rows: int, world_size: int, num_workers: int) -> tuple[int, ...]:
     if count < 1:
         raise FleetError(
             "row groups cannot be counted for a run without processes",
-            variable="dataset_world_size",
+            variable="run_config_processes",
             found=str(world_size),
             expected="at least 1",
             remedy="say how many processes the run has",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.canvas.fleet.plugins.action import host_work
+
+from tests.unit.support import actions
 
 LOST = AnsibleConnectionFailure("timed out")
 
@@ -22,114 +23,102 @@ def ended(**result: Any) -> dict[str, Any]:
     return answer("ended", result={"ok": True, "result": {"changed": True, **result}})
 
 
-class Clock:
-    """Time passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds <= 5.0, "a poll is never far away"
-        self.now += seconds
-
-    def monotonic(self) -> float:
-        return self.now
+SETTINGS = {
+    "fleet_state_dir": "/s",
+    "fleet_user": "blockmoving",
+    "fleet_agent_python": "/s/agent/bin/python",
+    "fleet_ca_bundle": "",
+    "weights_dir": "/srv/model",
+    "weights_repo": "a/b",
+    "weights_token": "sha256:1",
+    "training_run": "atlas",
+}
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(host_work, "time", made)
-    return made
+def clock() -> actions.Clock:
+    return actions.Clock()
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(host_work.display, "display", lines.append)
-    return lines
-
-
-def action(answers: Iterator[Any], check: bool = False, **arguments: Any) -> Any:
+def action(clock: actions.Clock, answers: Iterator[Any], check: bool = False, retry: int = 60, **arguments: Any) -> Any:
     """The plugin with a host that gives these answers; an exception among them is raised."""
-    task = SimpleNamespace(args={"worker": "weights", **arguments}, check_mode=check, async_val=0, collections=None)
-    connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
-    templar = SimpleNamespace(template=lambda value: value)
-    made: Any = host_work.ActionModule(task, connection, SimpleNamespace(), None, templar, None)
-    made.asked = []
-
-    def module(given: dict[str, Any]) -> dict[str, Any]:
-        made.asked.append(given)
-        found = next(answers)
-        if isinstance(found, Exception):
-            raise found
-        return dict(found)
-
-    made._module = module
+    settings = {**SETTINGS, "fleet_reconnect_timeout": retry}
+    made = actions.action(host_work, answers, settings, check, worker="weights", **arguments)
+    made.clock = clock
+    made.secret = lambda name: "s3cr3t"
     return made
 
 
-def run(made: Any, **variables: Any) -> dict[str, Any]:
-    result: dict[str, Any] = made.run(None, {"inventory_hostname": "atlas", **variables})
-    return result
+def run(made: Any) -> dict[str, Any]:
+    return actions.run(made)
 
 
-def test_the_workers_result_is_the_tasks_result(clock: Clock, shown: list[str]) -> None:
-    made = action(iter([answer("running"), answer("running"), ended(n=3)]))
+def test_the_workers_result_is_the_tasks_result(clock: actions.Clock, shown: list[str]) -> None:
+    made = action(clock, iter([answer("running"), answer("running"), ended(n=3)]))
     assert run(made) == {"changed": True, "n": 3}
     assert [given.get("state", "started") for given in made.asked] == ["started", "polled", "polled"]
     assert shown == []
 
 
-def test_polls_carry_no_secret_and_name_the_work_they_wait_for(clock: Clock) -> None:
-    made = action(iter([answer("running"), ended()]), secrets={"token": "s3cr3t"}, environment={"P": "s3cr3t"})
+def test_polls_carry_no_secret_and_name_the_work_they_wait_for(clock: actions.Clock) -> None:
+    made = action(clock, iter([answer("running"), ended()]))
     run(made)
     assert "s3cr3t" not in str(made.asked[1])
     assert made.asked[1]["digest"] == "d"
 
 
-def test_long_work_shows_a_line_every_ten_seconds(clock: Clock, shown: list[str]) -> None:
-    run(action(iter([*[answer("running")] * 15, ended()])))
+def test_the_work_is_told_its_own_settings_and_its_secrets_apart(clock: actions.Clock) -> None:
+    """Another variable's change must not stop a download that goes on."""
+    made = action(clock, iter([ended()]))
+    run(made)
+    order = made.asked[0]
+    assert order["spec"] == {"fleet_state_dir": "/s", "weights_dir": "/srv/model", "weights_repo": "a/b"}
+    assert order["secrets"] == {"weights_token": "s3cr3t"}
+    assert (order["user"], order["folders"]) == ("blockmoving", ["/srv/model"])
+
+
+def test_long_work_shows_a_line_every_ten_seconds(clock: actions.Clock, shown: list[str]) -> None:
+    run(action(clock, iter([*[answer("running")] * 15, ended()])))
     assert len(shown) == pytest.approx((clock.now - 100.0) / 10, abs=1)
     assert shown[0] == "  atlas  weights  5 B/10 B  f"
 
 
 @pytest.mark.parametrize("state", ["polled", "absent"])
-def test_other_states_are_one_call(clock: Clock, state: str) -> None:
-    made = action(iter([{"changed": False}]), state=state)
+def test_other_states_are_one_call(clock: actions.Clock, state: str) -> None:
+    made = action(clock, iter([{"changed": False}]), state=state)
     assert run(made) == {"changed": False}
 
 
-def test_check_mode_is_one_call(clock: Clock) -> None:
-    made = action(iter([{"changed": True, "would": ["x"]}]), check=True)
+def test_check_mode_is_one_call(clock: actions.Clock) -> None:
+    made = action(clock, iter([{"changed": True, "would": ["x"]}]), check=True)
     assert run(made)["would"] == ["x"]
 
 
-def test_a_connection_that_comes_back_in_time_is_no_failure(clock: Clock, shown: list[str]) -> None:
-    made = action(iter([answer("running"), LOST, LOST, LOST, answer("running"), LOST, ended()]))
-    assert run(made, fleet_reconnect_timeout=10)["changed"] is True
+def test_a_connection_that_comes_back_in_time_is_no_failure(clock: actions.Clock, shown: list[str]) -> None:
+    made = action(clock, iter([answer("running"), LOST, LOST, LOST, answer("running"), LOST, ended()]), retry=10)
+    assert run(made)["changed"] is True
     assert [line for line in shown if "no connection" in line] == [
         "  atlas  weights  no connection; tries for 10 s"
     ] * 2
 
 
-def test_a_start_whose_answer_was_lost_is_asked_for_with_the_same_ticket(clock: Clock) -> None:
-    made = action(iter([LOST, ended()]))
+def test_a_start_whose_answer_was_lost_is_asked_for_with_the_same_ticket(clock: actions.Clock) -> None:
+    made = action(clock, iter([LOST, ended()]))
     run(made)
     assert made.asked[0]["request_id"] == made.asked[1]["request_id"] != ""
 
 
-def test_a_connection_that_stays_away_makes_the_host_unreachable(clock: Clock) -> None:
-    made = action(iter([answer("running"), *[LOST] * 50]))
+def test_a_connection_that_stays_away_makes_the_host_unreachable(clock: actions.Clock) -> None:
+    made = action(clock, iter([answer("running"), *[LOST] * 50]), retry=10)
     with pytest.raises(AnsibleConnectionFailure, match="next converge attaches"):
-        run(made, fleet_reconnect_timeout=10)
+        run(made)
     assert 10 <= clock.now - 100 <= 15
 
 
-def test_a_changed_host_key_is_not_waited_for(clock: Clock) -> None:
+def test_a_changed_host_key_is_not_waited_for(clock: actions.Clock) -> None:
     changed = AnsibleConnectionFailure("Failed to connect via ssh: Host key verification failed.")
     with pytest.raises(AnsibleConnectionFailure, match="Host key verification"):
-        run(action(iter([changed])))
+        run(action(clock, iter([changed])))
     assert clock.now == 100.0
 
 
@@ -159,12 +148,12 @@ def test_a_changed_host_key_is_not_waited_for(clock: Clock) -> None:
         ),
     ],
 )
-def test_a_failure_is_one_message(clock: Clock, last: dict[str, Any], told: str) -> None:
-    result = run(action(iter([answer("running"), last])))
+def test_a_failure_is_one_message(clock: actions.Clock, last: dict[str, Any], told: str) -> None:
+    result = run(action(clock, iter([answer("running"), last])))
     assert (result["failed"], result["msg"]) == (True, told)
 
 
-def test_a_module_that_failed_is_handed_on(clock: Clock) -> None:
+def test_a_module_that_failed_is_handed_on(clock: actions.Clock) -> None:
     failed = {"failed": True, "msg": "no such user"}
-    assert run(action(iter([failed]))) == failed
-    assert run(action(iter([answer("running"), failed]))) == failed
+    assert run(action(clock, iter([failed]))) == failed
+    assert run(action(clock, iter([answer("running"), failed]))) == failed

@@ -83,8 +83,8 @@ def settings(host: Path, train: Path | str, test: Path | str = "", **other: Any)
         "dataset_info_path": str(host / "train" / "train_split_info.json"),
         "dataset_reshard": True,
         "dataset_drop_bad_rows": False,
-        "dataset_world_size": 2,
-        "dataset_num_workers": 2,
+        "world_size": 2,
+        "num_workers": 2,
         "fleet_state_dir": str(host / "state"),
         **other,
     }

@@ -52,7 +52,7 @@ def test_the_guides_613_rows_on_four_ranks_and_workers_make_16_groups_of_38_or_3
     [
         pytest.param(15, 4, 4, "run_config_num_workers", id="fewer rows than workers"),
         pytest.param(0, 1, 0, "run_config_num_workers", id="no rows at all"),
-        pytest.param(10, 0, 4, "dataset_world_size", id="a run without ranks"),
+        pytest.param(10, 0, 4, "run_config_processes", id="a run without ranks"),
     ],
 )
 def test_refuses(rows, ranks, workers, variable):

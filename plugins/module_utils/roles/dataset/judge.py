@@ -19,7 +19,7 @@ CODES = {NO_SOLUTION_IMAGE: "SOLUTION_WITHOUT_IMAGE", CUT_IMAGE: "IMAGE_CUT_SHOR
 
 def plain_shape(settings: Mapping[str, Any]) -> Topology:
     """The run's topology as far as the data asks, from the role's own two variables."""
-    world, workers = int(settings.get("dataset_world_size") or 1), int(settings.get("dataset_num_workers") or 0)
+    world, workers = int(settings.get("world_size") or 1), int(settings.get("num_workers") or 0)
     return Topology("", ("",), 0, world, workers, "", 0)
 
 

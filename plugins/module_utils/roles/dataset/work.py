@@ -158,7 +158,7 @@ class _Work:
     # --- the training copy
 
     def _copy(self, train: Mapping[str, Any], inspection: Mapping[str, Any], dropped: list[int]) -> dict[str, Any]:
-        world, workers = int(self.spec["dataset_world_size"]), int(self.spec["dataset_num_workers"])
+        world, workers = int(self.spec["world_size"]), int(self.spec["num_workers"])
         spec = copy_spec(self.spec, train["sha256"], world, workers)
         path, entry = self.paths.train_file, self.known.get("copy") or {}
         if entry.get("spec") == spec and record.unchanged(path, entry):

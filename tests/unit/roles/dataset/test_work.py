@@ -61,7 +61,7 @@ def cut_work(told, monkeypatch, at):
 
 
 def in_sync(wanted):
-    run = topology(wanted["dataset_world_size"], wanted["dataset_num_workers"])
+    run = topology(wanted["world_size"], wanted["num_workers"])
     return dataset_plan.decide(dataset.observe(wanted), wanted, run)
 
 
@@ -71,8 +71,8 @@ def test_the_demos_puzzles_become_loadable_for_every_worker(tmp_path):
         tmp_path / "host",
         tmp_path / "controller" / "train_split.parquet",
         tmp_path / "controller" / "test_split.parquet",
-        dataset_world_size=2,
-        dataset_num_workers=3,
+        world_size=2,
+        num_workers=3,
     )
     copy_originals(told)
     result = dataset_work.work(told, quiet)
@@ -111,7 +111,7 @@ def test_what_would_exchange_the_file_that_a_loader_reads(wanted):
     assert in_sync(wanted).values["exchanged"] == "", "there is none to be exchanged yet"
     dataset_work.work(wanted, quiet)
     assert in_sync(wanted).values["exchanged"] == ""
-    assert "another number of workers" in in_sync({**wanted, "dataset_num_workers": 3}).values["exchanged"]
+    assert "another number of workers" in in_sync({**wanted, "num_workers": 3}).values["exchanged"]
     other = {**wanted, "dataset_train_sha256": "a" * 64}
     assert in_sync(other).values["exchanged"] == "the train file is another one"
     os.unlink(wanted["dataset_train_file"])
@@ -128,11 +128,9 @@ def test_progress_counts_rows_of_both_passes(wanted):
 @pytest.mark.parametrize(
     ("change", "groups"),
     [
-        pytest.param({"dataset_world_size": 4}, 8, id="more ranks"),
-        pytest.param({"dataset_num_workers": 0}, 2, id="no workers count as one"),
-        pytest.param(
-            {"dataset_reshard": False, "dataset_world_size": 1, "dataset_num_workers": 1}, 1, id="the own row groups"
-        ),
+        pytest.param({"world_size": 4}, 8, id="more ranks"),
+        pytest.param({"num_workers": 0}, 2, id="no workers count as one"),
+        pytest.param({"dataset_reshard": False, "world_size": 1, "num_workers": 1}, 1, id="the own row groups"),
     ],
 )
 def test_another_shape_makes_another_copy_without_looking_at_the_rows_again(wanted, change, groups):
@@ -296,7 +294,7 @@ def cuts(monkeypatch, at):
 
 @pytest.mark.parametrize("kind", ["first", "reshaped"])
 def test_a_cut_anywhere_then_a_second_run_converges(tmp_path, from_git, monkeypatch, kind):
-    host, final = tmp_path / "host", {**from_git, "dataset_world_size": 3}
+    host, final = tmp_path / "host", {**from_git, "world_size": 3}
     if kind == "reshaped":
         dataset_work.work(from_git, quiet)
     shutil.copytree(host, tmp_path / "begin")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a host's settings each worker of long work is handed. A worker's role adds no list of its variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..module_utils.core.errors import FleetError
+
+
+@dataclass(frozen=True)
+class Job:
+    """Settings are named here; two jobs with the same values of them are the same work."""
+
+    parts: tuple[str, ...] = ()  # names, or beginnings of names that end with _
+    without: str = ""  # the beginning that the worker's own names lack
+    named: Mapping[str, str] = field(default_factory=dict)  # the worker's name for a setting
+    files: Mapping[str, str] = field(default_factory=dict)  # … for the text of a file of the controller
+    topology: tuple[str, ...] = ()  # parts of the run's topology
+    secrets: tuple[str, ...] = ()  # handed over apart, and in no record
+    environment: str = ""
+    folders: tuple[str, ...] = ()  # made for the user where they are absent
+    user: str = ""  # "" for root
+    python: str = ""  # "" for the system's
+    noun: str = ""  # what is counted, where the work does not say it
+
+    def holds(self, name: str) -> bool:
+        return name in self.parts or any(name.startswith(one) for one in self.parts if one.endswith("_"))
+
+
+MODEL = ("weights_dir", "weights_repo", "weights_revision", "weights_endpoint")
+JOBS = {
+    "fleet_agent": Job(
+        parts=("fleet_root", "fleet_user", "fleet_group", "fleet_state_dir", "fleet_agent_"),
+        named={
+            "python": "fleet_agent_base_python",
+            "index_url": "fleet_pip_index_url",
+            "find_links": "fleet_pip_find_links",
+        },
+        files={"ca_pem": "fleet_ca_bundle"},
+        python="fleet_agent_base_python",
+    ),
+    "conda_env": Job(
+        parts=("conda_env_",),
+        without="conda_env_",
+        named={"cuda_home": "nvidia_cuda_home"},
+        environment="conda_env_environment",
+        user="fleet_user",
+    ),
+    "dataset": Job(
+        parts=("dataset_", "fleet_state_dir", *MODEL),
+        topology=("world_size", "num_workers"),
+        secrets=("weights_token",),
+        environment="dataset_environment",
+        user="fleet_user",
+        python="fleet_agent_python",
+        noun="rows",
+    ),
+    "weights": Job(
+        parts=("weights_", "fleet_state_dir"),
+        secrets=("weights_token",),
+        folders=("weights_dir",),
+        user="fleet_user",
+        python="fleet_agent_python",
+    ),
+    "nvidia": Job(named={"state_dir": "fleet_state_dir"}),
+    "system_packages": Job(),
+}
+
+
+def spec_of(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The worker's spec without what the topology says. Reads `files`; raises FleetError for one that is not there."""
+    left_out = {*job.secrets, job.environment}
+    spec = {
+        name[len(job.without) :] if name.startswith(job.without) else name: value
+        for name, value in settings.items()
+        if job.holds(name) and name not in left_out
+    }
+    spec.update({own: settings[name] for own, name in job.named.items()})
+    spec.update({own: _text(name, str(settings[name])) for own, name in job.files.items()})
+    return spec
+
+
+def _text(variable: str, path: str) -> str:
+    """The text of a file of the controller; "" where none is named."""
+    if not path:
+        return ""
+    try:
+        return Path(os.path.expanduser(path)).read_text(errors="replace")
+    except OSError as error:
+        raise FleetError(
+            "a file of the controller cannot be read", variable=variable, found=f"{path}: {error.strerror}"
+        ) from error
