@@ -35,13 +35,13 @@ class ActionModule(RoleAction):
         args = self._task.args
         worker = str(args["worker"])
         absent = boolean(args.get("absent", False))
-        self._name = str(args.get("name") or (f"{worker}-absent".replace("_", "-") if absent else worker))
+        self.doing = str(args.get("name") or (f"{worker}-absent".replace("_", "-") if absent else worker))
         state = str(args.get("state", "started"))
         try:
             order = self._order(JOBS[worker], dict(args.get("spec") or {}), absent)
         except FleetError as error:
             return {"failed": True, **error.as_result()}
-        asked = {"worker": worker, "name": self._name, "state": state, **order}
+        asked = {"worker": worker, "name": self.doing, "state": state, **order}
         if state != "started" or self._task.check_mode:
             return self.module(MODULE, **asked)
         asked["request_id"] = uuid.uuid4().hex
@@ -82,7 +82,7 @@ class ActionModule(RoleAction):
 
     def _show(self, work: dict[str, Any], noun: str) -> None:
         text = progress.line(progress.reading(work["progress"], work["now"]), noun) if work["progress"] else "works"
-        self.show(f"{self.host}  {self._name}  {text}")
+        self.show(f"{self.host}  {self.doing}  {text}")
 
     def _ended(self, answer: dict[str, Any]) -> dict[str, Any]:
         work = answer["work"]
@@ -94,13 +94,13 @@ class ActionModule(RoleAction):
             return self._failed(error, log)
         if work["phase"] == "killed":
             error = FleetError(
-                f"the work {self._name} did not finish",
+                f"the work {self.doing} did not finish",
                 found=f"its unit {work['unit']} is gone without a result ({work['unit_result']})",
                 remedy="run the converge again; it continues where it was cut",
             )
         else:
             error = FleetError(
-                f"the work {self._name} was taken over", found="another controller started other work under this name"
+                f"the work {self.doing} was taken over", found="another controller started other work under this name"
             )
         return self._failed(error, work.get("log", []))
 
@@ -110,7 +110,7 @@ class ActionModule(RoleAction):
 
     def _patiently(self, asked: dict[str, Any]) -> dict[str, Any]:
         goes_on = (
-            f"the work {self._name}, once started, goes on there "
-            f"(unit canvas-work-{self._name}), and the next converge attaches to it"
+            f"the work {self.doing}, once started, goes on there "
+            f"(unit canvas-work-{self.doing}), and the next converge attaches to it"
         )
         return self.patiently(goes_on, MODULE, **asked)

@@ -59,6 +59,7 @@ class RoleAction(ActionBase):
     _supports_diff = True
     _supports_async = False
     clock: Clock = time
+    doing = ""  # named in lines on the terminal
     settings: dict[str, Any]
     findings: list[Finding]
 
@@ -140,7 +141,7 @@ class RoleAction(ActionBase):
             self._connection.reset,
             seconds=seconds,
             clock=self.clock,
-            show=lambda text: self.show(f"{self.host}  {text}"),
+            show=lambda text: self.show("  ".join(word for word in (self.host, self.doing, text) if word)),
             given_up=f"no connection to the host for {seconds:.0f} s; {goes_on}",
         )
 
