@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..module_utils.core.errors import FleetError
+from ..module_utils.system import files
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _text(variable: str, path: str) -> str:
     if not path:
         return ""
     try:
-        return Path(os.path.expanduser(path)).read_text(errors="replace")
+        return files.read(os.path.expanduser(path)).decode(errors="replace")
     except OSError as error:
         raise FleetError(
             "a file of the controller cannot be read", variable=variable, found=f"{path}: {error.strerror}"
