@@ -107,8 +107,8 @@ class RoleAction(ActionBase):
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The plan's part of this host, or `fleet_plan` where somebody sets it; {} where there is no plan."""
-        handed = self._template(self.variables.get("fleet_plan") or {})
+        """The plan's part of this host, or `preflight_plan` where somebody sets it; {} where there is no plan."""
+        handed = self._template(self.variables.get("preflight_plan") or {})
         return dict(handed or (self.variables.get("__fleet_plan") or {}).get("hosts", {}).get(self.host) or {})
 
     @property

@@ -21,7 +21,7 @@ from ..system.digests import sha256
 from . import rules
 
 # What the plan hands to the roles; no settings of a user.
-PLAN_NAMES = ("fleet_plan", "__fleet_plan")
+PLAN_NAMES = ("preflight_plan", "__fleet_plan")
 # Variables of 0.1 under the name that they have now, or the variable that decides the same.
 RENAMED = {
     "conda_env_adopt": "conda_env_use_existing",

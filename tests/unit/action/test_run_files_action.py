@@ -12,7 +12,7 @@ from ansible_collections.canvas.fleet.plugins.action.run_files import ActionModu
 
 PLANNED = {
     "inventory_hostname": "atlas",
-    "fleet_plan": {"roles": {"run_config": {"values": {"texts": {"script": "exec torchrun"}}}}},
+    "preflight_plan": {"roles": {"run_config": {"values": {"texts": {"script": "exec torchrun"}}}}},
     "ansible_host": "192.0.2.1",
 }
 

@@ -123,7 +123,7 @@ def handed(
     """What a host's module is given, and the result."""
     monkeypatch.setattr(training_unit.constants, "DEFAULT_LOCAL_TMP", str(folder))
     made = actions.action(training_unit, iter([RUNS]), {"training_state": state, "training_run": run})
-    result = actions.run(made, fleet_plan={"topology": {**actions.TOPOLOGY, "new_secret": needed}})
+    result = actions.run(made, preflight_plan={"topology": {**actions.TOPOLOGY, "new_secret": needed}})
     return made.asked[0]["peer_secret"], str(result)
 
 

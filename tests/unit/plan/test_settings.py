@@ -68,7 +68,7 @@ def test_a_secret_is_only_seen_as_its_digest() -> None:
 
 
 def test_a_misspelt_variable_is_told_with_its_nearest_kin() -> None:
-    found = core.unknown(OPTIONS, ["run_config_total_step", "fleet_plan", "run_config_lr"], ["run_config", "fleet"])
+    found = core.unknown(OPTIONS, ["run_config_total_step", "preflight_plan", "run_config_lr"], ["run_config", "fleet"])
     assert [one.code for one in found] == ["VARIABLE_UNKNOWN"]
     assert "run_config_total_steps instead of run_config_total_step" in found[0].remedy
 

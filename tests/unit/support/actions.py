@@ -45,6 +45,6 @@ def action(plugin: Any, answers: Iterator[Any], settings: dict[str, Any], check:
 
 
 def run(made: Any, **variables: Any) -> dict[str, Any]:
-    given = {"inventory_hostname": "atlas", "fleet_plan": {"topology": TOPOLOGY}, **variables}
+    given = {"inventory_hostname": "atlas", "preflight_plan": {"topology": TOPOLOGY}, **variables}
     result: dict[str, Any] = made.run(None, given)
     return result
