@@ -93,7 +93,7 @@ def main() -> None:
         reasons = list(decide(observe(settings), settings, plain_shape(settings)).reasons)
         copied = paths.originals if settings.get("dataset_source") == "controller" else ()  # the rest is fetched
         wanted = {kind: wanted_digest(settings, kind) for kind in copied}
-        owner = Owner() if module.check_mode else owner_of(module.params["owner"], module.params["group"])
+        owner = Owner() if module.check_mode else owner_of(settings["fleet_user"], settings["fleet_group"])
         found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
     lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
     told = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
