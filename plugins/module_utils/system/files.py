@@ -130,7 +130,7 @@ def save(path: Path, value: Any, mode: int = 0o644, owner: Owner = NOBODY, *, du
 
 def _write(place: Place, data: bytes, mode: int, owner: Owner, durable: bool) -> None:
     _clear_stale(place)
-    part = f".{place.name}.{secrets.token_hex(4)}.canvas-fleet"
+    part = _part(place)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with place.acting():
         fd = os.open(part, flags, 0o600, dir_fd=place.fd)
@@ -152,6 +152,11 @@ def _write(place: Place, data: bytes, mode: int, owner: Owner, durable: bool) ->
         raise
     if durable:
         _sync(place)
+
+
+def _part(place: Place) -> str:
+    """A name beside the file that no other writer has, and that _clear_stale finds."""
+    return f".{place.name}.{secrets.token_hex(4)}.canvas-fleet"
 
 
 def _clear_stale(place: Place) -> None:
@@ -227,15 +232,17 @@ def link(source: Path, target: Path) -> None:
 
 def point(path: Path, target: str) -> None:
     """Lets the link at `path` mean `target`, in one rename. Raises OSError."""
-    with reach(path, follow=False) as place, place.acting():
-        part = f".{place.name}.{secrets.token_hex(4)}.canvas-fleet"
-        os.symlink(target, part, dir_fd=place.fd)
-        try:
-            os.replace(part, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(part, dir_fd=place.fd)
-            raise
+    with reach(path, follow=False) as place:
+        _clear_stale(place)
+        part = _part(place)
+        with place.acting():
+            os.symlink(target, part, dir_fd=place.fd)
+            try:
+                os.replace(part, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(part, dir_fd=place.fd)
+                raise
 
 
 def remove(*paths: Path) -> None:

@@ -75,6 +75,16 @@ def test_a_part_beside_the_file_is_removed_once_it_is_old(tmp_path, age):
     assert (tmp_path / ".g.0123abcd.canvas-fleet").exists()
 
 
+@pytest.mark.parametrize("age", [0, files.STALE + 60], ids=["of another writer", "of one that was cut off"])
+def test_a_link_that_was_not_yet_renamed_is_removed_once_it_is_old(tmp_path, age):
+    part = tmp_path / ".l.0123abcd.canvas-fleet"
+    part.symlink_to("half")
+    os.utime(part, (time.time() - age,) * 2, follow_symlinks=False)
+    files.point(tmp_path / "l", "new")
+    assert part.is_symlink() is not bool(age)
+    assert os.readlink(tmp_path / "l") == "new"
+
+
 def test_two_writers_at_once_never_show_half_a_file(tmp_path):
     path, ended = tmp_path / "f", threading.Event()
     texts = [bytes([number]) * 200_000 for number in range(2)]
