@@ -18,6 +18,7 @@ from typing import Any
 
 from ..system import files
 
+IMAGE_EDGE = 512  # the longest and the shortest edge that both transforms are given
 MAX_PIXELS = 14 * 14 * 9 * 1024  # the trainer's own default for both transforms
 MARKS = 2  # a start and an end token around each part of a sample
 
@@ -51,8 +52,8 @@ class Transform:
 class Transforms:
     """The two transforms of the dataset yaml; the strides are the model's own."""
 
-    vae: Transform = Transform(512, 512, 16)
-    vit: Transform = Transform(512, 512, 14)
+    vae: Transform = Transform(IMAGE_EDGE, IMAGE_EDGE, 16)
+    vit: Transform = Transform(IMAGE_EDGE, IMAGE_EDGE, 14)
 
     def image_tokens(self, width: int, height: int, *, learned: bool) -> int:
         """Tokens of one image: a solution image is learned, so it stands twice as latents (noisy and clean)."""

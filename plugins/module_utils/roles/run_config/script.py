@@ -15,6 +15,7 @@ from ...core.topology import Topology
 from ...core.version import VERSION
 from ...trainer import registration
 from ...trainer.flags import KNOWN, text, typed
+from ...trainer.tokens import IMAGE_EDGE
 from .texts import Fill, Texts
 
 # The guide's order, with the flags that it lacks beside those that they complete.
@@ -160,8 +161,8 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
         **own,
         "extra_flags": told,
         "rows": registration.ROWS,
-        "max_image_size": int(settings.get("dataset_max_image_size") or 512),
-        "min_image_size": int(settings.get("dataset_min_image_size") or 512),
+        "max_image_size": IMAGE_EDGE,
+        "min_image_size": IMAGE_EDGE,
     }
 
 
