@@ -132,7 +132,7 @@ def _show_failure(log: Path, lines: int = 25) -> None:
     """What the failure was, by the last line that tells of one, and the log's end."""
     text = ESCAPES.sub("", log.read_text(errors="replace")).splitlines()
     tail = max(0, len(text) - lines)
-    found = ([number for number, line in enumerate(text[:tail]) if re.search(told, line)] for told in FAILURES)
+    found = ([number for number, line in enumerate(text[:tail]) if re.search(pattern, line)] for pattern in FAILURES)
     first = next((numbers[-1] for numbers in found if numbers), tail)
     shown = [*text[max(0, first - 5) : min(first + lines, tail)], *text[tail:]]
     print("\n".join(f"    | {line}" for line in shown))

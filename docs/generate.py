@@ -4,6 +4,7 @@ the catalogue, docs/fit.md from the planner. `--check` only compares.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,26 @@ from fit_page import page  # noqa: E402 - the path is set above
 MADE = "<!-- Made by `make docs`; edit the source instead: {source}. -->\n"
 
 
+# Ansible's markup: O() an option, V() a value, RV() a returned value, E() an environment variable, C() code,
+# M() a module, B() bold, I() italic.
+MARKUP = re.compile(r"\b(?P<kind>O|V|RV|E|C|M|P|B|I)\((?P<text>[^()]*(?:\([^()]*\)[^()]*)*)\)")
+STYLES = {"B": "**", "I": "*"}
+
+
+def markdown(text: str) -> str:
+    """Ansible's markup as markdown: O(name=value) becomes `name: value`, the others `text`."""
+
+    def style(match: re.Match[str]) -> str:
+        mark = STYLES.get(match["kind"], "`")
+        shown = match["text"].replace("=", ": ", 1) if match["kind"] in ("O", "RV") else match["text"]
+        return f"{mark}{shown}{mark}"
+
+    return MARKUP.sub(style, text)
+
+
 def prose(text: str | list[str]) -> str:
     joined = " ".join(text) if isinstance(text, list) else text
-    return " ".join(joined.split()).replace("|", "\\|")
+    return markdown(" ".join(joined.split())).replace("|", "\\|")
 
 
 def shown(value: Any) -> str:

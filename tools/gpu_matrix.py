@@ -203,8 +203,8 @@ def afterwards(seen: dict[str, Any], plan: RolePlan, settings: dict[str, Any], m
     cuda = str(settings["nvidia_cuda_version"])
     ready = {"toolkit": True, "toolkits": [f"cuda-{cuda}"], "profile": values.get("profile") or after["profile"]}
     key = {"keyring": [cuda_table.SYSTEMS[("debian", "12")].fingerprint]} if values.get("key") else {}
-    gone = {"own_source": ""} if values.get("remove") else {}
-    return {**after, **ready, **key, **gone}
+    removed = {"own_source": ""} if values.get("remove") else {}
+    return {**after, **ready, **key, **removed}
 
 
 def does(plan: RolePlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -20,13 +20,13 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import flash_attn
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env.lock import lock_lines, pinned
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env.lock import lock_lines, pins_of
 from ansible_collections.canvas.fleet.plugins.module_utils.system.http import fetch
 
 from tools.lock import LOCKS, LockError, platform_words, settings
 
 
-def told(done: int, total: int) -> None:
+def on_progress(done: int, total: int) -> None:
     """Files are told, not their bytes."""
 
 
@@ -36,7 +36,7 @@ def conda_part(folder: Path, lines: list[str]) -> int:
         url, _, digest = line.partition("#sha256:")
         target = folder.joinpath("conda", *url.rsplit("/", 2)[-2:])
         target.parent.mkdir(parents=True, exist_ok=True)
-        fetch(url, target, digest, "conda_env_lock", told)
+        fetch(url, target, digest, "conda_env_lock", on_progress)
     return len(lines)
 
 
@@ -64,7 +64,7 @@ def flash_part(folder: Path, lines: list[str], values: Mapping[str, Any]) -> int
     version = str(values["conda_env_flash_attn"] or "")
     if not version or values["conda_env_flash_attn_from"] != "wheel":
         return 0
-    pins = pinned(line.split(" ")[0] for line in lines)
+    pins = pins_of(line.split(" ")[0] for line in lines)
     cuda = next((text for name, text in pins.items() if name.startswith("nvidia-cuda-runtime")), "")
     torch = pins.get("torch", "")
     minor = tuple(int(part) for part in re.findall(r"\d+", torch)[:2])
@@ -75,7 +75,7 @@ def flash_part(folder: Path, lines: list[str], values: Mapping[str, Any]) -> int
     target = folder / "wheels" / name
     digest = str(values["conda_env_flash_attn_sha256"] or "")
     if digest:
-        fetch(url, target, digest, "conda_env_flash_attn_sha256", told)
+        fetch(url, target, digest, "conda_env_flash_attn_sha256", on_progress)
     elif not target.exists():
         words = ["--no-deps", "--quiet", f"--dest={target.parent}", *platform_words(values)]
         subprocess.run([sys.executable, "-m", "pip", "download", *words, url], check=True)
@@ -103,7 +103,7 @@ def main(words: list[str]) -> int:
         url = str(values["conda_env_installer_url"])
         target = folder / "installer" / url.rsplit("/", 1)[-1]
         target.parent.mkdir(parents=True, exist_ok=True)
-        fetch(url, target, str(values["conda_env_installer_sha256"]), "conda_env_installer_sha256", told)
+        fetch(url, target, str(values["conda_env_installer_sha256"]), "conda_env_installer_sha256", on_progress)
         counts = conda_part(folder, conda), pip_part(folder, pip, values), flash_part(folder, pip, values)
     except (LockError, FleetError, OSError, subprocess.CalledProcessError) as error:
         print(f"canvas-fleet: {error}", file=sys.stderr)

@@ -243,16 +243,16 @@ def break_one(fault: Fault) -> dict[str, Any]:
     os.kill(victims[last], fault.signal)
     moment = time.monotonic()
     wait_for("a failure in the record", 300, lambda: failure().get("invocation") != before.get("invocation"))
-    noticed, told = time.monotonic() - moment, failure()
-    if told["kind"] != fault.kind:
-        raise ProofError(f"{name} of a rank was named {told['kind']} ({told['line']}), not {fault.kind}")
-    say(f"{told['kind']}: {told['line']}")
+    noticed, failed = time.monotonic() - moment, failure()
+    if failed["kind"] != fault.kind:
+        raise ProofError(f"{name} of a rank was named {failed['kind']} ({failed['line']}), not {fault.kind}")
+    say(f"{failed['kind']}: {failed['line']}")
     wait_for("a step after the resume", 300, lambda: len(starts()) > begun and starts()[-1][1] >= 0)
     if not starts()[-1][0].startswith(str(CHECKPOINTS)):
         raise ProofError(f"the next start loaded {starts()[-1][0]}, no checkpoint")
     return {
         f"{name}, rank and step": f"{last} of {len(victims)}, {fault.step}",
-        f"{name}, named": f"{told['kind']}: {told['line']}",
+        f"{name}, named": f"{failed['kind']}: {failed['line']}",
         f"{name}, until it was named, s": round(noticed, 1),
         f"{name}, resumed from": starts()[-1][0],
         f"{name}, until the next step, s": round(time.monotonic() - moment, 1),
@@ -272,7 +272,7 @@ def shards(wanted: int) -> list[str]:
 
 def prove(canvas: Path, python: str) -> dict[str, Any]:
     begin = time.monotonic()
-    told: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     say("a small random model of the real classes, and 200 puzzles")
     counts = small_model(python, canvas)
     write_dataset(ROOT / "made/data", 200, 20)
@@ -281,17 +281,17 @@ def prove(canvas: Path, python: str) -> dict[str, Any]:
     with hub(ROOT / "made/model") as facts:
         values = variables(facts, counts)
         hosts = inventory(values)
-        told["site.yml until the first step, s"], _ = play(hosts, "site.yml")
+        results["site.yml until the first step, s"], _ = play(hosts, "site.yml")
         for fault in FAULTS:
-            told |= break_one(fault)
-        told["following to the end, s"], _ = play(hosts, "playbooks/status.yml", "-e", "training_follow=true")
-        told["converged site.yml, s"], changed = play(hosts, "site.yml")
+            results |= break_one(fault)
+        results["following to the end, s"], _ = play(hosts, "playbooks/status.yml", "-e", "training_follow=true")
+        results["converged site.yml, s"], changed = play(hosts, "site.yml")
     if changed:
         raise ProofError(f"the converge of the finished run changed {changed}")
-    told |= {"shards of the last checkpoint": shards(int(values.get("run_config_processes", 0))), **counts}
-    told |= {"peak of each GPU by nvidia-smi, MiB": memory.peaks, **lines_of(LOG)}
-    told["all of it, s"] = round(time.monotonic() - begin, 1)
-    return told
+    results |= {"shards of the last checkpoint": shards(int(values.get("run_config_processes", 0))), **counts}
+    results |= {"peak of each GPU by nvidia-smi, MiB": memory.peaks, **lines_of(LOG)}
+    results["all of it, s"] = round(time.monotonic() - begin, 1)
+    return results
 
 
 def lines_of(log: Path) -> dict[str, Any]:
@@ -304,10 +304,10 @@ def lines_of(log: Path) -> dict[str, Any]:
         "Saving checkpoint",
         "Reached total_steps",
     )
-    told = [line for line in text.splitlines() if any(word in line for word in keep)]
-    if any("Training from scratch" in line for line in told):
+    results = [line for line in text.splitlines() if any(word in line for word in keep)]
+    if any("Training from scratch" in line for line in results):
         raise ProofError("the log says 'Training from scratch.': the weights were not loaded")
-    return {"log": told}
+    return {"log": results}
 
 
 def main() -> int:
@@ -319,16 +319,16 @@ def main() -> int:
         if not (upstream and prefix):
             raise ProofError("set CANVAS_UPSTREAM and CANVAS_ENV (docs/gpu-proof.md)")
         inner = Path(upstream) / "BAGEL-Canvas"
-        told = prove(inner if inner.is_dir() else Path(upstream), f"{prefix}/bin/python")
+        results = prove(inner if inner.is_dir() else Path(upstream), f"{prefix}/bin/python")
     except ProofError as error:
         print(f"canvas-fleet: {error}", file=sys.stderr)
         return 1
-    (OUT / "proof.json").write_text(json.dumps(told, indent=2) + "\n")
-    width = max(len(name) for name in told)
-    for name, value in told.items():
+    (OUT / "proof.json").write_text(json.dumps(results, indent=2) + "\n")
+    width = max(len(name) for name in results)
+    for name, value in results.items():
         for number, line in enumerate(value if isinstance(value, list) else [value]):
             print(f"{'' if number else name:<{width}}  {line}")
-    say(f"shown in {duration(told['all of it, s'])}")
+    say(f"shown in {duration(results['all of it, s'])}")
     return 0
 
 

@@ -124,13 +124,13 @@ class ActionModule(ActionBase):
         ]
 
     def _host(self, name: str, variables: Mapping[str, Any], seen: str, in_play: bool) -> HostSeen:
-        told = variables.get(seen) or {}
-        settings = told.get("settings") or {}
-        findings = tuple(Finding(**found) for found in told.get("findings") or ())
-        observation, asked = None, told.get("asked")
+        answer = variables.get(seen) or {}
+        settings = answer.get("settings") or {}
+        findings = tuple(Finding(**found) for found in answer.get("findings") or ())
+        observation, asked = None, answer.get("asked")
         if not any(found.refuses for found in findings):
-            gone = lost(told, in_play)
-            observation, wrong = (None, (gone,)) if gone else understood(told.get("observation"))
+            unreachable = lost(answer, in_play)
+            observation, wrong = (None, (unreachable,)) if unreachable else understood(answer.get("observation"))
             findings += wrong
         run = settings.get("training_run") or self._run(variables, name)
         return HostSeen(name, str(run), settings, observation, findings, (asked[0], asked[1]) if asked else None)

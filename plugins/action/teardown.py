@@ -17,11 +17,11 @@ class ActionModule(RoleAction):
     def work(self) -> dict[str, Any]:
         result = self.module(settings=self.settings)
         if "kept" in result and self._task.args.get("show", True):
-            self.show(_told(self.host, result, self._task.check_mode))
+            self.show(_report(self.host, result, self._task.check_mode))
         return result
 
 
-def _told(host: str, result: dict[str, Any], check: bool) -> str:
+def _report(host: str, result: dict[str, Any], check: bool) -> str:
     """`atlas  removed 14 parts, 31 MB`, and a line for each part that stays."""
     removed, kept = result["removed"], result["kept"]
     size = amount(sum(part["bytes"] for part in removed), "B")

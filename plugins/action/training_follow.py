@@ -26,7 +26,7 @@ class ActionModule(RoleAction):
 
     def _watch(self) -> dict[str, Any]:
         """Asks every few seconds until the training is over; a line when something moved, and at least now and then."""
-        shown, said = 0.0, ""
+        shown, last_line = 0.0, ""
         while True:
             answer = self._asked()
             if "training" not in answer:
@@ -34,9 +34,9 @@ class ActionModule(RoleAction):
             line = report_status.progress_line(self.host, answer["training"])
             over = answer["training"]["phase"] in report_status.ENDED
             now = self.clock.monotonic()
-            if line != said and (over or now - shown >= EVERY):
+            if line != last_line and (over or now - shown >= EVERY):
                 self.show(line)
-                shown, said = now, line
+                shown, last_line = now, line
             elif now - shown >= 6 * EVERY:
                 self.show(f"{line}  (no new step for {round(now - shown)} s)")
                 shown = now
@@ -53,7 +53,7 @@ class ActionModule(RoleAction):
         problems = report_status.verdict(training, rank) if follow else []
         result = {"changed": False, "training": training, "row": row, "problems": problems}
         if problems:
-            told = (training.get("failure") or {}).get("lines") or []
-            lines = "".join(f"\n  {line}" for line in told)
+            excerpt = (training.get("failure") or {}).get("lines") or []
+            lines = "".join(f"\n  {line}" for line in excerpt)
             result.update(failed=True, msg=f"run {training['run']} did not end whole: {'; '.join(problems)}{lines}")
         return result

@@ -30,13 +30,13 @@ class ActionModule(ActionBase):
         return {**result, "changed": False, "rows": rows}
 
     def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> dict[str, Any]:
-        told = variables.get(seen) or {}
-        if told.get("row"):
-            return dict(told["row"])
+        answer = variables.get(seen) or {}
+        if answer.get("row"):
+            return dict(answer["row"])
         report = planned.get("roles", {}).get("training", {}).get("values", {}).get("report")
-        if report and not told:
+        if report and not answer:
             return report_status.row(report, name, planned["topology"]["node_rank"])
-        why = told.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in planned.get("findings", ()))
+        why = answer.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in planned.get("findings", ()))
         return report_status.lost_row(
             name, str(variables.get("training_run", name)), None, " ".join(str(why or "not asked").split())
         )

@@ -33,7 +33,7 @@ class ActionModule(RoleAction):
         first = answer = self._asked(state)
         steps = list(answer.get("steps", []))
         while answer.get("waiting") == "stop":
-            self._watch(lambda told: told["phase"] != "stopping")
+            self._watch(lambda seen: seen["phase"] != "stopping")
             answer = self._asked(state)
             steps += answer.get("steps", [])
         result = {**answer, "steps": steps, "changed": bool(steps)}
@@ -44,10 +44,10 @@ class ActionModule(RoleAction):
     def _started(self) -> dict[str, Any]:
         """Waits for the first step, or for the failure of the start."""
 
-        def over(told: dict[str, Any]) -> bool:
-            state = told["unit_state"]
+        def over(seen: dict[str, Any]) -> bool:
+            state = seen["unit_state"]
             moves = state["active"] in ("activating", "deactivating")
-            return not moves or told["phase"] == "restarting" or bool(state["restarts"])
+            return not moves or seen["phase"] == "restarting" or bool(state["restarts"])
 
         training = self._watch(over)
         if training["phase"] in ("running", "finished") and not training["unit_state"]["restarts"]:
@@ -56,7 +56,7 @@ class ActionModule(RoleAction):
 
     def _watch(self, over: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Asks every few seconds until it is over; a line when something moved, and now and then."""
-        shown, said = 0.0, ""
+        shown, last_line = 0.0, ""
         while True:
             answer = self._asked("queried")
             if "training" not in answer:
@@ -66,9 +66,9 @@ class ActionModule(RoleAction):
                 return training
             line = report_status.waiting_line(self.host, training)
             now = self.clock.monotonic()
-            if now - shown >= (EVERY if line != said else 6 * EVERY):
+            if now - shown >= (EVERY if line != last_line else 6 * EVERY):
                 self.show(line)
-                shown, said = now, line
+                shown, last_line = now, line
             self.clock.sleep(POLL)
 
     def _asked(self, state: str) -> dict[str, Any]:

@@ -96,8 +96,8 @@ def main() -> None:
         owner = Owner() if module.check_mode else owner_of(settings["fleet_user"], settings["fleet_group"])
         found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
     lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
-    told = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
-    module.exit_json(diff=told, reasons=reasons, **found)
+    diff = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
+    module.exit_json(diff=diff, reasons=reasons, **found)
 
 
 if __name__ == "__main__":

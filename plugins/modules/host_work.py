@@ -154,15 +154,15 @@ def main() -> None:
     given = module.params
     name = given["name"] or given["worker"]
     with reported(module.fail_json):
-        desk = host_work.JobRunner(Path(given["state_dir"]), name, units.Systemd())
+        runner = host_work.JobRunner(Path(given["state_dir"]), name, units.Systemd())
         if given["state"] == "absent":
-            module.exit_json(changed=desk.absent(module.check_mode))
+            module.exit_json(changed=runner.absent(module.check_mode))
         if given["state"] == "polled":
-            module.exit_json(changed=False, work=desk.polled(given["digest"]))
+            module.exit_json(changed=False, work=runner.polled(given["digest"]))
         if module.check_mode:
             would = work_main.preview(given["worker"], given["spec"])
             module.exit_json(changed=bool(would), would=would)
-        order = host_work.JobSpec(
+        job = host_work.JobSpec(
             name=name,
             worker=given["worker"],
             spec=given["spec"],
@@ -173,7 +173,7 @@ def main() -> None:
             folders=given["folders"],
             environment=host_work.work_environment(given["environment"], given["system_ca"]),
         )
-        module.exit_json(changed=False, work={**desk.started(order), "digest": order.digest})
+        module.exit_json(changed=False, work={**runner.started(job), "digest": job.digest})
 
 
 if __name__ == "__main__":

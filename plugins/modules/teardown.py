@@ -75,8 +75,8 @@ def main() -> None:
         roles = teardown.roles_before(settings)
         report = teardown.work(settings, units.Systemd(), check=module.check_mode)
     before = "".join(f"{part['path']}\n" for part in report["removed"])
-    told = {"roles": roles, "diff": [{"before": before, "after": ""}] if before else [], **report}
-    module.exit_json(**printable(told))
+    result = {"roles": roles, "diff": [{"before": before, "after": ""}] if before else [], **report}
+    module.exit_json(**printable(result))
 
 
 if __name__ == "__main__":

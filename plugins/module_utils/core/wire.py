@@ -78,11 +78,11 @@ class _Reader:
             raise MalformedError(place, f"more than {WHOLE} characters and items", "an answer of a sane size")
 
     def fields(self, kind: Any, value: Any, place: str) -> Any:
-        known, told = hints(kind), self.items(dict, value, place)
-        lacking = [one.name for one in fields(kind) if one.name not in told and _required(one)]
+        known, present = hints(kind), self.items(dict, value, place)
+        lacking = [one.name for one in fields(kind) if one.name not in present and _required(one)]
         if lacking:
             raise MalformedError(_below(place, lacking[0]), "nothing", _name(known[lacking[0]]))
-        given = {name: self.read(known[name], told[name], _below(place, name)) for name in known if name in told}
+        given = {name: self.read(known[name], present[name], _below(place, name)) for name in known if name in present}
         return kind(**given)
 
     def items(self, kind: type[Any], value: Any, place: str) -> Any:
@@ -100,12 +100,12 @@ class _Reader:
         }
 
     def tuple(self, kind: Any, value: Any, place: str) -> tuple[Any, ...]:
-        inner, told = get_args(kind), self.items(list, value, place)
+        inner, present = get_args(kind), self.items(list, value, place)
         if inner[-1] is Ellipsis:
-            inner = inner[:1] * len(told)
-        if len(inner) != len(told):
-            raise MalformedError(place, f"{len(told)} items", str(len(inner)))
-        return tuple(self.read(one, item, f"{place}[{at}]") for at, (one, item) in enumerate(zip(inner, told)))
+            inner = inner[:1] * len(present)
+        if len(inner) != len(present):
+            raise MalformedError(place, f"{len(present)} items", str(len(inner)))
+        return tuple(self.read(one, item, f"{place}[{at}]") for at, (one, item) in enumerate(zip(inner, present)))
 
     def union(self, kind: Any, value: Any, place: str) -> Any:
         choices = get_args(kind)

@@ -19,7 +19,7 @@ from .facts import existing_parent
 
 LISTENING = "0A"  # the state in /proc/net/tcp
 COMPILERS = ("cc", "gcc", "clang")
-PATIENCE = 1.0  # s that a connection to the master may take
+CONNECT_TIMEOUT = 1.0  # s that a connection to the master may take
 MOUNTED = ("training_results_dir", "conda_env_root", "weights_dir", "dataset_train_dir", "fleet_state_dir")
 
 
@@ -115,7 +115,7 @@ def mount(path: str) -> Mount:
     return Mount(noexec=bool(flags & os.ST_NOEXEC), read_only=bool(flags & os.ST_RDONLY))
 
 
-def reach(address: str, port: int, retry: float = PATIENCE) -> str:
+def reach(address: str, port: int, retry: float = CONNECT_TIMEOUT) -> str:
     """Why a connection to the master cannot be had; "" when it can. A refusal is an answer: the host is there."""
     try:
         with socket.create_connection((address, port), timeout=retry):

@@ -96,14 +96,14 @@ def _shared_memory(shm: Space | None, settings: Mapping[str, Any], topology: Top
     free = shm.free if shm else 0
     if free >= most:
         return
-    told = finding(
+    judged = finding(
         "SHM_SMALL",
         variable="run_config_num_workers",
         found=f"{free / 1e9:.2f} GB free in /dev/shm",
         expected=f"{least / 1e9:.1f} to {most / 1e9:.1f} GB for the {batches} batches that wait there "
         f"({topology.nproc_per_node} ranks × {max(1, topology.num_workers)} workers × {prefetch})",
     )
-    yield told if free < least else replace(told, severity="note")
+    yield judged if free < least else replace(judged, severity="note")
 
 
 def _port(ports: Sequence[int], topology: Topology) -> Iterator[Finding]:
@@ -152,10 +152,10 @@ def between(hosts: Sequence[Host], settings: Mapping[str, Any]) -> list[Finding]
 
 
 def _clock(name: str, ahead: float, whose: str, severity: str) -> Finding:
-    told = finding(
+    judged = finding(
         "CLOCK_SKEW",
         host=name,
         found=f"its clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} {whose}",
         expected=f"less than {SKEW:.0f} s between the hosts of a run" if not severity else "the time of day",
     )
-    return replace(told, severity=severity) if severity else told
+    return replace(judged, severity=severity) if severity else judged

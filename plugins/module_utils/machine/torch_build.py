@@ -27,7 +27,7 @@ def check(host: Host, settings: Mapping[str, Any]) -> Iterator[Finding]:
 
 def missing(settings: Mapping[str, Any]) -> Iterator[Finding]:
     """The CUDA versions that are named for torch, and that it is not built for."""
-    torch, _ = _pinned(settings)
+    torch, _ = _pinned_version(settings)
     for variable, text, build in _named(settings):
         if not cuda.torch_cuda_fits(torch, build):
             yield finding(
@@ -40,7 +40,7 @@ def missing(settings: Mapping[str, Any]) -> Iterator[Finding]:
 
 def planned(settings: Mapping[str, Any]) -> str:
     """The CUDA version of the torch that will be installed; "" when nothing says it."""
-    torch, local = _pinned(settings)
+    torch, local = _pinned_version(settings)
     locked = (RUNTIME.match(line) for line in settings["conda_env_pip_lock"])
     named = [build for _, _, build in _named(settings) if cuda.torch_cuda_fits(torch, build)]
     own_wheels = settings["conda_env_pip_find_links"] or settings["conda_env_wheelhouse"]
@@ -48,7 +48,7 @@ def planned(settings: Mapping[str, Any]) -> str:
     return next(iter([*([local] if local else []), *(one[1] for one in locked if one), *named, *usual]), "")
 
 
-def _pinned(settings: Mapping[str, Any]) -> tuple[str, str]:
+def _pinned_version(settings: Mapping[str, Any]) -> tuple[str, str]:
     """(torch's version, the CUDA version of its local part); empty texts for what is not there."""
     lines = [*settings["conda_env_pip_lock"], *settings["conda_env_pip_packages"]]
     found = next((one for line in lines if (one := TORCH.match(str(line)))), None)

@@ -195,14 +195,14 @@ def disagreements(members: Sequence[HostSeen]) -> list[Finding]:
         theirs = {name: (first.settings.get(name), host.settings.get(name)) for name in (*names, *RUN_SETTINGS)}
         if host.observation and first.observation:
             theirs["run_config_processes"] = (processes(first), processes(host))
-        for name, (wanted, told) in theirs.items():
-            if wanted != told:
+        for name, (wanted, given) in theirs.items():
+            if wanted != given:
                 found.append(
                     finding(
                         "RUN_DISAGREES",
                         host=host.name,
                         variable=name,
-                        found=f"{name}: {told!r}",
+                        found=f"{name}: {given!r}",
                         expected=f"{wanted!r}, as {first.name} of the same run",
                     )
                 )

@@ -71,17 +71,17 @@ def understood(answer: Any) -> tuple[Observation | None, tuple[Finding, ...]]:
 
 
 def _read(answer: Any) -> Observation:
-    told = _part({"the answer": answer}, "the answer")
-    roles = _part(told, "roles")
+    parts = _part({"the answer": answer}, "the answer")
+    roles = _part(parts, "roles")
     typed = {role: wire.from_dict(kind, roles.get(role), f"roles.{role}") for role, kind in KINDS.items()}
     return Observation(
-        wire.from_dict(Facts, told.get("facts"), "facts"),
-        wire.from_dict(Environment, told.get("environment"), "environment"),
+        wire.from_dict(Facts, parts.get("facts"), "facts"),
+        wire.from_dict(Environment, parts.get("environment"), "environment"),
         {**roles, **typed},
     )
 
 
-def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    if not isinstance(told.get(name), dict):
-        raise wire.MalformedError(name, wire.shown(told.get(name)), "mapping")
-    return dict(told[name])
+def _part(parts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if not isinstance(parts.get(name), dict):
+        raise wire.MalformedError(name, wire.shown(parts.get(name)), "mapping")
+    return dict(parts[name])

@@ -246,24 +246,24 @@ def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator
     """
     get = settings.get
     if get("run_config_lr_scheduler") == "cosine" and get("run_config_min_lr", 0) > get("run_config_lr", 1):
-        told, most = (
+        given, most = (
             f"run_config_min_lr: {get('run_config_min_lr'):g}",
             f"at most run_config_lr ({get('run_config_lr'):g})",
         )
-        yield finding("VARIABLE_INVALID", variable="run_config_min_lr", found=told, expected=most)
+        yield finding("VARIABLE_INVALID", variable="run_config_min_lr", found=given, expected=most)
     if get("run_config_ce_weight") == 0 and get("run_config_mse_weight") == 0:
-        told = "run_config_ce_weight and run_config_mse_weight are both 0"
-        yield finding("VARIABLE_INVALID", variable="run_config_ce_weight", found=told, expected="one of them above 0")
+        given = "run_config_ce_weight and run_config_mse_weight are both 0"
+        yield finding("VARIABLE_INVALID", variable="run_config_ce_weight", found=given, expected="one of them above 0")
     if get("training_peer_port", 0) == get("run_config_master_port", 1):
-        told = f"training_peer_port: {get('training_peer_port')}, as run_config_master_port"
-        yield finding("VARIABLE_INVALID", variable="training_peer_port", found=told, expected="a port of its own")
+        given = f"training_peer_port: {get('training_peer_port')}, as run_config_master_port"
+        yield finding("VARIABLE_INVALID", variable="training_peer_port", found=given, expected="a port of its own")
     yield from _shared_with_checkpoints(settings, paths)
 
 
 def owned_paths(kinds: Mapping[str, str]) -> list[str]:
     """Variables that name a path on the host which is written or removed; `kinds` maps a variable to its type."""
-    told = {name for name, rule in RULES.items() if rule.expected.startswith(FULL_PATH.expected)}
-    return [name for name, kind in kinds.items() if (kind == "path" or name in told) and name not in NOT_OWNED]
+    given = {name for name, rule in RULES.items() if rule.expected.startswith(FULL_PATH.expected)}
+    return [name for name, kind in kinds.items() if (kind == "path" or name in given) and name not in NOT_OWNED]
 
 
 def _shared_with_checkpoints(settings: Mapping[str, Any], paths: Iterable[str]) -> Iterator[Finding]:
@@ -276,9 +276,9 @@ def _shared_with_checkpoints(settings: Mapping[str, Any], paths: Iterable[str]) 
         if place and (_within(place, folder) or (name not in ABOVE_CHECKPOINTS and _within(folder, place)))
     ]
     if folder and found:
-        told = f"{folder} is, holds or lies in {', '.join(found)}"
+        given = f"{folder} is, holds or lies in {', '.join(found)}"
         expected = "a folder for checkpoints alone"
-        yield finding("VARIABLE_INVALID", variable="training_checkpoint_dir", found=told, expected=expected)
+        yield finding("VARIABLE_INVALID", variable="training_checkpoint_dir", found=given, expected=expected)
 
 
 def _plain(path: Any) -> str:

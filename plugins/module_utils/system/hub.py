@@ -22,7 +22,7 @@ from . import files
 T = TypeVar("T")
 RETRY = 2.0  # seconds before another attempt, growing to RETRY_MOST
 RETRY_MOST = 20.0
-FIRST_PATIENCE = 60.0  # seconds, until the hub has answered once: a wrong address must not be waited for
+FIRST_TIMEOUT = 60.0  # seconds, until the hub has answered once: a wrong address must not be waited for
 BUSY = (408, 425, 429)
 NOT_FOUND = {
     "RepositoryNotFoundError": "weights_repo",
@@ -59,7 +59,7 @@ class Hub:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         self._repo, self._revision, self._endpoint, self._token = repo, revision, endpoint.rstrip("/"), token
-        self._patience, self._sleep = retry, sleep
+        self._timeout, self._sleep = retry, sleep
         self._reached = False
 
     def describe(self, name: str, revision: str = "") -> HubFile:
@@ -124,7 +124,7 @@ class Hub:
                 have = arrived()
                 if have > last:
                     last, since, pause = have, time.monotonic(), RETRY
-                retry = self._patience if self._reached or last else min(self._patience, FIRST_PATIENCE)
+                retry = self._timeout if self._reached or last else min(self._timeout, FIRST_TIMEOUT)
                 if time.monotonic() - since >= retry:
                     raise FleetError(
                         "the hub cannot be reached",

@@ -62,7 +62,7 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
     going = [part for part in found if part.goes(also)]
     staying = [part for part in found if not part.goes(also)]
     records, kept_records = _records(settings, {part.role for part in staying})
-    foreign_files = _strangers(settings, [part.path for part in found])
+    foreign_files = _foreign_files(settings, [part.path for part in found])
     if foreign_files:
         staying.append(Leftover("fleet_agent", named(foreign_files), "not put there by canvas-fleet"))
     going += records
@@ -78,7 +78,7 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
         fleet_agent.trust_again(part.path for part in going)
         _prune(settings, [part.path for part in found if not part.take], kept_records)
         if all(part.role != "training" for part in staying):
-            _sweep(settings)
+            _remove_empty_results(settings)
         if account:
             fleet_agent.remove_account(settings, account)
             home = fleet_agent.home(settings)
@@ -117,7 +117,7 @@ def _other_units(folder: str, settings: Settings) -> list[str]:
     return [os.path.join(folder, name) for name in names if name != settings["training_unit"]]
 
 
-def _strangers(settings: Settings, ours: Sequence[str]) -> list[str]:
+def _foreign_files(settings: Settings, ours: Sequence[str]) -> list[str]:
     """Files below fleet_root that are not ours, and a conda that stays; what is ours and conda is not looked into."""
     closed = (*ours, *fleet_agent.caches(settings), *conda_env.not_looked_into(settings))
     known = {os.path.normpath(path) for path in closed}
@@ -156,7 +156,7 @@ def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> Non
         _rmdir_up(os.path.normpath(place), tops)
 
 
-def _sweep(settings: Settings) -> None:
+def _remove_empty_results(settings: Settings) -> None:
     """Folders that the trainer left empty. Not while its checkpoints stay: on a second node those are empty folders."""
     tops = [os.path.normpath(str(settings["fleet_root"]))]
     for place, _, _ in os.walk(str(settings["training_results_dir"]), topdown=False):

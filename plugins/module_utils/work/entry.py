@@ -80,12 +80,12 @@ def take_private(path: Path) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     record, private_file = Path(arguments[0]), Path(arguments[1])
     files.capture(record / "log")
-    order = files.load(record / "spec.json")
+    job = files.load(record / "spec.json")
     private = take_private(private_file)
     os.environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     os.environ.update(private["environment"])
-    spec = {**order["spec"], **private["secrets"]}
-    progress = Progress(lambda told: files.save(record / "progress.json", told, durable=False))
-    result = outcome(order["worker"], spec, progress)
-    write_result(record, {**result, "digest": order["digest"], "request_id": order["request_id"]})
+    spec = {**job["spec"], **private["secrets"]}
+    progress = Progress(lambda state: files.save(record / "progress.json", state, durable=False))
+    result = outcome(job["worker"], spec, progress)
+    write_result(record, {**result, "digest": job["digest"], "request_id": job["request_id"]})
     return 0 if result["ok"] else 1

@@ -81,34 +81,34 @@ class JobRunner:
         self._private = private_root / name
         self._units = units
 
-    def started(self, order: JobSpec) -> dict[str, Any]:
+    def started(self, job: JobSpec) -> dict[str, Any]:
         """Starts the work, or attaches to the one that runs; another work under this name is stopped first."""
         with self._locked():
             current = self._read("spec.json")
-            same = current.get("digest") == order.digest
-            answered = same and order.request_id and self._read("result.json").get("request_id") == order.request_id
+            same = current.get("digest") == job.digest
+            answered = same and job.request_id and self._read("result.json").get("request_id") == job.request_id
             running = self._units.state(self.unit).runs
             if answered or (running and same):
-                return {**self.polled(order.digest), "started": False}
+                return {**self.polled(job.digest), "started": False}
             if running:
                 self._units.stop(self.unit)
-            self._start(order)
-        return {**self.polled(order.digest), "started": True}
+            self._start(job)
+        return {**self.polled(job.digest), "started": True}
 
     def polled(self, digest: str) -> dict[str, Any]:
         """{"phase": running | ended | killed | replaced | none, "progress", "now", "unit", and when it is over
         "result" or "unit_result", "log"}."""
         unit = self._units.state(self.unit)  # before the result is read: a unit ends after it has written it
-        order, result = self._read("spec.json"), self._read("result.json")
+        job, result = self._read("spec.json"), self._read("result.json")
         seen: dict[str, Any] = {"progress": self._read("progress.json"), "now": time.time(), "unit": self.unit}
-        if not order:
+        if not job:
             return {**seen, "phase": "none"}
-        if digest and order.get("digest") != digest:
+        if digest and job.get("digest") != digest:
             return {**seen, "phase": "replaced"}
         if unit.runs:
             return {**seen, "phase": "running"}
         folders.remove_tree(self._private)
-        if result.get("digest") == order["digest"]:
+        if result.get("digest") == job["digest"]:
             return {**seen, "phase": "ended", "result": result, "log": self._log_tail()}
         return {**seen, "phase": "killed", "unit_result": unit.result, "log": self._log_tail()}
 
@@ -123,38 +123,38 @@ class JobRunner:
                 folders.remove_tree(self._record)
         return running or kept
 
-    def _start(self, order: JobSpec) -> None:
-        owner = account(order.user)
-        if not os.access(order.python, os.X_OK):
+    def _start(self, job: JobSpec) -> None:
+        owner = account(job.user)
+        if not os.access(job.python, os.X_OK):
             raise FleetError(
                 "the interpreter of the work is not there",
                 variable="python",
-                found=f"no program at {order.python}",
+                found=f"no program at {job.python}",
                 remedy="let the role that makes this environment run first",
             )
         self._units.forget(self.unit)
-        for path in (self._record.parents[1] / order.worker, *map(Path, order.folders)):
+        for path in (self._record.parents[1] / job.worker, *map(Path, job.folders)):
             provide_folder(path, owner)
         folders.make_open(self._private.parent)
         for place in (self._record, self._private):
             folders.make(place, owner, 0o700)  # those above are root's, so that nobody else can exchange it
             folders.give(place, owner, 0o700)
         files.remove(*(self._record / name for name in ("result.json", "progress.json", "log")))
-        public = {"worker": order.worker, "spec": order.spec, "digest": order.digest, "request_id": order.request_id}
-        private = {"secrets": order.secrets, "environment": order.environment}
+        public = {"worker": job.worker, "spec": job.spec, "digest": job.digest, "request_id": job.request_id}
+        private = {"secrets": job.secrets, "environment": job.environment}
         _write(self._record / "payload.zip", payload(ENTRY), owner)
         _write(self._record / "spec.json", json.dumps(public, sort_keys=True).encode(), owner)
         _write(self._private / "private.json", json.dumps(private).encode(), owner)
         # Type=exec: a program that cannot be executed is an error of the start, not of the work.
         properties = [
             "Type=exec",
-            f"User={order.user}",
+            f"User={job.user}",
             f"WorkingDirectory={self._record}",
-            f"Description=canvas-fleet: {order.name}",
+            f"Description=canvas-fleet: {job.name}",
             "TimeoutStopSec=15",
             "UMask=0022",
         ]
-        argv = [order.python, str(self._record / "payload.zip"), str(self._record), str(self._private / "private.json")]
+        argv = [job.python, str(self._record / "payload.zip"), str(self._record), str(self._private / "private.json")]
         self._units.start(self.unit, properties, argv)
 
     def _read(self, name: str) -> dict[str, Any]:

@@ -111,8 +111,8 @@ def test_what_pip_says_is_told(monkeypatch):
 def test_the_shipped_lock_is_one_of_the_role_s_own_packages():
     values = lock.settings([])
     lines = (lock.LOCKS / values["conda_env_lock"] / "pip.txt").read_text().splitlines()
-    locked = wheelhouse.pinned(line.split(" ")[0] for line in lines)
-    asked = wheelhouse.pinned(values["conda_env_pip_packages"])
+    locked = wheelhouse.pins_of(line.split(" ")[0] for line in lines)
+    asked = wheelhouse.pins_of(values["conda_env_pip_packages"])
     assert {name: locked.get(name) for name in asked} == asked
     assert all(len(line.partition("sha256:")[2]) == 64 for line in lines if not line.startswith("#"))
 

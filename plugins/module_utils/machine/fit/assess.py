@@ -119,9 +119,9 @@ def _fitting(run: Run, node: Node) -> Iterator[Change]:
         fewer = _fewer_tokens(other, node)
         if fewer is None:
             continue
-        told = {} if fewer == other else {"run_config_expected_num_tokens": fewer.expected_tokens}
-        if settings or told:
-            yield Change({**settings, **told}, fewer)
+        tokens = {} if fewer == other else {"run_config_expected_num_tokens": fewer.expected_tokens}
+        if settings or tokens:
+            yield Change({**settings, **tokens}, fewer)
 
 
 def _variants(run: Run, node: Node) -> Iterator[tuple[dict[str, Any], Run]]:

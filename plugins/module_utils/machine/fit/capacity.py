@@ -55,17 +55,17 @@ def run_of(machine: Machine, settings: Mapping[str, Any], topology: Topology) ->
         most_tokens=int(flag("max_num_tokens", 32768)),
         sample_tokens=machine.sample_tokens or int(flag("max_num_tokens_per_sample", 16384)),
         text_share=machine.text_share,
-        freeze_llm=frozen or told(flag("freeze_llm", False)),
-        freeze_vit=frozen or told(flag("freeze_vit", False)),
+        freeze_llm=frozen or as_bool(flag("freeze_llm", False)),
+        freeze_vit=frozen or as_bool(flag("freeze_vit", False)),
         patched=frozen,
         ema_copy=not (frozen and float(flag("ema", 0.9999)) == 0.0),
-        offload=told(flag("cpu_offload", False)),
-        flex=told(flag("use_flex", True)),
+        offload=as_bool(flag("cpu_offload", False)),
+        flex=as_bool(flag("use_flex", True)),
         gpu=bool(settings["nvidia_gpu_expected"]),
     )
 
 
-def told(value: Any) -> bool:
+def as_bool(value: Any) -> bool:
     """A flag's value as the trainer's parser reads it; extra flags may be words."""
     return value is True or str(value).strip().lower() in ("true", "yes", "on", "1")
 

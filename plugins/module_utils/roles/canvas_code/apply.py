@@ -24,7 +24,7 @@ from . import git as git_folder
 from . import patching
 from .decide import decide, edits_in_the_way
 from .git import Ours
-from .observe import Observation, observe, pinned
+from .observe import Observation, is_commit_id, observe
 
 _NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role looks at no topology
 
@@ -60,7 +60,9 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
 def _move(seen: Observation, settings: Mapping[str, Any]) -> str:
     """Bring the checkout to its commit. Returns the patch file that edits were saved to, or ""."""
     if not git_driver.find():
-        raise FleetError("git is not installed", variable="fleet_agent_system_packages", found="no git on the host")
+        raise FleetError(
+            "git is not installed", found="no git on the host", remedy="run the role fleet_agent: it installs git"
+        )
     path = str(settings["canvas_code_checkout"])
     if seen.state in ("absent", "unfinished"):
         _clone(path, settings, unfinished=seen.state == "unfinished")
@@ -123,7 +125,7 @@ def _fetch(git: Git, asked: str, *, shallow: bool, lock: int) -> str:
 
     shallow: the commit alone, where the server allows it; a person's full clone is never made shallow.
     """
-    if pinned(asked) and git.has(asked):
+    if is_commit_id(asked) and git.has(asked):
         return asked
     if shallow:
         with contextlib.suppress(FleetError):  # a server may refuse single commits, and a short id is no ref

@@ -10,7 +10,7 @@ from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...system.git import without_secrets
 from . import git, patch_findings
-from .observe import Note, Observation, pinned
+from .observe import Note, Observation, is_commit_id
 
 NAMED = 5  # files that a sentence names before it counts
 
@@ -31,8 +31,8 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
         reasons += patch_findings.reasons(seen.code, settings)
         findings += patch_findings.findings(seen.code, settings, commit)
     version = str(settings["canvas_code_controller_digest"] if copied else seen.commit or "")
-    told = str(settings["canvas_code_commit"]) if moving and not copied else version
-    values = {"version": told, "moving": bool(moving)}
+    shown = str(settings["canvas_code_commit"]) if moving and not copied else version
+    values = {"version": shown, "moving": bool(moving)}
     summary = f"{'copy' if copied else 'commit'} {version[:8]}{_patched(seen)}{_edited(seen)}"
     return RolePlan(tuple(reasons), tuple(findings), values, summary)
 
@@ -40,7 +40,7 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
 def _decide_git(seen: Observation, settings: Mapping[str, Any]) -> tuple[list[str], list[Finding]]:
     asked = str(settings["canvas_code_commit"])
     findings = []
-    if not pinned(asked):
+    if not is_commit_id(asked):
         expected = "40 hexadecimal digits"
         findings.append(finding("REVISION_NOT_PINNED", found=asked, expected=expected, variable="canvas_code_commit"))
     if seen.state == "absent":
@@ -72,7 +72,7 @@ def _commit_reasons(seen: Observation, asked: str) -> list[str]:
     if note.pending:
         return [f"a change to {note.pending[:8]} that was cut off"]
     commit = seen.commit
-    if not pinned(asked):
+    if not is_commit_id(asked):
         # A branch is looked up once: it is followed when the setting changes, not when the branch moves.
         return [] if note.asked == asked and note.commit == commit else [f"{commit[:8]} instead of {asked}"]
     return [] if commit == asked else [f"commit {commit[:8]} instead of {asked[:8]}"]

@@ -23,7 +23,7 @@ from .patched import Code
 State = Literal["absent", "file", "checkout", "unfinished", "copy", "foreign"]
 
 
-def pinned(commit: str) -> bool:
+def is_commit_id(commit: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{40}", commit))
 
 
@@ -100,7 +100,7 @@ def _checkout(seen: Observation, settings: Mapping[str, Any]) -> Observation:
     try:
         edits = git_folder.edits(git, Ours.of(settings))
         wanted = str(settings["canvas_code_commit"])
-        blocked = set(edits) & git.touched(wanted) if edits and pinned(wanted) and git.has(wanted) else set()
+        blocked = set(edits) & git.touched(wanted) if edits and is_commit_id(wanted) and git.has(wanted) else set()
         return replace(seen, edits=tuple(edits), in_the_way=tuple(sorted(blocked)))
     except FleetError as error:
         return replace(seen, error=str(error))

@@ -32,22 +32,22 @@ def root_is_ours(spec: Mapping[str, Any]) -> bool:
 def preview(spec: Mapping[str, Any]) -> list[str]:
     """What would be removed; reads only."""
     prefix, state_dir = str(spec["prefix"]), str(spec["state_dir"])
-    told = [f"remove {path}" for path in tools.builds(prefix)]
-    if os.path.islink(prefix) and (told or not os.path.exists(prefix)):
-        told.append(f"remove the link {prefix}")
+    steps = [f"remove {path}" for path in tools.builds(prefix)]
+    if os.path.islink(prefix) and (steps or not os.path.exists(prefix)):
+        steps.append(f"remove the link {prefix}")
     if root_is_ours(spec) and os.path.isdir(str(spec["root"])):
-        told.append(f"remove conda at {spec['root']}")
-    return told + [f"remove {os.path.join(state_dir, name)}" for name in listed(state_dir)]
+        steps.append(f"remove conda at {spec['root']}")
+    return steps + [f"remove {os.path.join(state_dir, name)}" for name in listed(state_dir)]
 
 
 def work(spec: Mapping[str, Any]) -> dict[str, Any]:
     """`spec`: root, prefix, state_dir. Cut anywhere, the next call goes on. Raises FleetError while something runs."""
     root, prefix, state_dir = (str(spec[name]) for name in ("root", "prefix", "state_dir"))
-    told = preview(spec)
-    if not told:
+    steps = preview(spec)
+    if not steps:
         return {"changed": False, "done": []}
     folders.make(os.path.join(state_dir, "claims"))
-    tools.sweep(state_dir, keep="")  # what an earlier call left half removed, so that it looks like nobody's
+    tools.remove_unfinished(state_dir, keep="")  # what an earlier call left half removed
     builds, ours = tools.builds(prefix), root_is_ours(spec)
     busy = [path for path in (*builds, *([root] if ours else [])) if tools.in_use(path)]
     if busy:
@@ -57,20 +57,20 @@ def work(spec: Mapping[str, Any]) -> dict[str, Any]:
             remedy="stop the training first (playbooks/stop.yml)",
         )
     for path in builds:
-        gone(state_dir, path)
+        remove_build(state_dir, path)
     if os.path.islink(prefix) and not os.path.exists(prefix):
         files.remove(prefix)
     if ours:
-        gone(state_dir, root)
+        remove_build(state_dir, root)
     for name in listed(state_dir):
         folders.remove_tree(os.path.join(state_dir, name))
-    return {"changed": bool(told), "done": told}
+    return {"changed": bool(steps), "done": steps}
 
 
-def gone(state_dir: str, path: str) -> None:
+def remove_build(state_dir: str, path: str) -> None:
     """Claimed first: what a cut leaves of it is removed by the next call."""
     if os.path.isdir(path):
-        tools.claim(state_dir, path)
+        tools.mark_unfinished(state_dir, path)
         files.remove(os.path.join(path, RECORD))
         folders.remove_tree(path)
-        tools.release(state_dir, path)
+        tools.unmark(state_dir, path)

@@ -72,8 +72,8 @@ def stale_lock(want: EnvSpec) -> list[Finding]:
     other = [solved] if solved and not (solved + ".").startswith(want.python + ".") else []
     other += [want.lock_python] if want.lock_python not in ("", series) else []
     if other:
-        told = f"the lock was made for Python {' and '.join(other)}", f"Python {want.python} (conda_env_python)"
-        return [finding("CONDA_LOCK_STALE", variable="conda_env_lock", found=told[0], expected=told[1])]
+        differs = f"the lock was made for Python {' and '.join(other)}", f"Python {want.python} (conda_env_python)"
+        return [finding("CONDA_LOCK_STALE", variable="conda_env_lock", found=differs[0], expected=differs[1])]
     parts = {
         "conda_env_conda_packages": conda_stale(want.conda_lock, want.conda_packages),
         "conda_env_pip_packages": stale(want.pip_lock, want.pip_packages),

@@ -41,7 +41,7 @@ def conda_stale(lock: Iterable[str], specs: Iterable[str]) -> list[str]:
     return wrong
 
 
-def pinned(requirements: Iterable[str]) -> dict[str, str]:
+def pins_of(requirements: Iterable[str]) -> dict[str, str]:
     matches = (PIN.fullmatch(text) for text in requirements)
     return {normalised(match[1]): match[2] for match in matches if match}
 
@@ -59,7 +59,7 @@ def same_version(have: str, pin: str) -> bool:
 def stale(lock: Iterable[str], requirements: Iterable[str]) -> list[str]:
     """What the lock has instead of what was asked for; [] for a lock of these requirements, or none at all."""
     texts = [str(text).strip() for text in requirements]
-    locked, asked = pinned(line.split(" ")[0] for line in lock), pinned(texts)
+    locked, asked = pins_of(line.split(" ")[0] for line in lock), pins_of(texts)
     if not locked:
         return []
     wrong = [

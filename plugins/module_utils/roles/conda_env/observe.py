@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ...core.wire import from_record
 from ...system import files, programs
 from ...system.digests import sha256
-from .lock import lock_lines, made_for, normalised, pinned
+from .lock import lock_lines, made_for, normalised, pins_of
 
 Kind = Literal["absent", "link", "broken_link", "folder", "file"]
 PREFIX = "conda_env_"
@@ -61,8 +61,8 @@ class Record:
             return None
         imports, torch = kept.get("imports"), kept.get("torch")
         cuda = torch.get("cuda") if isinstance(torch, dict) else ""
-        told = {"imports": list(imports) if isinstance(imports, dict) else imports or [], "torch_cuda": cuda or ""}
-        return from_record(cls, {**kept, **told})
+        lines = {"imports": list(imports) if isinstance(imports, dict) else imports or [], "torch_cuda": cuda or ""}
+        return from_record(cls, {**kept, **lines})
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ class EnvSpec:
     @property
     def asked(self) -> dict[str, str]:
         """Version by normalised name, of every package that is pinned exactly by the user."""
-        return pinned(self.pip_packages)
+        return pins_of(self.pip_packages)
 
     @property
     def pins(self) -> dict[str, str]:
         """Version by normalised name, of every package whose version is known beforehand."""
-        pins = {**self.asked, **pinned(line.split(" ")[0] for line in self.pip_lock)}
+        pins = {**self.asked, **pins_of(line.split(" ")[0] for line in self.pip_lock)}
         return {**pins, **({"flash-attn": self.flash_attn} if self.flash_attn else {})}
 
     @property
@@ -175,7 +175,7 @@ def installed(prefix: str) -> dict[str, str]:
     return found
 
 
-def claim_of(state_dir: str, path: str) -> str:
+def unfinished_mark(state_dir: str, path: str) -> str:
     """The file that says: this folder is being made (or removed) by us, and may be removed when that was cut off."""
     return os.path.join(state_dir, "claims", sha256(path)[:16])
 
@@ -196,7 +196,7 @@ def observe(settings: Mapping[str, Any]) -> Observation:
             kind_of(want.root),
             conda_version(want.root),
             empty=not listed(want.root),
-            half=os.path.exists(claim_of(want.state_dir, want.root)),
+            half=os.path.exists(unfinished_mark(want.state_dir, want.root)),
         ),
         prefix=Prefix(
             kind_of(want.prefix),

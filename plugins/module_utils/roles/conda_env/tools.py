@@ -13,7 +13,7 @@ from typing import Any
 from ...core.errors import FleetError
 from ...core.progress import Progress
 from ...system import files, folders, programs
-from .observe import RECORD, claim_of, listed
+from .observe import RECORD, listed, unfinished_mark
 
 BYTES = re.compile(r"Progress (\d+) of (\d+)")
 DOWNLOADING = re.compile(r"\s*Downloading (\S+)")
@@ -70,7 +70,7 @@ def pip(
     more: Mapping[str, str] | None = None,
 ) -> None:
     """pip install, told by bytes while a file comes, by seconds while pip unpacks, else by the line that pip is at."""
-    current, told = "", ExitStack()
+    current, ticker = "", ExitStack()
 
     def read(line: str) -> None:
         nonlocal current
@@ -82,17 +82,17 @@ def pip(
         current = name[1].rsplit("/", 1)[-1] if name else current
         if line.startswith(INSTALLING):
             number = line.count(",") + 1
-            told.enter_context(seconds_told(progress, f"installing {number} package{'s' if number > 1 else ''}"))
+            ticker.enter_context(report_seconds(progress, f"installing {number} package{'s' if number > 1 else ''}"))
         elif line.strip() and not name:
-            told.close()
+            ticker.close()
             progress(0, 0, "", "pip: " + line.strip()[:100])
 
-    with told:
+    with ticker:
         call([python, "-m", "pip", "install", *arguments], failed, variable=variable, read=read, more=more)
 
 
 @contextmanager
-def seconds_told(progress: Progress, what: str, every: float = 1.0) -> Iterator[None]:
+def report_seconds(progress: Progress, what: str, every: float = 1.0) -> Iterator[None]:
     """Tell how long this takes, where the program itself says nothing for minutes. `every`: seconds."""
     begun, ended = time.monotonic(), threading.Event()
 
@@ -135,16 +135,16 @@ def write_lines(path: str, lines: Sequence[str]) -> None:
     files.write(path, "".join(f"{line}\n" for line in lines).encode())
 
 
-def claim(state_dir: str, path: str) -> None:
+def mark_unfinished(state_dir: str, path: str) -> None:
     """Say, before it exists, that this folder is ours and not yet whole."""
-    files.save(claim_of(state_dir, path), {"path": path})
+    files.save(unfinished_mark(state_dir, path), {"path": path})
 
 
-def release(state_dir: str, path: str) -> None:
-    files.remove(claim_of(state_dir, path))
+def unmark(state_dir: str, path: str) -> None:
+    files.remove(unfinished_mark(state_dir, path))
 
 
-def sweep(state_dir: str, keep: str) -> None:
+def remove_unfinished(state_dir: str, keep: str) -> None:
     """Remove what an earlier call began and did not finish."""
     folder = os.path.join(state_dir, "claims")
     for name in listed(folder):
@@ -188,7 +188,7 @@ def prune(state_dir: str, prefix: str, keep: set[str]) -> None:
     """Remove older builds; the one before stays (a step back costs nothing), and so does what still runs."""
     for path in builds(prefix):
         if path not in keep and not in_use(path):
-            claim(state_dir, path)
+            mark_unfinished(state_dir, path)
             files.remove(os.path.join(path, RECORD))
             folders.remove_tree(path)
-            release(state_dir, path)
+            unmark(state_dir, path)

@@ -38,7 +38,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         return absent.work(spec)
     want = observe.wanted(spec)
     folders.make(os.path.join(want.state_dir, "claims"))
-    tools.sweep(want.state_dir, keep=os.path.realpath(want.prefix))
+    tools.remove_unfinished(want.state_dir, keep=os.path.realpath(want.prefix))
     seen = observe.observe(spec)
     raise_for([*decide.refusals(seen, want), *decide.stale_lock(want)])
     if not decide.differences(seen, want):
@@ -66,15 +66,15 @@ def converge(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> dict[st
     try:
         if state == "free":
             install_conda(want, spec, progress)
-            tools.claim(want.state_dir, build)
+            tools.mark_unfinished(want.state_dir, build)
             create(want, spec, build, progress)
             install_packages(want, spec, build, progress)
         if state != "whole":
             files.save(os.path.join(build, RECORD), prove(want, build, progress))
     except FleetError:
-        tools.sweep(want.state_dir, keep=before)  # gigabytes that nobody could use; pip's cache keeps what came
+        tools.remove_unfinished(want.state_dir, keep=before)  # gigabytes; pip's cache keeps what came
         raise
-    tools.release(want.state_dir, build)
+    tools.unmark(want.state_dir, build)
     tools.switch(build, want.prefix)
     tools.prune(want.state_dir, want.prefix, keep={build, before})
     return files.load(os.path.join(build, RECORD))
@@ -120,11 +120,11 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
     digest, variable = str(spec["installer_sha256"]), "conda_env_installer_sha256"
     http.fetch(url, Path(path), digest, variable, lambda done, total: progress(done, total, "B", name))
     progress(0, 0, "", f"installing {name}")
-    tools.claim(want.state_dir, want.root)
+    tools.mark_unfinished(want.state_dir, want.root)
     folders.make(os.path.dirname(want.root))
     tools.call(["bash", path, "-b", "-p", want.root], "the installer of conda failed")
     absent.remember(want.state_dir, want.root)
-    tools.release(want.state_dir, want.root)
+    tools.unmark(want.state_dir, want.root)
     files.remove(path)
 
 

@@ -18,7 +18,7 @@ INTERLEAVE = tuple(f"{side}_interleave" for side in SIDES)
 
 
 def write_copy(
-    source: str, part: Path, sizes: Sequence[int], without: Collection[int], told: Callable[[int], None]
+    source: str, part: Path, sizes: Sequence[int], without: Collection[int], on_progress: Callable[[int], None]
 ) -> None:
     """Writes `source` less the rows `without` to `part`, in row groups of these sizes (their sum is what is left)."""
     pa, pq = import_module("pyarrow"), import_module("pyarrow.parquet")
@@ -43,7 +43,7 @@ def write_copy(
                 missing -= now.num_rows
             writer.write_table(pa.Table.from_batches(taken), row_group_size=size)
             done += size
-            told(done)
+            on_progress(done)
     files.sync(part)
 
 

@@ -51,10 +51,10 @@ def _inspect(path: str, progress: Progress, count: Count) -> tuple[dict[str, Any
         if found["missing"]:
             return found, []
 
-        def told(done: int) -> None:
+        def on_progress(done: int) -> None:
             progress(done, meta.num_rows, "rows", f"checking {Path(path).name}")
 
-        seen = rows.read_rows(file, path, Transforms(), told, count)
+        seen = rows.read_rows(file, path, Transforms(), on_progress, count)
     except Exception as error:  # pyarrow raises OSError, ArrowInvalid and more for what is no whole parquet file
         found["problem"] = " ".join(str(error).split())[:300] or type(error).__name__
         return found, []

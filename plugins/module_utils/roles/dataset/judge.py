@@ -85,8 +85,8 @@ def _reason(reason: str, rows: Sequence[tuple[int, str]]) -> str:
 
 def first(rows: Iterable[int]) -> str:
     """The first few numbers."""
-    told = list(rows)
-    return ", ".join(map(str, told[:SHOWN])) + (", …" if len(told) > SHOWN else "")
+    listed = list(rows)
+    return ", ".join(map(str, listed[:SHOWN])) + (", …" if len(listed) > SHOWN else "")
 
 
 def good_rows(inspection: Mapping[str, Any]) -> int:
@@ -172,7 +172,7 @@ def _too_long(inspection: Mapping[str, Any], lengths: Mapping[int, int], budgets
     longest, counted = inspection["longest"], inspection.get("text") == "counted"
     certain = sum(rows for tokens, rows in inspection["at_least"] if tokens >= budgets.per_sample)
     number = f"{skipped}" if certain == skipped else f"{certain} to {skipped}"
-    told = finding(
+    judged = finding(
         "SAMPLES_TOO_LONG",
         variable="run_config_max_num_tokens_per_sample",
         found=f"{number} of {good_rows(inspection)} samples reach {budgets.per_sample} tokens; the longest "
@@ -180,7 +180,7 @@ def _too_long(inspection: Mapping[str, Any], lengths: Mapping[int, int], budgets
         f"{longest['image_tokens']} of them for its images" + ("" if counted else "; its text is estimated"),
         expected=f"at least {longest['tokens'] + 1}",
     )
-    yield told if certain else replace(told, severity="warning")
+    yield judged if certain else replace(judged, severity="warning")
 
 
 def _alike(inspection: Mapping[str, Any]) -> Iterator[Finding]:

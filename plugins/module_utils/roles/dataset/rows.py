@@ -23,7 +23,7 @@ COLUMNS = ("answer", *(f"{side}_interleave" for side in SIDES), *(f"{side}_image
 PIXELS_MOST = 200_000_000  # the trainer's own limit against decompression bombs
 BATCH_BYTES = 8 << 20
 
-Told = Callable[[int], None]  # rows done
+OnProgress = Callable[[int], None]  # rows done
 Count = Callable[[str], Bounds]
 
 
@@ -112,7 +112,9 @@ def _holds_bytes(kind: Any) -> bool:
     return bool(kinds.is_binary(kind) or kinds.is_large_binary(kind))
 
 
-def read_rows(file: Any, path: str, transforms: Transforms, told: Told, count: Count = text_bounds) -> Seen:
+def read_rows(
+    file: Any, path: str, transforms: Transforms, on_progress: OnProgress, count: Count = text_bounds
+) -> Seen:
     """Looks at every row; each image is decoded as the trainer would."""
     seen, row = Seen(), 0
     kind = file.schema_arrow.field("answer").type
@@ -123,7 +125,7 @@ def read_rows(file: Any, path: str, transforms: Transforms, told: Told, count: C
             values["answer"] = absent if values["answer"] is None else values["answer"]
             _look(seen, row, values, transforms, count)
             row += 1
-        told(row)
+        on_progress(row)
     return seen
 
 
@@ -131,16 +133,16 @@ def _look(seen: Seen, row: int, values: dict[str, Any], transforms: Transforms, 
     for side in SIDES:
         items = values[f"{side}_interleave"] or ()
         seen.index_nulls += sum(1 for item in items if item and _is_null(item.get("index")))
-    album = ImageCache()
+    cache = ImageCache()
     try:
-        seen.sample(row, *sample_tokens(values, transforms, album, count))
+        seen.sample(row, *sample_tokens(values, transforms, cache, count))
     except BadRowError as why:
         seen.bad.append((row, str(why)))
-    seen.digests.append(dataset_digests.of_row(values, [album.digest(one) for one in values["question_images"] or ()]))
+    seen.digests.append(dataset_digests.of_row(values, [cache.digest(one) for one in values["question_images"] or ()]))
 
 
 def sample_tokens(
-    values: dict[str, Any], transforms: Transforms, album: ImageCache, count: Count = text_bounds
+    values: dict[str, Any], transforms: Transforms, cache: ImageCache, count: Count = text_bounds
 ) -> tuple[Bounds, int]:
     """Tokens of a row's texts and of its images (exact). Raises BadRowError for what is never learned."""
     if not values["answer"]:
@@ -160,7 +162,7 @@ def sample_tokens(
             if kinds[place] == "text":
                 texts.append(count(_text(item, where)))
             elif kinds[place] == "image":
-                width, height = album.size(_picture(item, pictures, where), f"{side} image")
+                width, height = cache.size(_picture(item, pictures, where), f"{side} image")
                 images += transforms.image_tokens(width, height, learned=side == "solution")
             else:
                 raise BadRowError(f"an item is neither text nor image: {where} has type {kinds[place]!r}")

@@ -17,7 +17,7 @@ from ...system.hub import Hub
 from ...trainer.tokens import TOKENIZER_FILES
 
 NAMES = (*TOKENIZER_FILES, "tokenizer_config.json")
-PATIENCE = 10.0  # seconds without an answer
+HUB_TIMEOUT = 10.0  # seconds without an answer
 
 Source = Callable[..., Any]
 
@@ -49,7 +49,7 @@ def folder(spec: Mapping[str, Any], beside: Path, hub: Source = Hub) -> str:
 def _fetch(spec: Mapping[str, Any], repo: str, revision: str, kept: Path, hub: Source) -> str:
     folders.make(kept)
     endpoint, token = str(spec.get("weights_endpoint") or ""), str(spec.get("weights_token") or "")
-    source = hub(repo, revision, endpoint, token, PATIENCE)
+    source = hub(repo, revision, endpoint, token, HUB_TIMEOUT)
     for name in reversed(NAMES):  # the two that make it whole come last
         part = kept / f".{name}.part"
         files.remove(part)

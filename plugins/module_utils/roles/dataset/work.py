@@ -126,14 +126,14 @@ class _Work:
     def _fetch(self, kind: str, part: Path) -> None:
         place, name = str(self.spec[f"dataset_{kind}"]), part.name[1:-5]
 
-        def told(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             self.progress(done, total, "B", name)
 
         if self.spec["dataset_source"] == "url":
-            http.fetch_part(place, part, f"dataset_{kind}", told)
+            http.fetch_part(place, part, f"dataset_{kind}", on_progress)
         else:
             repo, commit = str(self.spec["dataset_repo"]), str(self.spec["dataset_commit"])
-            fetch_git(repo, commit, place, part, self.repository, told)
+            fetch_git(repo, commit, place, part, self.repository, on_progress)
 
     # --- the rows
 
@@ -167,11 +167,11 @@ class _Work:
         sizes = row_groups(rows, world, workers) if spec["reshard"] else group_sizes(inspection["row_groups"], dropped)
         part = path.with_name(f".{path.name}.part")  # does not end with .parquet: the trainer would take it
 
-        def told(done: int) -> None:
+        def on_progress(done: int) -> None:
             self.progress(done, rows, "rows", f"writing {path.name}")
 
         try:
-            write_copy(train["path"], part, sizes, dropped, told)
+            write_copy(train["path"], part, sizes, dropped, on_progress)
             digest, present = digests.of_file(part), places.digest_of(path, entry)
             places.may_replace(path, present, digest, self.known, "dataset_train_file")
         except (FleetError, OSError):

@@ -78,14 +78,14 @@ def agent_flaw(agent: Agent, pins: Sequence[str]) -> str:
     if not agent.python:
         return "the agent environment is missing" if not agent.exists else "the agent environment does not run"
     flaws = []
-    for name, version in pinned(pins, agent.python):
+    for name, version in parse_pins(pins, agent.python):
         have = agent.installed.get(normal(name), "")
         if not have or (version and have != version):
             flaws.append(f"{name} {have or 'absent'}" + (f" instead of {version}" if version else ""))
     return f"the agent environment has {', '.join(flaws)}" if flaws else ""
 
 
-def pinned(pins: Iterable[str], python: str) -> list[tuple[str, str]]:
+def parse_pins(pins: Iterable[str], python: str) -> list[tuple[str, str]]:
     """(name, version or "") of the requirements that hold for this Python, "3.11"."""
     have = tuple(int(part) for part in python.split("."))
     chosen = []
@@ -105,12 +105,12 @@ def wanted_certificates(bundle: str) -> tuple[set[str], list[Finding]]:
     try:
         wanted = fingerprints(files.read(Path(bundle).expanduser()).decode(errors="replace"))
     except OSError as error:
-        wanted, told = set(), f"{bundle}: {error.strerror}"
+        wanted, flaw = set(), f"{bundle}: {error.strerror}"
     else:
-        told = f"{bundle}: no certificate in it"
+        flaw = f"{bundle}: no certificate in it"
     if wanted:
         return wanted, []
     bad = finding(
-        "VARIABLE_INVALID", variable="fleet_ca_bundle", found=told, expected="a PEM file of the controller, full path"
+        "VARIABLE_INVALID", variable="fleet_ca_bundle", found=flaw, expected="a PEM file of the controller, full path"
     )
     return set(), [bad]

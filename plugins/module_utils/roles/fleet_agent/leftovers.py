@@ -57,9 +57,9 @@ def remove_account(settings: Settings, name: str) -> None:
         remove_tree(cache)
 
 
-def trust_again(gone: Iterable[str]) -> None:
+def trust_again(removed: Iterable[str]) -> None:
     """The host's store of certificates, without those of ours that are gone."""
-    places = {os.path.dirname(path) for path in gone}
+    places = {os.path.dirname(path) for path in removed}
     for place, command in work.TRUST.items():
         if place in places:
             _run(*command, variable="fleet_ca_bundle", remedy="run it by hand and see what it says")

@@ -32,19 +32,19 @@ STEPS = 5
 def preview(spec: Mapping[str, Any]) -> list[str]:
     """What work() would do on this host; reads only."""
     seen = observe.observe(spec)
-    told = [] if seen.account else [f"make the account {spec['fleet_user']}"]
-    told += [f"make {path}" for path in folders(spec) if not os.path.isdir(path)]
+    changes = [] if seen.account else [f"make the account {spec['fleet_user']}"]
+    changes += [f"make {path}" for path in folders(spec) if not os.path.isdir(path)]
     if untrusted(spec):
-        told.append("trust the certificates of fleet_ca_bundle")
+        changes.append("trust the certificates of fleet_ca_bundle")
     if seen.packages_missing:
-        told.append(f"install {', '.join(seen.packages_missing)}")
+        changes.append(f"install {', '.join(seen.packages_missing)}")
     flaw = decide.agent_flaw(seen.agent, spec["fleet_agent_packages"])
-    return [*told, f"make the agent environment ({flaw})"] if flaw else told
+    return [*changes, f"make the agent environment ({flaw})"] if flaw else changes
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """`spec`: the variables that observe() reads, `ca_pem`, `python`, the pip sources. Returns changed and done."""
-    told = preview(spec)
+    changes = preview(spec)
     steps: list[tuple[str, Callable[[], None]]] = [
         ("account", lambda: make_account(spec)),
         ("folders", lambda: make_folders(spec)),
@@ -58,7 +58,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     left = preview(spec)
     if left:
         raise FleetError("the host is not as wanted after all was done", found="; ".join(left))
-    return {"changed": bool(told), "done": told}
+    return {"changed": bool(changes), "done": changes}
 
 
 def folders(spec: Mapping[str, Any]) -> list[str]:

@@ -131,12 +131,12 @@ def hold(names: Sequence[str], *, on: bool = True) -> None:
 def remove(names: Sequence[str], others: Sequence[str]) -> None:
     """NVIDIA's packages go; what came along from the distribution is left to its own autoremove."""
     here = installed_names()
-    kept, gone = [name for name in others if name in here], [name for name in names if name in here]
-    hold(gone, on=False)
+    kept, removed = [name for name in others if name in here], [name for name in names if name in here]
+    hold(removed, on=False)
     if kept:
         attempt("packages cannot be marked", "apt-mark", "auto", *kept)
-    if gone:
-        attempt("the packages could not be removed", *INSTALL, "purge", *gone)
+    if removed:
+        attempt("the packages could not be removed", *INSTALL, "purge", *removed)
 
 
 def installed_names() -> set[str]:

@@ -56,7 +56,7 @@ REMEDIES = (
 )
 
 
-def told(error: FleetError, what: str) -> FleetError:
+def explained(error: FleetError, what: str) -> FleetError:
     """The same failure in words of this role."""
     for pattern, variable, remedy in REMEDIES:
         if re.search(pattern, error.found):
@@ -77,7 +77,7 @@ def attempt(what: str, *argv: str, each_line: Callable[[str], None] | None = Non
         programs.must(*argv, each=each, env=QUIET)
     except FleetError as error:
         error.found = whole(error.found, lines)
-        raise told(error, what) from error
+        raise explained(error, what) from error
     return lines
 
 

@@ -77,9 +77,9 @@ def lock(names: Sequence[str]) -> list[str]:
 
 def unlock(entries: Sequence[str]) -> None:
     """Ours alone, by their very text; a user's locks stay."""
-    gone = [entry for entry in locks() if entry in entries]
-    if gone:
-        attempt("packages cannot be let go", "dnf", "-y", "versionlock", "delete", *gone)
+    removed = [entry for entry in locks() if entry in entries]
+    if removed:
+        attempt("packages cannot be let go", "dnf", "-y", "versionlock", "delete", *removed)
 
 
 def remove(names: Sequence[str], entries: Sequence[str]) -> None:

@@ -68,9 +68,9 @@ def apt_proxies() -> dict[str, str]:
         return {}
     asked = ("dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy")
     shown = programs.run("apt-config", *asked).out
-    told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    http = told.get("Acquire::http::Proxy", "")
-    found = {"http": http, "https": told.get("Acquire::https::Proxy") or http}
+    options = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    http = options.get("Acquire::http::Proxy", "")
+    found = {"http": http, "https": options.get("Acquire::https::Proxy") or http}
     return {scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"}
 
 
@@ -86,7 +86,7 @@ def key(system: System, settings: Mapping[str, Any]) -> bytes:
         raise FleetError(
             "the key of NVIDIA's repository is not the one that was meant; nothing of it was trusted",
             variable="nvidia_repository_fingerprint",
-            found=f"{url}: {told(found)}",
+            found=f"{url}: {described(found)}",
             expected=expected,
             remedy="compare with NVIDIA's announcement of a new key, then set nvidia_repository_fingerprint to it",
         )
@@ -100,7 +100,7 @@ def known(data: bytes) -> list[str]:
         return []
 
 
-def told(data: bytes) -> str:
+def described(data: bytes) -> str:
     """What a file holds, for people."""
     try:
         return ", ".join(openpgp.fingerprints(data)) or "no OpenPGP key"
@@ -198,15 +198,15 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
         warnings.append(f"a restart is needed and not made: {', '.join(running)} runs")
     if exchanged(plan.values.get("packages", [])) and running:
         warnings.append(f"a driver is to be installed, and will not be while {', '.join(running)} runs")
-    order = work_order(plan, seen, settings, later)
+    job = work_order(plan, seen, settings, later)
     return {
-        "changed": bool(changed) or (check and order["wanted"]),
+        "changed": bool(changed) or (check and job["wanted"]),
         "diff": diffs,
         "state": seen.state,
         "detail": plan.summary or seen.detail,
         "reasons": list(plan.reasons),
-        "packages": order["packages"],
-        "work": order,
+        "packages": job["packages"],
+        "work": job,
         "restart": restart and settings["nvidia_reboot"] != "never",
         "warnings": warnings,
     }
@@ -215,7 +215,7 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
 def work_order(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], later: list[File]) -> dict[str, Any]:
     """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
     values, family = plan.values, getattr(table.system(seen.release), "family", "")
-    order: dict[str, Any] = {
+    job: dict[str, Any] = {
         "family": family,
         "source": seen.foreign_source or (PLACES[2] if family == "el" else PLACES[0]),
         "branch": str(settings["nvidia_driver_branch"]),
@@ -228,7 +228,7 @@ def work_order(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], l
         "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen.record.packages),
         "state_dir": str(settings["fleet_state_dir"]),
     }
-    return {**order, "wanted": any(order[name] for name in ("packages", "files", "services", "hold", "remove"))}
+    return {**job, "wanted": any(job[name] for name in ("packages", "files", "services", "hold", "remove"))}
 
 
 def difference(file: File) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ...system import programs
 
 PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-PATIENCE = 60  # seconds: without the persistence daemon the first call initialises every GPU
+SMI_TIMEOUT = 60  # seconds: without the persistence daemon the first call initialises every GPU
 # What the tool says when it can't work, and what that means. JobSpec matters: the first that fits.
 TROUBLES = (
     ("mismatch", re.compile(r"driver/library version mismatch", re.IGNORECASE)),
@@ -99,9 +99,9 @@ def find() -> str:
 def ask(tool: str) -> str:
     """What the tool prints, on either channel."""
     try:
-        done = programs.run(tool, "-q", "-x", timeout=PATIENCE)
+        done = programs.run(tool, "-q", "-x", timeout=SMI_TIMEOUT)
     except TimeoutError:
-        return f"nvidia-smi did not answer for {PATIENCE} s"
+        return f"nvidia-smi did not answer for {SMI_TIMEOUT} s"
     if done.code == programs.NOT_FOUND:
         return f"nvidia-smi can't be run: {done.err}"
     return done.out if done.out.strip() else done.err

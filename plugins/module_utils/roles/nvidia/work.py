@@ -30,10 +30,10 @@ def preview(spec: Mapping[str, Any]) -> list[str]:
         here = [path for path in ours() if os.path.exists(path)]
         kept = recorded(spec)
         return [f"remove {path}" for path in here] + ([f"remove {', '.join(kept)}"] if kept else [])
-    told = [f"remove {path}" for path in spec["remove"]]
-    told += [f"install {', '.join(spec['packages'])}"] if spec["packages"] else []
-    told += [f"hold {', '.join(spec['hold'])}"] if spec["hold"] else []
-    return told + [f"start {name}" for name in spec["services"]]
+    steps = [f"remove {path}" for path in spec["remove"]]
+    steps += [f"install {', '.join(spec['packages'])}"] if spec["packages"] else []
+    steps += [f"hold {', '.join(spec['hold'])}"] if spec["hold"] else []
+    return steps + [f"start {name}" for name in spec["services"]]
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def family() -> str:
 def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Packages that we installed, then our files. A driver that was here before us stays."""
     refuse_training("the driver is not taken from under a running training")
-    told = preview(spec)
+    steps = preview(spec)
     names = recorded(spec)
     if names and family() == "debian":
         apt.configure()
@@ -198,4 +198,4 @@ def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
     files.remove(*ours(), os.path.join(str(spec["state_dir"]), observe.RECORD))
     if nouveau:
         rebuild()
-    return {"changed": bool(told), "done": told, "installed": [], "held": []}
+    return {"changed": bool(steps), "done": steps, "installed": [], "held": []}

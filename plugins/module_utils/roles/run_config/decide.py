@@ -29,8 +29,8 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         texts = script.texts(settings, topology, fill)
     except FleetError as error:
         bad = finding("VARIABLE_INVALID", found=f"{error.message}: {error.found}", expected=error.expected)
-        told = any(found.code == "FLAG_UNKNOWN" for found in findings)
-        own = [] if told else [replace(bad, variable=error.variable)]
+        unknown_flag = any(found.code == "FLAG_UNKNOWN" for found in findings)
+        own = [] if unknown_flag else [replace(bad, variable=error.variable)]
         return RolePlan(("the script cannot be made from these settings",), (*findings, *own))
     reasons: list[str] = []
     diff: list[str] = []

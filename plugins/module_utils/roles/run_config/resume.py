@@ -123,8 +123,8 @@ def flags(script: str) -> dict[str, str]:
         words = shlex.split(script[at:]) if at >= 0 else []
     except ValueError:
         words = []
-    told = {}
+    values = {}
     for word, value in zip(words, words[1:]):
         if re.fullmatch(r"--[A-Za-z_][\w-]*", word) and not value.startswith(("--", "$")):
-            told[word[2:].replace("-", "_")] = value
-    return told
+            values[word[2:].replace("-", "_")] = value
+    return values

@@ -18,10 +18,10 @@ QUIET = {"log_every", "enable_wandb", "wandb_name", "wandb_runid", "debug_batche
 def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Findings about resuming, the profile, and keys in scripts."""
     state = seen["resume"]
-    told = [*_auto_resume(settings), *_profile(settings), *_early_save(settings, topology), *_keys(state)]
+    findings = [*_auto_resume(settings), *_profile(settings), *_early_save(settings, topology), *_keys(state)]
     if not settings["run_config_auto_resume"] or state["step"] is None:
-        return told
-    return [*told, *_model(state), *_workers(state, settings, topology), *_earlier(seen, settings, topology)]
+        return findings
+    return [*findings, *_model(state), *_workers(state, settings, topology), *_earlier(seen, settings, topology)]
 
 
 def _auto_resume(settings: Mapping[str, Any]) -> list[Finding]:

@@ -92,10 +92,10 @@ def flags(settings: Mapping[str, Any], topology: Topology) -> dict[str, str]:
     raw["num_workers"] = topology.num_workers
     raw["num_shard"] = raw["num_shard"] or topology.num_shard
     raw["num_replicate"] = raw["num_replicate"] or topology.num_replicate
-    told = {name: text(typed(name, value)) for name, value in raw.items()}
+    values = {name: text(typed(name, value)) for name, value in raw.items()}
     for name, value in sorted({**profile_flags(settings), **extra_flags(settings)}.items()):
-        told[name] = text(typed(name, value, "run_config_extra_flags"))
-    return told
+        values[name] = text(typed(name, value, "run_config_extra_flags"))
+    return values
 
 
 def profile_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
 
     Raises FleetError for settings that the trainer could not be told.
     """
-    told = flags(settings, topology)
-    own = {name: told.pop(name) for name in ORDER}
+    arguments = flags(settings, topology)
+    own = {name: arguments.pop(name) for name in ORDER}
     exports = environment(settings)
     places = {name: str(settings[setting]) for name, setting in PLACES.items()}
     return {
@@ -159,7 +159,7 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
         **{name.lower(): exports.pop(name) for name in OWN_EXPORTS},
         "exports": exports,
         **own,
-        "extra_flags": told,
+        "extra_flags": arguments,
         "rows": registration.ROWS,
         "max_image_size": IMAGE_EDGE,
         "min_image_size": IMAGE_EDGE,
@@ -202,22 +202,22 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
 def texts(settings: Mapping[str, Any], topology: Topology, fill: Fill) -> Texts:
     """All that lands on the host. Raises FleetError for settings that the trainer could not be told, and for a template
     of the user that does not say what was planned."""
-    told = values(settings, topology)
+    arguments = values(settings, topology)
     return Texts(
-        script=_script(settings, told, fill),
-        yaml=fill("run_config", "blockmoving_sft.yaml.j2", told),
-        registration=fill("run_config", "dataset_info.py.j2", told),
+        script=_script(settings, arguments, fill),
+        yaml=fill("run_config", "blockmoving_sft.yaml.j2", arguments),
+        registration=fill("run_config", "dataset_info.py.j2", arguments),
     )
 
 
-def _script(settings: Mapping[str, Any], told: Mapping[str, object], fill: Fill) -> str:
+def _script(settings: Mapping[str, Any], arguments: Mapping[str, object], fill: Fill) -> str:
     path = str(settings.get("run_config_script_template") or "")
     try:
-        made = fill("run_config", "train_blockmoving.sh.j2", told, path)
+        made = fill("run_config", "train_blockmoving.sh.j2", arguments, path)
     except FleetError as error:
         error.variable = TEMPLATE
         raise
-    missing = [word for word in _mandatory(told) if not re.search(rf"(?<!\S){re.escape(word)}(?!\S)", made)]
+    missing = [word for word in _mandatory(arguments) if not re.search(rf"(?<!\S){re.escape(word)}(?!\S)", made)]
     if path and missing:
         raise FleetError(
             "the template leaves out what the plan counts on",
@@ -228,10 +228,10 @@ def _script(settings: Mapping[str, Any], told: Mapping[str, object], fill: Fill)
     return made
 
 
-def _mandatory(told: Mapping[str, object]) -> list[str]:
+def _mandatory(arguments: Mapping[str, object]) -> list[str]:
     """The words of the command line that the plan judges by."""
-    options = [f"--{name}={shlex.quote(str(told[name]))}" for name in TORCHRUN]
-    extra = told["extra_flags"]
+    options = [f"--{name}={shlex.quote(str(arguments[name]))}" for name in TORCHRUN]
+    extra = arguments["extra_flags"]
     further = extra if isinstance(extra, Mapping) else {}
-    given = {**{name: told[name] for name in ORDER}, **further}
+    given = {**{name: arguments[name] for name in ORDER}, **further}
     return [*options, "-m train.pretrain_unified_navit"] + [f"--{n} {shlex.quote(str(v))}" for n, v in given.items()]

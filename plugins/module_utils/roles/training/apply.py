@@ -13,7 +13,7 @@ from . import steps as unit
 from . import text as unit_text
 from .decide import runs_older
 from .have import Have
-from .report import failure_told
+from .report import unit_failure
 from .want import Want
 
 
@@ -66,7 +66,7 @@ def _warnings(have: Have, want: Want, state: str) -> tuple[Finding, ...]:
 
 def died(have: Have, want: Want) -> FleetError:
     """The error of a training whose start failed, in the trainer's own words."""
-    failure = failure_told(have, want) or Failure("UNKNOWN", have.ended or have.result)
+    failure = unit_failure(have, want) or Failure("UNKNOWN", have.ended or have.result)
     lines = "".join(f"\n  {line}" for line in failure.lines)
     again = f"; systemd tries again, {want.settings['training_restarts']} times in a row" if have.running else ""
     return FleetError(
@@ -85,8 +85,8 @@ def difference(done: Outcome, want: Want, state: str) -> list[dict[str, str]]:
     enabled = done.before.enabled if state == "present" else state in ("started", "restarted")
     texts = {"before": done.before.text or "", "after": text, **_heads(want.path)}
     manner = {"before": was, "after": _manner(running, enabled), **_heads(want.unit)}
-    gone = [step.partition(" ")[2] for step in done.steps if step.startswith("disable ")]
-    others = [{"before": _manner(False, True), "after": _manner(False, False), **_heads(name)} for name in gone]
+    removed = [step.partition(" ")[2] for step in done.steps if step.startswith("disable ")]
+    others = [{"before": _manner(False, True), "after": _manner(False, False), **_heads(name)} for name in removed]
     return [one for one in (texts, manner, *others) if one["before"] != one["after"]]
 
 

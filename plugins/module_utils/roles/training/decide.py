@@ -50,8 +50,8 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
     # What can be told without asking again; not of a training that is going to be another, or to be followed.
-    told = not reasons and not settings.get("training_follow")
-    values = {"report": report_of(seen, want)} if told else {}
+    reportable = not reasons and not settings.get("training_follow")
+    values = {"report": report_of(seen, want)} if reportable else {}
     return RolePlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from .read import read
-from .report import told
+from .report import observed
 from .want import Want
 
 
 def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
     """{"unit": Have, "log": TrainLog, "survey": Survey, "failure": Failure or None, "phase": …}, all as plain data."""
     want = Want(settings)
-    return told(read(want), want)
+    return observed(read(want), want)

@@ -48,9 +48,9 @@ def _others(want: Want) -> dict[str, str]:
     names = [f"{name}.service" for name in _names(os.path.dirname(want.record)) if name != want.unit]
     shown = units.show(("Id", "ActiveState", "UnitFileState"), *names) if names else []
     return {
-        told["Id"].rpartition(".")[0]: told["ActiveState"]
-        for told in shown
-        if told["UnitFileState"] == "enabled" or told["ActiveState"] not in ("inactive", "failed")
+        unit["Id"].rpartition(".")[0]: unit["ActiveState"]
+        for unit in shown
+        if unit["UnitFileState"] == "enabled" or unit["ActiveState"] not in ("inactive", "failed")
     }
 
 

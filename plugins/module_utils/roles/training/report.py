@@ -22,14 +22,14 @@ from .have import SETUP, Have
 from .want import Want
 
 
-def told(have: Have, want: Want) -> dict[str, Any]:
+def observed(have: Have, want: Want) -> dict[str, Any]:
     """The whole report of a unit whose state was just read: its log, its checkpoints, and why it failed if it did."""
     log = train_log.parse(train_log.read_part(want.log, _number(have, "log_bytes")))
-    failure = failure_told(have, want)
+    failure = unit_failure(have, want)
     return {
         "unit": unit_have.as_dict(have),
         "phase": have.phase,
-        "log": {**log.as_dict(), **_heard(have, want, log)},
+        "log": {**log.as_dict(), **_supervised_log(have, want, log)},
         "tail": list(log.tail),
         **_surveyed(Place(want.checkpoint_dir, want.kept)),
         "failure": failure.as_dict() if failure else None,
@@ -69,18 +69,21 @@ def _state(have: Have, want: Want) -> dict[str, Any]:
     return found if start and found.get("invocation") == start else {}
 
 
-def _heard(have: Have, want: Want, log: train_log.TrainLog) -> dict[str, Any]:
+def _supervised_log(have: Have, want: Want, log: train_log.TrainLog) -> dict[str, Any]:
     """What the beginning of the log said and the supervisor heard, where the log was rotated since."""
     if log.weights:
         return {}
     found = _state(have, want)
-    told: dict[str, Any] = {"weights": found["weights"]} if isinstance(found.get("weights"), str) else {}
-    return {**told, **{name: found[name] for name in ("total_steps", "start_step") if isinstance(found.get(name), int)}}
+    shown: dict[str, Any] = {"weights": found["weights"]} if isinstance(found.get("weights"), str) else {}
+    return {
+        **shown,
+        **{name: found[name] for name in ("total_steps", "start_step") if isinstance(found.get(name), int)},
+    }
 
 
 def report(have: Have, want: Want) -> dict[str, Any]:
     """What the module returns of a training, flat: unit, run, phase, step, losses, checkpoints, failure, and so on."""
-    return dict(printable(report_of(told(have, want), want)))
+    return dict(printable(report_of(observed(have, want), want)))
 
 
 def report_of(found: Mapping[str, Any], want: Want) -> dict[str, Any]:
@@ -111,7 +114,7 @@ def _number(have: Have, name: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def failure_told(have: Have, want: Want) -> Failure | None:
+def unit_failure(have: Have, want: Want) -> Failure | None:
     """Why the last start failed; None when it did not, or when the training has got past it."""
     if have.starting and have.restarts:
         return supervisor_record.failure_from(supervisor_record.read(f"{want.own}/failure.json"))

@@ -73,8 +73,8 @@ def _weights(report: Mapping[str, Any]) -> str:
         "loading": "weights still loading",
     }
     flaw = report.get("weights_flaw")
-    told = words.get(str(report.get("weights")), "the log does not say that weights were loaded")
-    return f"{told} ({flaw})" if flaw and report.get("weights") == "partial" else told
+    shown = words.get(str(report.get("weights")), "the log does not say that weights were loaded")
+    return f"{shown} ({flaw})" if flaw and report.get("weights") == "partial" else shown
 
 
 def notes(report: Mapping[str, Any], rank: int = 0) -> list[str]:
@@ -85,9 +85,9 @@ def notes(report: Mapping[str, Any], rank: int = 0) -> list[str]:
         found.append(f"will be started again after {_end(report, phase)}")
     if phase not in ENDED and report.get("weights") in ("scratch", "partial"):
         found.append(_weights(report))
-    told = report.get("supervisor") or {}
-    if phase == "stopping" or (phase == "running" and told.get("stage") in ("pause", "prepare")):
-        found += [str(told["status"])] if told.get("status") else []
+    supervisor = report.get("supervisor") or {}
+    if phase == "stopping" or (phase == "running" and supervisor.get("stage") in ("pause", "prepare")):
+        found += [str(supervisor["status"])] if supervisor.get("status") else []
     if report.get("foreign"):
         found.append(f"foreign names among the checkpoints: {', '.join(report['foreign'][:3])}")
     if report.get("older"):
@@ -117,8 +117,8 @@ def progress_line(host: str, report: Mapping[str, Any]) -> str:
 
 def waiting_line(host: str, report: Mapping[str, Any]) -> str:
     """What a start or a stop that takes time is at, in the supervisor's words: `atlas  stops after the save of …`."""
-    told = report.get("supervisor") or {}
-    return f"{host}  {told.get('status') or report.get('phase')}"
+    supervisor = report.get("supervisor") or {}
+    return f"{host}  {supervisor.get('status') or report.get('phase')}"
 
 
 def failed_start(report: Mapping[str, Any]) -> str:

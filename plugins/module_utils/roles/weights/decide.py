@@ -57,12 +57,12 @@ def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
         )
     for name, digest in settings["weights_sha256"].items():
         if name not in settings["weights_files"]:
-            told, wanted = f"{name} is none of weights_files", "names of weights_files"
+            given, wanted = f"{name} is none of weights_files", "names of weights_files"
         elif not SHA256.fullmatch(str(digest)):
-            told, wanted = f"{name}: {digest}", "64 hex digits"
+            given, wanted = f"{name}: {digest}", "64 hex digits"
         else:
             continue
-        found.append(finding("VARIABLE_INVALID", variable="weights_sha256", found=told, expected=wanted))
+        found.append(finding("VARIABLE_INVALID", variable="weights_sha256", found=given, expected=wanted))
     for name in settings["weights_files"]:
         if name.startswith("/") or ".." in name.split("/"):
             found.append(finding("VARIABLE_INVALID", variable="weights_files", found=name, expected="names of files"))
@@ -72,8 +72,8 @@ def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
 def judge_folder(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     folder = settings["weights_dir"]
     if seen.kind == "other":
-        told = f"{folder} is no folder"
-        return [finding("PATH_IS_A_FILE", variable="weights_dir", found=told, expected="a folder, or nothing yet")]
+        given = f"{folder} is no folder"
+        return [finding("PATH_IS_A_FILE", variable="weights_dir", found=given, expected="a folder, or nothing yet")]
     wrong = []
     for name, digest in settings["weights_sha256"].items():
         have = seen.files[name].sha256 if name in seen.files else ""
@@ -91,10 +91,10 @@ def judge_folder(seen: Observation, settings: Mapping[str, Any]) -> list[Finding
 
 def judge_size(model: Read, settings: Mapping[str, Any]) -> list[Finding]:
     """The count that the plan goes by, against the one of the files; 0 leaves it to them."""
-    told, counted = settings.get("weights_parameters"), model.parameters
-    if counted and told and abs(counted - told) > SIZE_TOLERANCE * told:
-        found, expected = f"weights_parameters: {told}", f"{counted}, as counted in {model.source}"
-    elif not counted and told == 0:
+    given, counted = settings.get("weights_parameters"), model.parameters
+    if counted and given and abs(counted - given) > SIZE_TOLERANCE * given:
+        found, expected = f"weights_parameters: {given}", f"{counted}, as counted in {model.source}"
+    elif not counted and given == 0:
         found, expected = model.problem or "no weights to count in yet", "a number"
     else:
         return []

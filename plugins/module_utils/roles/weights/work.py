@@ -64,7 +64,7 @@ class Fetcher:
                 adopted.append(file.name)
             elif not self._is_known(file):
                 missing.append(file)
-        self._sweep(missing)
+        self._remove_stale_parts(missing)
         self._check_disk(missing)
         rate = self._fetch_all(missing)
         commit = wanted[0].commit if wanted else str(self._spec["weights_revision"])
@@ -171,7 +171,7 @@ class Fetcher:
     def _part(self, file: HubFile) -> Path:
         return self._staging / f"{file.name.replace('/', '--')}.{file.etag}.part"
 
-    def _sweep(self, missing: list[HubFile]) -> None:
+    def _remove_stale_parts(self, missing: list[HubFile]) -> None:
         """Parts of files that nobody wants any more."""
         alive = {self._part(file) for file in missing}
         for part in self._staging.glob("*.part"):

@@ -120,7 +120,7 @@ def test_a_bundle_that_is_none_is_refused(tmp_path: Path, content: str | None) -
 )
 def test_each_python_has_the_pin_that_it_can_have(python: str, expected: str) -> None:
     pins = ['huggingface_hub==2.4.0; python_version >= "3.10"', "huggingface_hub==0.36.2; python_version < '3.10'"]
-    assert fleet_agent_plan.pinned(pins, python) == [("huggingface_hub", expected)]
+    assert fleet_agent_plan.parse_pins(pins, python) == [("huggingface_hub", expected)]
 
 
 @pytest.mark.parametrize(

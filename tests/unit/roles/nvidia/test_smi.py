@@ -136,7 +136,7 @@ def test_the_tool_is_called_and_its_word_taken_from_either_channel(tmp_path, mon
 
 
 def test_a_tool_that_hangs_or_cannot_run_is_a_broken_driver(tmp_path, monkeypatch):
-    monkeypatch.setattr(nvidia_smi, "PATIENCE", 0.2)
+    monkeypatch.setattr(nvidia_smi, "SMI_TIMEOUT", 0.2)
     seen = nvidia_smi.observe_gpus(program(tmp_path, "exec sleep 5"))
     assert (seen.state, seen.detail) == ("broken", "nvidia-smi did not answer for 0.2 s")
     seen = nvidia_smi.observe_gpus(str(tmp_path))
