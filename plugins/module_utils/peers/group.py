@@ -154,8 +154,8 @@ def gather(server: Server, offer: Offer, node_group: NodeGroup, say: Say, ended:
 
 def _missing(node_group: NodeGroup, missing: Iterable[int], doubts: Mapping[str, str]) -> str:
     """Who is waited for, and what was wrong with those who came without a proof."""
-    digests = [f"nodes {', '.join(f'{rank} ({node_group.hosts[rank]})' for rank in missing)}"]
-    return "; ".join([*digests, *(f"{address} {what}" for address, what in list(doubts.items())[:4])])
+    parts = [f"nodes {', '.join(f'{rank} ({node_group.hosts[rank]})' for rank in missing)}"]
+    return "; ".join([*parts, *(f"{address} {what}" for address, what in list(doubts.items())[:4])])
 
 
 def join(node_group: NodeGroup, place: Place, say: Say, ended: Callable[[float], bool]) -> Checkpoint | None:
