@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs house
+.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs goldens house
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
@@ -40,6 +40,9 @@ lock: bootstrap ## the lock of the training environment (LOCK="NAME --vars FILE"
 
 wheelhouse: bootstrap ## all of the training environment in a folder, for hosts offline (WHEELHOUSE="FOLDER --vars FILE")
 	@PYTHONPATH=collections $(PYTHON) -m tools.wheelhouse $(WHEELHOUSE)
+
+goldens: bootstrap ## the texts in tests/fixtures from the templates; review them with git diff
+	@$(PYTHON) -m tests.goldens
 
 docs: bootstrap ## docs/variables.md and docs/findings.md from their sources
 	@$(PYTHON) docs/generate.py

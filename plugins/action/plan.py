@@ -71,7 +71,7 @@ DECIDE: dict[str, Decide] = {
     "dataset": decide_dataset,
     "weights": weights_plan.decide,
     "run_config": partial(run_config_plan.decide, fill=Templates()),
-    "training": training_plan.decide,
+    "training": partial(training_plan.decide, fill=Templates()),
 }
 
 

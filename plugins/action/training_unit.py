@@ -7,12 +7,17 @@ Not both in one task: the first step of a run needs all of its hosts, and a task
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 
+from ..module_utils.core.topology import Topology
 from ..module_utils.roles.training import table as report_status
+from ..module_utils.roles.training.text import texts
+from ..module_utils.roles.training.want import Want
+from ..plugin_utils.render import Templates
 from ..plugin_utils.role_action import RoleAction
 from ..plugin_utils.run_secret import secret_of
 
@@ -72,7 +77,12 @@ class ActionModule(RoleAction):
             self.clock.sleep(POLL)
 
     def _asked(self, state: str) -> dict[str, Any]:
-        place, secret = self.topology, ""
-        if place.get("new_secret") and state not in ("absent", "awaited", "queried"):
-            secret = secret_of(str(self.settings["training_run"]), str(vars(constants)["DEFAULT_LOCAL_TMP"]))
-        return self.patiently(GOES_ON, state=state, settings=self.settings, topology=place, peer_secret=secret)
+        place, secret, written = self.topology, "", {}
+        if state not in ("absent", "awaited", "queried"):
+            written = asdict(texts(Want(self.settings, Topology.from_dict(place)), Templates()))
+            secret = self._new_secret() if place.get("new_secret") else ""
+        asked = {"settings": self.settings, "topology": place, "texts": written, "peer_secret": secret}
+        return self.patiently(GOES_ON, state=state, **asked)
+
+    def _new_secret(self) -> str:
+        return secret_of(str(self.settings["training_run"]), str(vars(constants)["DEFAULT_LOCAL_TMP"]))

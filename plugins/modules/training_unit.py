@@ -63,6 +63,19 @@ options:
         keeps the one that it holds.
     type: str
     default: ""
+  texts:
+    description: The files of the unit, as the controller made them from the role's templates.
+    type: dict
+    default: {}
+    suboptions:
+      unit:
+        description: The unit.
+        type: str
+        default: ""
+      gpu:
+        description: The unit before it, which makes the nodes of the GPUs.
+        type: str
+        default: ""
 """
 
 EXAMPLES = r"""
@@ -144,6 +157,7 @@ findings:
 """
 
 import os
+from dataclasses import fields
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -153,9 +167,10 @@ from ..module_utils.peers.secret import fingerprint
 from ..module_utils.roles.training import apply as training_apply
 from ..module_utils.roles.training import report as training_report
 from ..module_utils.roles.training.host import Host
-from ..module_utils.roles.training.want import Want
+from ..module_utils.roles.training.want import Texts, Want
 
 STATES = ["started", "stopped", "restarted", "present", "absent", "awaited", "queried"]
+TEXT = {"type": "str", "default": ""}
 SETTLE = 3.0  # seconds that the module itself waits for what takes time, before the action plugin polls
 
 
@@ -166,11 +181,12 @@ def main() -> None:
         "state": {"type": "str", "choices": STATES, "default": "started"},
         "settings": {"type": "dict", "default": {}},
         "topology": {"type": "dict", "default": {}},
+        "texts": {"type": "dict", "default": {}, "options": {one.name: TEXT for one in fields(Texts)}},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     secret, state = module.params["peer_secret"], module.params["state"]
-    place = Topology.from_dict(module.params["topology"])
-    want = Want(module.params["settings"], place, given_key=fingerprint(secret) if secret else "")
+    topology, texts = Topology.from_dict(module.params["topology"]), Texts(**module.params["texts"])
+    want = Want(module.params["settings"], topology, fingerprint(secret) if secret else "", texts)
     host = Host(secret=secret)
     with reported(module.fail_json, lambda: {"training": training_report.report(host.read(want), want)}):
         if state in ("awaited", "queried"):

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The roles' templates, filled on the controller: plain Jinja, a value for each name, no filters but those below."""
+"""The roles' templates, filled on the controller: plain Jinja, a value for each name, quoting.py's filters alone."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,35 +13,18 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNot
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ..module_utils.core.errors import FleetError
+from .quoting import FILTERS
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # What a template may raise: Jinja itself, a filter, or an expression in it.
 BROKEN = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, OSError, yaml.YAMLError)
 
 
-def sh(value: object) -> str:
-    """One word for bash."""
-    return shlex.quote(str(value))
-
-
-def each(values: Mapping[str, object], form: str) -> str:
-    """`form` once for each name and value, the value as one word for bash."""
-    return "".join(form.format(name, sh(value)) for name, value in values.items())
-
-
-def yaml_scalar(value: object) -> str:
-    """The value as YAML writes it, on one line."""
-    plain = str(value) if isinstance(value, str) else value  # Ansible's own texts are no plain ones
-    style = '"' if "\n" in str(value) else None
-    dumped: str = yaml.safe_dump(plain, width=float("inf"), default_style=style)
-    return dumped.rstrip("\n").removesuffix("\n...")
-
-
 def _environment() -> ImmutableSandboxedEnvironment:
     made = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader("/"), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
-    made.filters = {"sh": sh, "each": each, "yaml": yaml_scalar, "python": repr}
+    made.filters = {**FILTERS}
     made.globals = {}
     return made
 

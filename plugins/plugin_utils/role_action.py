@@ -70,9 +70,9 @@ class RoleAction(ActionBase):
         self.settings, self.findings = self._resolved()
         try:
             self.refuse()
+            return self.work()
         except FleetError as error:
             return {"failed": True, "changed": False, **error.as_result()}
-        return self.work()
 
     def refuse(self) -> None:
         """Raises FleetError for settings that the role cannot work with."""

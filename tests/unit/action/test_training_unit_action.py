@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import i
 from ansible_collections.canvas.fleet.plugins.plugin_utils.run_secret import secret_of
 
 from tests.unit.support import actions
+from tests.unit.support.units import SETTINGS, want
 
 
 def answer(active: str, phase: str, waiting: str = "", steps: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def answer(active: str, phase: str, waiting: str = "", steps: tuple[str, ...] = 
 def run(answers: Iterator[Any], state: str, check: bool = False) -> tuple[dict[str, Any], list[str]]:
     """The plugin's result with a host that gives these answers, and which states it was asked for."""
     given = {} if state == "started" else {"state": state}
-    settings = {"training_state": "started", "fleet_reconnect_timeout": 8}
+    settings = {**SETTINGS, "training_state": "started", "fleet_reconnect_timeout": 8}
     made = actions.action(training_unit, answers, settings, check, **given)
     return actions.run(made), [asked["state"] for asked in made.asked]
 
@@ -44,6 +46,29 @@ def test_what_is_done_at_once_costs_one_call(shown: list[str]) -> None:
     result, asked = run(iter([answer("active", "running")]), "started")
     assert asked == ["started"]
     assert (result["changed"], result["steps"], shown) == (False, [], [])
+
+
+@pytest.mark.parametrize(
+    ("state", "texts"),
+    [
+        *((state, asdict(want().texts)) for state in ("started", "restarted", "present", "stopped")),
+        *((state, {}) for state in ("absent", "queried")),
+    ],
+)
+def test_the_host_gets_the_units_texts_from_here_where_it_compares_or_writes_them(
+    shown: list[str], state: str, texts: dict[str, str]
+) -> None:
+    made = actions.action(training_unit, iter([RUNS]), {**SETTINGS, "fleet_reconnect_timeout": 8}, False, state=state)
+    actions.run(made)
+    assert [asked["texts"] for asked in made.asked] == [texts]
+
+
+def test_a_name_that_a_unit_cannot_have_is_refused_before_the_host_is_asked(shown: list[str]) -> None:
+    settings = {**SETTINGS, "training_unit": "a b", "fleet_reconnect_timeout": 8}
+    made = actions.action(training_unit, iter([]), settings, False, state="started")
+    result = actions.run(made)
+    assert (result["failed"], made.asked) == (True, [])
+    assert "letters, digits" in result["msg"]
 
 
 def test_a_start_is_not_waited_for_by_the_task_that_begins_it(shown: list[str]) -> None:
@@ -122,7 +147,7 @@ def handed(
 ) -> tuple[Any, str]:
     """What a host's module is given, and the result."""
     monkeypatch.setattr(training_unit.constants, "DEFAULT_LOCAL_TMP", str(folder))
-    made = actions.action(training_unit, iter([RUNS]), {"training_state": state, "training_run": run})
+    made = actions.action(training_unit, iter([RUNS]), {**SETTINGS, "training_state": state, "training_run": run})
     result = actions.run(made, preflight_plan={"topology": {**actions.TOPOLOGY, "new_secret": needed}})
     return made.asked[0]["peer_secret"], str(result)
 

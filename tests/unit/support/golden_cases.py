@@ -10,7 +10,6 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.observe import entry
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 
 from tests.unit.support import run_texts
@@ -71,6 +70,7 @@ UNITS: dict[str, Want] = {
         training_stop_seconds=60,
         training_run="a 100% run",
         training_results_dir="/srv/100% $x",
+        fleet_state_dir='/var/lib/50% "state" $y',
         run_config_script='/srv/it\'s "quoted".sh',
         weights_dir="/models/a b",
         dataset_train_dir="/models/c",
@@ -89,8 +89,11 @@ def texts() -> Iterator[tuple[Path, str]]:
             yield FIXTURES / "run_config" / name / f"dataset_info_{code}.txt", registered(told, source)
     for name, wanted in UNITS.items():
         folder = FIXTURES / "training_units" / name
-        yield folder / "training.service", render(wanted).replace(supervisor_spec.path(wanted.payloads), "PAYLOAD.pyz")
-        yield folder / "gpu.service", render_gpu(wanted)
+        yield (
+            folder / "training.service",
+            wanted.texts.unit.replace(supervisor_spec.payload()[0], "DIGEST.pyz"),
+        )
+        yield folder / "gpu.service", wanted.texts.gpu
 
 
 def registered(told: dict[str, Any], source: str) -> str:

@@ -11,19 +11,18 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import decide as training_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have, as_dict
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 
 from tests.unit.support.places import FIXTURES
-from tests.unit.support.units import SETTINGS, SHAPE, WANT, want
+from tests.unit.support.units import FILL, SETTINGS, SHAPE, WANT, want
 
 RECORDED = FIXTURES / "trainer"
 
 
 READY = Have(
-    text=render(WANT),
-    gpu=render_gpu(WANT),
+    text=WANT.texts.unit,
+    gpu=WANT.texts.gpu,
     spec=WANT.spec(),
     payloads=(supervisor_spec.payload()[0],),
     load="loaded",
@@ -56,7 +55,7 @@ def seen(
 
 
 def decide(observed: dict[str, Any], topology: Topology = SHAPE, **changed: Any) -> Any:
-    return training_plan.decide(observed, {**SETTINGS, **changed}, topology)
+    return training_plan.decide(observed, {**SETTINGS, **changed}, topology, FILL)
 
 
 def at(folder: Path, **change: Any) -> Want:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import texts
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
+from ansible_collections.canvas.fleet.plugins.plugin_utils.render import Templates
 
 from tests.unit.support.places import ROOT
 
+FILL = Templates()
 SHAPE = Topology("atlas", ("atlas",), 0, 2, 2, "localhost", 29501)
 SETTINGS: dict[str, Any] = {
     **yaml.safe_load((ROOT / "roles/training/defaults/main.yml").read_text()),
@@ -37,8 +41,9 @@ SETTINGS: dict[str, Any] = {
 
 
 def want(topology: Topology = SHAPE, **changes: Any) -> Want:
-    """With these settings changed."""
-    return Want({**SETTINGS, **changes}, topology)
+    """With these settings changed, and the texts that the templates make of them."""
+    plain = Want({**SETTINGS, **changes}, topology)
+    return replace(plain, texts=texts(plain, FILL))
 
 
 WANT = want()

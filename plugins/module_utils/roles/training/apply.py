@@ -10,7 +10,6 @@ from ...trainer.failures import Failure
 from . import host as unit_host
 from . import refusals
 from . import steps as unit
-from . import text as unit_text
 from .decide import runs_older
 from .have import Have
 from .report import unit_failure
@@ -78,7 +77,7 @@ def died(have: Have, want: Want) -> FleetError:
 
 def difference(done: Outcome, want: Want, state: str) -> list[dict[str, str]]:
     """Ansible's diff: the unit's text, and how it runs."""
-    text = "" if state == "absent" else unit_text.render(want)
+    text = "" if state == "absent" else want.texts.unit
     was = _manner(done.before.running, done.before.enabled)
     is_running = {"started": not done.before.finished, "restarted": True}.get(state, False)
     running = done.before.running if state == "present" else is_running or (state == "started" and done.before.running)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...checkpoints import findings as checkpoint_findings
@@ -32,10 +33,11 @@ REASONS = {
 }
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology, fill: text.Fill) -> RolePlan:
     """What the role would do, and what stands in the way of a start."""
     want, have, state = Want(settings, topology), Have(**seen["unit"]), str(settings["training_state"])
     try:
+        want = replace(want, texts=text.texts(want, fill))
         steps = unit.decide(have, want, state)
     except FleetError as error:
         bad = finding("VARIABLE_INVALID", variable=error.variable, found=error.found, expected=error.expected)
@@ -72,7 +74,7 @@ def runs_older(have: Have, want: Want) -> Finding | None:
     """The running training was started from something else than what lies on the disk, or is going to."""
     if not have.running:
         return None
-    coming = {want.path: have.text != text.render(want), want.spec_path: have.spec != want.spec()}
+    coming = {want.path: have.text != want.texts.unit, want.spec_path: have.spec != want.spec()}
     changed = list(dict.fromkeys([*(path for path, other in coming.items() if other), *have.older()]))
     if not changed:
         return None

@@ -14,7 +14,6 @@ from . import files as unit_files
 from . import folders as unit_folders
 from .have import Have
 from .read import read, text_of
-from .text import render, render_gpu
 from .want import Want
 
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
@@ -70,8 +69,8 @@ class Host:
             self._sleep(min(0.25, seconds))
 
     def _write(self, want: Want) -> None:
-        unit_files.write(Path(want.gpu_path), render_gpu(want).encode())
-        unit_files.write(Path(want.path), render(want).encode())
+        unit_files.write(Path(want.gpu_path), want.texts.gpu.encode())
+        unit_files.write(Path(want.path), want.texts.unit.encode())
 
     def _place_secret(self, want: Want) -> None:
         """What runs goes on with the secret that systemd gave it at its start."""

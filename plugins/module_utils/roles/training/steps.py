@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from . import payload
 from .have import Have
-from .text import render, render_gpu
 from .want import Want
 
 STATES = ("started", "stopped", "restarted", "present", "absent")
@@ -43,7 +42,7 @@ def _files(have: Have, want: Want) -> list[str]:
         steps.append("spec")
     if want.has_peers and want.key_id and have.key_id != want.key_id:
         steps.append("secret")
-    if have.text != render(want) or have.gpu != render_gpu(want):
+    if (have.text, have.gpu) != (want.texts.unit, want.texts.gpu):
         steps.append("write")
     if "write" in steps or have.reload or have.load == "not-found":
         steps.append("reload")

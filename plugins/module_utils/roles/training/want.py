@@ -20,12 +20,22 @@ ALONE = Topology("", (), 0, 1, 0, "localhost", 0)
 
 
 @dataclass(frozen=True)
+class Texts:
+    """The unit's text, and that of the unit before it, which makes the GPUs' nodes."""
+
+    unit: str = ""
+    gpu: str = ""
+
+
+@dataclass(frozen=True)
 class Want:
-    """A training's unit as it should be. `topology` is ALONE where only the plan could know it and nobody asks."""
+    """A training's unit as it should be. `topology` is ALONE where only the plan could know it and nobody asks; `texts`
+    come from the controller, and are empty where nothing of the unit is compared or written."""
 
     settings: Mapping[str, Any]  # of all roles, typed by their specs
     topology: Topology = ALONE
     given_key: str = ""  # fingerprint of the secret of the run that the host is given now
+    texts: Texts = Texts()
 
     @property
     def unit(self) -> str:

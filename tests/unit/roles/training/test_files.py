@@ -13,7 +13,6 @@ from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import f
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import files as unit_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import host as unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render
 from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 
 from tests.unit.support.nodes import SECRET
@@ -52,7 +51,7 @@ def test_checkpoints_and_what_is_kept_of_them_are_writable_in_one_mount(
 ) -> None:
     wanted = want(training_checkpoint_dir=checkpoints, training_kept_dir=kept)
     assert wanted.writable == (*writable, wanted.own)
-    assert f"ReadWritePaths={' '.join(wanted.writable)}\n" in render(wanted)
+    assert f"ReadWritePaths={' '.join(wanted.writable)}\n" in wanted.texts.unit
 
 
 def test_a_start_waits_for_every_disk_that_it_reads_or_writes() -> None:
@@ -64,7 +63,7 @@ def test_a_start_waits_for_every_disk_that_it_reads_or_writes() -> None:
     }
     (line,) = (
         line
-        for line in render(want(training_kept_dir="/kept/atlas", **reads)).splitlines()
+        for line in want(training_kept_dir="/kept/atlas", **reads).texts.unit.splitlines()
         if line.startswith("RequiresMountsFor=")
     )
     assert line == (
@@ -106,7 +105,7 @@ def test_only_what_the_training_runs_by_is_in_the_spec(change: dict[str, Any], o
 
 
 def test_a_stop_has_time_to_end_the_processes_after_the_wait() -> None:
-    assert "TimeoutStopSec=1860\n" in render(WANT)
+    assert "TimeoutStopSec=1860\n" in WANT.texts.unit
 
 
 # the secret of the run

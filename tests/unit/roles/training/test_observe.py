@@ -14,7 +14,6 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import host as unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import report as training_report
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 
 from tests.unit.support.trainings import READY, RECORDED, RUNS, Dies, at, write
@@ -141,7 +140,7 @@ def test_words_that_fit_no_class_are_shown_as_they_are(tmp_path: Path) -> None:
 
 def test_a_start_that_does_not_live_is_an_error_with_the_trainers_words(tmp_path: Path) -> None:
     want, host = at(tmp_path), Dies()
-    host.have = replace(READY, text=render(want), gpu=render_gpu(want), spec=want.spec())
+    host.have = replace(READY, text=want.texts.unit, gpu=want.texts.gpu, spec=want.spec())
     write(want, "", (RECORDED / "torchrun-2.13.0/oom.err").read_text())
     with pytest.raises(FleetError) as caught:
         training_apply.converge(host, want, "started", check=False, settle=0)
@@ -152,7 +151,7 @@ def test_a_start_that_does_not_live_is_an_error_with_the_trainers_words(tmp_path
 def test_the_diff_shows_text_and_manner() -> None:
     done = training_apply.Outcome(("write",), Have(), RUNS)
     texts, manner = training_apply.difference(done, WANT, "started")
-    assert (texts["before"], texts["after"]) == ("", render(WANT))
+    assert (texts["before"], texts["after"]) == ("", WANT.texts.unit)
     assert "running: false" in manner["before"]
     assert "running: true" in manner["after"]
     assert training_apply.difference(training_apply.Outcome((), RUNS, RUNS), WANT, "started") == []

@@ -14,21 +14,20 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import steps as unit
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have, parse_started
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import decide
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render, render_gpu
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.support.units import SHAPE, WANT, want
 
-TEXT = render(WANT)
+TEXT = WANT.texts.unit
 CODE = supervisor_spec.payload()[0]
-READY = Have(text=TEXT, gpu=render_gpu(WANT), spec=WANT.spec(), payloads=(CODE,), record=True, folders=True)
+READY = Have(text=TEXT, gpu=WANT.texts.gpu, spec=WANT.spec(), payloads=(CODE,), record=True, folders=True)
 STATES = st.sampled_from(unit.STATES)
 HAVES = st.builds(
     Have,
     text=st.sampled_from([None, TEXT, "old"]),
-    gpu=st.sampled_from([None, render_gpu(WANT)]),
+    gpu=st.sampled_from([None, WANT.texts.gpu]),
     spec=st.sampled_from([None, WANT.spec(), "{}"]),
     payloads=st.sampled_from([(), (CODE,), ("0.pyz",)]),
     load=st.sampled_from(["loaded", "not-found"]),
@@ -83,7 +82,7 @@ class Host:
             "payload": lambda: replace(have, payloads=(supervisor_spec.payload()[0],)),
             "spec": lambda: replace(have, spec=want.spec()),
             "secret": lambda: replace(have, key_id=want.key_id),
-            "write": lambda: replace(have, text=render(want), gpu=render_gpu(want), reload=True),
+            "write": lambda: replace(have, text=want.texts.unit, gpu=want.texts.gpu, reload=True),
             "reload": lambda: replace(have, reload=False, load="loaded" if have.text else "not-found"),
             "enable": lambda: replace(have, enabled=True),
             "disable": lambda: replace(have, enabled=False),
@@ -247,18 +246,19 @@ def test_the_record_of_a_start_is_read() -> None:
 
 def test_the_key_is_named_only_when_it_is_used() -> None:
     assert "LoadCredential" not in TEXT
-    assert "LoadCredential=wandb_api_key:/srv/k" in render(
-        want(run_config_enable_wandb=True, run_config_wandb_key_file="/srv/k")
+    assert (
+        "LoadCredential=wandb_api_key:/srv/k"
+        in want(run_config_enable_wandb=True, run_config_wandb_key_file="/srv/k").texts.unit
     )
 
 
 def test_no_restarts_is_no() -> None:
-    assert "Restart=no\n" in render(want(training_restarts=0))
+    assert "Restart=no\n" in want(training_restarts=0).texts.unit
     assert "Restart=on-failure\n" in TEXT
 
 
 def test_the_same_settings_give_the_same_bytes() -> None:
-    assert render(WANT) == TEXT
+    assert WANT.texts.unit == TEXT
 
 
 def test_each_setting_is_named_once() -> None:
@@ -280,7 +280,7 @@ def test_each_setting_is_named_once() -> None:
 )
 def test_what_a_unit_cannot_hold_is_refused_with_its_variable(change: dict[str, str]) -> None:
     with pytest.raises(FleetError) as caught:
-        render(want(**change))
+        want(**change)
     assert caught.value.variable in (*change, "training_run")
 
 
@@ -290,7 +290,7 @@ PATHS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl
 @given(tail=PATHS)
 def test_any_path_reaches_the_program_as_it_is(tail: str) -> None:
     """Read back by systemd's rules: quotes, backslashes, %% and $$ (systemd.service(5), systemd.syntax(7))."""
-    text = render(want(fleet_state_dir=f"/var/lib/{tail}"))
+    text = want(fleet_state_dir=f"/var/lib/{tail}").texts.unit
     (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     program, option, rest = line.partition("=")[2].split(" ", 2)
     words = re.fullmatch(r"""(".*?[^\\]"|\S+) (".*"|\S+)""", rest)
@@ -303,7 +303,7 @@ def test_any_path_reaches_the_program_as_it_is(tail: str) -> None:
 
 @given(tail=PATHS)
 def test_any_path_reaches_the_shell_as_it_is(tail: str) -> None:
-    text = render(want(training_results_dir=f"/srv/{tail}")).replace("; \\\n    ", "; ")
+    text = want(training_results_dir=f"/srv/{tail}").texts.unit.replace("; \\\n    ", "; ")
     line = next(line for line in text.splitlines() if "log_bytes" in line)
     script = unquoted(line.split(" -c ", 1)[1])
     assert f"/srv/{tail}/log.txt;" in shlex.split(script)
@@ -339,16 +339,16 @@ TWO = want(PAIR)
 )
 def test_a_secret_is_placed_when_it_is_another(wanted: Want, held: str, placed: bool) -> None:
     runs = replace(READY, active="active", enabled=True, load="loaded")
-    have = replace(runs, text=render(wanted), spec=wanted.spec(), key_id=held)
+    have = replace(runs, text=wanted.texts.unit, spec=wanted.spec(), key_id=held)
     assert decide(have, wanted, "started") == ["secret"] * placed
     assert "secret" not in decide(have, wanted, "absent")
 
 
 def test_only_a_unit_with_peers_is_given_the_credential() -> None:
     line = f"LoadCredential=peer_secret:{WANT.record}/peer-secret"
-    assert line in render(TWO)
-    assert line not in render(WANT)
-    assert line not in render(want(PAIR, training_peer_port=0))
+    assert line in TWO.texts.unit
+    assert line not in WANT.texts.unit
+    assert line not in want(PAIR, training_peer_port=0).texts.unit
 
 
 def test_the_secret_lies_in_no_text_of_the_unit() -> None:

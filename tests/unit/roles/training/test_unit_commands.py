@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import render
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 
 from tests.unit.support import units
@@ -26,7 +25,7 @@ def want(tmp_path: Path) -> Want:
 
 def command(want: Want, key: str) -> list[str]:
     """Arguments of a command of the unit, without prefixes, as systemd.syntax(7) and systemd.service(5) read it."""
-    (line,) = re.findall(rf"^{key}=[-+]*(.*)$", render(want).replace("\\\n", " "), re.MULTILINE)
+    (line,) = re.findall(rf"^{key}=[-+]*(.*)$", want.texts.unit.replace("\\\n", " "), re.MULTILINE)
     return [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(line)]
 
 
@@ -50,7 +49,7 @@ def test_a_run_that_ended_well_is_marked_and_the_mark_keeps_it_from_another_star
 ) -> None:
     words = dict(zip(("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"), result.split(), strict=True))
     run(want, "ExecStopPost", **words)
-    (condition,) = re.findall(r"^ConditionPathExists=!(.*)$", render(want), re.MULTILINE)
+    (condition,) = re.findall(r"^ConditionPathExists=!(.*)$", want.texts.unit, re.MULTILINE)
     assert Path(condition.replace("%%", "%")).exists() == finished
     assert Path(want.record, "ended").read_text() == f"{result}\n"
 
