@@ -35,7 +35,14 @@ class Job:
 MODEL = ("weights_dir", "weights_repo", "weights_revision", "weights_endpoint")
 JOBS = {
     "fleet_agent": Job(
-        parts=("fleet_root", "fleet_user", "fleet_group", "fleet_state_dir", "fleet_agent_"),
+        parts=(
+            "fleet_root",
+            "fleet_user",
+            "fleet_group",
+            "fleet_state_dir",
+            "fleet_agent_",
+            "conda_env_flash_attn_from",
+        ),
         named={
             "python": "fleet_agent_base_python",
             "index_url": "fleet_pip_index_url",
@@ -45,7 +52,7 @@ JOBS = {
         python="fleet_agent_base_python",
     ),
     "conda_env": Job(
-        parts=("conda_env_",),
+        parts=("conda_env_", "run_config_use_flex"),
         without="conda_env_",
         named={"cuda_home": "nvidia_cuda_home"},
         environment="conda_env_environment",
@@ -68,7 +75,6 @@ JOBS = {
         python="fleet_agent_python",
     ),
     "nvidia": Job(named={"state_dir": "fleet_state_dir"}),
-    "system_packages": Job(),
 }
 
 

@@ -106,7 +106,7 @@ def surroundings(base: Mapping[str, Any]) -> Iterator[Trap]:
     for port in (29501, 30000):
         told = {**base, "run_config_master_port": port}
         yield alone(f"port {port} is taken", "PORT_TAKEN", told, around(listening=[22, port]))
-    without = {**base, "fleet_agent_apt_packages": ["git"], "fleet_agent_dnf_packages": ["git"]}
+    without = {**base, "fleet_agent_compiler": False}
     yield alone("no compiler", "COMPILER_MISSING", without, around(compiler=""))
     yield alone("no headers", "COMPILER_MISSING", base, around(headers=False))
     for name in ("training_results_dir", "conda_env_root", "weights_dir", "dataset_train_dir", "fleet_state_dir"):

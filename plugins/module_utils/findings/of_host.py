@@ -220,7 +220,7 @@ ENTRIES: dict[str, Entry] = {
     "COMPILER_MISSING": Entry(
         "error",
         "flex attention is compiled when the training starts, with a C compiler and Python's headers",
-        "leave gcc in fleet_agent_apt_packages (fleet_agent_dnf_packages), or run_config_use_flex: false",
+        "fleet_agent_compiler: true, or run_config_use_flex: false",
     ),
     "GPU_BUSY": Entry(
         "warning",

@@ -73,7 +73,8 @@ def _mounts(mounts: Mapping[str, Mount], settings: Mapping[str, Any]) -> Iterato
 def _compiler(around: Environment, settings: Mapping[str, Any]) -> Iterator[Finding]:
     names = ("fleet_agent_apt_packages", "fleet_agent_dnf_packages", "conda_env_conda_packages")
     coming = [str(package) for name in names for package in settings.get(name, ())]  # installed before the start
-    if not around.compiler and not any(package.startswith(BRINGS_COMPILER) for package in coming):
+    brought = settings["fleet_agent_compiler"] or any(package.startswith(BRINGS_COMPILER) for package in coming)
+    if not around.compiler and not brought:
         lacking, expected = "no cc, gcc or clang", "a C compiler"
     elif around.headers is False:
         lacking, expected = _no_headers(settings), "Python's headers"

@@ -25,6 +25,7 @@ PLAN_NAMES = ("preflight_plan", "__fleet_plan")
 # Variables of 0.1 under the name that they have now, or the variable that decides the same.
 RENAMED = {
     "conda_env_adopt": "conda_env_use_existing",
+    "conda_env_compiler": "fleet_agent_compiler",
     "dataset_num_workers": "run_config_num_workers",
     "dataset_world_size": "run_config_processes",
     "conda_env_mirrors": "fleet_mirrors",

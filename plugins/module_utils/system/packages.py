@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..core.errors import FleetError
@@ -25,15 +25,8 @@ def manager() -> Literal["apt", "dnf", ""]:
     return "dnf" if programs.find("dnf") else ""
 
 
-def missing(wanted: Mapping[str, Sequence[str]]) -> list[str]:
-    """Of the names that are wanted by package manager, those that are not installed whole on this host.
-
-    Raises FleetError on a host without apt and dnf.
-    """
-    return lacking(known_manager(), wanted[known_manager()])
-
-
 def known_manager() -> str:
+    """Raises FleetError on a host without apt and dnf."""
     found = manager()
     if not found:
         raise FleetError("no package manager that is known here", found="neither apt-get nor dnf")

@@ -37,10 +37,6 @@ def worker(name: str) -> ModuleType:
         from ..roles.weights import work as weights_work
 
         return weights_work
-    if name == "system_packages":
-        from ..roles.fleet_agent import system_packages as system_packages_work
-
-        return system_packages_work
     if name == "nvidia":
         from ..roles.nvidia import work as nvidia_work
 

@@ -50,7 +50,7 @@ def make_spec(tmp_path, monkeypatch):
         "wheelhouse": "",
         "flash_attn_from": "wheel",
         "flash_attn_sha256": "",
-        "compiler": False,
+        "run_config_use_flex": False,
         "cuda_home": str(tmp_path / "cuda"),
     }
 

@@ -23,8 +23,6 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
     if old:
         return RolePlan(reasons=("the lock is not one of these packages",), findings=tuple(old))
     reasons = differences(seen, want)
-    if want.compiler and not seen.compiler:
-        reasons.append("no C compiler, which flex attention needs at run time")
     values = {"digest": want.digest, "prefix": want.prefix}
     if reasons:
         return RolePlan(reasons=tuple(reasons), values=values)

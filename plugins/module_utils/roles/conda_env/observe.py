@@ -13,15 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...core.wire import from_record
-from ...system import files, programs
+from ...system import files
 from ...system.digests import sha256
 from .lock import lock_lines, made_for, normalised, pins_of
 
 Kind = Literal["absent", "link", "broken_link", "folder", "file"]
 PREFIX = "conda_env_"
 RECORD = ".canvas-fleet.json"
-COMPILERS = ("cc", "gcc", "clang")
-PROGRAMS = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,6 @@ class Observation:
     record: Record | None = None
     ours: bool = False  # the record lies in the environment
     installed: Mapping[str, str] = field(default_factory=dict)  # version by normalised name
-    compiler: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class EnvSpec:
     pip_lock: tuple[str, ...] = ()  # name==version --hash=sha256:…; () where pip does
     lock_python: str = ""  # that the pip part of the lock was made for, as far as it says so
     from_source: bool = False  # flash-attn is built on the host
-    compiler: bool = False  # the host shall have one, for what torch compiles while it trains
+    flex: bool = False  # the proof compiles flex attention, where there is a GPU
 
     @property
     def digest(self) -> str:
@@ -139,7 +136,7 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         pip_lock=lock_lines(value("pip_lock")),
         lock_python=made_for(value("pip_lock")),
         from_source=value("flash_attn_from") == "source",
-        compiler=truth(value("compiler")),
+        flex=truth(settings["run_config_use_flex"]),
     )
 
 
@@ -207,7 +204,6 @@ def observe(settings: Mapping[str, Any]) -> Observation:
         record=Record.of(recorded(want)),
         ours=bool(files.load(os.path.join(want.prefix, RECORD))),
         installed=installed(want.prefix),
-        compiler=any(programs.find(name, PROGRAMS) for name in COMPILERS),
     )
 
 

@@ -30,7 +30,7 @@ REMEDIES = (
     ("from versions: none", "the index can't be reached, or does not know the package: check conda_env_pip_index_url"),
     ("No matching distribution", "correct the pin, or name an index that has it (conda_env_pip_extra_index_urls)"),
     ("ResolutionImpossible", "two pins contradict each other: correct conda_env_pip_packages"),
-    ("nvcc", "flash-attn is built with the CUDA toolkit: nvidia_toolkit: true, and conda_env_compiler: true"),
+    ("nvcc", "flash-attn is built with the CUDA toolkit: nvidia_toolkit: true"),
 )
 
 

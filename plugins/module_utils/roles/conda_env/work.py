@@ -181,7 +181,7 @@ def install_flash_attn(
 def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) -> dict[str, Any]:
     """Import everything in one process of the environment; the record says what came of it."""
     progress(0, 0, "", f"importing {len(want.imports)} modules")
-    python, flex = os.path.join(prefix, "bin", "python"), "cuda" if want.compiler else ""
+    python, flex = os.path.join(prefix, "bin", "python"), "cuda" if want.flex else ""
     proof = conda_proof.import_all(python, list(want.imports), ours=ours, flex=flex)
     if proof["failed"]:
         raise FleetError(

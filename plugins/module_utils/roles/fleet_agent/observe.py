@@ -19,6 +19,8 @@ from typing import Any, Literal
 from ...system import files, packages, programs
 from ...system.digests import sha256
 
+C = {"apt": ("gcc", "libc6-dev"), "dnf": ("gcc", "glibc-devel")}
+CXX = {"apt": ("g++",), "dnf": ("gcc-c++",)}
 IMPORTS = ("huggingface_hub", "pyarrow.parquet", "PIL.Image")
 STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
@@ -62,7 +64,7 @@ class Observation:
 def observe(settings: Mapping[str, Any]) -> Observation:
     root, user = str(settings["fleet_root"]), str(settings["fleet_user"])
     manager = packages.manager()
-    wanted = settings.get(f"fleet_agent_{manager}_packages", []) if manager else []
+    wanted = wanted_packages(settings, manager) if manager else []
     return Observation(
         account=account_exists(user),
         group=group_exists(str(settings["fleet_group"])),
@@ -72,6 +74,13 @@ def observe(settings: Mapping[str, Any]) -> Observation:
         trusted=tuple(trusted()) if settings.get("fleet_ca_bundle") else (),
         agent=agent(str(settings["fleet_agent_dir"])),
     )
+
+
+def wanted_packages(settings: Mapping[str, Any], manager: str) -> list[str]:
+    """Names of this package manager: the user's list, and the compilers that the training or a build needs."""
+    build = settings["conda_env_flash_attn_from"] == "source"
+    compilers = [*(C[manager] if settings["fleet_agent_compiler"] or build else ()), *(CXX[manager] if build else ())]
+    return list(dict.fromkeys([*settings[f"fleet_agent_{manager}_packages"], *compilers]))
 
 
 def normal(name: str) -> str:

@@ -124,7 +124,8 @@ def trust(spec: Mapping[str, Any]) -> None:
 
 
 def install_packages(spec: Mapping[str, Any], progress: Progress) -> None:
-    missing = packages.missing({name: spec.get(f"fleet_agent_{name}_packages", ()) for name in ("apt", "dnf")})
+    manager = packages.known_manager()
+    missing = packages.lacking(manager, observe.wanted_packages(spec, manager))
     if missing:
         packages.install(missing, progress)
 

@@ -27,10 +27,9 @@ def settings(**changes):
         "conda_lock": [],
         "pip_lock": [],
         "flash_attn_from": "wheel",
-        "compiler": False,
         **changes,
     }
-    return {f"conda_env_{name}": value for name, value in values.items()}
+    return {f"conda_env_{name}": value for name, value in values.items()} | {"run_config_use_flex": False}
 
 
 def observed(**changes):
@@ -53,7 +52,6 @@ def observed(**changes):
         },
         "ours": True,
         "installed": dict(versions),
-        "compiler": True,
     }
     for path, value in changes.items():
         *parents, last = path.split("__")
@@ -122,11 +120,6 @@ CASES = {
         {},
         {"pip_packages": [f"p{number}==1" for number in range(6)], "flash_attn": ""},
         ["p0 1 is missing, p1 1 is missing, p2 1 is missing, p3 1 is missing and 2 more"],
-    ),
-    "no compiler for what torch compiles": (
-        {"compiler": False},
-        {"compiler": True},
-        ["no C compiler, which flex attention needs at run time"],
     ),
     "no flash-attn is wanted": ({}, {"flash_attn_from": "none"}, ["the list of packages changed"]),
     "flash-attn is to be built": ({}, {"flash_attn_from": "source"}, ["the list of packages changed"]),

@@ -150,6 +150,24 @@ def test_apts_own_status_becomes_progress() -> None:
     assert told == [(25, 100, "%", "system packages"), (100, 100, "%", "system packages")]
 
 
+@pytest.mark.parametrize(
+    ("manager", "compiler", "build", "names"),
+    [
+        pytest.param("apt", False, "wheel", ["git"], id="nothing compiles"),
+        pytest.param("apt", True, "wheel", ["git", "gcc", "libc6-dev"], id="flex attention, Debian"),
+        pytest.param("dnf", True, "none", ["git", "gcc", "glibc-devel"], id="flex attention, EL"),
+        pytest.param("apt", False, "source", ["git", "gcc", "libc6-dev", "g++"], id="flash-attn is built, Debian"),
+        pytest.param("dnf", True, "source", ["git", "gcc", "glibc-devel", "gcc-c++"], id="both, EL"),
+    ],
+)
+def test_the_compilers_come_with_the_system_packages(
+    manager: str, compiler: bool, build: str, names: list[str]
+) -> None:
+    lists = {"fleet_agent_apt_packages": ["git"], "fleet_agent_dnf_packages": ["git"]}
+    steered = {"fleet_agent_compiler": compiler, "conda_env_flash_attn_from": build}
+    assert fleet_agent.wanted_packages({**lists, **steered}, manager) == names
+
+
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     me = pwd.getpwuid(os.getuid())
@@ -162,6 +180,10 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "fleet_state_dir": str(tmp_path / "state"),
         "fleet_agent_dir": str(tmp_path / "state" / "agent"),
         "fleet_agent_packages": ["pip"],
+        "fleet_agent_apt_packages": [],
+        "fleet_agent_dnf_packages": [],
+        "fleet_agent_compiler": False,
+        "conda_env_flash_attn_from": "wheel",
         "python": sys.executable,
     }
 
