@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.capacity import human, remedy
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.findings import human, remedy
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import (
     Run,
     gpu_phases,

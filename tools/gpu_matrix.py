@@ -16,10 +16,10 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import decide as nvidia_plan
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import distributions
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia.observe import Observation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,7 +202,7 @@ def afterwards(seen: dict[str, Any], plan: RolePlan, settings: dict[str, Any], m
     after["packages"] = {**after["packages"], **held}
     cuda = str(settings["nvidia_cuda_version"])
     ready = {"toolkit": True, "toolkits": [f"cuda-{cuda}"], "profile": values.get("profile") or after["profile"]}
-    key = {"keyring": [cuda_table.SYSTEMS[("debian", "12")].fingerprint]} if values.get("key") else {}
+    key = {"keyring": [distributions.SYSTEMS[("debian", "12")].fingerprint]} if values.get("key") else {}
     removed = {"own_source": ""} if values.get("remove") else {}
     return {**after, **ready, **key, **removed}
 

@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail
 
 from ..module_utils.core.topology import Topology
 from ..module_utils.roles.training import table as report_status
-from ..module_utils.roles.training.text import texts
+from ..module_utils.roles.training.unit_text import texts
 from ..module_utils.roles.training.want import Want
 from ..plugin_utils.render import Templates
 from ..plugin_utils.role_action import RoleAction

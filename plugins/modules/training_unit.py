@@ -166,7 +166,7 @@ from ..module_utils.core.topology import Topology
 from ..module_utils.peers.secret import fingerprint
 from ..module_utils.roles.training import apply as training_apply
 from ..module_utils.roles.training import report as training_report
-from ..module_utils.roles.training.host import Host
+from ..module_utils.roles.training.unit_host import Host
 from ..module_utils.roles.training.want import Texts, Want
 
 STATES = ["started", "stopped", "restarted", "present", "absent", "awaited", "queried"]

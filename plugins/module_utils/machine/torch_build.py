@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..findings.finding import Finding, finding
-from . import cuda
+from . import gpu_generations as cuda
 from .host import Host
 
 TORCH = re.compile(r"torch\s*==\s*([\w.]+)(?:\+cu(\d{2,3}))?(?![\w.])")

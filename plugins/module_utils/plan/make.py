@@ -13,8 +13,8 @@ from ..core import wire
 from ..core.role_plan import ROLES, RolePlan
 from ..core.topology import Topology
 from ..findings.finding import Finding, finding, placed
-from ..machine import findings as host_findings
-from ..machine.fit import capacity as machine
+from ..machine import environment_findings as host_findings
+from ..machine.fit import findings as machine
 from ..machine.fit.assess import Fit
 from ..machine.fit.memory import BF16, MOMENTS
 from .observation import Observation

@@ -10,7 +10,7 @@ from ..core import wire
 from ..findings.finding import Finding, finding
 from ..machine.environment import Environment
 from ..machine.facts import Facts
-from ..machine.fit.capacity import TEXT_SHARE, Machine
+from ..machine.fit.findings import TEXT_SHARE, Machine
 from ..machine.host import Host
 from ..roles.canvas_code import observe as canvas_code
 from ..roles.conda_env import observe as conda_env

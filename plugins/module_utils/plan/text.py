@@ -10,7 +10,7 @@ from ..core.progress import duration
 from ..core.table import NONE
 from ..findings.finding import SEVERITIES, Finding
 from ..machine.fit.assess import Verdict
-from ..machine.fit.capacity import human, remedy
+from ..machine.fit.findings import human, remedy
 from .make import HostPlan, Plan
 
 WIDTH = 110

@@ -48,8 +48,8 @@ def test_a_worker_that_is_stopped_is_found_and_named_and_nothing_is_left(run: Su
     run.send(signal.SIGABRT)  # what the watchdog does
     assert run.end() == AGAIN
     assert run.said("WATCHDOG=1")[-1] < began + 0.5, "no sign of life without a step"
-    assert min(run.seconds("WATCHDOG_USEC=")) > run.spec["limits"]["floor"], "systemd strikes after the class is named"
-    assert min(run.seconds("EXTEND_TIMEOUT_USEC=")) > run.spec["limits"]["load"], "and so it does during a start"
+    assert min(run.seconds("WATCHDOG_USEC=")) > run.spec["step_seconds"], "systemd strikes after the class is named"
+    assert min(run.seconds("EXTEND_TIMEOUT_USEC=")) > run.spec["load_seconds"], "and so it does during a start"
     assert run.ranks() == []
     assert run.record("tries.json")["count"] == 1
     assert "is stopped by a signal" in run.record("failure.json")["line"]

@@ -24,7 +24,7 @@ from tests.unit.support.supervised import Supervised, wait_for
 SOURCES = {"a stranger": "127.0.0.2", "an allowed address": "127.0.0.1"}
 SAID = (b"", b"f", b"GET /start?rank=1 HTTP/1.1\r\n\r\n", b"fleet-peers/2 " + b"x" * 2000)
 SECONDS = 120.0  # at most, for one flood
-LIMITS = {"load": 60, "first_step": 60, "save": 60, "floor": 10.0}
+LIMITS = {"load_seconds": 60, "first_step_seconds": 60, "save_seconds": 60, "step_seconds": 10.0}
 
 
 def free_port() -> int:
@@ -44,7 +44,7 @@ class Run:
     def _node(self, folder: Path, rank: int) -> Supervised:
         made = Supervised(
             folder, nnodes=2, node_rank=rank, hosts=["first", "second"], addresses=["127.0.0.1"] * 2,
-            master_addr="127.0.0.1", peer_port=self.port, limits=LIMITS, total_steps=10**6, save_every=0, restarts=0,
+            master_addr="127.0.0.1", peer_port=self.port, **LIMITS, total_steps=10**6, save_every=0, restarts=0,
         )  # fmt: skip
         return made.standin("--step-seconds 0.05 --log-every 1 --save-every 1000000 --total 1000000")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.text import texts
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.unit_text import texts
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from ansible_collections.canvas.fleet.plugins.plugin_utils.render import Templates
 

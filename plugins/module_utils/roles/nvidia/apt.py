@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
-from ...machine import cuda as cuda_table
+from ...machine import gpu_generations
 from ...system import folders
 from ...system.packages import APT, DPKG_LOCKED, LISTS_LOCKED, STATUS, tell, when_unlocked
 from . import packages
@@ -73,7 +73,7 @@ def exact(names: Sequence[str], driver: str, branch: str) -> list[str]:
 
 
 def refuse_branch(name: str, branch: str) -> None:
-    numbers = {cuda_table.version_tuple(packages.upstream(version))[0] for version in served(name)}
+    numbers = {gpu_generations.version_tuple(packages.upstream(version))[0] for version in served(name)}
     raise FleetError(
         "the repository does not have the driver in this branch; nothing was installed",
         variable="nvidia_driver_branch",

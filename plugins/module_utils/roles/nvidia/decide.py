@@ -8,8 +8,8 @@ from typing import Any
 from ...core.role_plan import RolePlan
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
-from ...machine import cuda as cuda_table
-from . import table
+from ...machine import gpu_generations
+from . import distributions as table
 from .judge import (
     Driver,
     counted,
@@ -81,7 +81,7 @@ def judge_driver(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     cuda, branch = str(settings["nvidia_cuda_version"]), str(settings["nvidia_driver_branch"])
     if seen.state == "works":
         have = seen.gpus[0].driver_version
-        if cuda_table.driver_suffices(have, cuda):
+        if gpu_generations.driver_suffices(have, cuda):
             return Driver()
         return Driver(
             (f"driver {have} is too old for CUDA {cuda}: branch {branch} instead",), install=True, restart=True
@@ -136,8 +136,8 @@ def needed(
 
 def out_of_branch(devices: Sequence[int], settings: Mapping[str, Any]) -> list[Finding]:
     """GPUs that the wanted driver branch does not know yet, or no longer."""
-    branch = (cuda_table.version_tuple(str(settings["nvidia_driver_branch"])) or (0,))[0]
-    known = [item for item in map(cuda_table.generation, devices) if item]
+    branch = (gpu_generations.version_tuple(str(settings["nvidia_driver_branch"])) or (0,))[0]
+    known = [item for item in map(gpu_generations.generation, devices) if item]
     expected = [f"{item.first_branch} or newer, for {item.name}" for item in known if item.first_branch > branch]
     expected += [f"{item.last_branch} or older, for {item.name}" for item in known if 0 < item.last_branch < branch]
     if not expected:

@@ -13,11 +13,12 @@ from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan
 from ...core.wire import to_dict
 from ...system import files, folders, http, programs, units
-from . import decide, observe, openpgp, table
+from . import decide, observe, openpgp
+from . import distributions as table
+from .distributions import System
 from .judge import fault, fingerprint
 from .observe import Observation, Restart, base_url
 from .packages import KEYRINGS, OWN_SOURCES
-from .table import System
 
 MARK = "# Written by canvas-fleet (role nvidia); changes made here are overwritten.\n"
 PLACES = (

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...findings.finding import Finding, finding
-from ...machine import cuda as cuda_table
+from ...machine import gpu_generations
 from ...machine.gpu import Gpu
-from . import packages, table
+from . import distributions as table
+from . import packages
 from .observe import Observation
 
 FABRIC = "nvidia-fabricmanager"
@@ -162,13 +163,13 @@ def judge_gpu(gpu: Gpu, settings: Mapping[str, Any]) -> list[Finding]:
 def judge_devices(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     """GPUs that the trainer can't use at all, or that the wanted CUDA has no code for."""
     cuda = str(settings["nvidia_cuda_version"])
-    known = {item.name: item for item in map(cuda_table.generation, seen.devices) if item}
+    known = {item.name: item for item in map(gpu_generations.generation, seen.devices) if item}
     found = []
     for item in known.values():
-        if item.capability < cuda_table.TRAINER_NEEDS:
+        if item.capability < gpu_generations.TRAINER_NEEDS:
             have = f"{item.name}, compute capability {item.capability[0]}.{item.capability[1]}"
             found.append(finding("GPU_TOO_OLD", found=have, expected="8.0 or newer"))
-        if not cuda_table.cuda_knows(cuda, item):
+        if not gpu_generations.cuda_knows(cuda, item):
             expected = f"{item.first_cuda} or newer, for {item.name} (and a torch that is built for it)"
             text = f"nvidia_cuda_version: {cuda}"
             found.append(finding("VARIABLE_INVALID", variable="nvidia_cuda_version", found=text, expected=expected))

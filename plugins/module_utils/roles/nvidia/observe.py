@@ -17,7 +17,8 @@ from typing import Any
 
 from ...core.wire import from_record
 from ...machine.facts import os_release
-from . import packages, smi, table
+from . import distributions as table
+from . import packages, smi
 from .packages import Package, read
 
 PROFILE = "/etc/profile.d/canvas-fleet-cuda.sh"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...system import files, units
 from . import openpgp
-from .table import DRIVER_GLOBS
+from .distributions import DRIVER_GLOBS
 
 KEYRINGS = {
     "debian": "/usr/share/keyrings/canvas-fleet-nvidia.gpg",

@@ -15,7 +15,8 @@ from ...core.errors import FleetError
 from ...core.progress import Progress
 from ...machine.facts import os_release
 from ...system import files, programs
-from . import apt, dnf, observe, smi, table
+from . import apt, dnf, observe, smi
+from . import distributions as table
 from . import files as nvidia_files
 from . import packages as nvidia_packages
 from .files import File

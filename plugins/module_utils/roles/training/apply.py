@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from ...core.errors import FleetError, raise_for
 from ...findings.finding import Finding
 from ...trainer.failures import Failure
-from . import host as unit_host
-from . import refusals
+from . import refusals, unit_host
 from . import steps as unit
 from .decide import runs_older
 from .have import Have
@@ -34,7 +33,7 @@ def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, sett
     Raises FleetError when a start is refused or failed, or when the host did not follow.
     """
     before = host.read(want)
-    steps = tuple(unit.decide(before, want, state))
+    steps = tuple(unit.steps_to(before, want, state))
     if "start" in steps:
         raise_for(refusals.refusals(before, want))
     if check:
@@ -51,7 +50,7 @@ def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, sett
     after = host.settled(want, settle) if "start" in steps else host.read(want)
     if "start" in steps and after.phase not in ("running", "finished"):
         raise died(after, want)
-    again = unit.decide(after, want, "started" if state == "restarted" else state)
+    again = unit.steps_to(after, want, "started" if state == "restarted" else state)
     if again:
         raise FleetError(f"{want.unit} did not come to {state}", found=f"still to do: {', '.join(again)}")
     waiting = "start" if after.starting and state in ("started", "restarted") else ""

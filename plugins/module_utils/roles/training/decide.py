@@ -12,8 +12,9 @@ from ...core.role_plan import RolePlan
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import checkpoint as checkpoints
-from . import refusals, text
+from . import refusals
 from . import steps as unit
+from . import unit_text as text
 from .have import Have
 from .report import report_of
 from .want import Want
@@ -38,7 +39,7 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
     want, have, state = Want(settings, topology), Have(**seen["unit"]), str(settings["training_state"])
     try:
         want = replace(want, texts=text.texts(want, fill))
-        steps = unit.decide(have, want, state)
+        steps = unit.steps_to(have, want, state)
     except FleetError as error:
         bad = finding("VARIABLE_INVALID", variable=error.variable, found=error.found, expected=error.expected)
         return RolePlan(reasons=(error.message,), findings=(bad,))

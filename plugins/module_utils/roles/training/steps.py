@@ -9,7 +9,7 @@ from .want import Want
 STATES = ("started", "stopped", "restarted", "present", "absent")
 
 
-def decide(have: Have, want: Want, state: str) -> list[str]:
+def steps_to(have: Have, want: Want, state: str) -> list[str]:
     """The steps from `have` to `state`, in an order in which a cut anywhere leaves something that can go on."""
     if state == "absent":
         return _removal(have)

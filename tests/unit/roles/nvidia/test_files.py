@@ -4,12 +4,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import distributions, openpgp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import openpgp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import packages as nvidia_packages
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
 from ansible_collections.canvas.fleet.plugins.module_utils.system import http
 
 from tests.unit.support.fake_host import FakeHost
@@ -19,8 +18,8 @@ KEYS = FIXTURES / "openpgp"
 SMI = FIXTURES / "nvidia-smi"
 ARMORED, BINARY = (KEYS / "rsa.asc").read_bytes(), (KEYS / "rsa.gpg").read_bytes()
 RSA = "54ABC57952B533E19ECD14134ECE32FA1CD54C40"
-DEBIAN = cuda_table.SYSTEMS[("debian", "12")]
-EL = cuda_table.SYSTEMS[("el", "9")]
+DEBIAN = distributions.SYSTEMS[("debian", "12")]
+EL = distributions.SYSTEMS[("el", "9")]
 SETTINGS = {
     "nvidia_gpu_expected": True,
     "nvidia_driver_branch": "580",

@@ -11,8 +11,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.peers.secret import fingerprint, read
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import files as unit_files
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import host as unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 
 from tests.unit.support.nodes import SECRET

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import apply as training_apply
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import host as unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import report as training_report
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.system import units
 

@@ -13,7 +13,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import steps as unit
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have, parse_started
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import decide
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import steps_to
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,7 +153,7 @@ def test_a_dry_run_says_what_a_run_does_and_does_nothing(have: Have, state: str)
     ],
 )
 def test_a_bare_host(state: str, have: Have, steps: list[str]) -> None:
-    assert decide(have, WANT, state) == steps
+    assert steps_to(have, WANT, state) == steps
 
 
 RUNS = replace(READY, load="loaded", active="active", sub="running", enabled=True)
@@ -170,13 +170,13 @@ RUNS = replace(READY, load="loaded", active="active", sub="running", enabled=Tru
     ],
 )
 def test_a_running_training(state: str, steps: list[str]) -> None:
-    assert decide(RUNS, WANT, state) == steps
+    assert steps_to(RUNS, WANT, state) == steps
 
 
 def test_a_finished_run_is_trained_on_only_when_a_restart_is_asked_for() -> None:
     have = replace(RUNS, active="inactive", finished=True)
-    assert decide(have, WANT, "started") == []
-    assert decide(have, WANT, "restarted") == ["unfinish", "start"]
+    assert steps_to(have, WANT, "started") == []
+    assert steps_to(have, WANT, "restarted") == ["unfinish", "start"]
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,9 @@ def test_a_finished_run_is_trained_on_only_when_a_restart_is_asked_for() -> None
 )
 def test_the_unit_of_an_earlier_run_would_start_the_new_ones_script(state: str, steps: list[str]) -> None:
     have = replace(RUNS, active="inactive", others={"canvas-training-bolt": "inactive"})
-    assert decide(have, WANT, state) == steps
+    assert steps_to(have, WANT, state) == steps
     finished = replace(have, finished=True)
-    assert decide(finished, WANT, "started") == ["disable canvas-training-bolt"]
+    assert steps_to(finished, WANT, "started") == ["disable canvas-training-bolt"]
 
 
 @pytest.mark.parametrize("check", [False, True], ids=["converge", "dry run"])
@@ -209,8 +209,8 @@ def test_a_start_beside_another_run_is_refused(check: bool, active: str) -> None
 
 
 def test_a_failed_training_is_started_again() -> None:
-    assert decide(replace(RUNS, active="failed"), WANT, "started") == ["start"]
-    assert decide(replace(RUNS, active="activating", sub="auto-restart"), WANT, "started") == []
+    assert steps_to(replace(RUNS, active="failed"), WANT, "started") == ["start"]
+    assert steps_to(replace(RUNS, active="activating", sub="auto-restart"), WANT, "started") == []
 
 
 @pytest.mark.parametrize(
@@ -340,8 +340,8 @@ TWO = want(PAIR)
 def test_a_secret_is_placed_when_it_is_another(wanted: Want, held: str, placed: bool) -> None:
     runs = replace(READY, active="active", enabled=True, load="loaded")
     have = replace(runs, text=wanted.texts.unit, spec=wanted.spec(), key_id=held)
-    assert decide(have, wanted, "started") == ["secret"] * placed
-    assert "secret" not in decide(have, wanted, "absent")
+    assert steps_to(have, wanted, "started") == ["secret"] * placed
+    assert "secret" not in steps_to(have, wanted, "absent")
 
 
 def test_only_a_unit_with_peers_is_given_the_credential() -> None:

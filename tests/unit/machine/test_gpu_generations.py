@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.machine import cuda as cuda_table
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import gpu_generations
 
 DEVICES = {
     "H100 SXM": (0x2330, "Hopper"),
@@ -23,28 +23,28 @@ DEVICES = {
 
 @pytest.mark.parametrize(("device", "name"), DEVICES.values(), ids=DEVICES)
 def test_the_generation_is_known_before_any_driver(device: int, name: str) -> None:
-    found = cuda_table.generation(device)
+    found = gpu_generations.generation(device)
     assert found is not None
     assert found.name == name
 
 
 def test_no_device_number_belongs_to_two_generations() -> None:
-    ranges = sorted(pair for item in cuda_table.GENERATIONS for pair in item.devices)
+    ranges = sorted(pair for item in gpu_generations.GENERATIONS for pair in item.devices)
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
 
 
 @pytest.mark.parametrize(("card", "fits"), [("A100 80GB", True), ("H100 SXM", True), ("T4", False), ("V100", False)])
 def test_which_cards_the_trainer_can_use(card: str, fits: bool) -> None:
-    found = cuda_table.generation(DEVICES[card][0])
+    found = gpu_generations.generation(DEVICES[card][0])
     assert found is not None
-    assert (found.capability >= cuda_table.TRAINER_NEEDS) is fits
+    assert (found.capability >= gpu_generations.TRAINER_NEEDS) is fits
 
 
 def test_both_ends_of_a_range_belong_to_its_generation() -> None:
-    for item in cuda_table.GENERATIONS:
+    for item in gpu_generations.GENERATIONS:
         for low, high in item.devices:
-            assert (cuda_table.generation(low), cuda_table.generation(high)) == (item, item)
-    assert cuda_table.generation(0x1234) is None
+            assert (gpu_generations.generation(low), gpu_generations.generation(high)) == (item, item)
+    assert gpu_generations.generation(0x1234) is None
 
 
 SUFFICES = {
@@ -62,7 +62,7 @@ SUFFICES = {
 
 @pytest.mark.parametrize(("driver", "cuda", "fits"), SUFFICES.values(), ids=SUFFICES)
 def test_which_driver_serves_which_cuda(driver: str, cuda: str, fits: bool) -> None:
-    assert cuda_table.driver_suffices(driver, cuda) is fits
+    assert gpu_generations.driver_suffices(driver, cuda) is fits
 
 
 @pytest.mark.parametrize(
@@ -71,20 +71,20 @@ def test_which_driver_serves_which_cuda(driver: str, cuda: str, fits: bool) -> N
     ids=["12.6 and Hopper", "12.6 and Blackwell", "12.8 and Blackwell", "11.8 and Ada"],
 )
 def test_which_cuda_has_code_for_which_generation(cuda: str, device: int, knows: bool) -> None:
-    found = cuda_table.generation(device)
+    found = gpu_generations.generation(device)
     assert found is not None
-    assert cuda_table.cuda_knows(cuda, found) is knows
+    assert gpu_generations.cuda_knows(cuda, found) is knows
 
 
 def test_the_builds_of_torch() -> None:
-    assert cuda_table.torch_cuda_fits("2.7.1+cu128", "12.8")
-    assert not cuda_table.torch_cuda_fits("2.7.1", "12.1"), "the guide's cu121 index has no torch 2.7"
-    assert cuda_table.torch_cuda_fits("2.99.0", "12.1"), "what is not in the table is not judged"
+    assert gpu_generations.torch_cuda_fits("2.7.1+cu128", "12.8")
+    assert not gpu_generations.torch_cuda_fits("2.7.1", "12.1"), "the guide's cu121 index has no torch 2.7"
+    assert gpu_generations.torch_cuda_fits("2.99.0", "12.1"), "what is not in the table is not judged"
 
 
 @pytest.mark.parametrize(
     ("cuda", "driver"), [("12.6", "525.60.13"), ("13.0", "580.65.06"), ("11.8", "450.80.02"), ("14.0", "")]
 )
 def test_the_oldest_driver_of_a_cuda_version(cuda: str, driver: str) -> None:
-    assert cuda_table.driver_needed(cuda) == (driver or "of a later table")
-    assert cuda_table.driver_suffices(driver, cuda) is bool(driver)
+    assert gpu_generations.driver_needed(cuda) == (driver or "of a later table")
+    assert gpu_generations.driver_suffices(driver, cuda) is bool(driver)

@@ -1,7 +1,7 @@
 import fnmatch
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import table as cuda_table
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import distributions
 
 MODULES = {
     "Hopper": ([0x2330] * 8, "open"),
@@ -13,12 +13,12 @@ MODULES = {
 
 @pytest.mark.parametrize(("devices", "module"), MODULES.values(), ids=MODULES)
 def test_the_kernel_module_by_generation(devices, module):
-    assert cuda_table.kernel_module(devices) == module
+    assert distributions.kernel_module(devices) == module
 
 
 def test_a_host_that_no_module_serves_is_told():
     with pytest.raises(ValueError, match="one GPU needs"):
-        cuda_table.kernel_module([0x1DB5, 0x2901])
+        distributions.kernel_module([0x1DB5, 0x2901])
 
 
 RELEASES = {
@@ -37,7 +37,7 @@ RELEASES = {
 
 @pytest.mark.parametrize(("release", "name"), RELEASES.values(), ids=RELEASES)
 def test_the_distributions(release, name):
-    assert getattr(cuda_table.system(release), "name", None) == name
+    assert getattr(distributions.system(release), "name", None) == name
 
 
 X = "linux-headers-6.1.0-x"
@@ -85,8 +85,8 @@ PACKAGES = {
     ("name", "version", "branch", "module", "nvswitch", "packages"), PACKAGES.values(), ids=PACKAGES
 )
 def test_the_packages_of_a_driver(name, version, branch, module, nvswitch, packages):
-    system = cuda_table.system({"ID": name, "VERSION_ID": version})
-    assert cuda_table.driver_packages(system, branch, module, "6.1.0-x", nvswitch) == packages
+    system = distributions.system({"ID": name, "VERSION_ID": version})
+    assert distributions.driver_packages(system, branch, module, "6.1.0-x", nvswitch) == packages
 
 
 PINNED = {
@@ -103,7 +103,7 @@ PINNED = {
 @pytest.mark.parametrize(("names", "pinned"), PINNED.values(), ids=PINNED)
 def test_the_pin_reaches_all_of_the_driver(names, pinned):
     for name in names:
-        assert any(fnmatch.fnmatch(name, pattern) for pattern in cuda_table.DRIVER_GLOBS) is pinned, name
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in distributions.DRIVER_GLOBS) is pinned, name
 
 
 HEADERS = {
@@ -126,8 +126,8 @@ HEADERS = {
 
 @pytest.mark.parametrize(("name", "version", "kernel", "packages"), HEADERS.values(), ids=HEADERS)
 def test_headers_of_the_running_kernel_and_of_the_next(name, version, kernel, packages):
-    assert cuda_table.header_packages(cuda_table.system({"ID": name, "VERSION_ID": version}), kernel) == packages
+    assert distributions.header_packages(distributions.system({"ID": name, "VERSION_ID": version}), kernel) == packages
 
 
 def test_the_toolkit():
-    assert cuda_table.toolkit_package("12.8") == "cuda-toolkit-12-8"
+    assert distributions.toolkit_package("12.8") == "cuda-toolkit-12-8"

@@ -1,6 +1,7 @@
 """The distributions that NVIDIA packages for, and the packages by distribution, GPU generation and driver branch.
 
-Key fingerprints are those of the keys that lie beside the repositories they sign. Generations are in machine/cuda.py.
+Key fingerprints are those of the keys that lie beside the repositories they sign. Generations:
+machine/gpu_generations.py.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...machine.cuda import generation
+from ...machine.gpu_generations import generation
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
-from ansible_collections.canvas.fleet.plugins.module_utils.machine import findings as host_findings
+from ansible_collections.canvas.fleet.plugins.module_utils.machine import environment_findings as host_findings
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.environment import Environment, Mount, Space
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.host import Host
 

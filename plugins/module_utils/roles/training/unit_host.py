@@ -39,7 +39,7 @@ class Host:
         return read(want)
 
     def do(self, step: str, want: Want) -> None:
-        """One step of unit.decide(). Raises FleetError when the host did not follow."""
+        """One step of unit.steps_to(). Raises FleetError when the host did not follow."""
         if step.startswith("disable "):
             units.must("disable", f"{step.partition(' ')[2]}.service")
             return

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import capacity as machine
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import findings as machine
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import run_parts
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gpu
 
