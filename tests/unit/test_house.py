@@ -65,3 +65,7 @@ def test_our_own_code_is_imported_by_its_place(path: Path) -> None:
 )
 def test_an_arrow_is_judged(source: str, target: str, may: bool) -> None:
     assert house.allowed(source, target) is may
+
+
+def test_the_page_of_the_house_is_fresh() -> None:
+    assert house.PAGE.read_text() == house.page(), "run `make house`"

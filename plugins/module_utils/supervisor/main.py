@@ -10,7 +10,7 @@ code that tells systemd whether another start makes sense:
     79  stopped as asked
 
 A pause between two starts grows with the failures in a row; it is waited for here, since systemd before 254 knows one
-length only. What a start and its end look like on the disk: supervisor_record.py.
+length only. What a start and its end look like on the disk: supervisor/record.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from .memory import BF16, MOMENTS, Run
 # B/s, where neither a measured nor a given rate is known: a line of 1 Gbit/s, and a disk of a rented server.
 DOWNLOAD_RATE, DISK_RATE = 110e6, 1e9
 GATHER_RATE = 0.5e9  # B/s at which rank 0 gathers sharded weights into host memory: 0.42 to 0.96 on two to four H100s
-AT_LEAST = 2  # checkpoints that the guard keeps able to resume (checkpoint_rotation.py)
+AT_LEAST = 2  # checkpoints that the guard keeps able to resume (checkpoints/rotation.py)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Saves:
     node: int = 0
     keep_last: int | None = None
     keep_every: int = 0
-    fetches: bool = False  # a host above the first: before a start it copies what it resumes from (peers.py)
+    fetches: bool = False  # a host above the first: before a start it copies what it resumes from (peers/)
 
     @property
     def number(self) -> int:

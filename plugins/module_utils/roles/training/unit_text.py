@@ -13,7 +13,7 @@ from .have import SETUP
 from .want import Texts, Want
 
 Fill = Callable[..., str]  # (role, template, values) -> text; plugin_utils/render.py is one
-# supervisor.py: a failure that another start would repeat, and a stop that was asked for.
+# supervisor/main.py: a failure that another start would repeat, and a stop that was asked for.
 FINAL, STOPPED = 78, 79
 PATHS = (
     "run_config_script",

@@ -99,7 +99,7 @@ class Want:
 
     @property
     def own(self) -> str:
-        """The training user's folder in it (supervisor_record.py)."""
+        """The training user's folder in it (supervisor/record.py)."""
         return f"{self.record}/own"
 
     @property
