@@ -31,8 +31,8 @@ KILL_SECONDS = 60  # beyond the wait for a save: to end the processes and to sea
 def texts(want: Want, fill: Fill) -> Texts:
     """The unit, and the one before it. Raises FleetError for names and paths that a unit cannot hold."""
     _check(want)
-    told = values(want)
-    return Texts(*(fill("training", f"{name}.service.j2", told) for name in ("training", "training-gpu")))
+    filled = values(want)
+    return Texts(*(fill("training", f"{name}.service.j2", filled) for name in ("training", "training-gpu")))
 
 
 def values(want: Want) -> dict[str, object]:
