@@ -12,10 +12,10 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.core import progress
 from ..module_utils.core.errors import FleetError
+from ..plugin_utils import answers
 from ..plugin_utils.jobs import JOBS, Job, spec_of
 from ..plugin_utils.role_action import RoleAction
 
-MODULE = "canvas.fleet.host_work"
 SYSTEM_PYTHON = "/usr/bin/python3"
 # Asked when the plugin is loaded: the forked worker that runs it has no terminal of its own.
 LIVE = sys.stdout.isatty()
@@ -43,7 +43,7 @@ class ActionModule(RoleAction):
             return {"failed": True, **error.as_result()}
         asked = {"worker": worker, "name": self.doing, "state": state, **order}
         if state != "started" or self._task.check_mode:
-            return self.module(MODULE, **asked)
+            return self.module(**asked)
         asked["request_id"] = uuid.uuid4().hex
         answer = self._patiently(asked)
         if "work" not in answer:
@@ -87,7 +87,7 @@ class ActionModule(RoleAction):
     def _ended(self, answer: dict[str, Any]) -> dict[str, Any]:
         work = answer["work"]
         if work["phase"] == "ended" and work["result"]["ok"]:
-            return {"changed": False, **work["result"]["result"]}
+            return answers.of_worker(self._task.args["worker"], work["result"]["result"])
         if work["phase"] == "ended":
             error = FleetError.from_dict(work["result"]["error"])
             log = work["log"] if work["result"]["unexpected"] else []
@@ -113,4 +113,4 @@ class ActionModule(RoleAction):
             f"the work {self.doing}, once started, goes on there "
             f"(unit canvas-work-{self.doing}), and the next converge attaches to it"
         )
-        return self.patiently(goes_on, MODULE, **asked)
+        return self.patiently(goes_on, **asked)

@@ -8,7 +8,6 @@ from typing import Any
 from ..module_utils.roles.training import table as report_status
 from ..plugin_utils.role_action import RoleAction
 
-MODULE = "canvas.fleet.training_unit"
 POLL = 5.0  # seconds between two looks
 EVERY = 10.0  # seconds between two lines; six times as many when nothing moves
 GOES_ON = "the training, if it runs, goes on there"
@@ -45,7 +44,7 @@ class ActionModule(RoleAction):
             self.clock.sleep(POLL)
 
     def _asked(self) -> dict[str, Any]:
-        return self.patiently(GOES_ON, MODULE, state="queried", settings=self.settings, topology=self.topology)
+        return self.patiently(GOES_ON, "training_unit", state="queried", settings=self.settings, topology=self.topology)
 
     def _result(self, training: dict[str, Any], follow: bool) -> dict[str, Any]:
         rank = int(self.topology["node_rank"])

@@ -18,6 +18,7 @@ from ..module_utils.core.errors import FleetError, raise_for
 from ..module_utils.findings.finding import Finding
 from ..module_utils.plan.settings import Option, options_of, read, validator
 from ..module_utils.system import files
+from . import answers
 from .retry import Clock, retry_connection
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -127,9 +128,12 @@ class RoleAction(ActionBase):
         return dict(found)
 
     def module(self, name: str = "", /, **arguments: Any) -> dict[str, Any]:
-        """The answer of a module, by default of this action's name. Its arguments are in no result."""
-        answer: dict[str, Any] = self._execute_module(name or None, module_args=arguments, task_vars=self.variables)
-        answer.pop("invocation", None)
+        """What a module of the collection declares of its answer; `name`: this action's by default."""
+        name = name or type(self).__module__.rpartition(".")[2]
+        answered = self._execute_module(f"canvas.fleet.{name}", module_args=arguments, task_vars=self.variables)
+        answer = answers.of_module(name, answered)
+        if self._discovered_interpreter_key:  # Ansible looks for it again at each task that does not hand it on
+            answer["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return answer
 
     def patiently(self, goes_on: str, name: str = "", /, **arguments: Any) -> dict[str, Any]:

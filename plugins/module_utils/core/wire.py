@@ -10,6 +10,7 @@ import ast
 import builtins
 import math
 import sys
+import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import lru_cache
@@ -153,6 +154,7 @@ READERS: Mapping[Any, Callable[[_Reader, Any, Any, str], Any]] = {
     Mapping: _Reader.mapping,
     tuple: _Reader.tuple,
     Union: _Reader.union,
+    getattr(types, "UnionType", Union): _Reader.union,  # of Python 3.10 and newer
     Literal: _Reader.literal,
     str: _Reader.text,
     int: _Reader.number,
@@ -192,7 +194,7 @@ def _required(field: Field[Any]) -> bool:
 def _name(kind: Any) -> str:
     """A type as a finding tells it."""
     origin = get_origin(kind)
-    if origin is Union:
+    if origin in (Union, getattr(types, "UnionType", Union)):
         return " or ".join("nothing" if one is type(None) else _name(one) for one in get_args(kind))
     if origin is Literal:
         return "one of " + ", ".join(map(repr, get_args(kind)))

@@ -54,8 +54,8 @@ def run(made: Any) -> dict[str, Any]:
 
 
 def test_the_workers_result_is_the_tasks_result(clock: actions.Clock, shown: list[str]) -> None:
-    made = action(clock, iter([answer("running"), answer("running"), ended(n=3)]))
-    assert run(made) == {"changed": True, "n": 3}
+    made = action(clock, iter([answer("running"), answer("running"), ended(bytes=3)]))
+    assert run(made) == {"changed": True, "bytes": 3}
     assert [given.get("state", "started") for given in made.asked] == ["started", "polled", "polled"]
     assert shown == []
 

@@ -1,0 +1,103 @@
+# Copyright: canvas-fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a host answers to an action of the collection. It is data: declared keys alone reach the task's result.
+
+Ansible obeys some keys of a result, whoever wrote them (add_host, add_group, ansible_facts, _ansible_*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ..module_utils.core import wire
+from ..module_utils.core.errors import FleetError
+from ..module_utils.findings.finding import finding
+
+Kinds = Mapping[str, Any]
+TEXTS = tuple[str, ...]
+TEXT_OF = Mapping[str, str]
+DIFF = tuple[TEXT_OF, ...] | TEXT_OF
+SCALARS = Mapping[str, bool | int | float | str | None] | None
+PARTS = tuple[Mapping[str, bool | int | float | str | None], ...]
+TAKE_BACK = tuple[Literal["conda_env", "nvidia"], ...]  # named in an include_role
+DATA = dict  # plain data that its reader checks; nothing in it is obeyed
+
+# What each module may answer.
+COMMON: Kinds = {
+    **dict.fromkeys(("changed", "failed", "skipped"), bool),
+    **dict.fromkeys(("msg", "module_stdout", "module_stderr"), str),
+    "rc": int,
+    "finding": TEXT_OF,
+    "warnings": TEXTS,
+}
+MODULES: Mapping[str, Kinds] = {
+    "canvas_code": {
+        **dict.fromkeys(("before", "commit", "stashed"), str),
+        **dict.fromkeys(("edits", "patched"), TEXTS),
+        "needs_archive": bool,
+        "diff": DIFF,
+    },
+    "checkpoint_restore": {"moves": TEXTS, "resumes_from": int | None, "diff": DIFF},
+    "dataset_originals": {**dict.fromkeys(("reasons", "folders", "lacking"), TEXTS), "diff": DIFF},
+    "host_info": {"observation": DATA},
+    "host_work": {"work": DATA, "would": TEXTS},
+    "nvidia_host": {
+        **dict.fromkeys(("state", "detail"), str),
+        **dict.fromkeys(("reasons", "packages"), TEXTS),
+        "work": DATA,
+        "restart": bool,
+        "diff": DIFF,
+    },
+    "run_files": {"files": PARTS, "diff": DIFF},
+    "teardown": {"removed": PARTS, "kept": PARTS, "roles": TAKE_BACK, "diff": DIFF},
+    "training_unit": {"training": DATA, "steps": TEXTS, "waiting": str, "findings": PARTS, "diff": DIFF},
+}
+# What each worker may return. The account that a worker runs as can write its record.
+WORKERS: Mapping[str, Kinds] = {
+    "conda_env": {
+        **dict.fromkeys(("prefix", "digest"), str),
+        "python": str | None,
+        **dict.fromkeys(("versions", "imports", "torch"), SCALARS),
+        "done": TEXTS,
+    },
+    "dataset": {"rows": int, "row_groups": int, "dropped": tuple[int, ...], "longest": Mapping[str, int]},
+    "fleet_agent": {"done": TEXTS},
+    "nvidia": dict.fromkeys(("installed", "held", "done"), TEXTS),
+    "weights": {**dict.fromkeys(("fetched", "adopted"), TEXTS), "revision": str, "bytes": int},
+}
+
+
+def of_module(module: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The declared keys, or a failed result with HOST_ANSWER_MALFORMED."""
+    return _declared({**COMMON, **MODULES[module]}, {**answer, "warnings": _warnings(answer.get("warnings"))}, module)
+
+
+def of_worker(worker: str, result: Any) -> dict[str, Any]:
+    """The same of what a worker left in its record."""
+    return {"changed": False, **_declared({"changed": bool, **WORKERS.get(worker, {})}, result, f"worker {worker}")}
+
+
+def _declared(kinds: Kinds, answer: Any, place: str) -> dict[str, Any]:
+    try:
+        told = _read(DATA, answer, place)
+        read = {key: _read(kind, told[key], f"{place}.{key}") for key, kind in kinds.items() if key in told}
+    except wire.MalformedError as error:
+        found = f"{error.place}: {error.found}"
+        refused = FleetError.of(finding("HOST_ANSWER_MALFORMED", found=found, expected=error.expected))
+        return {"changed": False, "failed": True, **refused.as_result()}
+    return {key: value for key, value in read.items() if key != "warnings" or value}
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:
+    if kind is not DATA:
+        return wire.to_dict(wire.from_dict(kind, value, place))
+    if not isinstance(value, dict):
+        raise wire.MalformedError(place, wire.shown(value), "mapping")
+    return value
+
+
+def _warnings(told: Any) -> list[str]:
+    """Their texts. Ansible hands a module's warnings over as objects with an event."""
+    texts = [getattr(getattr(one, "event", None), "msg", one) for one in told] if isinstance(told, list) else []
+    return [text for text in texts if isinstance(text, str)]

@@ -1,0 +1,125 @@
+"""A host's answer is data. Ansible obeys keys of a result, so that none but the declared ones may reach it."""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from itertools import repeat
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.plugin_utils import answers
+from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS
+
+from tests.unit.support import actions
+from tests.unit.support.places import ROOT
+
+POISON: dict[str, Any] = {
+    "add_host": {"host_name": "evil", "host_vars": {"ansible_ssh_common_args": "-o ProxyCommand=id"}},
+    "add_group": "evil",
+    "ansible_facts": {"ansible_python_interpreter": "/srv/evil"},
+    "_ansible_delegated_vars": {},
+    "_ansible_verbose_always": True,
+    "deprecations": [{"msg": "x"}],
+    "exception": "Traceback",
+    "invocation": {"module_args": {}},
+    "include_variables": "x",
+}
+SOUND: dict[str, Any] = {
+    "changed": True,
+    "observation": {"facts": {}},
+    "work": {
+        "phase": "ended",
+        "digest": "d",
+        "result": {"ok": True, "result": {**POISON, "changed": True, "revision": "r"}},
+    },
+    "training": {"phase": "stopped", "run": "r", "unit_state": {"active": "failed", "restarts": 0}},
+}
+HOME = "ansible_collections.canvas.fleet.plugins"
+ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py") if path.stem != "__init__")
+LOCAL = {"plan", "training_table"}  # they ask no host
+ARGS: dict[str, dict[str, Any]] = {"host_work": {"worker": "weights"}, "teardown": {"show": False}}
+SETTINGS: dict[str, Any] = {
+    "canvas_code_source": "git",
+    "training_follow": False,
+    "training_state": "queried",
+    "training_restore_step": 40,
+    "fleet_user": "canvas",
+    "fleet_state_dir": "/var/lib/canvas-fleet",
+    "fleet_ca_bundle": "",
+    "fleet_agent_python": "/usr/bin/python3",
+    "weights_dir": "/srv/weights",
+    **{f"dataset_{name}": f"/srv/data/{name}" for name in ("output_dir", "train_dir")},
+    "dataset_train_file": "/srv/data/train_dir/train.parquet",
+    "dataset_info_path": "/srv/code/data/dataset_info.py",
+}
+
+
+def action(name: str) -> Any:
+    """The action of this name with a hostile host behind it."""
+    plugin = import_module(f"{HOME}.action.{name}")
+    made = actions.action(plugin, repeat({**SOUND, **POISON}), SETTINGS, **ARGS.get(name, {}))
+    made._loader = SimpleNamespace(path_dwim=str)
+    return made
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIONS if name not in LOCAL])
+def test_no_action_hands_on_what_ansible_would_obey(name: str) -> None:
+    made = action(name)
+    plan = {"topology": actions.TOPOLOGY, "roles": {"run_config": {"values": {"texts": {}}}}}
+    result = actions.run(made, preflight_plan=plan)
+    assert made.asked
+    assert set(result) & set(POISON) == set()
+    assert not result.get("failed"), "the declared part of the answer is sound"
+
+
+def test_actions_ask_hosts_through_the_one_reader_of_answers() -> None:
+    asking = set()
+    for path in sorted([*(ROOT / "plugins/action").glob("*.py"), *(ROOT / "plugins/plugin_utils").glob("*.py")]):
+        names = (node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute))
+        if "_execute_module" in names:
+            asking.add(path.name)
+    assert asking == {"role_action.py"}
+
+
+def test_each_module_that_an_action_asks_declares_its_answer() -> None:
+    assert {*answers.MODULES, "training_follow"} == set(ACTIONS) - LOCAL
+
+
+def test_each_job_declares_what_its_worker_returns() -> None:
+    assert set(answers.WORKERS) == set(JOBS)
+
+
+@pytest.mark.parametrize("module", sorted(answers.MODULES))
+def test_a_module_answers_declared_keys_alone(module: str) -> None:
+    assert set(answers.of_module(module, {**SOUND, **POISON})) <= {*answers.COMMON, *answers.MODULES[module]}
+
+
+@pytest.mark.parametrize("worker", sorted(answers.WORKERS))
+def test_a_workers_record_holds_declared_keys_alone(worker: str) -> None:
+    assert answers.of_worker(worker, {**POISON, "changed": True, "failed": True}) == {"changed": True}
+
+
+@pytest.mark.parametrize("result", [None, [], "x", {"revision": 3}, {"changed": "yes"}, {"bytes": "\ud800"}])
+def test_a_record_of_other_types_fails_the_task(result: Any) -> None:
+    told = answers.of_worker("weights", result)
+    assert told["failed"]
+    assert told["finding"]["code"] == "HOST_ANSWER_MALFORMED"
+
+
+def test_a_host_names_no_role_of_its_own_for_inclusion() -> None:
+    assert answers.of_module("teardown", {"roles": ["nvidia", "conda_env"]})["roles"] == ["nvidia", "conda_env"]
+    assert "roles" not in answers.of_module("teardown", {"roles": ["../../evil"]})
+
+
+def test_a_modules_warnings_cross_as_texts() -> None:
+    warned = SimpleNamespace(event=SimpleNamespace(msg="kept as x"))
+    assert answers.of_module("run_files", {"warnings": [warned, "plain", 3]})["warnings"] == ["kept as x", "plain"]
+
+
+def test_the_interpreter_that_ansible_found_is_handed_on() -> None:
+    made = action("nvidia_host")
+    made._discovered_interpreter_key = "discovered_interpreter_python"
+    made._discovered_interpreter = "/usr/bin/python3"
+    assert actions.run(made)["ansible_facts"] == {"discovered_interpreter_python": "/usr/bin/python3"}
