@@ -80,8 +80,8 @@ def of_worker(worker: str, result: Any) -> dict[str, Any]:
 
 def _declared(kinds: Kinds, answer: Any, place: str) -> dict[str, Any]:
     try:
-        told = _read(DATA, answer, place)
-        read = {key: _read(kind, told[key], f"{place}.{key}") for key, kind in kinds.items() if key in told}
+        given = _read(DATA, answer, place)
+        read = {key: _read(kind, given[key], f"{place}.{key}") for key, kind in kinds.items() if key in given}
     except wire.MalformedError as error:
         found = f"{error.place}: {error.found}"
         refused = FleetError.of(finding("HOST_ANSWER_MALFORMED", found=found, expected=error.expected))
@@ -97,7 +97,7 @@ def _read(kind: Any, value: Any, place: str) -> Any:
     return value
 
 
-def _warnings(told: Any) -> list[str]:
+def _warnings(given: Any) -> list[str]:
     """Their texts. Ansible hands a module's warnings over as objects with an event."""
-    texts = [getattr(getattr(one, "event", None), "msg", one) for one in told] if isinstance(told, list) else []
+    texts = [getattr(getattr(one, "event", None), "msg", one) for one in given] if isinstance(given, list) else []
     return [text for text in texts if isinstance(text, str)]
