@@ -1,4 +1,4 @@
-"""What the checkpoints make of a start, told before it: what the guard will do, and what it will refuse. Pure."""
+"""What the guard will do or refuse at the next start, as findings of the plan. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ WHOLE = "both safetensors files, all optimizer files, scheduler.pt and data_stat
 
 
 def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
-    """Of a start that resumes by itself. `kept`: what lies in the kept folder.
+    """Findings about the next start; none without auto_resume. `kept` is the survey of the kept folder.
 
-    A node above the first says nothing: it takes what the first one has, whatever lies here.
+    Nodes above the first take their checkpoint from the first, so they have none.
     """
     follows = bool(topology.node_rank and settings.get("training_peer_port"))
     if follows or not settings.get("run_config_auto_resume", True):
@@ -31,7 +31,7 @@ def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], top
                 "CHECKPOINTS_FOREIGN_NAME",
                 found=", ".join(f"{place.checkpoints}/{name}" for name in found.foreign[:5]),
                 expected="folders named by a step alone",
-                remedy=f"none is needed, it will lie in {place.quarantine}; or move it where you want it",
+                remedy=f"no action needed: the start moves it to {place.quarantine}; or move it where you want it",
             )
         )
     try:
@@ -57,12 +57,12 @@ def _incomplete(newest: Checkpoint, target: Checkpoint | None, place: Place, top
     if topology.node_rank:
         then = f"copy the newest whole checkpoint of {topology.hosts[0]} to this host: each node resumes from its own"
         return finding("CHECKPOINT_INCOMPLETE", found=_flaws(newest), expected=WHOLE, remedy=then)
-    then = f"the run resumes from step {target.step}" if target else "the run begins anew, since no other is there"
+    then = f"the run resumes from step {target.step}" if target else "the run begins at step 0"
     return finding(
         "CHECKPOINT_INCOMPLETE",
         found=_flaws(newest),
         expected=WHOLE,
-        remedy=f"none is needed: it will lie in {place.quarantine}, and {then}",
+        remedy=f"no action needed: the start moves it to {place.quarantine}, and {then}",
     )
 
 

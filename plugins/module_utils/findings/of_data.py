@@ -6,28 +6,28 @@ from .entry import Entry
 
 ENTRIES: dict[str, Entry] = {
     # data
-    "DATASET_UNREADABLE": Entry("error", "the file is not a parquet file that can be read", "copy the file again"),
-    "DATASET_MISSING": Entry("error", "there is nothing to train on", "set dataset_source and its paths"),
+    "DATASET_UNREADABLE": Entry("error", "the file is no readable parquet file", "copy the file again"),
+    "DATASET_MISSING": Entry("error", "the host has no training data", "set dataset_source and its paths"),
     "DATASET_COLUMN_MISSING": Entry(
-        "error", "the loader reads these columns of each row", "convert the data again with all five columns"
+        "error", "the loader reads five columns of each row", "convert the data again with all five columns"
     ),
     "DATASET_ROWS_BAD": Entry(
         "error",
-        "the trainer drops such rows without stopping",
-        "mend the rows, or set dataset_drop_bad_rows: true to leave them out on purpose",
+        "the trainer skips such rows and goes on",
+        "mend the rows, or set dataset_drop_bad_rows: true to leave them out",
     ),
     "SOLUTION_WITHOUT_IMAGE": Entry(
         "error",
-        "such a row ends the training with an IndexError as soon as it is alone in its batch",
-        "mend the rows, or set dataset_drop_bad_rows: true to leave them out on purpose",
+        "the training ends with an IndexError when such a row is alone in its batch",
+        "mend the rows, or set dataset_drop_bad_rows: true to leave them out",
     ),
     "IMAGE_CUT_SHORT": Entry(
         "error",
-        "the trainer loads what is there of a cut image and learns a grey rest as if it were the picture",
-        "mend the rows, or set dataset_drop_bad_rows: true to leave them out on purpose",
+        "the trainer fills the missing part of a cut image with grey and learns from it",
+        "mend the rows, or set dataset_drop_bad_rows: true to leave them out",
     ),
     "DUPLICATE_ROWS": Entry(
-        "warning", "a row that is there twice weighs twice", "remove the copies, if they are not meant"
+        "warning", "a repeated row counts once for each copy", "remove the copies, unless you want them"
     ),
     "DATASET_ROWS_DROPPED": Entry(
         "warning",
@@ -36,50 +36,53 @@ ENTRIES: dict[str, Entry] = {
     ),
     "DATASET_FOLDER_FOREIGN": Entry(
         "error",
-        "the trainer takes any parquet of its folder in directory order, so another file may be trained on",
+        "the trainer takes parquet files in directory order, so it may train on another file",
         "move the named file out of dataset_train_dir",
     ),
     "DATASET_DIGEST_WRONG": Entry(
-        "error", "this is not the file that was meant", "correct the digest in the inventory, or the file"
+        "error",
+        "the file differs from the one whose digest the inventory gives",
+        "correct the digest in the inventory, or replace the file",
     ),
     "DATASET_FILE_FOREIGN": Entry(
         "error",
-        "a file that somebody else put there is never overwritten",
-        "move it away if it is not needed, or name it as the source",
+        "canvas-fleet never overwrites a file of somebody else",
+        "move the file away, or name it as the source",
     ),
     "INDEX_HAS_NULLS": Entry(
         "note",
-        "a null index turns the column into floats and the trainer drops every row",
-        "nothing to do: the dataset role writes index as int64 without nulls",
+        "a null index turns the column into floats, and the trainer then drops every row",
+        "no action needed: the dataset role writes index as int64 without nulls",
     ),
     "TRAIN_TEST_TOGETHER": Entry(
         "note",
-        "with both files in one folder the directory order decides which one is trained on",
-        "nothing to do: the dataset role keeps the training copy in a folder of its own",
+        "the two files share a folder, and the directory order decides which one is trained on",
+        "no action needed: the dataset role keeps the training copy in its own folder",
     ),
     "INFO_PATHS_FOREIGN": Entry(
         "note",
-        "the loader looks its files up by full path; another machine's paths match nothing",
-        "nothing to do: the dataset role writes the info file of this host",
+        "the loader finds its files by full path; the paths of another machine match nothing",
+        "no action needed: the dataset role writes the info file of this host",
     ),
     "ROW_GROUPS_STARVE": Entry(
         "error",
-        "a worker without a row group waits for ever and says nothing",
-        "dataset_reshard: true rewrites the row groups of this host's copy; no row is lost",
+        "a worker without a row group waits for ever and prints no error",
+        "set dataset_reshard: true; it rewrites the row groups of this host's copy and keeps every row",
     ),
     "ROW_GROUPS_UNSEEN": Entry(
         "warning",
-        "the loader gives every worker equally many row groups and drops the rest, in silence",
-        "dataset_reshard: true rewrites the row groups of this host's copy; no row is lost",
+        "every worker gets equally many row groups; the loader drops the rest without a message",
+        "set dataset_reshard: true; it rewrites the row groups of this host's copy and keeps every row",
     ),
     "ROWS_TOO_FEW": Entry(
         "error",
-        "there are fewer rows than workers, so some worker has nothing and waits for ever",
-        "fewer run_config_num_workers or processes, or more data",
+        "each worker needs a row; a worker without one waits for ever",
+        "lower run_config_num_workers or the number of processes, or add data",
     ),
     "TEST_ROWS_IN_TRAIN": Entry(
         "warning",
-        "what was trained on measures nothing; questions are compared by their text and by the pixels of their images",
+        "a test on rows that were trained on measures nothing; rows count as equal when text and pixels of their "
+        "questions are equal",
         "take the named rows out of one of the two files, or split the data again by question",
     ),
 }

@@ -8,199 +8,201 @@ ENTRIES: dict[str, Entry] = {
     # the inventory
     "VARIABLE_UNKNOWN": Entry(
         "error",
-        "a misspelt variable is silently the default",
+        "no role reads this name, so a misspelt variable has no effect",
         "correct the name in the inventory, or remove it",
     ),
-    "VARIABLE_INVALID": Entry("error", "the value cannot mean what was intended", "correct the value in the inventory"),
+    "VARIABLE_INVALID": Entry("error", "the variable cannot have this value", "correct the value in the inventory"),
     "SECRET_MISPLACED": Entry(
         "error",
-        "the value would stand in a file that others can read",
-        "use run_config_wandb_api_key or weights_token (in ansible-vault), which are never shown or written openly; a "
-        "password of a URL belongs into ~/.netrc of the host, which git and pip read",
+        "the secret would be written to a file that others can read",
+        "put it in run_config_wandb_api_key or weights_token (with ansible-vault); put a password of a URL in "
+        "~/.netrc of the host, which git and pip read",
     ),
     "RUN_DISAGREES": Entry(
         "error",
-        "the ranks of one run must be told the same, or they hang or train different things",
-        "set the variable for the whole run (a group), not for one host",
+        "the hosts of one run need equal settings; otherwise the ranks hang or train different things",
+        "set the variable for the group of the run, not for one host",
     ),
     "ADDRESS_TWICE": Entry(
         "error",
-        "two hosts of one run with one address are one machine, or the second cannot find the first",
-        "give each host of the run its own fleet_address, the one at which the others reach it",
+        "two hosts of a run have the same address, so one of them cannot be reached",
+        "give each host of the run its own fleet_address, at which the others reach it",
     ),
     # reaching hosts
     "HOST_UNREACHABLE": Entry(
         "error",
-        "nothing can be checked or changed on a host that does not answer",
+        "canvas-fleet cannot check or change a host without a connection",
         "check address, login and network of the host; `make demo` starts the embedded fleet",
     ),
     "HOST_KEY_CHANGED": Entry(
         "error",
-        "another machine answers at this address, or the server was reinstalled",
-        "compare the fingerprint with the provider's console, then replace the key in known_hosts",
+        "another machine answers at this address, or the server was installed anew",
+        "compare the fingerprint with the one in the provider's console, then replace the key in known_hosts",
     ),
     "HOST_ANSWER_MALFORMED": Entry(
         "error",
-        "the host's answer does not have the form that the collection declares, so nothing of it is believed",
-        "run again; if it happens again, look at what answers on that host in the place of its Python",
+        "the host's answer does not have the declared form, so all of it is ignored",
+        "run again; if it happens again, look at what runs as Python on that host",
     ),
     "ANSWER_NOT_JUDGED": Entry(
         "error",
-        "no rule of the plan is made for what this host answered, so nothing is changed in its run",
-        "look at the named part on the host; report it with the answer if nothing is wrong there",
+        "the plan has no rule for this answer of the host, so its run is left unchanged",
+        "look at the named part on the host; if it is in order, report a bug with the answer",
     ),
     "HOST_MISSING": Entry(
         "error",
-        "a run needs all of its hosts; with fewer its world size would be another",
-        "run the play for all hosts of the run (no --limit that cuts it), or mend the host that was lost",
+        "a run needs all its hosts; without one its world size would change",
+        "run the play for all hosts of the run (a --limit must not split it), or repair the lost host",
     ),
     # the machine
     "NO_SYSTEMD": Entry(
         "error",
-        "the training runs as a systemd unit, so that it survives the connection and the reboot",
-        "use a host whose PID 1 is systemd (most containers are not)",
+        "the training runs as a systemd unit, so it survives a lost connection and a restart of the host",
+        "use a host whose PID 1 is systemd; most containers have none",
     ),
     "NO_GPU": Entry(
         "error",
-        "the trainer asserts a CUDA device and has no CPU mode",
-        "install or repair the driver (nvidia role), or say nvidia_gpu_expected: false if the host has none on purpose",
+        "the trainer needs a CUDA device; it has no CPU mode",
+        "install or repair the driver (role nvidia), or set nvidia_gpu_expected: false for a host without GPUs",
     ),
     "GPU_COUNT_SHORT": Entry(
-        "error", "each process of the run needs a GPU of its own", "lower run_config_processes, or use a larger host"
+        "error", "each process of the run needs its own GPU", "lower run_config_processes, or use a host with more GPUs"
     ),
     "GPU_MEMORY_SHORT": Entry(
         "error",
-        "weights, gradients, Adam's moments and the EMA copy take 20 bytes per parameter at rest and 24 in the "
-        "optimizer step, divided by the shards; a save gathers the whole model on top",
-        "more GPUs as shards of one run, larger GPUs, or training_profile: frozen",
+        "weights, gradients, Adam's moments and the EMA copy take 20 bytes per parameter, 24 in the optimizer step, "
+        "divided by the shards; a save gathers the whole model on top",
+        "use more GPUs as shards of the run, larger GPUs, or training_profile: frozen",
     ),
     "GPU_MEMORY_TIGHT": Entry(
         "warning",
-        "the activations of a long batch may not fit; they are estimated, all else is counted",
+        "the activations of a long batch may not fit; they are an estimate, the rest is counted",
         "lower run_config_expected_num_tokens, or watch the first steps",
     ),
     "HOST_MEMORY_SHORT": Entry(
         "error",
-        "while loading, each rank builds the model twice and reads the weights: 10 bytes per parameter per rank",
-        "a host with more memory, or fewer processes",
+        "at the start each rank builds the model twice and reads the weights: 10 bytes per parameter and rank",
+        "use a host with more memory, or fewer processes",
     ),
     "HOST_MEMORY_TIGHT": Entry(
         "warning",
-        "while the ranks load, the kernel has to drop pages of the weights file that they read: it is slow, and any "
-        "other process of the host may be what is too much",
-        "run nothing else beside it, or a host with more memory",
+        "at the start the kernel must drop and read again pages of the weights file; this is slow, and another "
+        "process can exhaust the memory",
+        "run nothing else on the host, or use one with more memory",
     ),
     "DISK_SHORT": Entry(
         "error",
-        "a disk that fills while a checkpoint is written leaves a checkpoint that cannot be resumed",
+        "when the disk fills during a save, no training can resume from that checkpoint",
         "free space, or put the named folder on a larger disk",
     ),
-    "MOUNT_READ_ONLY": Entry(
-        "error", "nothing can be written there", "mount the file system rw, or choose another folder"
-    ),
+    "MOUNT_READ_ONLY": Entry("error", "the file system is mounted read-only", "mount it rw, or choose another folder"),
     "MOUNT_NOEXEC": Entry(
         "error",
-        "neither a program nor a compiled kernel can be loaded from a noexec file system",
-        "mount the file system without noexec, or choose another folder",
+        "programs and compiled kernels cannot be loaded from a noexec file system",
+        "mount it without noexec, or choose another folder",
     ),
     "SHM_SMALL": Entry(
         "error",
-        "loader workers hand their batches over in /dev/shm; where it is full they are killed (bus error)",
-        "a larger /dev/shm (mount -o remount,size=…; --shm-size of a container), or fewer run_config_num_workers",
+        "loader workers pass their batches through /dev/shm; when it is full the kernel kills them (bus error)",
+        "make /dev/shm larger (mount -o remount,size=…; --shm-size of a container), or lower run_config_num_workers",
     ),
     "PORT_TAKEN": Entry(
         "error",
-        "the first process of the run must listen on that port, and dies when it cannot (EADDRINUSE)",
-        "end what listens there, or choose another run_config_master_port",
+        "the first process of the run must listen on this port; otherwise it ends with EADDRINUSE",
+        "end the program that listens there, or choose another run_config_master_port",
     ),
     "PEER_UNREACHABLE": Entry(
         "error",
-        "each host of a run connects to the first one, and waits in vain",
-        "open the network between the hosts (all ports, NCCL chooses its own), or set fleet_address to the address "
-        "at which they reach each other",
+        "every host of a run must reach the first one",
+        "open all ports between the hosts (NCCL chooses its own), or set fleet_address to an address at which they "
+        "reach each other",
     ),
     "CLOCK_SKEW": Entry(
         "warning",
-        "logs of the hosts do not fit together; off by a day, certificates and package lists are refused too",
+        "log lines of different hosts do not line up; a clock that is a day off also breaks certificates and "
+        "package lists",
         "let chrony or systemd-timesyncd set the clock",
     ),
     "PACKAGE_MANAGER_UNKNOWN": Entry(
         "error",
-        "system packages are installed with apt-get or dnf",
+        "system packages are installed with apt-get or dnf only",
         "use a host with Debian, Ubuntu, or a relative of RHEL 9",
     ),
     "FOLDER_NOT_OURS": Entry(
         "error",
-        "the roles never change the owner of a folder that somebody else made",
+        "the roles never change the owner of a foreign folder",
         "set fleet_user to its owner, give the account write access, or choose another folder",
     ),
-    "PYTHON_OLD": Entry("error", "the modules need Python 3.9 on the host", "set ansible_python_interpreter"),
+    "PYTHON_OLD": Entry(
+        "error", "the modules need Python 3.9 or newer on the host", "set ansible_python_interpreter to a newer Python"
+    ),
     # driver, toolkit and environment
     "NVIDIA_DRIVER_BROKEN": Entry(
         "error",
-        "a driver that is installed and does not answer is mended by a restart or by hand, never by training over it",
-        "restart the host (nvidia_reboot: when_needed does it once), or follow what nvidia-smi says",
+        "the driver is installed but does not answer; the role never replaces such a driver",
+        "restart the host (nvidia_reboot: when_needed does it once), or do what nvidia-smi says",
     ),
     "NVIDIA_REBOOT_NEEDED": Entry(
         "error",
-        "the new driver is installed and the running kernel does not use it yet",
-        "restart the host, or set nvidia_reboot: when_needed; a running training is never interrupted for it",
+        "the new driver is installed, but the running kernel still uses the old one",
+        "restart the host, or set nvidia_reboot: when_needed, which waits while a training runs",
     ),
     "NVIDIA_SYSTEM_UNKNOWN": Entry(
         "error",
-        "packages are known for Debian 12 and 13, Ubuntu 22.04 and 24.04, and EL 9 on x86_64",
-        "install driver and toolkit by hand; the role leaves a working driver alone",
+        "the role knows the packages of Debian 12 and 13, Ubuntu 22.04 and 24.04, and EL 9, all on x86_64",
+        "install driver and toolkit by hand; the role keeps a working driver",
     ),
     "SECURE_BOOT_ON": Entry(
         "warning",
-        "with Secure Boot the kernel loads only signed modules, and a driver built on this host is not signed",
-        "on the host: mokutil --import /var/lib/dkms/mok.pub (Ubuntu: /var/lib/shim-signed/mok/MOK.der), restart, and "
-        "on its console Enroll MOK (it asks before the system starts, so not over SSH); or switch Secure Boot off in "
-        "the firmware or the provider's settings",
+        "with Secure Boot the kernel loads signed modules only; a driver built on this host is not signed",
+        "run mokutil --import /var/lib/dkms/mok.pub (Ubuntu: /var/lib/shim-signed/mok/MOK.der), restart, and choose "
+        "Enroll MOK on the console (SSH does not work yet); or switch Secure Boot off in the firmware or at the "
+        "provider",
     ),
     "NVIDIA_KEY_CHANGED": Entry(
         "note",
-        "NVIDIA rotates the key of its repository now and then, and with the old one apt takes nothing from it",
-        "nothing to do: the role fetches the key anew and takes the one of nvidia_repository_fingerprint alone",
+        "NVIDIA sometimes changes the key of its repository; apt refuses the repository under the old key",
+        "no action needed: the role fetches the new key and accepts only nvidia_repository_fingerprint",
     ),
     "NVIDIA_SOURCE_FOREIGN": Entry(
         "note",
-        "two sources with one address and different keys stop apt altogether",
-        "nothing to do: the source that is there is used, with its key; remove it to let the role write its own",
+        "apt fails when two sources have the same address and different keys",
+        "no action needed: the role uses the existing source with its key; remove that source to let the role write "
+        "its own",
     ),
     "NVIDIA_DRIVER_NOT_HELD": Entry(
         "note",
-        "an unattended update of the driver ends CUDA until the next restart (Driver/library version mismatch)",
-        "hold the named packages: apt-mark hold; what the role installs it holds itself (nvidia_hold)",
+        "an unattended update of the driver breaks CUDA until the next restart (Driver/library version mismatch)",
+        "hold the named packages with apt-mark hold; packages that the role installs are held already (nvidia_hold)",
     ),
     "NVSWITCH_FABRIC_DOWN": Entry(
         "error",
-        "without the fabric of its NVSwitches every CUDA program ends with error 802 (system not yet initialized)",
-        "look at journalctl -u nvidia-fabricmanager; on a rented slice the fabric is the provider's to start",
+        "while the NVSwitch fabric is down, every CUDA program ends with error 802 (system not yet initialized)",
+        "look at journalctl -u nvidia-fabricmanager; on a rented slice, ask the provider to start the fabric",
     ),
     "NVSWITCH_NVLINK5": Entry(
         "warning",
-        "HGX B200 and B300 reach their NVSwitches through network cards, and need a subnet manager besides fabric "
-        "manager; until that fabric is up every CUDA program ends with error 802 (system not yet initialized)",
-        "the role does not set up this fabric: install nvidia-fabricmanager in the driver's version, nvlsm and "
+        "HGX B200 and B300 need a subnet manager besides fabric manager; until the fabric is up, every CUDA program "
+        "ends with error 802 (system not yet initialized)",
+        "the role does not set this up: install nvidia-fabricmanager in the driver's version, nvlsm and "
         "infiniband-diags, load ib_umad (and name it in /etc/modules-load.d), then start nvidia-fabricmanager",
     ),
     "TORCH_BUILD_MISSING": Entry(
         "error",
-        "each version of torch is built for some CUDA versions alone, and pip finds no other build",
-        "set conda_env_lock: cu126 and leave the index alone (the driver serves every CUDA 12), or pin a torch that is "
-        "built for this CUDA version",
+        "each version of torch is built for a few CUDA versions only; pip finds no other build",
+        "set conda_env_lock: cu126 and keep the default index (the driver serves every CUDA 12), or pin a torch "
+        "that is built for this CUDA version",
     ),
     "TORCH_BUILD_UNFIT": Entry(
         "error",
-        "torch runs only on a driver and on GPUs that its CUDA build knows (no kernel image is available), and "
-        "flash-attn is built by a toolkit of the same major version alone",
-        "set nvidia_cuda_version to the CUDA version that torch is built for",
+        "torch needs a driver and GPUs that its CUDA build supports (otherwise: no kernel image is available); "
+        "flash-attn needs a toolkit of the same major version",
+        "set nvidia_cuda_version to the CUDA version of the torch build",
     ),
     "GPU_TOO_OLD": Entry(
         "error",
         "flash-attn 2 and bf16 need compute capability 8.0 (Ampere) or newer",
-        "use a host with newer GPUs; the trainer has no other attention for its images",
+        "use a host with newer GPUs",
     ),
     "GPU_ECC_ERRORS": Entry(
         "warning",
@@ -209,37 +211,37 @@ ENTRIES: dict[str, Entry] = {
     ),
     "GPU_MIG_ON": Entry(
         "error",
-        "a GPU that is cut into instances gives a process one slice of it",
+        "MIG cuts the GPU into instances, and a process gets only one of them",
         "switch MIG off on the named GPU (nvidia-smi -mig 0)",
     ),
     "GPU_MIXED": Entry(
         "warning",
-        "all wait for the slowest, and the memory of the smallest is the limit",
-        "use GPUs of one kind in one run",
+        "the slowest GPU sets the speed and the smallest one the memory limit",
+        "use GPUs of one model in a run",
     ),
     "COMPILER_MISSING": Entry(
         "error",
-        "flex attention is compiled when the training starts, with a C compiler and Python's headers",
-        "fleet_agent_compiler: true, or run_config_use_flex: false",
+        "flex attention is compiled at the start of the training, with a C compiler and Python's headers",
+        "set fleet_agent_compiler: true, or run_config_use_flex: false",
     ),
     "GPU_BUSY": Entry(
         "warning",
-        "another process holds memory of the GPU",
-        "end it, or wait; the training needs the whole GPU",
+        "the training needs the whole GPU, and another process holds some of its memory",
+        "end that process, or wait for it",
     ),
     "CONDA_ROOT_FOREIGN": Entry(
         "error",
-        "conda is installed into an empty folder only; what lies there is not ours",
+        "conda is installed into an empty folder only; this one holds foreign files",
         "choose another conda_env_root, or move the files away",
     ),
     "CONDA_LOCK_STALE": Entry(
         "error",
-        "the environment is made from its lock alone, so another list of packages would change nothing",
+        "the environment follows its lock, so the changed list of packages has no effect",
         'renew the lock (make lock), name another one, or set conda_env_lock: "" to let pip choose each time',
     ),
     "CONDA_ENV_FOREIGN": Entry(
         "error",
-        "an environment that somebody else made is never changed or replaced",
+        "the role never changes or replaces a foreign environment",
         "choose another conda_env_name, or set conda_env_use_existing: true to use it as it is",
     ),
 }

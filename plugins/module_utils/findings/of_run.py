@@ -8,8 +8,8 @@ ENTRIES: dict[str, Entry] = {
     # code
     "CODE_LOCAL_EDITS": Entry(
         "warning",
-        "somebody changed files of the checkout by hand; they are kept, and they are what will run",
-        "commit or revert them; canvas_code_local_edits says what a change of commit may do with them",
+        "somebody changed files of the checkout by hand; the training runs with these changes",
+        "commit or revert them; canvas_code_local_edits says what happens to them at a change of commit",
     ),
     "CODE_EDITS_IN_THE_WAY": Entry(
         "error",
@@ -17,70 +17,72 @@ ENTRIES: dict[str, Entry] = {
         "save them elsewhere, or set canvas_code_local_edits: stash",
     ),
     "CODE_FOLDER_FOREIGN": Entry(
-        "error", "the folder holds something else than the expected repository", "choose another canvas_code_checkout"
+        "error", "the folder does not hold the expected repository", "choose another canvas_code_checkout"
     ),
-    "REVISION_NOT_PINNED": Entry("warning", "a branch name means another thing tomorrow", "give the full commit id"),
+    "REVISION_NOT_PINNED": Entry(
+        "warning", "a branch moves, so the same name gives other files tomorrow", "set the full commit id"
+    ),
     "UPSTREAM_UNKNOWN": Entry(
         "warning",
-        "what the findings say of the trainer was read in the known files; on others some of it may be wrong",
-        "set canvas_code_commit to a known commit, or read what changed, then accept this "
+        "the findings describe the known files of the trainer; other files may behave differently",
+        "set canvas_code_commit to a known commit, or read what changed and accept this finding "
         "(preflight_accepted_findings)",
     ),
     "UPSTREAM_FILE_UNKNOWN": Entry(
         "error",
-        "a patch is applied to known files only, never over a person's edit or another version",
-        "revert edits made by hand in the file, set canvas_code_commit to a known commit, or training_profile: full",
+        "the role patches known files only, never an edit by hand or another version",
+        "revert the edits in the file, set canvas_code_commit to a known commit, or set training_profile: full",
     ),
     "UPSTREAM_NOT_SUPPORTED": Entry(
         "error",
-        "ByteDance-Seed/Bagel is another code base: it knows no group interleave_reasoning, and its flags differ",
-        "set canvas_code_repo to MathCanvas, whose BAGEL-Canvas reads the same weights",
+        "ByteDance-Seed/Bagel is different code: it lacks the group interleave_reasoning and has other flags",
+        "set canvas_code_repo to MathCanvas; its BAGEL-Canvas reads the same weights",
     ),
     "DEBUG_BATCHES_BROKEN": Entry(
         "error",
-        "at this commit the trainer calls a function that it does not import (NameError after loading the model)",
+        "at this commit the trainer calls a function that it does not import (NameError after the model is loaded)",
         "set run_config_debug_batches: 0, or canvas_code_commit to a newer commit",
     ),
     # configuration of the run
     "YAML_DIALECT": Entry(
         "error",
-        "the loader asserts dataset_names in each top-level key and exits after half a minute",
-        "let run_config write blockmoving_sft.yaml (the guide's form does not load)",
+        "the loader needs dataset_names in each top-level key; otherwise the training ends after half a minute",
+        "let run_config write blockmoving_sft.yaml; the form in the guide does not load",
     ),
     "REGISTRATION_DIALECT": Entry(
         "error",
-        "the loader reads data_dir, num_files, parquet_info_path and num_total_samples (KeyError otherwise)",
+        "the loader needs data_dir, num_files, parquet_info_path and num_total_samples (KeyError otherwise)",
         "remove the entry made by hand, and let run_config register the dataset",
     ),
     "REGISTRATION_BY_HAND": Entry(
         "error",
-        "with an entry made by hand and one of ours under one name, Python takes the later of the two",
+        "an entry made by hand and one of canvas-fleet have the same name; Python uses the later one",
         "remove the entry made by hand, or choose another dataset_name",
     ),
     "REGISTRATION_BROKEN": Entry(
         "error",
-        "dataset_info.py is imported by the trainer, and a file that cannot be read cannot be patched safely",
-        "mend the file (git checkout of it in the code folder), then converge again",
+        "the trainer imports dataset_info.py, and a file that Python cannot parse cannot be patched",
+        "restore the file (git checkout in the code folder), then converge again",
     ),
     "GROUP_UNKNOWN": Entry(
         "error",
-        "the loader looks the group up in DATASET_REGISTRY for the class that reads it (KeyError otherwise)",
+        "the loader looks the group up in DATASET_REGISTRY (KeyError otherwise)",
         "choose a dataset_group that the code knows",
     ),
     "WEIGHTS_NOT_ASKED": Entry(
         "error",
-        "without resume_from, resume_model_only and finetune_from_ema together the trainer starts from random weights "
-        "and says so in one line only",
-        "set run_config_resume_from to the model folder, and the two companions to true",
+        "the trainer loads the weights only with resume_from, resume_model_only and finetune_from_ema together; "
+        "otherwise it starts from random weights and logs one line",
+        "set run_config_resume_from to the model folder, and the other two to true",
     ),
     "RESUME_FROM_MISSING": Entry(
         "error",
-        "with a resume_from that does not exist the trainer starts from random weights and says so in one line only",
+        "when resume_from does not exist, the trainer starts from random weights and logs one line",
         "put the folder there, or set run_config_resume_from to the model folder (its default)",
     ),
     "AUTO_RESUME_OFF": Entry(
         "warning",
-        "without auto_resume every start, also that after a failure, begins at step 0 beside the checkpoints it has",
+        "without auto_resume every start begins at step 0, even after a failure, although checkpoints exist",
         "set run_config_auto_resume: true",
     ),
     "FREEZE_NEEDS_PROFILE": Entry(
@@ -91,19 +93,19 @@ ENTRIES: dict[str, Entry] = {
     ),
     "EMA_COPY_KEPT": Entry(
         "note",
-        "the unpatched trainer makes the EMA copy whatever ema says, so 0 saves no memory",
-        "nothing to do; training_profile: frozen leaves the copy out",
+        "the unpatched trainer always makes the EMA copy, so run_config_ema: 0 saves no memory",
+        "no action needed; training_profile: frozen leaves the copy out",
     ),
     "SHARDS_MISMATCH": Entry(
-        "error", "num_replicate × num_shard must be the world size (device mesh)", "leave both to the plan"
+        "error", "num_replicate × num_shard must equal the world size (device mesh)", "leave both to the plan"
     ),
     "TAIL_STEPS_UNSAVED": Entry(
         "warning",
-        "the trainer saves at multiples of save_every only and nothing at the end",
-        "choose save_every so that it divides total_steps",
+        "the trainer saves only at multiples of save_every, not at the end",
+        "choose a run_config_save_every that divides run_config_total_steps",
     ),
     "NO_SAVE_AT_ALL": Entry(
-        "error", "nothing of this run would ever be written", "choose save_every at most total_steps"
+        "error", "the run would never save a checkpoint", "set run_config_save_every to at most run_config_total_steps"
     ),
     "WARMUP_NEVER_ENDS": Entry(
         "warning",
@@ -112,128 +114,133 @@ ENTRIES: dict[str, Entry] = {
     ),
     "EMA_TOO_SLOW": Entry(
         "warning",
-        "ema.safetensors stays mostly the base model, and whoever evaluates it sees almost nothing learned",
-        "set run_config_ema lower (upstream uses 0.995), or evaluate model.safetensors",
+        "ema.safetensors stays close to the base model, so its evaluation shows almost nothing learned",
+        "lower run_config_ema (upstream uses 0.995), or evaluate model.safetensors",
     ),
     "SAMPLES_TOO_LONG": Entry(
         "error",
-        "a sample over max_num_tokens_per_sample is always skipped; if all are, the loader loops for ever",
+        "the loader skips samples over max_num_tokens_per_sample; if all are longer, it loops for ever",
         "raise run_config_max_num_tokens_per_sample to the longest sample or more",
     ),
     "BATCH_OVERFLOWS": Entry(
         "error",
-        "the first sample of a batch is packed whatever the limit, and flex attention cannot pad it to a smaller one "
-        "(negative dimension)",
+        "the first sample of a batch is packed even above the limit, and flex attention then fails (negative "
+        "dimension)",
         "raise run_config_max_num_tokens, or skip such samples with run_config_max_num_tokens_per_sample",
     ),
     "PACKING_DROPS_SAMPLES": Entry(
         "warning",
-        "with these budgets the packer throws parsed samples away, in silence",
-        "raise run_config_max_num_tokens to twice the longest sample and to expected_num_tokens + longest sample",
+        "with these token limits the packer drops parsed samples without a message",
+        "raise run_config_max_num_tokens to at least twice the longest sample, and at least expected_num_tokens + "
+        "longest sample",
     ),
     "DEBUG_BATCHES_PRINT": Entry(
         "note",
-        "sample text is printed into the log, and rank 0 starts a second set of workers",
+        "the log will show text of samples, and rank 0 starts a second set of workers",
         "set run_config_debug_batches: 0",
     ),
     "FLAG_UNKNOWN": Entry(
-        "error", "the trainer's argument parser refuses a flag it does not know", "correct run_config_extra_flags"
+        "error", "the trainer's argument parser refuses unknown flags", "correct run_config_extra_flags"
     ),
     # weights
     "WEIGHTS_SIZE_UNSURE": Entry(
         "warning",
-        "what fits is reckoned from the number of parameters: a wrong one lets a run go that dies, or refuses one that "
-        "would not",
-        "set weights_parameters to the number of the model, or to 0 to have it counted in the files",
+        "the memory plan follows the number of parameters; a wrong number starts a run that dies or refuses one "
+        "that fits",
+        "set weights_parameters to the number of the model, or to 0 to count it in the files",
     ),
     "WEIGHTS_DIGEST_WRONG": Entry(
-        "error", "the file is not the one of this revision", "remove the named file; the next converge fetches it again"
+        "error",
+        "the file differs from the one of this revision",
+        "remove the named file; the next converge fetches it again",
     ),
-    "PATH_IS_A_FILE": Entry("error", "a folder is needed here", "move the file away, or choose another folder"),
+    "PATH_IS_A_FILE": Entry(
+        "error", "a file lies where a folder is needed", "move the file away, or choose another folder"
+    ),
     # a running training
     "TRAINING_OF_ANOTHER_RUN": Entry(
         "error",
-        "the unit of another run is alive on this host: all runs of a host share the GPUs and train_blockmoving.sh",
+        "another run is alive on this host; all runs of a host share the GPUs and train_blockmoving.sh",
         "stop it after its next save: playbooks/stop.yml -e training_run=<that run>",
     ),
     "TRAINING_RUNS_OLDER": Entry(
         "warning",
         "a converge never restarts a running training",
-        "they apply at its next start (training_apply: restart_after_save brings it about after the next save)",
+        "wait: the changes apply at its next start (training_apply: restart_after_save restarts it after the next "
+        "save)",
     ),
     "CHECKPOINTS_LINKED_AWAY": Entry(
         "error",
-        "the unit lets the training write to its own folders alone, so the first save would die of a read-only file "
-        "system",
-        "name the folder by its real path",
+        "the training may write to its own folders only, so the first save would fail (read-only file system)",
+        "set the folder to its real path",
     ),
     "CHECKPOINTS_FOREIGN_NAME": Entry(
         "warning",
-        "the trainer parses every name in the checkpoint folder as a number and dies on any other, so the start moves "
-        "it aside",
-        "none is needed; or move the named entry where you want it",
+        "the trainer ends when a name in the checkpoint folder is not a number, so the start moves the entry into "
+        "quarantine",
+        "no action needed; or move the named entry where you want it",
     ),
     "CHECKPOINT_INCOMPLETE": Entry(
         "note",
-        "the trainer resumes from the highest number, whole or not, and dies on a part, so the start moves it aside",
-        "none is needed: the run resumes from the newest whole one",
+        "the trainer resumes from the highest number and dies when that checkpoint is incomplete, so the start "
+        "moves it into quarantine",
+        "no action needed: the run resumes from the newest whole checkpoint",
     ),
     "CHECKPOINTS_NONE_WHOLE": Entry(
         "error",
-        "nothing is left that a start can resume from, and to begin anew would throw away more than one save",
-        "put a whole checkpoint in its place, or move all out of the folder to begin anew on purpose",
+        "no checkpoint is whole; a start from step 0 would throw away more than one save",
+        "copy a whole checkpoint into the folder, or empty the folder to begin at step 0",
     ),
     "CHECKPOINT_SHARDS_DIFFER": Entry(
         "error",
-        "an optimizer state of another number of shards cannot be resumed",
+        "the trainer cannot resume an optimizer state of another number of shards",
         "keep the number of processes per node, or start a new training_run",
     ),
     "CHECKPOINT_OTHER_PROFILE": Entry(
         "error",
-        "an optimizer state of another training_profile knows other parameters, and loading it fails",
+        "the optimizer state of another training_profile holds other parameters and cannot be loaded",
         "set training_profile back, or start a new training_run",
     ),
     "CHECKPOINT_OTHER_MODEL": Entry(
         "error",
-        "with auto_resume the newest checkpoint wins over resume_from, whatever model it is of",
+        "with auto_resume the newest checkpoint wins over resume_from, even one of another model",
         "move the named folder out of the checkpoint folder, or start a new training_run",
     ),
     "WORKERS_GROWN": Entry(
         "error",
-        "on resume each loader worker looks up its place in data_status.pt; one without a place dies after some steps "
-        "(KeyError)",
-        "set run_config_num_workers to at most the number that the checkpoint knows, or start a new training_run",
+        "on resume each loader worker looks up its place in data_status.pt; a worker without one dies after some "
+        "steps (KeyError)",
+        "lower run_config_num_workers to the number in the checkpoint, or start a new training_run",
     ),
     "SAVED_BEFORE_ALL_WORKERS": Entry(
         "warning",
-        "a checkpoint that is written before every loader worker has given a batch cannot be resumed (KeyError)",
+        "the trainer cannot resume a checkpoint that was saved before every loader worker gave a batch (KeyError)",
         "raise run_config_save_every, or lower run_config_num_workers",
     ),
     "RUN_ALREADY_DONE": Entry(
         "warning",
-        "with auto_resume the trainer loads the finished checkpoint, sees that all steps are done, and ends: what was "
-        "changed is never trained",
+        "the newest checkpoint is at the last step, so the trainer loads it and ends; the change is never trained",
         "start a new training_run, or raise run_config_total_steps and ask for a start (-e training_state=restarted)",
     ),
     "RUN_STAYS_FINISHED": Entry(
         "warning",
-        "a run that has ended is not started again by a converge, whatever was changed",
-        "ansible-playbook site.yml -e training_state=restarted goes on from its last checkpoint",
+        "a converge never starts a finished run again",
+        "to go on from its last checkpoint: ansible-playbook site.yml -e training_state=restarted",
     ),
     "DATASET_IN_USE": Entry(
         "error",
-        "the loader opens the training file anew for each row group and knows its groups from its start: another file "
-        "in its place starves some workers and hides rows from others",
+        "the running loader opens the training file again for each row group; another file starves some workers and "
+        "hides rows",
         "stop the training after its next save (playbooks/stop.yml) and converge, or take the change back",
     ),
     "SCRIPT_TEMPLATE_OWN": Entry(
         "note",
-        "the script is made from a template of the user: what it does beside the trainer's flags is not judged",
-        "nothing to do; without run_config_script_template the script is the role's own",
+        "the plan judges the trainer's flags only, not what your script template does besides",
+        "no action needed; unset run_config_script_template to use the role's own script",
     ),
     "WANDB_KEY_IN_SCRIPT": Entry(
         "warning",
-        "a key in a script is read by everybody who can read the script, and stays in its copies",
-        "remove it from the file, renew it at W&B, and set run_config_wandb_api_key",
+        "everybody who can read the script can read the key, also in its copies",
+        "remove the key from the script, renew it at W&B, and set run_config_wandb_api_key",
     ),
 }

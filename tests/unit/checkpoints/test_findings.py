@@ -47,7 +47,7 @@ def told(found: Survey, kept: Survey = NOTHING, rank: int = 0, **settings: Any) 
         ),
         pytest.param(
             [one(20, "incomplete")], [],
-            [("CHECKPOINT_INCOMPLETE", f"{FOLDER}/0000020: scheduler.pt is missing", "begins anew")],
+            [("CHECKPOINT_INCOMPLETE", f"{FOLDER}/0000020: scheduler.pt is missing", "begins at step 0")],
             id="the very first save was cut",
         ),
         pytest.param(
@@ -58,7 +58,7 @@ def told(found: Survey, kept: Survey = NOTHING, rank: int = 0, **settings: Any) 
         pytest.param([one(20, "model")], [one(20, folder="/out/kept")], [], id="the newest itself is put back"),
         pytest.param(
             [one(20, "model"), one(40, "model")], [],
-            [("CHECKPOINTS_NONE_WHOLE", f"{FOLDER}/0000040: scheduler.pt is missing", "put a whole checkpoint")],
+            [("CHECKPOINTS_NONE_WHOLE", f"{FOLDER}/0000040: scheduler.pt is missing", "copy a whole checkpoint")],
             id="models alone",
         ),
         pytest.param(

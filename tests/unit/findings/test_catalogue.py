@@ -17,6 +17,7 @@ from tests.unit.support.places import ROOT
 
 CORES = [path for path in (ROOT / "plugins").rglob("*.py") if not path.name.startswith(("catalogue", "of_"))]
 TESTS = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests/fuzz").glob("*.py"), *(ROOT / "molecule").rglob("*.yml")]
+WORDS = 29  # in one sentence of an entry
 TOLD = re.compile(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"')
 
 # What the trainer's contract and the issue name, and how a user is told.
@@ -121,6 +122,15 @@ def test_an_entry_says_why_and_what_to_do(code: str) -> None:
     assert len(entry.remedy) > 10
     assert not entry.because.endswith(".")
     assert not entry.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("code", sorted(CATALOGUE))
+def test_an_entry_says_one_thought_a_sentence(code: str) -> None:
+    """Sentences of an entry are parted by a semicolon or a colon. Three of them, or a long one, are read twice."""
+    entry = CATALOGUE[code]
+    for text in (entry.because, entry.remedy):
+        assert text.count(";") <= 1, text
+        assert max(len(one.split()) for one in re.split(r"[;:] ", text)) <= WORDS, text
 
 
 @pytest.mark.parametrize("trap", TRAPS)

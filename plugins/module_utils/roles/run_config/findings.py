@@ -160,7 +160,7 @@ def _yaml(seen: Mapping[str, Any]) -> list[Finding]:
     forms = {"guide": "the guide's form", "group": "the form of the user's repository, with a group of its own"}
     form = forms.get(seen["dialect"], "no form of the loader")
     note = finding("YAML_DIALECT", found=f"{seen['path']}: {form}", expected="a group with dataset_names")
-    return [replace(note, severity="note", remedy="nothing to do: run_config writes it, and keeps this one beside it")]
+    return [replace(note, severity="note", remedy="no action needed: run_config writes it and keeps this one")]
 
 
 def _registration(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
