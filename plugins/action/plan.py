@@ -24,6 +24,7 @@ from ..module_utils.roles.canvas_code import decide as canvas_code_plan
 from ..module_utils.roles.conda_env import decide as conda_env_plan
 from ..module_utils.roles.dataset import controller as dataset_controller
 from ..module_utils.roles.dataset import decide as dataset_plan
+from ..module_utils.roles.dataset import observe as dataset
 from ..module_utils.roles.dataset.judge import judge
 from ..module_utils.roles.fleet_agent import decide as fleet_agent_plan
 from ..module_utils.roles.nvidia import decide as nvidia_plan
@@ -36,7 +37,7 @@ Resolve = Callable[[str], str]
 
 
 def decide_dataset(
-    seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology, resolve: Resolve = os.path.expanduser
+    seen: dataset.Observation, settings: Mapping[str, Any], topology: Topology, resolve: Resolve = os.path.expanduser
 ) -> RolePlan:
     """The role's own decision; a file that lies here is looked at before anything is copied."""
     if settings["dataset_source"] != "controller":

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..module_utils.core import wire
 from ..module_utils.roles.training import table as report_status
+from ..module_utils.roles.training.report import Report
 from ..plugin_utils.role_action import RoleAction
 
 POLL = 5.0  # seconds between two looks
@@ -21,7 +23,7 @@ class ActionModule(RoleAction):
         answer = self._watch() if follow else self._asked()
         if "training" not in answer:
             return answer
-        return self._result(answer["training"], follow)
+        return self._result(wire.from_dict(Report, answer["training"]), follow)
 
     def _watch(self) -> dict[str, Any]:
         """Asks every few seconds until the training is over; a line when something moved, and at least now and then."""
@@ -30,8 +32,8 @@ class ActionModule(RoleAction):
             answer = self._asked()
             if "training" not in answer:
                 return answer
-            line = report_status.progress_line(self.host, answer["training"])
-            over = answer["training"]["phase"] in report_status.ENDED
+            training = wire.from_dict(Report, answer["training"])
+            line, over = report_status.progress_line(self.host, training), training.phase in report_status.ENDED
             now = self.clock.monotonic()
             if line != last_line and (over or now - shown >= EVERY):
                 self.show(line)
@@ -46,13 +48,12 @@ class ActionModule(RoleAction):
     def _asked(self) -> dict[str, Any]:
         return self.patiently(GOES_ON, "training_unit", state="queried", settings=self.settings, topology=self.topology)
 
-    def _result(self, training: dict[str, Any], follow: bool) -> dict[str, Any]:
+    def _result(self, training: Report, follow: bool) -> dict[str, Any]:
         rank = int(self.topology["node_rank"])
         row = report_status.row(training, self.host, rank)
         problems = report_status.verdict(training, rank) if follow else []
-        result = {"changed": False, "training": training, "row": row, "problems": problems}
+        result = {"changed": False, "training": wire.to_dict(training), "row": wire.to_dict(row), "problems": problems}
         if problems:
-            excerpt = (training.get("failure") or {}).get("lines") or []
-            lines = "".join(f"\n  {line}" for line in excerpt)
-            result.update(failed=True, msg=f"run {training['run']} did not end whole: {'; '.join(problems)}{lines}")
+            lines = "".join(f"\n  {line}" for line in (training.failure.lines if training.failure else ()))
+            result.update(failed=True, msg=f"run {training.run} did not end whole: {'; '.join(problems)}{lines}")
         return result

@@ -9,7 +9,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils.roles.training import table as report_status
+from ..module_utils.core.wire import from_dict, to_dict
+from ..module_utils.roles.training.report import Report
+from ..module_utils.roles.training.table import Row, fleet_table, lost_row, row
 
 
 class ActionModule(ActionBase):
@@ -26,17 +28,15 @@ class ActionModule(ActionBase):
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
         plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
-        Display().display("\n" + report_status.fleet_table(rows) + "\n")
-        return {**result, "changed": False, "rows": rows}
+        Display().display("\n" + fleet_table(rows) + "\n")
+        return {**result, "changed": False, "rows": to_dict(rows)}
 
-    def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> Row:
         answer = variables.get(seen) or {}
         if answer.get("row"):
-            return dict(answer["row"])
+            return from_dict(Row, answer["row"])
         report = planned.get("roles", {}).get("training", {}).get("values", {}).get("report")
         if report and not answer:
-            return report_status.row(report, name, planned["topology"]["node_rank"])
+            return row(from_dict(Report, report), name, planned["topology"]["node_rank"])
         why = answer.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in planned.get("findings", ()))
-        return report_status.lost_row(
-            name, str(variables.get("training_run", name)), None, " ".join(str(why or "not asked").split())
-        )
+        return lost_row(name, str(variables.get("training_run", name)), " ".join(str(why or "not asked").split()))

@@ -13,8 +13,10 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 
+from ..module_utils.core import wire
 from ..module_utils.core.topology import Topology
 from ..module_utils.roles.training import table as report_status
+from ..module_utils.roles.training.report import Report
 from ..module_utils.roles.training.unit_text import texts
 from ..module_utils.roles.training.want import Want
 from ..plugin_utils.render import Templates
@@ -38,7 +40,7 @@ class ActionModule(RoleAction):
         first = answer = self._asked(state)
         steps = list(answer.get("steps", []))
         while answer.get("waiting") == "stop":
-            self._watch(lambda seen: seen["phase"] != "stopping")
+            self._watch(lambda seen: seen.phase != "stopping")
             answer = self._asked(state)
             steps += answer.get("steps", [])
         result = {**answer, "steps": steps, "changed": bool(steps)}
@@ -49,24 +51,24 @@ class ActionModule(RoleAction):
     def _started(self) -> dict[str, Any]:
         """Waits for the first step, or for the failure of the start."""
 
-        def over(seen: dict[str, Any]) -> bool:
-            state = seen["unit_state"]
-            moves = state["active"] in ("activating", "deactivating")
-            return not moves or seen["phase"] == "restarting" or bool(state["restarts"])
+        def over(seen: Report) -> bool:
+            moves = seen.unit_state.active in ("activating", "deactivating")
+            return not moves or seen.phase == "restarting" or bool(seen.unit_state.restarts)
 
         training = self._watch(over)
-        if training["phase"] in ("running", "finished") and not training["unit_state"]["restarts"]:
-            return {"training": training, "waiting": ""}
-        return {"training": training, "waiting": "", "failed": True, "msg": report_status.failed_start(training)}
+        result = {"training": wire.to_dict(training), "waiting": ""}
+        if training.phase in ("running", "finished") and not training.unit_state.restarts:
+            return result
+        return {**result, "failed": True, "msg": report_status.failed_start(training)}
 
-    def _watch(self, over: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def _watch(self, over: Callable[[Report], bool]) -> Report:
         """Asks every few seconds until it is over; a line when something moved, and now and then."""
         shown, last_line = 0.0, ""
         while True:
             answer = self._asked("queried")
             if "training" not in answer:
                 raise AnsibleActionFail(str(answer.get("msg", answer)))
-            training: dict[str, Any] = answer["training"]
+            training = wire.from_dict(Report, answer["training"])
             if over(training):
                 return training
             line = report_status.waiting_line(self.host, training)

@@ -92,7 +92,7 @@ def main() -> None:
     settings, master = module.params["settings"], module.params["master"]
     roles = {role: observe(settings) for role, observe in OBSERVERS.items()}
     around = environment.observe(settings)
-    if will_start(roles["training"]["phase"], settings):
+    if will_start(roles["training"].unit.phase, settings):
         around = environment.before_start(around, master)
     seen = {"facts": facts.observe(settings), "environment": around, "roles": roles}
     module.exit_json(changed=False, observation=wire.to_dict(seen))

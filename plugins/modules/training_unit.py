@@ -127,7 +127,7 @@ training:
       description: Step of the newest checkpoint that a start can resume from.
       type: int
     supervisor:
-      description: Stage, status line and age in seconds of what the supervisor told last; empty without one.
+      description: Stage, status line and age in seconds of what the supervisor told last; null without one.
       type: dict
     failure:
       description: Class, line and surrounding lines of what ended the training; null when nothing did.
@@ -158,14 +158,18 @@ findings:
 
 import os
 from dataclasses import fields
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core import wire
 from ..module_utils.core.errors import reported
 from ..module_utils.core.topology import Topology
 from ..module_utils.peers.secret import fingerprint
 from ..module_utils.roles.training import apply as training_apply
-from ..module_utils.roles.training import report as training_report
+from ..module_utils.roles.training.have import Have
+from ..module_utils.roles.training.observe import observed
+from ..module_utils.roles.training.report import report_of
 from ..module_utils.roles.training.unit_host import Host
 from ..module_utils.roles.training.want import Texts, Want
 
@@ -188,18 +192,19 @@ def main() -> None:
     topology, texts = Topology.from_dict(module.params["topology"]), Texts(**module.params["texts"])
     want = Want(module.params["settings"], topology, fingerprint(secret) if secret else "", texts)
     host = Host(secret=secret)
-    with reported(module.fail_json, lambda: {"training": training_report.report(host.read(want), want)}):
+
+    def report(have: Have) -> Any:
+        return wire.to_dict(report_of(observed(have, want), want))
+
+    with reported(module.fail_json, lambda: {"training": report(host.read(want))}):
         if state in ("awaited", "queried"):
-            have = host.read(want)
-            module.exit_json(
-                changed=False, training=training_report.report(have, want), steps=[], findings=[], waiting=""
-            )
+            module.exit_json(changed=False, training=report(host.read(want)), steps=[], findings=[], waiting="")
         done = training_apply.converge(host, want, state, module.check_mode, SETTLE)
     for found in done.warnings:
         module.warn(f"{found.code}: {found.found}; {found.because}; {found.remedy}")
     module.exit_json(
         changed=bool(done.steps),
-        training=training_report.report(done.after, want),
+        training=report(done.after),
         steps=list(done.steps),
         findings=[found.as_dict() for found in done.warnings],
         waiting=done.waiting,

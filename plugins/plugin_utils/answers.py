@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ..module_utils.core import wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.findings.finding import finding
+from ..module_utils.roles.training.report import Report
 
 Kinds = Mapping[str, Any]
 TEXTS = tuple[str, ...]
@@ -51,7 +52,7 @@ MODULES: Mapping[str, Kinds] = {
     },
     "run_files": {"files": PARTS, "diff": DIFF},
     "teardown": {"removed": PARTS, "kept": PARTS, "roles": TAKE_BACK, "diff": DIFF},
-    "training_unit": {"training": DATA, "steps": TEXTS, "waiting": str, "findings": PARTS, "diff": DIFF},
+    "training_unit": {"training": Report, "steps": TEXTS, "waiting": str, "findings": PARTS, "diff": DIFF},
 }
 # What each worker may return. The account that a worker runs as can write its record.
 WORKERS: Mapping[str, Kinds] = {

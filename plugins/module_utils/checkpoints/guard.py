@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..core.errors import FleetError
 from ..system import files, folders
@@ -76,12 +75,6 @@ def look(place: Place) -> Seen:
     names = os.listdir(place.kept) if os.path.isdir(place.kept) else []
     back = tuple(sorted(int(match[1]) for name in names if (match := BACK.fullmatch(name))))
     return Seen(replace(found, checkpoints=judged), kept, back)
-
-
-def surveyed(place: Place) -> dict[str, Any]:
-    """Both folders as plain data: {"survey", "kept"}, each as Survey.as_dict()."""
-    seen = look(place)
-    return {"survey": seen.found.as_dict(), "kept": Survey(seen.kept).as_dict()}
 
 
 def decide(seen: Seen, place: Place, save_every: int = 0) -> Decision:

@@ -1,6 +1,7 @@
 """What crosses between a host and the controller, and what lies in records: frozen dataclasses, as plain data and back.
 
 A dataclass declares all that may come: int, float, str, bool, None, Literal, Mapping, tuple, and other dataclasses.
+A float is finite; a Measured may be nan or infinite, as the losses of a training may.
 The reader is on its guard. It takes declared keys alone, in their declared types, and bounds every size.
 """
 
@@ -14,16 +15,17 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import lru_cache
-from typing import Any, Callable, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Callable, Literal, TypeVar, Union, cast, get_args, get_origin, overload
 
 from .printable import printable
 
 TEXT = 1 << 20  # characters of one text
-ITEMS = 50_000  # of one list or mapping
+ITEMS = 1_000_000  # of one list or mapping
 WHOLE = 1 << 24  # characters and items of one answer
 NUMBER = 1 << 63  # whole numbers are smaller, whatever their sign
 
 T = TypeVar("T")
+Measured = Annotated[float, "nan or infinite, too"]
 
 
 class MalformedError(ValueError):
@@ -53,12 +55,16 @@ def from_dict(kind: type[T], value: Any, place: str = "") -> T:
     return cast("T", _Reader().read(kind, value, place))
 
 
-def from_record(kind: type[T], value: Any) -> T | None:
-    """The same of a record on a disk; None for one that cannot be used."""
+@overload
+def from_record(kind: type[T], value: Any) -> T | None: ...
+@overload
+def from_record(kind: type[T], value: Any, otherwise: T) -> T: ...
+def from_record(kind: type[T], value: Any, otherwise: T | None = None) -> T | None:
+    """The same of a record on a disk, which may be of an older version, or broken."""
     try:
         return from_dict(kind, value)
     except MalformedError:
-        return None
+        return otherwise
 
 
 class _Reader:
@@ -141,6 +147,9 @@ class _Reader:
             raise MalformedError(place, shown(value), kind.__name__)
         return kind(value)
 
+    def measured(self, kind: Any, value: Any, place: str) -> float:
+        return value if isinstance(value, float) else self.number(float, value, place)
+
     def truth(self, kind: Any, value: Any, place: str) -> bool:
         if not isinstance(value, bool):
             raise MalformedError(place, shown(value), "bool")
@@ -159,6 +168,7 @@ READERS: Mapping[Any, Callable[[_Reader, Any, Any, str], Any]] = {
     str: _Reader.text,
     int: _Reader.number,
     float: _Reader.number,
+    Annotated: _Reader.measured,
     bool: _Reader.truth,
 }
 

@@ -137,7 +137,7 @@ def processes(host: HostSeen) -> int:
     wanted = host.settings.get("run_config_processes") or 0
     if isinstance(wanted, int) and wanted > 0:
         return wanted
-    return max(1, len(host.observation.roles["nvidia"].gpus) if host.observation else 0)
+    return max(1, len(host.observation.roles.nvidia.gpus) if host.observation else 0)
 
 
 def topologies(members: Sequence[HostSeen]) -> dict[str, Topology]:
@@ -176,8 +176,7 @@ def lacks_secret(members: Sequence[HostSeen]) -> bool:
 
 def _key_id(host: HostSeen) -> str:
     """Fingerprint of the secret that a host holds; "" when it holds none, or was not seen."""
-    training = host.observation.roles.get("training", {}) if host.observation else {}
-    return str(training.get("unit", {}).get("key_id", ""))
+    return host.observation.roles.training.unit.key_id if host.observation else ""
 
 
 def _number(value: Any) -> int:
@@ -299,7 +298,7 @@ def unforeseen(part: str, error: Exception) -> Finding:
 
 
 def _skipped(host: HostSeen, seen: Observation, roles: Mapping[str, RolePlan]) -> tuple[Skipped, ...]:
-    code = seen.roles["canvas_code"].state
+    code = seen.roles.canvas_code.state
     return tuple(skipped(seen.compared(host.name, host.asked), code, host.settings, roles))
 
 
@@ -309,7 +308,7 @@ def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> 
     made = {}
     for role in (role for role in ROLES if role in decide):
         try:
-            made[role] = decide[role](host.observation.roles[role], host.settings, topology)
+            made[role] = decide[role](getattr(host.observation.roles, role), host.settings, topology)
         except Exception as error:
             made[role] = RolePlan(("it cannot be judged",), (unforeseen(f"the role {role}", error),))
     return made

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
+from ..core import wire
 from ..system.programs import Process
 from ..trainer import checkpoint as checkpoints
 from ..trainer.failures import Failure, failure_of
@@ -178,7 +179,7 @@ class Follower:
 
     def progress(self) -> dict[str, Any]:
         """For the record: how far it is."""
-        watch, log = self.watch, self._steps.log().as_dict()
+        watch, log = self.watch, wire.to_dict(self._steps.log().summary())
         now = time.monotonic()
         return {
             **{name: log[name] for name in ("step", "total_steps", "start_step", "losses", "rate", "seconds_left")},

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..core import wire
 from ..system import files
 from ..trainer.failures import Failure
 
@@ -37,7 +38,7 @@ class Record:
         self._write("state.json", {**values, "monotonic": time.monotonic()})
 
     def failed(self, failure: Failure, retry: bool, stage: str) -> None:
-        self._write("failure.json", {**failure.as_dict(), "retry": retry, "stage": stage})
+        self._write("failure.json", {**wire.to_dict(failure), "retry": retry, "stage": stage})
 
     def forget_failure(self) -> None:
         self._remove("failure.json")

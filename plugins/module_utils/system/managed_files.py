@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from typing import Any
+from dataclasses import dataclass
 
 from ..core.errors import FleetError
 from . import files, folders
@@ -30,20 +30,30 @@ def read(path: str) -> bytes | None:
         raise FleetError("a folder stands where a file is to be written", found=path, expected="a file") from error
 
 
-def state_of(path: str) -> dict[str, Any]:
-    """Presence, mode (octal text), owner and digest of a small file; never raises for what is absent."""
+@dataclass(frozen=True)
+class State:
+    """A small file: `mode` in octal digits, `sha256` of its content; both empty where it cannot be read."""
+
+    path: str = ""
+    present: bool = False
+    sha256: str = ""
+    mode: str = ""
+    owner: str = ""
+
+
+def state_of(path: str) -> State:
+    """Never raises for what is absent."""
     try:
         data = files.read(path)
         with reach(path) as place:
             info = place.stat()
     except OSError:
-        return {"path": path, "present": os.path.lexists(path), "sha256": "", "mode": "", "owner": ""}
+        return State(path, os.path.lexists(path))
     try:
         owner = pwd.getpwuid(info.st_uid).pw_name
     except KeyError:
         owner = str(info.st_uid)
-    mode = f"{stat.S_IMODE(info.st_mode):04o}"
-    return {"path": path, "present": True, "sha256": sha256(data), "mode": mode, "owner": owner}
+    return State(path, True, sha256(data), f"{stat.S_IMODE(info.st_mode):04o}", owner)
 
 
 class Record:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..system.files import open_plain
 from .safetensors import header_of
@@ -39,17 +39,6 @@ class Checkpoint:
     def whole(self) -> bool:
         return self.kind == "whole"
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "path": self.path,
-            "kind": self.kind,
-            "whole": self.whole,
-            "flaws": list(self.flaws),
-            "shards": self.shards,
-            "size": self.size,
-        }
-
 
 @dataclass(frozen=True)
 class Survey:
@@ -65,18 +54,6 @@ class Survey:
     @property
     def newest_whole(self) -> Checkpoint | None:
         return next((one for one in reversed(self.checkpoints) if one.whole), None)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"checkpoints": [one.as_dict() for one in self.checkpoints], "foreign": list(self.foreign)}
-
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Survey:
-        """The survey whose as_dict() is `found`: it crosses from the host to the controller."""
-        saved = (
-            Checkpoint(c["step"], c["path"], c["kind"], tuple(c["flaws"]), c["shards"], c["size"])
-            for c in found.get("checkpoints", ())
-        )
-        return cls(tuple(saved), tuple(found.get("foreign", ())))
 
 
 def survey(folder: str) -> Survey:

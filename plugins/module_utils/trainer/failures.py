@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from .log import plain
 
@@ -43,9 +42,6 @@ class Failure:
     line: str
     lines: tuple[str, ...] = ()
     rank: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "line": self.line, "lines": list(self.lines), "rank": self.rank}
 
 
 # (class, pattern of the error line, pattern of the traceback above it or ""); the first that fits is the class.

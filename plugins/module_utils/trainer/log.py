@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from ..core.wire import Measured
 from ..system.files import open_plain
 
 HEAD = 1 << 18  # bytes read from the beginning of the part that counts: total, weights
@@ -20,17 +20,18 @@ RECENT = 10  # step lines that rate and time left look back on
 # The only tensors that may be missing: fixed sinusoids that the trainer takes out before it loads.
 POSITIONS = frozenset({"latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"})
 
+# Numbers of more than 15 digits are none of the trainer's: the log is a file that anybody in its account can write.
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _START = re.compile(r"Training arguments TrainingArguments\(")
-_TRAINING = re.compile(r"Training for (\d+) steps, starting at (\d+)\.\.\.")
-_STEP = re.compile(r"\(step=(\d+)\) (.*)")
+_TRAINING = re.compile(r"Training for (\d{1,15}) steps, starting at (\d{1,15})\.\.\.")
+_STEP = re.compile(r"\(step=(\d{1,15})\) (.*)")
 _LOSS = re.compile(r"Train Loss (\w+): (\S+?),(?:\s|$)")
-_RATE = re.compile(r"Train Steps/Sec: (\d+(?:\.\d+)?)")
+_RATE = re.compile(r"Train Steps/Sec: (\d{1,15}(?:\.\d+)?)")
 _LOADING = re.compile(r"Loading checkpoint from (.+)\.$")
 _KEYS = re.compile(r"_IncompatibleKeys\(missing_keys=\[(.*?)\], unexpected_keys=\[(.*?)\]\)")
 _NAME = re.compile(r"'([^']*)'")
-_SAVE = re.compile(r"Saving checkpoint at step (\d+)\.\.\.")
-_REACHED = re.compile(r"Reached total_steps \((\d+)\)")
+_SAVE = re.compile(r"Saving checkpoint at step (\d{1,15})\.\.\.")
+_REACHED = re.compile(r"Reached total_steps \((\d{1,15})\)")
 _DONE = re.compile(r"(?:\] |^)Done!$")
 
 
@@ -41,6 +42,32 @@ class Step:
     step: int
     losses: Mapping[str, float]
     rate: float | None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The first one since the start, and the last."""
+
+    first: Measured
+    last: Measured
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a log says of a training, in short. `rate`: steps per second; `seconds_left` until the last step."""
+
+    step: int | None = None
+    total_steps: int | None = None
+    start_step: int | None = None
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    rate: float | None = None
+    seconds_left: float | None = None
+    weights: str = ""
+    weights_from: str = ""
+    weights_flaw: str = ""
+    saves: tuple[int, ...] = ()
+    reached: bool = False
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,30 +111,30 @@ class TrainLog:
             return None
         return max(0, self.total - last.step) / rate
 
-    def losses(self) -> dict[str, dict[str, float]]:
-        """{"ce": {"first": …, "last": …}, …}"""
-        found: dict[str, dict[str, float]] = {}
+    def losses(self) -> dict[str, Loss]:
+        """By name."""
+        found: dict[str, Loss] = {}
         for step in self.steps:
             for name, value in step.losses.items():
-                found.setdefault(name, {"first": value})["last"] = value
+                found[name] = Loss(found[name].first if name in found else value, value)
         return found
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
+    def summary(self) -> Summary:
+        return Summary(
             # A finished run that was started again says that it is at its end, and makes no step.
-            "step": self.last.step if self.last else self.reached,
-            "total_steps": self.total,
-            "start_step": self.start_step,
-            "losses": self.losses(),
-            "rate": self.rate(),
-            "seconds_left": self.seconds_left(),
-            "weights": self.weights,
-            "weights_from": self.weights_from,
-            "weights_flaw": self.weights_flaw,
-            "saves": list(self.saves),
-            "reached": self.reached is not None,
-            "done": self.done,
-        }
+            step=self.last.step if self.last else self.reached,
+            total_steps=self.total,
+            start_step=self.start_step,
+            losses=self.losses(),
+            rate=self.rate(),
+            seconds_left=self.seconds_left(),
+            weights=self.weights,
+            weights_from=self.weights_from,
+            weights_flaw=self.weights_flaw,
+            saves=self.saves,
+            reached=self.reached is not None,
+            done=self.done,
+        )
 
 
 def plain(text: str) -> list[str]:

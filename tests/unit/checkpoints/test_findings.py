@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import fi
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.checkpoint import Checkpoint, Survey
 
 from tests.unit.support.guarded import Run
@@ -102,9 +100,10 @@ def test_what_was_told_is_what_the_start_does(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for stop in (None, 6, 17):
         save(run.folder, 20 + 20 * len(list(run.folder.iterdir())), upto=stop)
-        crossed = json.loads(json.dumps(checkpoint_guard.surveyed(run.place)))
-        surveys = [checkpoints.Survey.from_dict(crossed[name]) for name in ("survey", "kept")]
-        said = told(*surveys, training_checkpoint_dir=str(run.folder), training_results_dir=str(run.root))
+        seen = checkpoint_guard.look(run.place)
+        said = told(
+            seen.found, Survey(seen.kept), training_checkpoint_dir=str(run.folder), training_results_dir=str(run.root)
+        )
         try:
             resumed = run.start()
         except FleetError:

@@ -28,6 +28,7 @@ class Seen:
     units: Mapping[str, Unit] = field(default_factory=dict)
     entry: Mapping[str, bool | int | str] = field(default_factory=dict)
     nested: tuple[tuple[int, ...], ...] | None = None
+    loss: wire.Measured | None = None
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
@@ -47,6 +48,12 @@ SEEN = st.builds(
 @given(SEEN)
 def test_what_crosses_comes_back_as_it_was(seen: Seen) -> None:
     assert wire.from_dict(Seen, json.loads(json.dumps(wire.to_dict(seen)))) == seen
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), 0.5, 2])
+def test_what_is_measured_may_be_no_number(loss: float) -> None:
+    crossed = json.loads(json.dumps(wire.to_dict(Seen(Unit(1), loss=loss))))
+    assert repr(wire.from_dict(Seen, crossed).loss) == repr(float(loss))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,8 @@ def test_what_crosses_comes_back_as_it_was(seen: Seen) -> None:
         ({"rate": float("nan")}, "roles.a.rate: found nan, expected float"),
         ({"rate": float("inf")}, "roles.a.rate: found inf, expected float"),
         ({"rate": "1"}, "roles.a.rate: found '1', expected float"),
+        ({"loss": "nan"}, "roles.a.loss: found 'nan', expected float"),
+        ({"loss": 2**70}, "roles.a.loss: found a number beyond 64 bits, expected float"),
         ({"names": "ab"}, "roles.a.names: found 'ab', expected list"),
         ({"names": ["a", None]}, "roles.a.names[1]: found nothing, expected str"),
         ({"names": ["\ud800"]}, "roles.a.names[0]: found '\\ud800', expected a text in UTF-8"),

@@ -20,6 +20,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan import make as p
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import Observation
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import observe as training
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +29,7 @@ from tests.unit.support.observed import bare
 
 GB = 10**9
 BAGEL = 14_607_260_128
+BROKEN: Any = None
 SETTINGS: dict[str, Any] = {
     "run_config_processes": 0,
     "run_config_num_workers": 4,
@@ -127,7 +130,7 @@ def test_hosts_of_one_run_need_addresses_that_differ(addresses: tuple[str, str],
 
 def test_the_data_of_a_training_that_runs_is_not_exchanged_and_its_run_is_refused() -> None:
     seen = observed()
-    seen = replace(seen, roles={**seen.roles, "training": {"phase": "running"}})
+    seen = replace(seen, roles=replace(seen.roles, training=training.Observation(Have(active="active"))))
 
     def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Any) -> RolePlan:
         return RolePlan(("other groups",), values={"exchanged": "groups"})
@@ -154,11 +157,11 @@ def fails(seen: Any, settings: Mapping[str, Any], topology: Any) -> RolePlan:
     ("members", "decide", "told"),
     [
         pytest.param([host("b0", "b")], {"nvidia": fails}, "the role nvidia: ZeroDivisionError", id="a role"),
-        pytest.param([host("b0", "b", replace(observed(), roles={}))], {}, "the machine: KeyError", id="a host"),
+        pytest.param([host("b0", "b", replace(observed(), roles=BROKEN))], {}, "the machine: Attribute", id="a host"),
         pytest.param(
-            [host("b0", "b"), host("b1", "b", replace(observed(), roles={}), run_config_processes=8)],
+            [host("b0", "b"), host("b1", "b", replace(observed(), roles=BROKEN), run_config_processes=8)],
             {},
-            "the run: KeyError",
+            "the run: AttributeError",
             id="hosts against each other",
         ),
     ],
@@ -239,7 +242,7 @@ def test_a_lost_first_host_does_not_make_the_others_look_too_small() -> None:
 
 def holding(key_id: str) -> Observation:
     seen = observed()
-    return replace(seen, roles={**seen.roles, "training": {"phase": "absent", "unit": {"key_id": key_id}}})
+    return replace(seen, roles=replace(seen.roles, training=training.Observation(Have(key_id=key_id))))
 
 
 @pytest.mark.parametrize(

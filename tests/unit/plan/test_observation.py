@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import TEXT_SHARE, understood
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import observe as dataset
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.inspection import Inspection, Longest
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.record import Known
 
 from tests.fuzz import fleet
 from tests.fuzz.judge import Ground
@@ -31,12 +33,12 @@ def test_an_answer_is_understood(answer: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("longest", "sample"),
-    [({"tokens": 8000, "image_tokens": 6000}, (8000, 0.25)), ({"tokens": 8000}, (8000, 1.0)), ({}, (0, TEXT_SHARE))],
+    [(Longest(1, 8000, 6000), (8000, 0.25)), (Longest(1, 8000), (8000, 1.0)), (Longest(), (0, TEXT_SHARE))],
     ids=["three of four tokens are of images", "words alone", "not known yet"],
 )
-def test_the_longest_sample_and_its_share_of_words(longest: dict[str, int], sample: tuple[int, float]) -> None:
-    nvidia_seen = nvidia.Observation(state="absent", detail="")
-    seen = bare(Facts("3.11", 1), nvidia=nvidia_seen, dataset={"record": {"inspection": {"longest": longest}}})
+def test_the_longest_sample_and_its_share_of_words(longest: Longest, sample: tuple[int, float]) -> None:
+    known = Known(inspection=Inspection(longest=longest))
+    seen = bare(Facts("3.11", 1), dataset=dataset.Observation(known=known))
     assert (seen.machine.sample_tokens, seen.machine.text_share) == sample
 
 

@@ -193,7 +193,7 @@ def test_whatever_a_file_is_called_the_supervisor_can_say_it(monkeypatch: pytest
 
 def test_a_record_of_such_a_name_is_plain_text(tmp_path: Path) -> None:
     supervisor_record.Record(str(tmp_path), "ab").failed(Failure("UNKNOWN", "moves \udcb1\udcb8"), True, "prepare")
-    assert supervisor_record.read(str(tmp_path / "failure.json"))["line"] == "moves ??"
+    assert supervisor_record.read(str(tmp_path / "failure.json"))["line"] == "moves ��"
 
 
 def test_without_systemd_nothing_is_told() -> None:

@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import decide as training_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_spec
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have, as_dict
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Observation
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.log import Summary
 
 from tests.unit.support.places import FIXTURES
 from tests.unit.support.units import FILL, SETTINGS, SHAPE, WANT, want
@@ -41,20 +44,13 @@ def checkpoint(step: int, kind: str = "whole", shards: int | None = 2, flaw: str
 
 def seen(
     have: Have, *found: checkpoints.Checkpoint, foreign: tuple[str, ...] = (), step: int | None = None
-) -> dict[str, Any]:
+) -> Observation:
     """An observation as it arrives on the controller."""
-    told = {
-        "unit": as_dict(have),
-        "phase": have.phase,
-        "log": {"step": step, "total_steps": 60},
-        "tail": [],
-        "failure": None,
-        "survey": checkpoints.Survey(found, foreign).as_dict(),
-    }
-    return dict(json.loads(json.dumps(told)))
+    told = Observation(have, Summary(step=step, total_steps=60), survey=checkpoints.Survey(found, foreign))
+    return wire.from_dict(Observation, json.loads(json.dumps(wire.to_dict(told))))
 
 
-def decide(observed: dict[str, Any], topology: Topology = SHAPE, **changed: Any) -> Any:
+def decide(observed: Observation, topology: Topology = SHAPE, **changed: Any) -> Any:
     return training_plan.decide(observed, {**SETTINGS, **changed}, topology, FILL)
 
 

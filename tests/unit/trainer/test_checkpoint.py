@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -191,7 +192,7 @@ def test_the_survey_crosses_to_the_controller_and_back(tmp_path: Path) -> None:
     make(tmp_path / "0000020")
     (tmp_path / "x").mkdir()
     seen = checkpoints.survey(str(tmp_path))
-    assert checkpoints.Survey.from_dict(json.loads(json.dumps(seen.as_dict()))) == seen
+    assert wire.from_dict(checkpoints.Survey, json.loads(json.dumps(wire.to_dict(seen)))) == seen
 
 
 def test_optimizer_files_of_two_saves_are_told(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_a_finished_run_is_read_from_its_first_to_its_last_line() -> None:
     assert [step.step for step in seen.steps] == [0, 10, 20, 30, 40, 50, 60]
     assert seen.saves == (30, 60)
     assert (seen.weights, seen.weights_from) == ("loaded", MODEL)
-    assert seen.losses() == {"ce": {"first": 0.7312, "last": 0.3921}, "mse": {"first": 0.5104, "last": 0.2884}}
+    assert seen.losses() == {"ce": train_log.Loss(0.7312, 0.3921), "mse": train_log.Loss(0.5104, 0.2884)}
     assert seen.seconds_left() == 0.0
 
 
@@ -43,7 +43,7 @@ def test_a_run_started_again_at_its_end_is_finished_and_at_its_last_step() -> No
     seen = log("at_its_end")
     assert seen.finished
     assert seen.steps == ()
-    assert seen.as_dict()["step"] == 60
+    assert seen.summary().step == 60
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_speed_too_slow_for_two_digits_leaves_the_time_open() -> None:
 
 def test_losses_that_are_not_numbers_of_a_torn_line_are_left_out() -> None:
     torn = "(step=0000010) Train Loss ce: 0.5[rank1]:, Train Loss mse: 0.4000, Train Steps/Sec: 0.44, "
-    assert train_log.parse(torn).losses() == {"mse": {"first": 0.4, "last": 0.4}}
+    assert train_log.parse(torn).losses() == {"mse": train_log.Loss(0.4, 0.4)}
     assert train_log.parse("(step=0000010) Train Loss ce: nan, Train Steps/Sec: 0.44, ").last is not None
 
 
@@ -140,7 +140,7 @@ def test_neither_order_nor_colour_nor_foreign_lines_change_what_is_read(
 
 @given(st.text(max_size=400))
 def test_any_text_can_be_read(text: str) -> None:
-    train_log.parse(text).as_dict()
+    train_log.parse(text).summary()
 
 
 @given(cut=st.integers(0, 2700))

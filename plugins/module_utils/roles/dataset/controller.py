@@ -13,12 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ...core import wire
 from ...core.errors import FleetError
 from ...findings.finding import finding
 from ...system import digests, files, folders
 from ...trainer.tokens import counter
 from . import record, rows
 from .inspect import inspect
+from .inspection import Inspection
 from .originals import check_digest
 
 Resolve = Callable[[str], str]  # a path as the user wrote it to one that can be opened
@@ -53,7 +55,7 @@ def facts(settings: Mapping[str, Any], resolve: Resolve = os.path.expanduser) ->
     return found
 
 
-def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> dict[str, Any] | None:
+def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> Inspection | None:
     """What inspect() says of these files; None without pyarrow and Pillow here (then the host looks)."""
     if "train" not in found or not all(find_spec(name) for name in ("pyarrow", "PIL")):
         return None
@@ -62,10 +64,11 @@ def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> di
     key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), rows.RULES, tokenizer]
     name = digests.sha256(json.dumps(key))
 
-    def look() -> dict[str, Any]:
+    def look() -> Inspection:
         return inspect(str(train["path"]), str(test.get("path") or ""), tokenizer=tokenizer)
 
-    return _remembered(f"inspection-{name}", look)
+    kept = _remembered(f"inspection-{name}", lambda: dict(wire.to_dict(look())))
+    return wire.from_record(Inspection, kept) or look()
 
 
 def _digest(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...core.role_plan import RolePlan
@@ -12,6 +13,8 @@ from ...findings.finding import Finding, finding
 from ...system.digests import sha256
 from ...system.http import public
 from .judge import judge
+from .observe import Observation
+from .record import Spec
 from .rows import RULES
 
 
@@ -32,72 +35,62 @@ def wanted_digest(settings: Mapping[str, Any], kind: str) -> str:
     return (given or str(found.get("sha256") or "")).lower()
 
 
-def copy_spec(settings: Mapping[str, Any], train_sha256: str, world_size: int, num_workers: int) -> dict[str, Any]:
+def copy_spec(settings: Mapping[str, Any], train_sha256: str, world_size: int, num_workers: int) -> Spec:
     """What the training copy is made from and how; another spec means another copy."""
     reshard = bool(settings.get("dataset_reshard", True))
     return {
         "from": train_sha256,
-        "reshard": [world_size, max(1, num_workers)] if reshard else [],
+        "reshard": (world_size, max(1, num_workers)) if reshard else (),
         "drop_bad_rows": bool(settings.get("dataset_drop_bad_rows")),
     }
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
     """In sync only when source, originals, training copy, its row groups and the info file are as wanted."""
     findings = list(_blocking(seen, settings))
     if findings:
         return RolePlan(reasons=("the data cannot be prepared",), findings=tuple(findings))
-    known = seen["record"]
     copy_reasons = list(_copy(seen, settings, topology))
     reasons = [*_originals(seen, settings), *copy_reasons]
-    inspection = known.get("inspection") or {}
-    if inspection and inspection.get("rules") != RULES:
-        inspection, reasons = {}, [*reasons, "the rows were looked at by older rules"]
-    if inspection and _same_source(seen, settings):
-        found = judge({**inspection, "path": known["originals"]["train"]["path"]}, settings, topology)
+    inspection, copy = seen.known.inspection, seen.known.copy
+    if inspection and inspection.rules != RULES:
+        inspection, reasons = None, [*reasons, "the rows were looked at by older rules"]
+    inspected = inspection is not None and _same_source(seen, settings)
+    if inspection and seen.known.train and inspected:
+        found = judge(replace(inspection, path=seen.known.train.path), settings, topology)
         # notes tell of what the role mends; once it is mended they are old news
         findings += [one for one in found if reasons or one.severity != "note"]
-    copy = known.get("copy") or {}
-    summary = f"{copy.get('rows', 0)} rows in {copy.get('row_groups', 0)} row groups" if copy else ""
-    longest = (inspection.get("longest") or {}).get("tokens", 0)
     return RolePlan(
         reasons=tuple(reasons),
         findings=tuple(findings),
         values={
-            "rows": copy.get("rows", 0),
-            "inspected": bool(inspection) and _same_source(seen, settings),
-            "longest_sample_tokens": longest,
+            "rows": copy.rows if copy else 0,
+            "inspected": inspected,
+            "longest_sample_tokens": inspection.longest.tokens if inspection else 0,
             "exchanged": exchanged(seen, settings, copy_reasons),
         },
-        summary="" if reasons else summary,
+        summary=f"{copy.rows} rows in {copy.row_groups} row groups" if copy and not reasons else "",
     )
 
 
-def exchanged(seen: Mapping[str, Any], settings: Mapping[str, Any], reasons: list[str]) -> str:
+def exchanged(seen: Observation, settings: Mapping[str, Any], reasons: list[str]) -> str:
     """Why the file that the loader reads would be another one after a converge; "" when it stays, or is not there."""
-    if not seen["copy"]["present"]:
+    if not seen.copy.present:
         return ""
-    train = (seen["record"].get("originals") or {}).get("train") or {}
-    wanted = wanted_digest(settings, "train")
-    if not reasons and (train.get("origin") != origin(settings, "train") or wanted not in ("", train.get("sha256"))):
-        return "the train file is another one"
-    return "; ".join(reasons)
+    return "; ".join(reasons) or ("" if _same_source(seen, settings) else "the train file is another one")
 
 
-def _blocking(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
-    wrong = seen.get("misplaced")
-    if wrong:
-        yield finding(
-            "VARIABLE_INVALID", variable=wrong["variable"], found=wrong["found"], expected=str(wrong["message"])
-        )
+def _blocking(seen: Observation, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    if seen.misplaced:
+        yield finding("VARIABLE_INVALID", **vars(seen.misplaced))
         return
     lacking = [name for name in _needed(settings) if not settings.get(name)]
     if lacking:
         yield finding("DATASET_MISSING", variable=lacking[0], found=f"{', '.join(lacking)} not set", expected="a value")
-    yield from in_the_way(seen["blocked"], seen["others"], str(settings["dataset_train_dir"]))
+    yield from in_the_way(seen.blocked, seen.others, str(settings["dataset_train_dir"]))
 
 
-def in_the_way(blocked: Sequence[Any] | None, others: Sequence[str], train_dir: str) -> Iterator[Finding]:
+def in_the_way(blocked: tuple[str, object] | None, others: Sequence[str], train_dir: str) -> Iterator[Finding]:
     """What a person has to move first: `blocked` is a variable and the file at its folder's place, or empty."""
     if blocked:
         variable, place = blocked
@@ -116,62 +109,56 @@ def _needed(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return ("dataset_source", "dataset_train", *git)
 
 
-def _same_source(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """True when the inspected file is the one that is wanted."""
-    known = (seen["record"].get("originals") or {}).get("train") or {}
-    wanted = wanted_digest(settings, "train")
-    return bool(known) and known.get("origin") == origin(settings, "train") and wanted in ("", known.get("sha256"))
+def _same_source(seen: Observation, settings: Mapping[str, Any]) -> bool:
+    """True when the file on the host is the one that is wanted."""
+    known, wanted = seen.known.train, wanted_digest(settings, "train")
+    return known is not None and known.origin == origin(settings, "train") and wanted in ("", known.sha256)
 
 
-def _originals(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
-    recorded = seen["record"].get("originals") or {}
-    for kind, now in seen["originals"].items():
-        name = settings[f"dataset_{kind}"]
+def _originals(seen: Observation, settings: Mapping[str, Any]) -> Iterator[str]:
+    recorded = seen.known.originals
+    for kind, now in seen.originals.items():
+        place = str(settings[f"dataset_{kind}"])
         known, wanted = recorded.get(kind), wanted_digest(settings, kind)
-        if not now["present"]:
-            yield f"the {kind} file is not on the host ({settings['dataset_source']}: {_brief(str(name))})"
-        elif not now["recorded"]:
+        source = f"{settings['dataset_source']}: {public(place) if '://' in place else place}"
+        if not now.present:
+            yield f"the {kind} file is not on the host ({source})"
+        elif not now.recorded:
             yield f"a {kind} file that canvas-fleet did not put there lies in its place; it will be compared"
-        elif not known or known.get("origin") != origin(settings, kind):
-            yield f"the {kind} file comes from elsewhere now ({settings['dataset_source']}: {_brief(str(name))})"
-        elif wanted and known["sha256"] != wanted:
-            yield f"the {kind} file is {known['sha256'][:12]}… instead of {wanted[:12]}…"
-        elif not now["unchanged"]:
+        elif not known or known.origin != origin(settings, kind):
+            yield f"the {kind} file comes from elsewhere now ({source})"
+        elif wanted and known.sha256 != wanted:
+            yield f"the {kind} file is {known.sha256[:12]}… instead of {wanted[:12]}…"
+        elif not now.unchanged:
             yield f"the {kind} file was changed on the host"
-    for kind in sorted(set(recorded) - set(seen["originals"])):
+    for kind in sorted(set(recorded) - set(seen.originals)):
         yield f"the {kind} file is not wanted any more (it is kept)"
 
 
-def _brief(place: str) -> str:
-    return public(place) if "://" in place else place
-
-
-def _copy(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Iterator[str]:
-    known = seen["record"].get("copy") or {}
-    if not seen["copy"]["present"]:
+def _copy(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> Iterator[str]:
+    known, train = seen.known.copy, seen.known.train
+    if not seen.copy.present:
         yield "there is no training copy"
         return
     if not known:
         yield "a training file that canvas-fleet did not write lies in its place; it will be compared"
         return
-    if not seen["copy"]["unchanged"]:
+    if not seen.copy.unchanged:
         yield "the training copy was changed on the host"
-    train = (seen["record"].get("originals") or {}).get("train") or {}
-    spec = copy_spec(settings, str(train.get("sha256")), topology.world_size, topology.num_workers)
-    made = known.get("spec") or {}
-    if made.get("reshard") != spec["reshard"]:
+    spec = copy_spec(settings, train.sha256 if train else "", topology.world_size, topology.num_workers)
+    if known.spec.get("reshard") != spec["reshard"]:
         yield (
-            f"the training copy has {known.get('row_groups')} row groups for another number of workers; this run needs "
+            f"the training copy has {known.row_groups} row groups for another number of workers; this run needs "
             f"{topology.row_groups}"
             if spec["reshard"]
             else "the training copy was re-sharded, and dataset_reshard is false now"
         )
-    elif made != spec:
+    elif known.spec != spec:
         yield "the training copy was made from other data or with other settings"
     try:
-        info = json.loads(seen["info"])
-    except ValueError:
+        info = json.loads(seen.info)
+    except (ValueError, RecursionError):
         info = None
     path = str(settings["dataset_train_file"])
-    if info != {path: {"num_row_groups": known.get("row_groups"), "num_rows": known.get("rows")}}:
+    if info != {path: {"num_row_groups": known.row_groups, "num_rows": known.rows}}:
         yield "the info file does not say what the training copy is"

@@ -50,14 +50,14 @@ def of_row(values: dict[str, Any], pixels: Sequence[bytes]) -> RowDigests:
     return RowDigests(question, answer, joined([question, answer, *solution]))
 
 
-def duplicates(rows: Sequence[RowDigests]) -> list[list[int]]:
-    """[row, the first row with the same content], by rising row."""
+def duplicates(rows: Sequence[RowDigests]) -> list[tuple[int, int]]:
+    """(row, the first row with the same content), by rising row."""
     first: dict[bytes, int] = {}
-    return [[row, first[one.whole]] for row, one in enumerate(rows) if first.setdefault(one.whole, row) != row]
+    return [(row, first[one.whole]) for row, one in enumerate(rows) if first.setdefault(one.whole, row) != row]
 
 
-def leaks(train: Sequence[RowDigests], test: Sequence[RowDigests]) -> list[list[int]]:
-    """[test row, training row with the same question, 1 where the answer is the same too]."""
+def leaks(train: Sequence[RowDigests], test: Sequence[RowDigests]) -> list[tuple[int, int, int]]:
+    """(test row, training row with the same question, 1 where the answer is the same too)."""
     asked: dict[bytes, list[int]] = {}
     for row, one in enumerate(train):
         asked.setdefault(one.question, []).append(row)
@@ -66,5 +66,5 @@ def leaks(train: Sequence[RowDigests], test: Sequence[RowDigests]) -> list[list[
         rows = asked.get(one.question, [])
         same = [place for place in rows if train[place].answer == one.answer]
         if rows:
-            found.append([row, (same or rows)[0], int(bool(same))])
+            found.append((row, (same or rows)[0], int(bool(same))))
     return found

@@ -1,4 +1,4 @@
-"""What is wrong with a parquet file, told as findings. Pure: `inspection` is what dataset_work.inspect() returned."""
+"""What is wrong with a parquet file, told as findings. Pure: `inspection` is what inspect() returned."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import packing
 from ...trainer.row_groups import most_workers, starving, unseen
+from .inspection import Inspection
 from .rows import CUT_IMAGE, NO_SOLUTION_IMAGE
 
 SHOWN = 3  # rows named in a message
@@ -23,12 +24,11 @@ def plain_shape(settings: Mapping[str, Any]) -> Topology:
     return Topology("", ("",), 0, world, workers, "", 0)
 
 
-def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def judge(inspection: Inspection, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Findings about the data itself, about the data in this run's topology, and about the token limits."""
     found = list(_file(inspection, "dataset_train"))
-    test = inspection.get("test")
-    if test:
-        found += _file(test, "dataset_test")
+    if inspection.test:
+        found += _file(inspection.test, "dataset_test")
     if found:
         return found
     found += _rows(inspection, settings)
@@ -39,29 +39,29 @@ def judge(inspection: Mapping[str, Any], settings: Mapping[str, Any], topology: 
     return found
 
 
-def _file(inspection: Mapping[str, Any], variable: str) -> Iterator[Finding]:
-    path = inspection["path"]
-    if inspection.get("problem"):
+def _file(inspection: Inspection, variable: str) -> Iterator[Finding]:
+    path = inspection.path
+    if inspection.problem:
         yield finding(
             "DATASET_UNREADABLE",
             variable=variable,
-            found=f"{path}: {inspection['problem']}",
+            found=f"{path}: {inspection.problem}",
             expected="a parquet file",
         )
-    elif inspection.get("missing"):
+    elif inspection.missing:
         yield finding(
             "DATASET_COLUMN_MISSING",
             variable=variable,
-            found=f"{path}: {'; '.join(inspection['missing'])}",
+            found=f"{path}: {'; '.join(inspection.missing)}",
             expected="answer, question_interleave, solution_interleave, question_images, solution_images",
         )
 
 
-def _rows(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _rows(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Finding]:
     """Rows that training drops or dies of, by reason; with dataset_drop_bad_rows they are told as left out."""
     by_code: dict[str, dict[str, list[tuple[int, str]]]] = {}
-    for row, why in inspection["bad"]:
-        reason, _, place = str(why).partition(": ")
+    for row, why in inspection.bad:
+        reason, _, place = why.partition(": ")
         code = (
             "DATASET_ROWS_DROPPED" if settings.get("dataset_drop_bad_rows") else CODES.get(reason, "DATASET_ROWS_BAD")
         )
@@ -71,7 +71,7 @@ def _rows(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterato
         yield finding(
             code,
             variable="dataset_drop_bad_rows" if code == "DATASET_ROWS_DROPPED" else "dataset_train",
-            found=f"{inspection['path']}: {count} of {inspection['rows']} rows (counted from 0); "
+            found=f"{inspection.path}: {count} of {inspection.rows} rows (counted from 0); "
             + "; ".join(_reason(reason, rows) for reason, rows in reasons.items()),
             expected="rows that the trainer can learn from",
         )
@@ -89,32 +89,28 @@ def first(rows: Iterable[int]) -> str:
     return ", ".join(map(str, listed[:SHOWN])) + (", …" if len(listed) > SHOWN else "")
 
 
-def good_rows(inspection: Mapping[str, Any]) -> int:
-    return int(inspection["rows"]) - len(inspection["bad"])
-
-
-def _groups(inspection: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
+def _groups(inspection: Inspection, settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
     workers = max(1, topology.num_workers)
     wanted = f"{topology.world_size} ranks × {workers} workers"
-    if good_rows(inspection) < topology.row_groups:
+    if inspection.good_rows < topology.row_groups:
         yield finding(
             "ROWS_TOO_FEW",
             variable="run_config_num_workers",
-            found=f"{inspection['path']}: {good_rows(inspection)} rows",
+            found=f"{inspection.path}: {inspection.good_rows} rows",
             expected=f"at least {topology.row_groups} ({wanted})",
-            remedy=_fewer(good_rows(inspection), topology),
+            remedy=_fewer(inspection.good_rows, topology),
         )
         return
     if settings.get("dataset_reshard", True):
         return
-    groups = len(inspection["row_groups"])
+    groups = len(inspection.row_groups)
     lost = unseen(groups, topology.world_size, topology.num_workers)
     if lost:
         starved = starving(groups, topology.world_size, topology.num_workers)
         yield finding(
             "ROW_GROUPS_STARVE" if starved else "ROW_GROUPS_UNSEEN",
             variable="dataset_reshard",
-            found=f"{inspection['path']}: {groups} row group{'s' if groups > 1 else ''}"
+            found=f"{inspection.path}: {groups} row group{'s' if groups > 1 else ''}"
             + ("" if starved else f", {lost} of them never read"),
             expected=f"a multiple of {topology.row_groups} ({wanted})",
         )
@@ -129,16 +125,16 @@ def _fewer(rows: int, topology: Topology) -> str:
     return f"at most {rows} processes in all (run_config_processes), each with one worker, or more data"
 
 
-def _tokens(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _tokens(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Finding]:
     budgets = _budgets(settings)
-    lengths = {int(tokens): int(rows) for tokens, rows in inspection.get("lengths", ())}
+    lengths = dict(inspection.lengths)
     if not lengths or not budgets:
         return
     yield from _too_long(inspection, lengths, budgets)
     fitting = {tokens: rows for tokens, rows in lengths.items() if tokens < budgets.per_sample}
     if not fitting:
         return
-    longest, about = max(fitting), "" if inspection.get("text") == "counted" else "about "
+    longest, about = max(fitting), "" if inspection.text == "counted" else "about "
     if longest > budgets.most and settings.get("run_config_use_flex"):
         yield finding(
             "BATCH_OVERFLOWS",
@@ -164,73 +160,73 @@ def _budgets(settings: Mapping[str, Any]) -> packing.Budgets | None:
     return packing.Budgets(*map(int, values)) if len(values) == len(names) else None
 
 
-def _too_long(inspection: Mapping[str, Any], lengths: Mapping[int, int], budgets: packing.Budgets) -> Iterator[Finding]:
+def _too_long(inspection: Inspection, lengths: Mapping[int, int], budgets: packing.Budgets) -> Iterator[Finding]:
     """Certain where even the fewest tokens that a sample can have are too many; else only likely."""
     skipped = sum(rows for tokens, rows in lengths.items() if tokens >= budgets.per_sample)
     if not skipped:
         return
-    longest, counted = inspection["longest"], inspection.get("text") == "counted"
-    certain = sum(rows for tokens, rows in inspection["at_least"] if tokens >= budgets.per_sample)
+    longest, counted = inspection.longest, inspection.text == "counted"
+    certain = sum(rows for tokens, rows in inspection.at_least if tokens >= budgets.per_sample)
     number = f"{skipped}" if certain == skipped else f"{certain} to {skipped}"
     judged = finding(
         "SAMPLES_TOO_LONG",
         variable="run_config_max_num_tokens_per_sample",
-        found=f"{number} of {good_rows(inspection)} samples reach {budgets.per_sample} tokens; the longest "
-        f"(row {longest['row']}) has {'' if counted else 'about '}{longest['tokens']}, "
-        f"{longest['image_tokens']} of them for its images" + ("" if counted else "; its text is estimated"),
-        expected=f"at least {longest['tokens'] + 1}",
+        found=f"{number} of {inspection.good_rows} samples reach {budgets.per_sample} tokens; the longest "
+        f"(row {longest.row}) has {'' if counted else 'about '}{longest.tokens}, "
+        f"{longest.image_tokens} of them for its images" + ("" if counted else "; its text is estimated"),
+        expected=f"at least {longest.tokens + 1}",
     )
     yield judged if certain else replace(judged, severity="warning")
 
 
-def _alike(inspection: Mapping[str, Any]) -> Iterator[Finding]:
+def _alike(inspection: Inspection) -> Iterator[Finding]:
     """Rows that are there twice, and rows of the test set that are trained on."""
-    twice = inspection.get("duplicates")
+    twice = inspection.duplicates
     if twice:
         pairs = "; ".join(f"row {row} = row {earlier}" for row, earlier in twice[:SHOWN])
         yield finding(
             "DUPLICATE_ROWS",
             variable="dataset_train",
-            found=f"{inspection['path']}: {len(twice)} of {inspection['rows']} rows ({pairs}"
+            found=f"{inspection.path}: {len(twice)} of {inspection.rows} rows ({pairs}"
             + ("; …)" if len(twice) > SHOWN else ")"),
             expected="each row once",
         )
-    test = inspection.get("test")
+    test = inspection.test
     if not test:
         return
-    shared = test.get("rows_in_train", [])
+    shared = test.rows_in_train
     if shared:
         others = sum(1 for _, _, same in shared if not same)
         pairs = "; ".join(f"test row {row} = training row {trained}" for row, trained, _ in shared[:SHOWN])
         yield finding(
             "TEST_ROWS_IN_TRAIN",
             variable="dataset_test",
-            found=f"{len(shared)} of {test['rows']} test rows ask what a training row asks ({pairs}"
+            found=f"{len(shared)} of {test.rows} test rows ask what a training row asks ({pairs}"
             + ("; …)" if len(shared) > SHOWN else ")")
             + (f", {others} of them with another answer" if others else ""),
             expected="no question in both",
         )
-    if test.get("folder") == inspection.get("folder"):
+    if test.folder == inspection.folder:
         yield finding(
             "TRAIN_TEST_TOGETHER",
             variable="dataset_train_dir",
-            found=f"{inspection['path']} and {test['path']} in one folder",
+            found=f"{inspection.path} and {test.path} in one folder",
             expected="the training file alone in its folder",
         )
 
 
-def _mended(inspection: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
-    if inspection.get("index_nulls"):
+def _mended(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    if inspection.index_nulls:
         yield finding(
             "INDEX_HAS_NULLS",
             variable="dataset_train",
-            found=f"{inspection['path']}: {inspection['index_nulls']} items without index",
+            found=f"{inspection.path}: {inspection.index_nulls} items without index",
             expected="an integer in every item",
         )
-    if inspection.get("foreign_info"):
+    if inspection.foreign_info:
         yield finding(
             "INFO_PATHS_FOREIGN",
             variable="dataset_info_path",
-            found=f"{inspection['info']} names {inspection['foreign_info'][0]}",
+            found=f"{inspection.info} names {inspection.foreign_info[0]}",
             expected=f"this host's {settings.get('dataset_train_file', 'path')}",
         )

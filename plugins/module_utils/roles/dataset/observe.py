@@ -3,52 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError
 from ...system import files
 from . import record
-from .record import Layout, layout
+from .record import Known, Recorded, layout
+
+INFO = 4096  # characters; the loader's info file has some hundred
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Misplaced:
+    """A path that cannot be meant."""
+
+    variable: str
+    found: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class File:
+    """`unchanged`: as the record says; `recorded`: canvas-fleet put it there."""
+
+    present: bool = False
+    unchanged: bool = False
+    recorded: bool = False
+
+
+@dataclass(frozen=True)
+class Observation:
+    """`others`: further files in the training folder; `blocked`: a variable, and the file in its folder's place."""
+
+    misplaced: Misplaced | None = None
+    known: Known = field(default_factory=Known)
+    originals: Mapping[str, File] = field(default_factory=dict)
+    copy: File = File()
+    info: str = ""
+    others: tuple[str, ...] = ()
+    blocked: tuple[str, str] | None = None
+
+
+def observe(settings: Mapping[str, Any]) -> Observation:
     """What lies on the host. Reads the record, looks at files by size, mtime and inode; hashes nothing."""
     try:
         paths = layout(settings)
     except FleetError as error:
-        return {"misplaced": {"message": error.message, "variable": error.variable, "found": error.found}}
-    known = files.load(paths.record_path)
-    originals = known.get("originals", {})
+        return Observation(Misplaced(error.variable, error.found, error.message))
+    raw = files.load(paths.record_path)
+    known, owned = record.known_of(raw), raw.get("owned") or ()
     blocked = record.file_in_the_way(paths)
-    return {
-        "record": {name: known.get(name) for name in ("originals", "copy", "inspection")},
-        "originals": {
-            kind: {
-                "present": path.exists(),
-                "unchanged": record.unchanged(path, originals.get(kind)),
-                "recorded": str(path) in known.get("owned", {}),
-            }
-            for kind, path in paths.originals.items()
-        },
-        "copy": {
-            "present": paths.train_file.exists(),
-            "unchanged": record.unchanged(paths.train_file, known.get("copy")),
-        },
-        "info": _text(paths),
-        "others": record.other_parquets(paths),
-        "blocked": [blocked[0], str(blocked[1])] if blocked else [],
-        "unowned": _unowned(paths, known),
-    }
 
+    def look(path: Path, entry: Recorded | None) -> File:
+        return File(path.exists(), entry is not None and record.unchanged(path, vars(entry)), str(path) in owned)
 
-def _text(paths: Layout) -> str:
-    return files.text(paths.info_path)[:4096]
-
-
-def _unowned(paths: Layout, known: Mapping[str, Any]) -> list[str]:
-    """Parquet files beside the originals that somebody else put there."""
-    ours = set(known.get("owned", {})) | {str(path) for path in paths.originals.values()}
-    try:
-        return sorted(str(path) for path in paths.output_dir.glob("*.parquet") if str(path) not in ours)
-    except OSError:
-        return []
+    return Observation(
+        known=known,
+        originals={kind: look(path, known.originals.get(kind)) for kind, path in paths.originals.items()},
+        copy=look(paths.train_file, known.copy),
+        info=files.text(paths.info_path)[:INFO],
+        others=tuple(record.other_parquets(paths)),
+        blocked=(blocked[0], str(blocked[1])) if blocked else None,
+    )

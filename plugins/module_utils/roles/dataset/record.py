@@ -6,15 +6,18 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 from urllib.parse import urlsplit
 
+from ...core import wire
 from ...core.errors import FleetError
 from ...system import files
+from .inspection import Inspection
 
 KINDS = ("train", "test")
+Spec = Mapping[str, Union[bool, str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,56 @@ class Layout:
             "dataset_train_file": self.train_file.parent,
             "dataset_info_path": self.info_path.parent,
         }
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A file as it was when its content was read: identity() and described() are its other forms."""
+
+    path: str = ""
+    sha256: str = ""
+    size: int = -1
+    mtime_ns: int = -1
+    inode: int = -1
+
+
+@dataclass(frozen=True)
+class Original(Recorded):
+    """A file as the user gave it, and where it came from."""
+
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Copy(Recorded):
+    """The training copy: what it was made from and how (copy_spec), its rows and row groups."""
+
+    spec: Spec = field(default_factory=dict)
+    rows: int = 0
+    row_groups: int = 0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the record holds for the plan. An inspection of another form is one by no rules."""
+
+    originals: Mapping[str, Original] = field(default_factory=dict)
+    copy: Copy | None = None
+    inspection: Inspection | None = None
+
+    @property
+    def train(self) -> Original | None:
+        return self.originals.get("train")
+
+
+def known_of(record: Mapping[str, Any]) -> Known:
+    """Parts that cannot be used count as absent, so that the work makes them anew."""
+    inspection = record.get("inspection")
+    return Known(
+        wire.from_record(Known, {"originals": record.get("originals")}, Known()).originals,
+        wire.from_record(Copy, record.get("copy")),
+        wire.from_record(Inspection, inspection, Inspection()) if inspection else None,
+    )
 
 
 def file_name(place: str, source: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...trainer.tokens import Bounds, Transforms, text_bounds
 from . import digests as dataset_digests
+from .inspection import Longest
 
 RULES = 3  # raised when a file would be judged differently, so that an old record is not trusted
 SIDES = ("question", "solution")
@@ -44,15 +45,15 @@ class Seen:
     index_nulls: int = 0
     lengths: dict[int, int] = field(default_factory=dict)  # tokens of a sample, at most: rows that have so many
     at_least: dict[int, int] = field(default_factory=dict)  # the same with the lower bound of its text
-    longest: dict[str, int] = field(default_factory=lambda: {"row": -1, "tokens": 0, "image_tokens": 0})
+    longest: Longest = field(default_factory=Longest)
     digests: list[dataset_digests.RowDigests] = field(default_factory=list)
 
     def sample(self, row: int, texts: Bounds, images: int) -> None:
         least, tokens = texts[0] + images, texts[1] + images
         self.lengths[tokens] = self.lengths.get(tokens, 0) + 1
         self.at_least[least] = self.at_least.get(least, 0) + 1
-        if tokens > self.longest["tokens"]:
-            self.longest = {"row": row, "tokens": tokens, "image_tokens": images}
+        if tokens > self.longest.tokens:
+            self.longest = Longest(row, tokens, images)
 
 
 def open_parquet(path: str) -> Any:

@@ -7,9 +7,11 @@ continues: files come into place by a rename, and the record names what canvas-f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
+from ...core import wire
 from ...core.errors import FleetError
 from ...system import digests, files, folders, http
 from ...trainer.row_groups import row_groups
@@ -21,7 +23,8 @@ from .copy import group_sizes, write_copy
 from .decide import copy_spec, origin, wanted_digest
 from .git import fetch_git
 from .inspect import inspect, refuse
-from .record import Layout, layout
+from .inspection import Inspection
+from .record import Copy, Layout, layout
 
 __all__ = ["inspect", "work"]
 
@@ -58,7 +61,7 @@ class _Work:
         originals = {kind: self._original(kind, path) for kind, path in self.paths.originals.items()}
         folders.remove_tree(self.repository)  # the files are out of it, and it is as large as they
         inspection = self._inspected(originals)
-        self._note(originals=originals, inspection=inspection)
+        self._note(originals=originals, inspection=wire.to_dict(inspection))
         dropped = self._acceptable(inspection)
         copy = self._copy(originals["train"], inspection, dropped)
         self._info(copy)
@@ -68,7 +71,7 @@ class _Work:
             "rows": copy["rows"],
             "row_groups": copy["row_groups"],
             "dropped": dropped[:100],
-            "longest": inspection["longest"],
+            "longest": wire.to_dict(inspection.longest),
         }
 
     def _note(self, **news: Any) -> None:
@@ -137,34 +140,35 @@ class _Work:
 
     # --- the rows
 
-    def _inspected(self, originals: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    def _inspected(self, originals: Mapping[str, Mapping[str, Any]]) -> Inspection:
         digests = {kind: entry["sha256"] for kind, entry in originals.items()}
-        known = self.known.get("inspection") or {}
-        current = known.get("of") == digests and known.get("rules") == parquet_rows.RULES
-        if current and known.get("text") == "counted":
-            return dict(known)
+        known = wire.from_record(Inspection, self.known.get("inspection"), Inspection())
+        current = known.of == digests and known.rules == parquet_rows.RULES
+        if current and known.text == "counted":
+            return known
         model = tokenizer.folder(self.spec, self.paths.record_path.parent)
         if current and not counter(model):
-            return dict(known)
+            return known
         test = self.paths.originals.get("test")
         found = inspect(str(self.paths.originals["train"]), str(test or ""), self.progress, model)
-        return {**found, "of": digests}
+        return replace(found, of=digests)
 
-    def _acceptable(self, inspection: Mapping[str, Any]) -> list[int]:
+    def _acceptable(self, inspection: Inspection) -> list[int]:
         """Rows to leave out. Raises FleetError when the data cannot be trained on."""
         refuse(inspection, self.spec)
-        return [row for row, _ in inspection["bad"]]
+        return [row for row, _ in inspection.bad]
 
     # --- the training copy
 
-    def _copy(self, train: Mapping[str, Any], inspection: Mapping[str, Any], dropped: list[int]) -> dict[str, Any]:
+    def _copy(self, train: Mapping[str, Any], inspection: Inspection, dropped: list[int]) -> dict[str, Any]:
         world, workers = int(self.spec["world_size"]), int(self.spec["num_workers"])
         spec = copy_spec(self.spec, train["sha256"], world, workers)
         path, entry = self.paths.train_file, self.known.get("copy") or {}
-        if entry.get("spec") == spec and record.unchanged(path, entry):
+        known = wire.from_record(Copy, entry)
+        if known and known.spec == spec and record.unchanged(path, entry):
             return dict(entry)
-        rows = inspection["rows"] - len(dropped)
-        sizes = row_groups(rows, world, workers) if spec["reshard"] else group_sizes(inspection["row_groups"], dropped)
+        rows = inspection.rows - len(dropped)
+        sizes = row_groups(rows, world, workers) if spec["reshard"] else group_sizes(inspection.row_groups, dropped)
         part = path.with_name(f".{path.name}.part")  # does not end with .parquet: the trainer would take it
 
         def on_progress(done: int) -> None:
@@ -183,7 +187,7 @@ class _Work:
             self._own(path, digest)
             files.put(part, path)
             self.changed = True
-        return {**record.described(path, digest), "spec": spec, "rows": rows, "row_groups": len(sizes)}
+        return {**record.described(path, digest), "spec": wire.to_dict(spec), "rows": rows, "row_groups": len(sizes)}
 
     def _info(self, copy: Mapping[str, Any]) -> None:
         path, text = self.paths.info_path, record.info_text(self.paths, copy["row_groups"], copy["rows"])

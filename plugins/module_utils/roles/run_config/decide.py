@@ -16,13 +16,13 @@ from ...system.digests import sha256
 from ...trainer import registration
 from . import resume_findings, script
 from .findings import judge
-from .observe import entry
+from .observe import File, Observation, entry
 from .texts import SCRIPT_MODE, YAML_MODE, Fill
 
 SHOWN_LINES = 12  # of a difference, in the plan; --diff of the role shows all of it
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology, fill: Fill) -> RolePlan:
+def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology, fill: Fill) -> RolePlan:
     """Compares the files with the texts that the templates make of the settings; those go to the host as they are."""
     findings = [*judge(seen, settings, topology), *resume_findings.judge(seen, settings, topology)]
     try:
@@ -34,25 +34,25 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
         return RolePlan(("the script cannot be made from these settings",), (*findings, *own))
     reasons: list[str] = []
     diff: list[str] = []
-    for kind, text, mode in (("script", texts.script, SCRIPT_MODE), ("yaml", texts.yaml, YAML_MODE)):
-        reasons += _file_reasons(seen[kind], text, mode, str(settings["fleet_user"]))
-        diff += _difference(seen[kind], text)
-    reasons += _registration_reasons(seen, settings) + _key_reasons(seen["key"], settings)
+    for file, text, mode in ((seen.script, texts.script, SCRIPT_MODE), (seen.yaml, texts.yaml, YAML_MODE)):
+        reasons += _file_reasons(file, text, mode, str(settings["fleet_user"]))
+        diff += _difference(file, text)
+    reasons += _registration_reasons(seen, settings) + _key_reasons(seen.key, settings)
     values = {"texts": asdict(texts), "diff": diff}
     return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology))
 
 
-def _file_reasons(seen: Mapping[str, Any], text: str, mode: int, user: str) -> list[str]:
-    name = os.path.basename(seen["path"])
-    if not seen["present"]:
+def _file_reasons(seen: File, text: str, mode: int, user: str) -> list[str]:
+    name = os.path.basename(seen.path)
+    if not seen.present:
         return [f"{name} is not there"]
-    if seen["sha256"] != sha256(text):
-        if seen["ours"]:
-            return [f"{name} is of other settings: {_changed(seen['text'], text)}"]
-        form = "" if seen.get("dialect", "loader") == "loader" else ", in a form that the loader cannot read"
-        return [f"{name} was made or changed by hand{form}; kept as {name}.user-{seen['sha256'][:8]}"]
-    if seen["mode"] != f"{mode:04o}" or seen["owner"] != user:
-        return [f"{name} is {seen['mode']} {seen['owner']} instead of {mode:04o} {user}"]
+    if seen.sha256 != sha256(text):
+        if seen.ours:
+            return [f"{name} is of other settings: {_changed(seen.text, text)}"]
+        form = "" if seen.dialect in ("", "loader") else ", in a form that the loader cannot read"
+        return [f"{name} was made or changed by hand{form}; kept as {name}.user-{seen.sha256[:8]}"]
+    if seen.mode != f"{mode:04o}" or seen.owner != user:
+        return [f"{name} is {seen.mode} {seen.owner} instead of {mode:04o} {user}"]
     return []
 
 
@@ -62,39 +62,39 @@ def _changed(have: str, want: str) -> str:
     return f"{new[0]}" + (f" and {len(new) - 1} more" if len(new) > 1 else "") if new else "lines are gone"
 
 
-def _difference(seen: Mapping[str, Any], text: str) -> list[str]:
-    lines = difflib.unified_diff(seen["text"].splitlines(), text.splitlines(), n=0, lineterm="")
+def _difference(seen: File, text: str) -> list[str]:
+    lines = difflib.unified_diff(seen.text.splitlines(), text.splitlines(), n=0, lineterm="")
     changed = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
     return changed if len(changed) <= SHOWN_LINES else [*changed[:SHOWN_LINES], f"… {len(changed)} lines in all"]
 
 
-def _registration_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    found = seen["registration"]
+def _registration_reasons(seen: Observation, settings: Mapping[str, Any]) -> list[str]:
+    found = seen.registration
     name = f"{settings['dataset_group']}/{settings['dataset_name']}"
-    if found["state"] in ("no file", "absent"):
+    if found.state in ("no file", "absent"):
         return [f"dataset {name} is not registered"]
-    if found["state"] in ("broken", "dialect"):
+    if found.state in ("broken", "dialect"):
         return [f"dataset {name} cannot be registered as the file stands"]
-    wanted = entry(settings, seen["rows"] or 0)
-    if found["state"] == "hand":
-        return [f"dataset {name} is registered twice, by hand and by us"] if found["blocks"] else []
-    have = found["entry"] or {}
+    wanted = entry(settings, seen.rows or 0)
+    if found.state == "hand":
+        return [f"dataset {name} is registered twice, by hand and by us"] if found.blocks else []
+    have = found.entry or {}
     other = [key for key in registration.KEYS if have.get(key) != wanted[key]]
-    if seen["rows"] is None:
+    if seen.rows is None:
         other = [key for key in other if key != "num_total_samples"]
     return [f"registration: {key} {have.get(key)} instead of {wanted[key]}" for key in other]
 
 
-def _key_reasons(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+def _key_reasons(seen: File, settings: Mapping[str, Any]) -> list[str]:
     wanted = str(settings.get("run_config_wandb_api_key") or "")
     if not wanted:
-        return ["the W&B key is no longer set, its file goes"] if seen["present"] and seen["ours"] else []
-    if not seen["present"]:
+        return ["the W&B key is no longer set, its file goes"] if seen.present and seen.ours else []
+    if not seen.present:
         return ["the W&B key file is not there"]
-    if f"sha256:{seen['sha256']}" != wanted:
+    if f"sha256:{seen.sha256}" != wanted:
         return ["the W&B key is another one"]
-    if seen["mode"] != "0600" or seen["owner"] != settings["fleet_user"]:
-        return [f"the W&B key file is {seen['mode']} {seen['owner']} instead of 0600 {settings['fleet_user']}"]
+    if seen.mode != "0600" or seen.owner != settings["fleet_user"]:
+        return [f"the W&B key file is {seen.mode} {seen.owner} instead of 0600 {settings['fleet_user']}"]
     return []
 
 

@@ -10,12 +10,12 @@ from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import registration
 from . import script
-from .observe import entry
+from .observe import File, Observation, entry
 
 EMA_BASE_SHARE = 0.5  # of the base model left in ema.safetensors at the end; more is told
 
 
-def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def judge(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """All findings of the role that can be told without reading the data."""
     return [
         *_weights(seen, settings),
@@ -27,12 +27,12 @@ def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topolo
         *_unknown_flags(settings),
         *_debug(settings),
         *_template(settings),
-        *_yaml(seen["yaml"]),
+        *_yaml(seen.yaml),
         *_registration(seen, settings),
     ]
 
 
-def _weights(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
+def _weights(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     """The trainer loads the model only when all three are given, and the folder exists (FSDPCheckpoint, cc48f16)."""
     source = str(settings["run_config_resume_from"] or "")
     from_model_folder = source == str(settings["weights_dir"])
@@ -46,7 +46,7 @@ def _weights(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Findi
         finding("WEIGHTS_NOT_ASKED", found=f"not given: {name}", expected=expected, variable=f"run_config_{name}")
         for name in missing
     ]
-    if source and not from_model_folder and not seen["resume_from_present"]:
+    if source and not from_model_folder and not seen.resume_from_present:
         variable = "run_config_resume_from"
         found.append(
             finding("RESUME_FROM_MISSING", found=f"no folder {source}", expected="a folder", variable=variable)
@@ -153,30 +153,30 @@ def _template(settings: Mapping[str, Any]) -> list[Finding]:
     return [finding("SCRIPT_TEMPLATE_OWN", found=path, expected=expected, variable=script.TEMPLATE)] if path else []
 
 
-def _yaml(seen: Mapping[str, Any]) -> list[Finding]:
+def _yaml(seen: File) -> list[Finding]:
     """A note, since run_config replaces such a file (and keeps it): the run will not meet it."""
-    if not seen["present"] or seen["ours"] or seen["dialect"] == "loader":
+    if not seen.present or seen.ours or seen.dialect == "loader":
         return []
     forms = {"guide": "the guide's form", "group": "the form of the user's repository, with a group of its own"}
-    form = forms.get(seen["dialect"], "no form of the loader")
-    note = finding("YAML_DIALECT", found=f"{seen['path']}: {form}", expected="a group with dataset_names")
+    form = forms.get(seen.dialect, "no form of the loader")
+    note = finding("YAML_DIALECT", found=f"{seen.path}: {form}", expected="a group with dataset_names")
     return [replace(note, severity="note", remedy="no action needed: run_config writes it and keeps this one")]
 
 
-def _registration(seen: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Finding]:
-    found = seen["registration"]
+def _registration(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+    found = seen.registration
     group, name = settings["dataset_group"], settings["dataset_name"]
-    wanted = entry(settings, seen["rows"] or 0)
-    place = f"{found['path']}, line {found.get('line', 0)}"
-    if found["state"] == "broken":
-        return [finding("REGISTRATION_BROKEN", found=found["error"], expected=f"a Python file: {found['path']}")]
-    if found["state"] == "dialect":
+    wanted = entry(settings, seen.rows or 0)
+    place = f"{found.path}, line {found.line}"
+    if found.state == "broken":
+        return [finding("REGISTRATION_BROKEN", found=found.error, expected=f"a Python file: {found.path}")]
+    if found.state == "dialect":
         expected = ", ".join(registration.KEYS)
-        what = sorted(found["entry"]) if found["entry"] else "no literal dictionary"
+        what = sorted(found.entry) if found.entry else "no literal dictionary"
         return [finding("REGISTRATION_DIALECT", found=f"{place}: {group}/{name} has {what}", expected=expected)]
-    if found["state"] == "hand" and not registration.same(found["entry"], wanted):
-        return [finding("REGISTRATION_BY_HAND", found=f"{place}: {found['entry']}", expected=str(wanted))]
-    if found.get("groups") is not None and group not in found["groups"]:
-        known = ", ".join(found["groups"])
+    if found.state == "hand" and not registration.same(found.entry, wanted):
+        return [finding("REGISTRATION_BY_HAND", found=f"{place}: {found.entry}", expected=str(wanted))]
+    if found.groups is not None and group not in found.groups:
+        known = ", ".join(found.groups)
         return [finding("GROUP_UNKNOWN", found=str(group), expected=known, variable="dataset_group")]
     return []

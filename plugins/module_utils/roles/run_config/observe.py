@@ -10,13 +10,53 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...core import wire
 from ...core.errors import FleetError
 from ...system import files, managed_files
-from ...system.managed_files import Record, state_of
+from ...system.managed_files import Record, State, state_of
 from ...trainer import registration
 from . import resume
+from .resume import Resume
+
+TEXT = 1 << 18  # characters of a file that the plan compares line by line; a script has some thousand
+
+
+@dataclass(frozen=True)
+class File(State):
+    """`ours`: its content is one that we wrote. `dialect`: of the yaml, see dialect(). The key's text stays there."""
+
+    ours: bool = False
+    text: str = ""
+    dialect: str = ""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How dataset_info.py names the dataset. `state`: no file, broken, or as Registered; `blocks`: ours are in it."""
+
+    path: str = ""
+    state: str = "no file"
+    error: str = ""
+    line: int = 0
+    entry: Mapping[str, str | int] | None = None
+    blocks: bool = False
+    groups: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """`rows`: of the training file, by the loader's info file; None where there is none yet."""
+
+    script: File = File()
+    yaml: File = File()
+    key: File = File()
+    rows: int | None = None
+    registration: Registration = Registration()
+    resume: Resume = field(default_factory=Resume)
+    resume_from_present: bool = False
 
 
 def registration_path(settings: Mapping[str, Any]) -> str:
@@ -58,50 +98,52 @@ def dialect(text: str, group: str) -> str:
     return "loader" if group in keys else "group"
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
+def observe(settings: Mapping[str, Any]) -> Observation:
     """The files as they are: digests, modes, texts of the two that hold no secret, and the registration."""
-    record = Record(record_path(settings))
-    seen: dict[str, Any] = {
-        "script": _file(str(settings["run_config_script"]), record),
-        "yaml": _file(str(settings["run_config_yaml"]), record),
-        "key": {**state_of(str(settings["run_config_wandb_key_file"]))},
-        "rows": info_rows(str(settings["dataset_info_path"])),
-        "registration": _registration(settings),
-        "resume": resume.observe(settings),
-        "resume_from_present": os.path.isdir(str(settings.get("run_config_resume_from") or "")),
-    }
-    text, group = seen["yaml"]["text"], str(settings["dataset_group"])
-    seen["yaml"]["dialect"] = dialect(text, group) if seen["yaml"]["present"] else ""
-    seen["key"]["ours"] = record.knows(seen["key"]["path"], seen["key"]["sha256"])
-    return seen
+    record, group = Record(record_path(settings)), str(settings["dataset_group"])
+    yaml = _file(str(settings["run_config_yaml"]), record)
+    return Observation(
+        script=_file(str(settings["run_config_script"]), record),
+        yaml=replace(yaml, dialect=dialect(yaml.text, group) if yaml.present else ""),
+        key=replace(_file(str(settings["run_config_wandb_key_file"]), record), text=""),
+        rows=info_rows(str(settings["dataset_info_path"])),
+        registration=_registration(settings),
+        resume=resume.observe(settings),
+        resume_from_present=os.path.isdir(str(settings.get("run_config_resume_from") or "")),
+    )
 
 
-def _file(path: str, record: Record) -> dict[str, Any]:
-    found = state_of(path)
-    text = ""
+def _file(path: str, record: Record) -> File:
+    found, text = state_of(path), ""
     with contextlib.suppress(FleetError, OSError):
-        text = (managed_files.read(path) or b"").decode(errors="replace")
-    return {**found, "ours": record.knows(path, found["sha256"]), "text": text}
+        text = (managed_files.read(path) or b"").decode(errors="replace")[:TEXT]
+    return File(**vars(found), ours=record.knows(path, found.sha256), text=text)
 
 
-def _registration(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _registration(settings: Mapping[str, Any]) -> Registration:
     path = registration_path(settings)
     group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
     try:
         source = managed_files.read(path)
         if source is None:
-            return {"path": path, "state": "no file"}
+            return Registration(path)
         found = registration.lookup(source, group, name)
         clean = registration.lookup(registration.unregister(source), group, name)
         known = registration.groups(source)
     except (FleetError, OSError) as error:
-        return {"path": path, "state": "broken", "error": str(error)}
+        return Registration(path, "broken", str(error))
     by_hand = clean if clean.state != "absent" else found
-    return {
-        "path": path,
-        "state": "ours" if clean.state == "absent" != found.state else by_hand.state,
-        "line": by_hand.line,
-        "entry": dict(by_hand.entry) if by_hand.entry is not None else None,
-        "blocks": len(registration.block(source)) > 0,
-        "groups": known,
-    }
+    return Registration(
+        path,
+        "ours" if clean.state == "absent" != found.state else by_hand.state,
+        line=by_hand.line,
+        entry=None if by_hand.entry is None else {str(key): _literal(value) for key, value in by_hand.entry.items()},
+        blocks=bool(registration.block(source)),
+        groups=None if known is None else tuple(known),
+    )
+
+
+def _literal(value: Any) -> str | int:
+    """What an entry by hand may hold: any literal."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < wire.NUMBER
+    return value if whole or isinstance(value, str) else repr(value)[:TEXT]

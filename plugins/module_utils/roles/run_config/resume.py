@@ -15,6 +15,7 @@ import shlex
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import FleetError
@@ -43,19 +44,35 @@ _KEY = re.compile(rb"WANDB_API_KEY\s*=\s*[\"']?([A-Za-z0-9_-]{8,})")
 _PLACEHOLDER = re.compile(rb"your|xxx|key", re.IGNORECASE)
 
 
-def observe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """{"step", "path", "workers", "model", "weights", "keys"}; step None when there is nothing to resume from."""
+@dataclass(frozen=True)
+class Resume:
+    """`step`: None when there is nothing to resume from. `workers`: the loader's, by rank. `model`, `weights`: a digest
+    of names and shapes each, of checkpoint and model folder. `keys`: files that hold a W&B key."""
+
+    step: int | None = None
+    path: str = ""
+    workers: tuple[tuple[int, ...], ...] | None = None
+    model: str = ""
+    weights: str = ""
+    keys: tuple[str, ...] = ()
+
+
+def observe(settings: Mapping[str, Any]) -> Resume:
+    found = Resume(keys=tuple(keys(os.path.dirname(str(settings["run_config_script"])))))
     folder = str(settings["training_checkpoint_dir"])
     step, name = newest(folder)
-    path = os.path.join(folder, name) if name else ""
-    return {
-        "step": step,
-        "path": path,
-        "workers": workers(os.path.join(path, "data_status.pt"), str(settings["dataset_group"])) if path else None,
-        "model": fingerprint(os.path.join(path, "model.safetensors")) if path else "",
-        "weights": fingerprint(os.path.join(str(settings["weights_dir"]), "ema.safetensors")) if path else "",
-        "keys": keys(os.path.dirname(str(settings["run_config_script"]))),
-    }
+    if step is None:
+        return found
+    path = os.path.join(folder, name)
+    known = workers(os.path.join(path, "data_status.pt"), str(settings["dataset_group"]))
+    return replace(
+        found,
+        step=step,
+        path=path,
+        workers=None if known is None else tuple(map(tuple, known)),
+        model=fingerprint(os.path.join(path, "model.safetensors")),
+        weights=fingerprint(os.path.join(str(settings["weights_dir"]), "ema.safetensors")),
+    )
 
 
 def newest(folder: str) -> tuple[int | None, str]:

@@ -10,16 +10,17 @@ from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer.flags import truth
 from . import resume, script
+from .observe import Observation
 
 # Flags that change nothing of what is trained.
 QUIET = {"log_every", "enable_wandb", "wandb_name", "wandb_runid", "debug_batches", "num_workers", "prefetch_factor"}
 
 
-def judge(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def judge(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Findings about resuming, the profile, and keys in scripts."""
-    state = seen["resume"]
+    state = seen.resume
     findings = [*_auto_resume(settings), *_profile(settings), *_early_save(settings, topology), *_keys(state)]
-    if not settings["run_config_auto_resume"] or state["step"] is None:
+    if not settings["run_config_auto_resume"] or state.step is None:
         return findings
     return [*findings, *_model(state), *_workers(state, settings, topology), *_earlier(seen, settings, topology)]
 
@@ -65,7 +66,7 @@ def _early_save(settings: Mapping[str, Any], topology: Topology) -> list[Finding
     ]
 
 
-def _keys(state: Mapping[str, Any]) -> list[Finding]:
+def _keys(state: resume.Resume) -> list[Finding]:
     return [
         finding(
             "WANDB_KEY_IN_SCRIPT",
@@ -73,30 +74,30 @@ def _keys(state: Mapping[str, Any]) -> list[Finding]:
             expected="no key in it",
             variable="run_config_wandb_api_key",
         )
-        for path in state["keys"]
+        for path in state.keys
     ]
 
 
-def _model(state: Mapping[str, Any]) -> list[Finding]:
+def _model(state: resume.Resume) -> list[Finding]:
     """Names and shapes of the checkpoint against those of the model folder, where both can be read."""
-    if not state["model"] or not state["weights"] or state["model"] == state["weights"]:
+    if not state.model or not state.weights or state.model == state.weights:
         return []
     expected = "weights with the names and shapes of the model folder's"
-    return [finding("CHECKPOINT_OTHER_MODEL", found=f"{state['path']}: another model's weights", expected=expected)]
+    return [finding("CHECKPOINT_OTHER_MODEL", found=f"{state.path}: another model's weights", expected=expected)]
 
 
-def _workers(state: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def _workers(state: resume.Resume, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """Each worker of each rank looks its place up, where the rank has one at all."""
-    if state["workers"] is None or state["step"] >= settings["run_config_total_steps"]:
+    if state.workers is None or state.step >= settings["run_config_total_steps"]:
         return []
     wanted = set(range(max(1, topology.num_workers)))
-    for rank, known in enumerate(state["workers"][: topology.world_size]):
+    for rank, known in enumerate(state.workers[: topology.world_size]):
         if known and not wanted <= set(known):
             most = next(number for number in range(len(known) + 1) if number not in known)
             return [
                 finding(
                     "WORKERS_GROWN",
-                    found=f"{state['path']}: rank {rank} knows workers {known}, {len(wanted)} are to come",
+                    found=f"{state.path}: rank {rank} knows workers {list(known)}, {len(wanted)} are to come",
                     expected=f"run_config_num_workers of at most {most}",
                     variable="run_config_num_workers",
                 )
@@ -104,9 +105,9 @@ def _workers(state: Mapping[str, Any], settings: Mapping[str, Any], topology: To
     return []
 
 
-def _earlier(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def _earlier(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     """The settings against those that the script on the host stands for, which made the checkpoints."""
-    state, text = seen["resume"], seen["script"]["text"]
+    state, text = seen.resume, seen.script.text
     try:
         now = script.flags(settings, topology)
     except FleetError:
@@ -117,19 +118,19 @@ def _earlier(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Top
         was = "frozen" if truth(before.get("freeze_llm", "False")) else "full"
         expected = f"training_profile {was}, as the script that made it"
         found.append(
-            finding("CHECKPOINT_OTHER_PROFILE", found=state["path"], expected=expected, variable="training_profile")
+            finding("CHECKPOINT_OTHER_PROFILE", found=state.path, expected=expected, variable="training_profile")
         )
     total = settings["run_config_total_steps"]
     changed = [
         f"--{name} {now[name]}" for name in now if name not in QUIET and before.get(name, now[name]) != now[name]
     ]
-    if state["step"] >= total and (changed or not text):
+    if state.step >= total and (changed or not text):
         what = f"changed since: {', '.join(changed)}" if changed else "there is no script that made it"
         variable = "training_run"
         found.append(
             finding(
                 "RUN_ALREADY_DONE",
-                found=f"{state['path']} has all {total} steps; {what}",
+                found=f"{state.path} has all {total} steps; {what}",
                 expected="checkpoints of this run alone",
                 variable=variable,
             )

@@ -11,7 +11,7 @@ from . import refusals, unit_host
 from . import steps as unit
 from .decide import runs_older
 from .have import Have
-from .report import unit_failure
+from .observe import unit_failure
 from .want import Want
 
 

@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from ...checkpoints import findings as checkpoint_findings
+from ...core import wire
 from ...core.errors import FleetError
 from ...core.role_plan import RolePlan
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
-from ...trainer import checkpoint as checkpoints
 from . import refusals
 from . import steps as unit
 from . import unit_text as text
 from .have import Have
+from .observe import Observation
 from .report import report_of
 from .want import Want
 
@@ -34,9 +35,9 @@ REASONS = {
 }
 
 
-def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topology, fill: text.Fill) -> RolePlan:
+def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology, fill: text.Fill) -> RolePlan:
     """What the role would do, and what stands in the way of a start."""
-    want, have, state = Want(settings, topology), Have(**seen["unit"]), str(settings["training_state"])
+    want, have, state = Want(settings, topology), seen.unit, str(settings["training_state"])
     try:
         want = replace(want, texts=text.texts(want, fill))
         steps = unit.steps_to(have, want, state)
@@ -46,15 +47,14 @@ def decide(seen: Mapping[str, Any], settings: Mapping[str, Any], topology: Topol
     reasons = [_reason(step, have, state) for step in steps if step != "reload" or len(steps) == 1]
     findings: list[Finding] = []
     if "start" in steps:
-        survey, kept = (checkpoints.Survey.from_dict(seen.get(name) or {}) for name in ("survey", "kept"))
-        findings += checkpoint_findings.start_findings(survey, kept, settings, topology)
+        findings += checkpoint_findings.start_findings(seen.survey, seen.kept, settings, topology)
         findings += refusals.refusals(have, want)
-    elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, have, settings)):
+    elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, settings)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
     # What can be told without asking again; not of a training that is going to be another, or to be followed.
     reportable = not reasons and not settings.get("training_follow")
-    values = {"report": report_of(seen, want)} if reportable else {}
+    values = {"report": wire.to_dict(report_of(seen, want))} if reportable else {}
     return RolePlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
 
 
@@ -87,9 +87,9 @@ def runs_older(have: Have, want: Want) -> Finding | None:
     )
 
 
-def stays_finished(seen: Mapping[str, Any], have: Have, settings: Mapping[str, Any]) -> Finding | None:
+def stays_finished(seen: Observation, settings: Mapping[str, Any]) -> Finding | None:
     """A finished run was given more steps: a converge leaves what has ended, so it has to be told to go on."""
-    total, wanted = seen["log"].get("total_steps"), settings["run_config_total_steps"]
+    have, total, wanted = seen.unit, seen.log.total_steps, settings["run_config_total_steps"]
     if not have.finished or have.running or not total or total >= wanted:
         return None
     return finding(
@@ -100,9 +100,9 @@ def stays_finished(seen: Mapping[str, Any], have: Have, settings: Mapping[str, A
     )
 
 
-def summary_of(seen: Mapping[str, Any]) -> str:
+def summary_of(seen: Observation) -> str:
     """A few words: "running, step 35/60", "finished, step 60/60"."""
-    log, phase = seen["log"], str(seen["phase"])
-    if log["step"] is None:
+    log, phase = seen.log, seen.unit.phase
+    if log.step is None:
         return phase
-    return f"{phase}, step {log['step']}/{log['total_steps'] if log['total_steps'] is not None else '?'}"
+    return f"{phase}, step {log.step}/{log.total_steps if log.total_steps is not None else '?'}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 # systemd's own exit codes for a unit that it could not start (systemd.exec(5)): no restart mends these.
 SETUP = {
@@ -40,7 +39,7 @@ class Have:
     key_id: str = ""  # fingerprint of the run's secret; "" when the host holds none
     gpu: str | None = None  # the same of the unit that makes the GPUs' nodes
     spec: str | None = None  # what the supervisor is told
-    payloads: Sequence[str] = ()  # files with the supervisor's code
+    payloads: tuple[str, ...] = ()  # files with the supervisor's code
     load: str = "not-found"
     active: str = "inactive"
     sub: str = "dead"
@@ -99,9 +98,3 @@ def parse_started(text: str) -> dict[str, str]:
         elif word:
             found[word[1]] = word[2]
     return found
-
-
-def as_dict(have: Have) -> dict[str, Any]:
-    """Have as it crosses from the host to the controller; Have(**it) is the way back."""
-    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(have).items()}
-    return {**plain, "payloads": list(have.payloads)}

@@ -3,166 +3,177 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 from ...core import table
 from ...core.progress import duration
 from ...core.table import NONE
+from ...trainer.failures import Failure
+from ...trainer.log import Loss
+from .report import Report
 
 ENDED = ("finished", "failed", "stopped", "absent")
-# (heading, value of a row); a row is what row() makes, and the same rows are the JSON.
 COLUMNS = ("host", "run", "rank", "state", "step", "ce", "mse", "steps/s", "ETA", "weights", "checkpoint", "note")
 RIGHT = ("rank", "step", "steps/s", "ETA")
 
 
-def row(report: Mapping[str, Any], host: str, rank: int = 0) -> dict[str, Any]:
-    """One host's line of the table, as data. `rank` is the host's place in its run; only 0 has steps to tell of."""
-    return {
-        "host": host,
-        "run": report.get("run", ""),
-        "rank": rank,
-        "state": report.get("phase", "unknown"),
-        "step": report.get("step"),
-        "total_steps": report.get("total_steps"),
-        "losses": report.get("losses") or {},
-        "rate": report.get("rate"),
-        "seconds_left": report.get("seconds_left") if report.get("phase") == "running" else None,
-        "weights": report.get("weights") or "",
-        "newest_whole": report.get("newest_whole"),
-        "note": "; ".join(notes(report, rank)),
-    }
+@dataclass(frozen=True)
+class Row:
+    """One host's line of the table; the same rows are the JSON. `rank`: of a host that did not answer none is known."""
+
+    host: str
+    run: str
+    rank: int | None
+    state: str
+    step: int | None = None
+    total_steps: int | None = None
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    rate: float | None = None
+    seconds_left: float | None = None
+    weights: str = ""
+    newest_whole: int | None = None
+    note: str = ""
 
 
-def lost_row(host: str, run: str, rank: int | None, why: str) -> dict[str, Any]:
+def row(report: Report, host: str, rank: int = 0) -> Row:
+    """`rank` is the host's place in its run; only 0 has steps to tell of."""
+    return Row(
+        host=host,
+        run=report.run,
+        rank=rank,
+        state=report.phase,
+        step=report.step,
+        total_steps=report.total_steps,
+        losses=report.losses,
+        rate=report.rate,
+        seconds_left=report.seconds_left if report.phase == "running" else None,
+        weights=report.weights,
+        newest_whole=report.newest_whole,
+        note="; ".join(notes(report, rank)),
+    )
+
+
+def lost_row(host: str, run: str, why: str) -> Row:
     """The line of a host that did not answer."""
-    return {**row({"run": run, "phase": "no answer"}, host), "rank": rank, "note": why}
+    return Row(host, run, None, "no answer", note=why)
 
 
-def verdict(report: Mapping[str, Any], rank: int = 0) -> list[str]:
+def verdict(report: Report, rank: int = 0) -> list[str]:
     """Why a run did not end whole on this host; nothing when it did. For a run that is over."""
-    phase = str(report.get("phase", "absent"))
-    if phase != "finished":
-        return [_end(report, phase)]
+    if report.phase != "finished":
+        return [_end(report)]
     if rank > 0:
         return []  # the first host of a run tells of steps, weights and saves
     problems = []
-    if report.get("weights") != "loaded":
+    if report.weights != "loaded":
         problems.append(_weights(report))
-    total, whole = report.get("total_steps"), report.get("newest_whole")
+    total, whole, newest = report.total_steps, report.newest_whole, report.newest_step
     if whole is None:
         problems.append("no whole checkpoint")
     elif total is not None and whole < total:
         problems.append(f"the last {total - whole} steps are not saved: the newest whole checkpoint is step {whole}")
-    newest = report.get("newest_step")
     if newest is not None and whole is not None and newest > whole:
         problems.append(f"the newest checkpoint, step {newest}, is not whole")
     return problems
 
 
-def _end(report: Mapping[str, Any], phase: str) -> str:
-    failure = report.get("failure")
-    if failure and not (phase == "stopped" and failure["kind"] == "TERMINATED"):
-        return f"{failure['kind']}: {failure['line']}"
+def _end(report: Report) -> str:
+    phase, failure = report.phase, report.failure
+    if failure and not (phase == "stopped" and failure.kind == "TERMINATED"):
+        return f"{failure.kind}: {failure.line}"
     return {"absent": "there is no unit", "stopped": "stopped before its end"}.get(phase, f"the unit is {phase}")
 
 
-def _weights(report: Mapping[str, Any]) -> str:
+def _weights(report: Report) -> str:
     words = {
         "scratch": "trained from random weights",
         "partial": "weights only partly loaded",
         "loading": "weights still loading",
     }
-    flaw = report.get("weights_flaw")
-    shown = words.get(str(report.get("weights")), "the log does not say that weights were loaded")
-    return f"{shown} ({flaw})" if flaw and report.get("weights") == "partial" else shown
+    shown = words.get(report.weights, "the log does not say that weights were loaded")
+    return f"{shown} ({report.weights_flaw})" if report.weights_flaw and report.weights == "partial" else shown
 
 
-def notes(report: Mapping[str, Any], rank: int = 0) -> list[str]:
+def notes(report: Report, rank: int = 0) -> list[str]:
     """What a person should know of a training now: its end's problems, or what looks wrong while it runs."""
-    phase = str(report.get("phase", ""))
+    phase, supervisor = report.phase, report.supervisor
     found = verdict(report, rank) if phase in ENDED else []
-    if phase == "restarting" and report.get("failure"):
-        found.append(f"will be started again after {_end(report, phase)}")
-    if phase not in ENDED and report.get("weights") in ("scratch", "partial"):
+    if phase == "restarting" and report.failure:
+        found.append(f"will be started again after {_end(report)}")
+    if phase not in ENDED and report.weights in ("scratch", "partial"):
         found.append(_weights(report))
-    supervisor = report.get("supervisor") or {}
-    if phase == "stopping" or (phase == "running" and supervisor.get("stage") in ("pause", "prepare")):
-        found += [str(supervisor["status"])] if supervisor.get("status") else []
-    if report.get("foreign"):
-        found.append(f"foreign names among the checkpoints: {', '.join(report['foreign'][:3])}")
-    if report.get("older"):
+    if supervisor and (phase == "stopping" or (phase == "running" and supervisor.stage in ("pause", "prepare"))):
+        found += [supervisor.status] if supervisor.status else []
+    if report.foreign:
+        found.append(f"foreign names among the checkpoints: {', '.join(report.foreign[:3])}")
+    if report.older:
         found.append("older than the settings on disk")
     return found
 
 
-def progress_line(host: str, report: Mapping[str, Any]) -> str:
+def progress_line(host: str, report: Report) -> str:
     """`atlas  step 35/60  ce 2.31  mse 0.41  3.2 steps/s  ETA 8 s`; what is not known yet is left out."""
     parts = [host]
-    if report.get("step") is not None:
+    if report.step is not None:
         parts.append(f"step {_step(report)}")
-        losses = report.get("losses") or {}
-        parts += [f"{name} {losses[name]['last']:.2f}" for name in sorted(losses)]
-        if report.get("rate"):
-            parts.append(f"{_rate(report['rate'])} steps/s")
-        if report.get("phase") == "running" and report.get("seconds_left") is not None:
-            parts.append(f"ETA {duration(report['seconds_left'])}")
-    elif report.get("total_steps") is not None:
-        parts.append(f"ready for {report['total_steps']} steps, none made yet")
-    elif report.get("weights"):
-        parts.append({"loading": "loading weights"}.get(str(report["weights"]), f"weights: {report['weights']}"))
-    if report.get("phase") != "running" or len(parts) == 1:
-        parts.append(str(report.get("phase")))
-    return "  ".join([*parts, *notes(report)] if report.get("phase") == "restarting" else parts)
+        parts += [f"{name} {report.losses[name].last:.2f}" for name in sorted(report.losses)]
+        if report.rate:
+            parts.append(f"{_rate(report.rate)} steps/s")
+        if report.phase == "running" and report.seconds_left is not None:
+            parts.append(f"ETA {duration(report.seconds_left)}")
+    elif report.total_steps is not None:
+        parts.append(f"ready for {report.total_steps} steps, none made yet")
+    elif report.weights:
+        parts.append({"loading": "loading weights"}.get(report.weights, f"weights: {report.weights}"))
+    if report.phase != "running" or len(parts) == 1:
+        parts.append(report.phase)
+    return "  ".join([*parts, *notes(report)] if report.phase == "restarting" else parts)
 
 
-def waiting_line(host: str, report: Mapping[str, Any]) -> str:
+def waiting_line(host: str, report: Report) -> str:
     """What a start or a stop that takes time is at, in the supervisor's words: `atlas  stops after the save of …`."""
-    supervisor = report.get("supervisor") or {}
-    return f"{host}  {supervisor.get('status') or report.get('phase')}"
+    return f"{host}  {(report.supervisor and report.supervisor.status) or report.phase}"
 
 
-def failed_start(report: Mapping[str, Any]) -> str:
+def failed_start(report: Report) -> str:
     """The error of a start that failed, with the trainer's own lines."""
-    failure = report.get("failure") or {"kind": "UNKNOWN", "line": f"the unit is {report.get('phase')}", "lines": []}
-    again = "; it is tried again" if report.get("phase") in ("running", "restarting") else ""
-    lines = "".join(f"\n  {line}" for line in failure.get("lines") or ())
-    return f"{report.get('unit')} failed to start ({failure['kind']}){again}; {failure['line']}{lines}"
+    failure = report.failure or Failure("UNKNOWN", f"the unit is {report.phase}")
+    again = "; it is tried again" if report.phase in ("running", "restarting") else ""
+    lines = "".join(f"\n  {line}" for line in failure.lines)
+    return f"{report.unit} failed to start ({failure.kind}){again}; {failure.line}{lines}"
 
 
-def fleet_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def fleet_table(rows: Sequence[Row]) -> str:
     """The fleet, a line per host; the first line names the columns."""
     cells = [list(COLUMNS), *[_cells(one) for one in rows]]
     return "\n".join(table.lines(cells, right=[COLUMNS.index(name) for name in RIGHT]))
 
 
-def _cells(one: Mapping[str, Any]) -> list[str]:
-    losses = one["losses"]
-    left = one["seconds_left"]
-    whole = one["newest_whole"]
+def _cells(one: Row) -> list[str]:
     return [
-        str(one["host"]),
-        str(one["run"]),
-        NONE if one["rank"] is None else str(one["rank"]),
-        str(one["state"]),
+        one.host,
+        one.run,
+        NONE if one.rank is None else str(one.rank),
+        one.state,
         _step(one),
-        _loss(losses.get("ce")),
-        _loss(losses.get("mse")),
-        _rate(one["rate"]) if one["rate"] else NONE,
-        duration(left) if left is not None else NONE,
-        one["weights"] or NONE,
-        f"{whole:07d}" if whole is not None else NONE,
-        " ".join(str(one["note"]).split()),
+        _loss(one.losses.get("ce")),
+        _loss(one.losses.get("mse")),
+        _rate(one.rate) if one.rate else NONE,
+        duration(one.seconds_left) if one.seconds_left is not None else NONE,
+        one.weights or NONE,
+        f"{one.newest_whole:07d}" if one.newest_whole is not None else NONE,
+        " ".join(one.note.split()),
     ]
 
 
-def _step(one: Mapping[str, Any]) -> str:
-    if one.get("step") is None:
+def _step(one: Row | Report) -> str:
+    if one.step is None:
         return NONE
-    return f"{one['step']}/{one['total_steps'] if one.get('total_steps') is not None else '?'}"
+    return f"{one.step}/{one.total_steps if one.total_steps is not None else '?'}"
 
 
-def _loss(value: Mapping[str, float] | None) -> str:
-    return f"{value['first']:.3f} → {value['last']:.3f}" if value else NONE
+def _loss(value: Loss | None) -> str:
+    return f"{value.first:.3f} → {value.last:.3f}" if value else NONE
 
 
 def _rate(rate: float) -> str:

@@ -55,7 +55,7 @@ def test_many_hosts_look_at_the_rows_once(told, monkeypatch):
         answers = list(hosts.map(lambda _: dataset_controller.inspected(found), range(8)))
     assert len(looked) == 1
     assert all(answer == answers[0] for answer in answers)
-    assert answers[0]["rows"] == 4
+    assert answers[0].rows == 4
 
 
 def test_a_file_that_was_written_again_is_read_again(told, tmp_path):
@@ -63,4 +63,4 @@ def test_a_file_that_was_written_again_is_read_again(told, tmp_path):
     write(tmp_path / "train_split.parquet", [row(n) for n in range(5)])
     found = dataset_controller.facts(told)
     assert found["train"]["sha256"] != before
-    assert dataset_controller.inspected(found)["rows"] == 5
+    assert dataset_controller.inspected(found).rows == 5

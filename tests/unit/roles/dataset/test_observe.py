@@ -1,9 +1,13 @@
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.wire import from_dict, to_dict
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import CATALOGUE
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import decide as dataset_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import observe as dataset
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.inspection import Inspection
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.judge import judge
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.record import layout
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.rows import CUT_IMAGE, NO_SOLUTION_IMAGE
+from ansible_collections.canvas.fleet.plugins.module_utils.system import files
 
 from tests.unit.support.dataset_files import settings, topology
 
@@ -18,7 +22,7 @@ LIMITS = {
 
 def inspection(**other):
     """A good file of 613 rows; the longest sample has 9868 tokens."""
-    return {
+    found = {
         "path": "/c/train_split.parquet",
         "folder": "/c",
         "problem": "",
@@ -34,10 +38,11 @@ def inspection(**other):
         "longest": {"row": 41, "tokens": 9868, "image_tokens": 9542},
         **other,
     }
+    return from_dict(Inspection, found)
 
 
 def test_file(**other):
-    return {**inspection(path="/c/test/test_split.parquet", folder="/c/test", rows=69), "rows_in_train": [], **other}
+    return to_dict(inspection(**{"path": "/c/test/test_split.parquet", "folder": "/c/test", "rows": 69, **other}))
 
 
 test_file.__test__ = False
@@ -184,8 +189,9 @@ def test_what_packing_loses_is_told_with_the_budget_that_keeps_all():
 
 def test_rows_that_older_rules_looked_at_are_looked_at_again(host):
     told = settings(host, "/c/train_split.parquet")
+    layout(told).record_path.parent.mkdir(parents=True)
+    files.save(layout(told).record_path, {"inspection": {"rules": 0, "bad": "of another form"}})
     seen = dataset.observe(told)
-    seen["record"]["inspection"] = {"rules": 0, "bad": "of another form"}
     assert "the rows were looked at by older rules" in dataset_plan.decide(seen, told, topology()).reasons
 
 
@@ -258,12 +264,6 @@ def test_what_else_lies_in_the_training_folder(host, name, found):
     (host / "train").mkdir(parents=True)
     (host / "train" / name).write_bytes(b"")
     assert [one.code for one in plan(settings(host, "/c/a.parquet")).findings] == found
-
-
-def test_files_beside_the_originals_are_reported(host):
-    (host / "data/output").mkdir(parents=True)
-    (host / "data/output/mine.parquet").write_bytes(b"")
-    assert dataset.observe(settings(host, "/c/a.parquet"))["unowned"] == [str(host / "data/output/mine.parquet")]
 
 
 @pytest.mark.parametrize(

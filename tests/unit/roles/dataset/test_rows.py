@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.inspect import inspect
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.inspection import Longest
 from PIL import Image
 
 from tests.unit.support.dataset_files import image, picture, row, text, write, write_grouped
@@ -42,9 +43,9 @@ HALF = picture(5, (200, 200))[:150]
 )
 def test_a_bad_row_is_named_with_its_reason(tmp_path, change, why):
     found = inspect(str(write(tmp_path / "a.parquet", [row(0), row(1, **change), row(2)])))
-    assert [number for number, _ in found["bad"]] == [1]
-    assert why in found["bad"][0][1]
-    assert sum(rows for _, rows in found["lengths"]) == 2
+    assert [number for number, _ in found.bad] == [1]
+    assert why in found.bad[0][1]
+    assert sum(rows for _, rows in found.lengths) == 2
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_bad_row_is_named_with_its_reason(tmp_path, change, why):
     ],
 )
 def test_a_good_row_is_left_alone(tmp_path, change):
-    assert inspect(str(write(tmp_path / "a.parquet", [row(0), row(1, **change)])))["bad"] == []
+    assert inspect(str(write(tmp_path / "a.parquet", [row(0), row(1, **change)]))).bad == ()
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,8 @@ def test_a_good_row_is_left_alone(tmp_path, change):
 def test_an_answer_of_numbers_is_taken_as_the_trainer_takes_it(tmp_path, answers, dropped):
     path = write(tmp_path / "a.parquet", [row(number, answer=answer) for number, answer in enumerate(answers)])
     found = inspect(str(path))
-    assert found["missing"] == []
-    assert [number for number, _ in found["bad"]] == dropped
+    assert found.missing == ()
+    assert [number for number, _ in found.bad] == dropped
     read = pd.read_parquet(path)["answer"]
     assert [number for number, answer in enumerate(read) if not answer] == dropped
 
@@ -82,21 +83,21 @@ def test_an_answer_of_numbers_is_taken_as_the_trainer_takes_it(tmp_path, answers
 def test_images_may_be_plain_bytes_as_the_trainer_accepts_them(tmp_path):
     plain = [{**row(n), "question_images": [GOOD], "solution_images": [GOOD, GOOD]} for n in range(3)]
     found = inspect(str(write(tmp_path / "a.parquet", plain)))
-    assert (found["missing"], found["bad"]) == ([], [])
+    assert (found.missing, found.bad) == ((), ())
 
 
 def test_counts_what_the_users_converter_leaves_out(tmp_path):
     found = inspect(str(write(tmp_path / "a.parquet", [row(n) for n in range(5)])))
-    assert found["rows"] == 5
-    assert found["row_groups"] == [5]
-    assert found["index_nulls"] == 5 * 4  # text items of question and solution
+    assert found.rows == 5
+    assert found.row_groups == (5,)
+    assert found.index_nulls == 5 * 4  # text items of question and solution
 
 
 def test_measures_the_longest_sample(tmp_path):
     long = row(1, solution_interleave=[text("x" * 300), image(0), image(1), image(1)])
     found = inspect(str(write(tmp_path / "a.parquet", [row(0), long])))
     images = (1024 + 1369 + 4) + 3 * (2048 + 1369 + 6)
-    assert found["longest"] == {"row": 1, "tokens": images + 5 + 2 + 1 + 100 + 2, "image_tokens": images}
+    assert found.longest == Longest(1, images + 5 + 2 + 1 + 100 + 2, images)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +126,8 @@ def test_a_missing_column_is_named(tmp_path, columns, told):
         frame = frame.drop(columns=name) if values is None else frame.assign(**{name: values})
     frame.to_parquet(tmp_path / "a.parquet")
     found = inspect(str(tmp_path / "a.parquet"))
-    assert len(found["missing"]) == 1
-    assert told in found["missing"][0]
+    assert len(found.missing) == 1
+    assert told in found.missing[0]
 
 
 @pytest.mark.parametrize(
@@ -140,13 +141,13 @@ def test_a_missing_column_is_named(tmp_path, columns, told):
 def test_an_unreadable_file_is_told_not_raised(tmp_path, content):
     if content is not None:
         (tmp_path / "a.parquet").write_bytes(content)
-    assert inspect(str(tmp_path / "a.parquet"))["problem"]
+    assert inspect(str(tmp_path / "a.parquet")).problem
 
 
 def test_a_file_cut_in_the_middle_is_unreadable(tmp_path):
     path = write(tmp_path / "a.parquet", [row(n) for n in range(20)])
     path.write_bytes(path.read_bytes()[:-200])
-    assert inspect(str(path))["problem"]
+    assert inspect(str(path)).problem
 
 
 def test_a_page_that_was_overwritten_is_unreadable(tmp_path):
@@ -155,14 +156,14 @@ def test_a_page_that_was_overwritten_is_unreadable(tmp_path):
     content = bytearray((tmp_path / "a.parquet").read_bytes())
     content[4:200] = bytes(196)
     (tmp_path / "a.parquet").write_bytes(content)
-    assert inspect(str(tmp_path / "a.parquet"))["problem"]
+    assert inspect(str(tmp_path / "a.parquet")).problem
 
 
 def test_test_rows_in_train_are_found_by_content(tmp_path):
     train = write(tmp_path / "a.parquet", [row(n) for n in range(6)])
     again = row(3, task_id=99, solution_interleave=[image(0)])  # the same puzzle, told otherwise
     test = write(tmp_path / "b" / "t.parquet", [row(100), again, row(101)])
-    assert inspect(str(train), str(test))["test"]["rows_in_train"] == [[1, 3, 1]]
+    assert inspect(str(train), str(test)).test.rows_in_train == ((1, 3, 1),)
 
 
 @pytest.mark.parametrize(
@@ -179,23 +180,23 @@ def test_test_rows_in_train_are_found_by_content(tmp_path):
 def test_a_question_is_known_again(tmp_path, change, pairs):
     train = write(tmp_path / "a.parquet", [row(3)])
     test = write(tmp_path / "t.parquet", [row(3, **change)])
-    assert inspect(str(train), str(test))["test"]["rows_in_train"] == pairs
+    assert inspect(str(train), str(test)).test.rows_in_train == tuple(map(tuple, pairs))
 
 
 def test_rows_that_are_there_twice_are_found(tmp_path):
     rows = [row(0), row(1), row(0, task_id=7), row(1, answer="another"), row(0)]
-    assert inspect(str(write(tmp_path / "a.parquet", rows)))["duplicates"] == [[2, 0], [4, 0]]
+    assert inspect(str(write(tmp_path / "a.parquet", rows))).duplicates == ((2, 0), (4, 0))
 
 
 def test_texts_are_bounded_without_a_tokenizer(tmp_path):
     found = inspect(str(write(tmp_path / "a.parquet", [row(0)])))
-    assert found["text"] == "estimated"
-    assert found["at_least"][0][0] < found["lengths"][0][0]
+    assert found.text == "estimated"
+    assert found.at_least[0][0] < found.lengths[0][0]
 
 
 def test_rows_are_counted_on_over_row_groups(tmp_path):
     rows = [row(n) for n in range(10)]
     rows[7]["answer"] = ""
     found = inspect(str(write_grouped(tmp_path / "a.parquet", rows, 3)))
-    assert found["row_groups"] == [3, 3, 3, 1]
-    assert [number for number, _ in found["bad"]] == [7]
+    assert found.row_groups == (3, 3, 3, 1)
+    assert [number for number, _ in found.bad] == [7]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,8 @@ def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
     masked = "sha256:" + hashlib.sha256(key.encode()).hexdigest() if key else ""
     told = settings(root, run_config_wandb_api_key=masked, **changes)
     found = run_config.observe(told)
-    for kind in ("script", "yaml", "key"):
-        found[kind]["owner"] = told["fleet_user"]
-    return list(run_texts.decide(found, told, topology()).reasons)
+    owned = {kind: replace(getattr(found, kind), owner=told["fleet_user"]) for kind in ("script", "yaml", "key")}
+    return list(run_texts.decide(replace(found, **owned), told, topology()).reasons)
 
 
 def tree(root: Path) -> dict[str, bytes]:

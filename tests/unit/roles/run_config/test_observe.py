@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.wire import from_dict
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
 
@@ -18,8 +19,13 @@ GUIDE_YAML = "# config\ndata_weights:\n  interleave_reasoning: 1.0\ndata_names:\
 USERS_YAML = "blockmoving_cot:\n  dataset_names:\n  - blockmoving_train\n"
 
 
-def seen(**changes: Any) -> dict[str, Any]:
-    """A host in sync with the default settings; a dotted name changes one field below."""
+def seen(**changes: Any) -> run_config.Observation:
+    """A host in sync with the default settings; a name with __ changes one field below."""
+    return from_dict(run_config.Observation, plain(**changes))
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    """The same as it arrives on the controller."""
     told = settings()
     found: dict[str, Any] = {
         "key": {"path": told["run_config_wandb_key_file"], "present": False, "ours": False, "sha256": ""},
@@ -50,7 +56,7 @@ def seen(**changes: Any) -> dict[str, Any]:
 
 
 def other_text(text: str, **fields: Any) -> dict[str, Any]:
-    return {**seen()["yaml"], "text": text, "sha256": sha256(text.encode()), **fields}
+    return {**plain()["yaml"], "text": text, "sha256": sha256(text.encode()), **fields}
 
 
 REASONS = {
@@ -203,22 +209,22 @@ def test_knows_the_forms_of_a_yaml(form: str, text: str) -> None:
 
 def test_observes_a_bare_host_without_raising(tmp_path: Path) -> None:
     found = run_config.observe(settings(tmp_path / "nothing"))
-    assert (found["script"]["present"], found["yaml"]["present"], found["rows"]) == (False, False, None)
-    assert found["registration"]["state"] == "no file"
+    assert (found.script.present, found.yaml.present, found.rows) == (False, False, None)
+    assert found.registration.state == "no file"
 
 
 def test_observes_what_stands_in_the_file(tmp_path: Path) -> None:
     lay_out(tmp_path)
     told = settings(tmp_path)
     path = Path(run_config.registration_path(told))
-    assert run_config.observe(told)["registration"]["state"] == "absent"
+    assert run_config.observe(told).registration.state == "absent"
     path.write_bytes(run_texts.register(path.read_bytes(), "interleave_reasoning", "blockmoving_train", ENTRY))
-    found = run_config.observe(told)["registration"]
-    assert (found["state"], found["entry"], found["groups"]) == ("ours", ENTRY, ["interleave_reasoning"])
+    found = run_config.observe(told).registration
+    assert (found.state, found.entry, found.groups) == ("ours", ENTRY, ("interleave_reasoning",))
     path.write_bytes(path.read_bytes().replace(b"'num_files'", b"'files'"))
-    assert run_config.observe(told)["registration"]["state"] == "ours", "a damaged block is ours to mend"
+    assert run_config.observe(told).registration.state == "ours", "a damaged block is ours to mend"
     path.write_text("DATASET_INFO = {")
-    assert run_config.observe(told)["registration"]["state"] == "broken"
+    assert run_config.observe(told).registration.state == "broken"
 
 
 INFO = {
@@ -243,5 +249,5 @@ def test_a_key_is_compared_by_its_digest_only(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("the-key")
     found = run_config.observe(told)
-    assert found["key"]["sha256"] == hashlib.sha256(b"the-key").hexdigest()
+    assert found.key.sha256 == hashlib.sha256(b"the-key").hexdigest()
     assert "the-key" not in str(found)

@@ -49,7 +49,7 @@ def ranks_of(*workers: int) -> list[dict[str, Any]]:
 def test_sees_the_newest_checkpoint_its_workers_and_its_model(tmp_path: Path) -> None:
     told = settings(tmp_path)
     folder = Path(told["training_checkpoint_dir"])
-    assert resume_state.observe(told)["step"] is None
+    assert resume_state.observe(told).step is None
     for name in ("0000510", "0001020", "notes"):
         (folder / name).mkdir(parents=True)
     (folder / "0009999").write_text("a file")
@@ -57,10 +57,10 @@ def test_sees_the_newest_checkpoint_its_workers_and_its_model(tmp_path: Path) ->
     weights(folder / "0001020/model.safetensors", TENSORS)
     weights(Path(told["weights_dir"]) / "ema.safetensors", {**TENSORS, "vit_pos_embed.pos_embed": (9, 9)})
     found = resume_state.observe(told)
-    assert (found["step"], found["path"], found["workers"]) == (1020, f"{folder}/0001020", [[0, 1, 2]])
-    assert found["model"] == found["weights"] != ""
+    assert (found.step, found.path, found.workers) == (1020, f"{folder}/0001020", ((0, 1, 2),))
+    assert found.model == found.weights != ""
     weights(Path(told["weights_dir"]) / "ema.safetensors", {**TENSORS, "a.weight": (3, 3)})
-    assert resume_state.observe(told)["model"] != resume_state.observe(told)["weights"]
+    assert resume_state.observe(told).model != resume_state.observe(told).weights
 
 
 STATUS = {

@@ -9,23 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import apply as training_apply
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import report as training_report
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import observe as training
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import unit_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.report import report_of
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from ansible_collections.canvas.fleet.plugins.module_utils.system import units
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.checkpoint import Survey
 
-from tests.unit.support.trainings import READY, RECORDED, RUNS, Dies, at, write
+from tests.unit.support.trainings import READY, RECORDED, RUNS, Dies, at, checkpoint, write
 from tests.unit.support.units import WANT
 from tests.unit.support.units import want as wanted
+
+
+def report(have: Have, want: Want) -> Any:
+    """As it arrives on the controller."""
+    return wire.to_dict(report_of(training.observed(have, want), want))
 
 
 def test_a_report_can_be_told_whatever_the_names_on_the_host(tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode("实验".encode("gbk"))
     odd.mkdir()
     here = wanted(training_results_dir=str(tmp_path), training_checkpoint_dir=str(tmp_path))
-    told = training_report.report(READY, here)
+    told = report(READY, here)
     json.dumps(told, ensure_ascii=False).encode()
     assert len(told["foreign"]) == 1
 
@@ -35,20 +45,18 @@ def test_checkpoints_that_root_may_not_read_are_read_as_their_owner(
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
-    denied = {
-        "survey": {"checkpoints": [{"flaws": ["cannot be read: Permission denied"]}]},
-        "kept": {"checkpoints": []},
-    }
+    flaw = checkpoint(20, "incomplete", flaw="cannot be read: Permission denied")
+    denied, readable = guard.Seen(Survey((flaw,))), guard.Seen(Survey((checkpoint(20),)))
     asked = []
 
-    def surveyed(place: Any) -> dict[str, Any]:
+    def look(place: Any) -> guard.Seen:
         asked.append(os.geteuid())
-        return denied if os.geteuid() == 0 else {"survey": "as owner"}
+        return denied if os.geteuid() == 0 else readable
 
     os.chown(tmp_path, 12345, 12345)
-    monkeypatch.setattr(training_report.checkpoint_guard, "surveyed", surveyed)
-    found = training_report._surveyed(training_report.Place(str(tmp_path), str(tmp_path / "kept")))
-    assert (found, asked) == ({"survey": "as owner"}, [0, 12345])
+    monkeypatch.setattr(guard, "look", look)
+    found = training._seen(training.Place(str(tmp_path), str(tmp_path / "kept")))
+    assert (found, asked) == (readable, [0, 12345])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def test_folders_that_lie_behind_a_link_outside_of_the_units_own_are_seen(
 def test_the_report_tells_step_losses_speed_and_weights(tmp_path: Path) -> None:
     want = at(tmp_path)
     write(want, (RECORDED / "cc48f16/resumed.log").read_text())
-    told = training_report.report(RUNS, want)
+    told = report(RUNS, want)
     assert (told["phase"], told["step"], told["total_steps"], told["weights"]) == ("running", 50, 60, "loaded")
     assert told["rate"] == pytest.approx(0.44)
     assert told["seconds_left"] == pytest.approx(10 / 0.44)
@@ -91,9 +99,9 @@ def test_what_a_rotated_log_no_longer_says_is_told_by_the_supervisor(tmp_path: P
     Path(want.own).mkdir(parents=True, exist_ok=True)
     heard = {"weights": "loaded", "total_steps": 60, "start_step": 0}
     Path(want.own, "state.json").write_text(json.dumps({**heard, "invocation": "of another start"}))
-    assert training_report.report(have, want)["weights"] == ""
+    assert report(have, want)["weights"] == ""
     Path(want.own, "state.json").write_text(json.dumps({**heard, "invocation": "a1"}))
-    log = training_report.report(have, want)
+    log = report(have, want)
     assert (log["weights"], log["total_steps"], log["step"]) == ("loaded", 60, 60)
 
 
@@ -101,7 +109,7 @@ def test_lines_before_the_recorded_start_are_of_another_start(tmp_path: Path) ->
     want = at(tmp_path)
     old = (RECORDED / "cc48f16/finished.log").read_text()
     write(want, old)
-    told = training_report.report(replace(RUNS, started={"log_bytes": str(len(old.encode()))}), want)
+    told = report(replace(RUNS, started={"log_bytes": str(len(old.encode()))}), want)
     assert (told["step"], told["weights"], told["reached"]) == (None, "", False)
 
 
@@ -127,14 +135,14 @@ FAILED = replace(READY, active="failed", result="exit-code", status=1, ended="ex
 def test_a_failure_is_told_of_the_start_that_failed(tmp_path: Path, have: Have, errors: str, kind: str | None) -> None:
     want = at(tmp_path)
     write(want, "", (RECORDED / f"torchrun-2.13.0/{errors}.err").read_text() if errors else "")
-    failure = training_report.report(have, want)["failure"]
+    failure = report(have, want)["failure"]
     assert (failure["kind"] if failure else None) == kind
 
 
 def test_words_that_fit_no_class_are_shown_as_they_are(tmp_path: Path) -> None:
     want = at(tmp_path)
     write(want, "", "/bin/bash: /srv/b/train.sh: No such file or directory\n")
-    failure = training_report.report(replace(FAILED, status=127), want)["failure"]
+    failure = report(replace(FAILED, status=127), want)["failure"]
     assert failure["line"] == "/bin/bash: /srv/b/train.sh: No such file or directory"
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.wire import from_dict
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import table as report_status
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Supervised
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.report import Report
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,7 @@ OUT_OF_MEMORY = {"kind": "GPU_OUT_OF_MEMORY", "line": "CUDA out of memory", "lin
 TERMINATED = {"kind": "TERMINATED", "line": "rank 0 was ended by signal 15", "lines": [], "rank": 0}
 
 
-def told(**changes: Any) -> dict[str, Any]:
+def told(**changes: Any) -> Report:
     """The report of a run that ended whole."""
     found = {
         "run": "atlas",
@@ -32,7 +35,7 @@ def told(**changes: Any) -> dict[str, Any]:
         "foreign": [],
         "older": [],
     }
-    return {**found, **changes}
+    return from_dict(Report, {**found, **changes})
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def told(**changes: Any) -> dict[str, Any]:
 def test_the_verdict_on_a_run_that_is_over(changes: dict[str, Any], problem: str | None) -> None:
     wanted = [] if problem is None else [problem]
     assert report_status.verdict(told(**changes)) == wanted
-    assert report_status.row(told(**changes), "atlas")["note"] == "; ".join(wanted)
+    assert report_status.row(told(**changes), "atlas").note == "; ".join(wanted)
 
 
 def test_only_the_first_host_of_a_run_answers_for_steps_and_saves() -> None:
@@ -133,7 +136,7 @@ def test_the_table_shows_each_host_once_and_the_lost_one_too() -> None:
     rows = [
         report_status.row(told(phase="running", step=35, seconds_left=7.8, newest_whole=40), "atlas"),
         report_status.row(told(run="bolt", step=None, weights="", losses={}, rate=None), "bolt1", 1),
-        report_status.lost_row("echo", "echo", None, "no connection\n for 60 s"),
+        report_status.lost_row("echo", "echo", "no connection\n for 60 s"),
     ]
     lines = [line.split("  ") for line in report_status.fleet_table(rows).splitlines()]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
@@ -145,7 +148,7 @@ def test_the_table_shows_each_host_once_and_the_lost_one_too() -> None:
 
 
 def test_time_left_is_shown_only_of_what_runs() -> None:
-    assert report_status.row(told(phase="failed", seconds_left=9.0), "a")["seconds_left"] is None
+    assert report_status.row(told(phase="failed", seconds_left=9.0), "a").seconds_left is None
 
 
 SOME = st.one_of(st.none(), st.integers(0, 10**6))
@@ -171,20 +174,20 @@ REPORTS = st.fixed_dictionaries(
 
 @given(reports=st.lists(REPORTS, max_size=4), rank=st.integers(0, 3))
 def test_any_report_makes_one_line_of_the_table(reports: list[dict[str, Any]], rank: int) -> None:
-    rows = [report_status.row(one, f"host{number}", rank) for number, one in enumerate(reports)]
+    rows = [report_status.row(told(**one), f"host{number}", rank) for number, one in enumerate(reports)]
     lines = report_status.fleet_table(rows).split("\n")
     assert [line.split()[0] for line in lines[1:]] == [f"host{number}" for number in range(len(reports))]
-    assert all("\n" not in report_status.progress_line("a", {**one, "foreign": []}) for one in reports)
+    assert all("\n" not in report_status.progress_line("a", told(**{**one, "foreign": []})) for one in reports)
 
 
 @given(report=REPORTS)
 def test_a_run_that_did_not_finish_is_never_called_whole(report: dict[str, Any]) -> None:
     if report["phase"] != "finished":
-        assert report_status.verdict(report)
+        assert report_status.verdict(told(**report))
 
 
 @pytest.mark.parametrize(
-    ("phase", "stage", "told"),
+    ("phase", "stage", "shown"),
     [
         ("running", "pause", True),
         ("running", "prepare", True),
@@ -194,14 +197,14 @@ def test_a_run_that_did_not_finish_is_never_called_whole(report: dict[str, Any])
     ],
 )
 def test_the_supervisors_words_are_shown_where_the_phase_alone_says_too_little(
-    phase: str, stage: str, told: bool
+    phase: str, stage: str, shown: bool
 ) -> None:
-    report = {"run": "atlas", "phase": phase, "supervisor": {"stage": stage, "status": "waits 30 s"}}
-    assert ("waits 30 s" in report_status.notes(report)) == told
+    report = Report(run="atlas", phase=phase, supervisor=Supervised(stage, "waits 30 s"))
+    assert ("waits 30 s" in report_status.notes(report)) == shown
     assert report_status.waiting_line("atlas", report) == "atlas  waits 30 s"
 
 
 def test_a_failed_start_is_told_even_when_nobody_knows_why() -> None:
-    assert report_status.failed_start({"unit": "u", "phase": "failed"}) == (
+    assert report_status.failed_start(Report(unit="u", phase="failed")) == (
         "u failed to start (UNKNOWN); the unit is failed"
     )
