@@ -39,7 +39,6 @@ HOST_SETTINGS = (
     "run_config_resume_from",
     "run_config_env",
     "run_config_wandb_api_key",
-    "run_config_wandb_key_file",
     "run_config_processes",  # compared as the number it comes to, since 0 means one per GPU
 )
 

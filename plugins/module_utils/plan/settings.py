@@ -43,7 +43,8 @@ RENAMED = {
     "training_script": "run_config_script",
     "training_share": "training_shared_checkpoints",
     "training_total_steps": "run_config_total_steps",
-    "training_wandb_key_file": "run_config_wandb_key_file",
+    "run_config_wandb_key_file": "run_config_wandb_api_key",
+    "training_wandb_key_file": "run_config_wandb_api_key",
     "training_working_dir": "canvas_code_dir",
     "weights_patience": "weights_stall_timeout",
 }

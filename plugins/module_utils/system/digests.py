@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from .files import open_plain
+from .files import open_plain, read
 
 BLOCK = 4 << 20  # bytes read at once
+SMALL = 1 << 20  # bytes; scripts and yaml are far below
 
 
 def sha256(*parts: bytes | str) -> str:
@@ -50,6 +51,14 @@ def of_file(
                 with suppress(OSError, AttributeError):
                     os.posix_fadvise(source.fileno(), 0, done, os.POSIX_FADV_DONTNEED)
     return digest.hexdigest()
+
+
+def of_small(path: str) -> str:
+    """SHA-256 of a plain file of at most SMALL bytes; "" when it is none."""
+    try:
+        return sha256(read(path, SMALL))
+    except OSError:
+        return ""
 
 
 def git_blob(size: int) -> hashlib._Hash:

@@ -129,6 +129,8 @@ def save(path: Path, value: Any, mode: int = 0o644, owner: Owner = NOBODY, *, du
 
 
 def _write(place: Place, data: bytes, mode: int, owner: Owner, durable: bool) -> None:
+    with suppress(FileNotFoundError):
+        _refuse_special(place.stat(), place.name)  # a masked unit is a link to /dev/null
     _clear_stale(place)
     part = _part(place)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -254,7 +256,8 @@ def remove(*paths: Path) -> None:
 
 def stays_below(path: str) -> bool:
     """Is this a relative, normalised path to something below the folder that it is joined to?"""
-    return os.path.normpath(path) == path and not os.path.isabs(path) and path.split("/")[0] not in ("..", ".")
+    plain = os.path.normpath(path) == path and not os.path.isabs(path) and "\0" not in path
+    return plain and path.split("/")[0] not in ("..", ".")
 
 
 def capture(path: Path) -> None:

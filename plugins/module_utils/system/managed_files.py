@@ -67,6 +67,10 @@ class Record:
     def knows(self, path: str, sha256: str) -> bool:
         return sha256 in self._written.get(path, [])
 
+    @property
+    def paths(self) -> list[str]:
+        return sorted(self._written)
+
     def wrote(self, path: str) -> bool:
         """Was there ever a text of ours at this path?"""
         return path in self._written

@@ -174,7 +174,7 @@ def _made(fd: int, name: str, make: Make, *, last: bool) -> int:
         with suppress(FileExistsError):
             os.mkdir(part, 0o700, dir_fd=fd)
         new = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-        os.fchmod(new, make.mode if last else 0o755)
+        os.fchmod(new, make.mode if last else 0o755)  # as the account: another's folder in this place is refused
     give(new, make.owner)
     try:
         with account.acting() if account else nullcontext():
@@ -236,7 +236,11 @@ def _folders(fd: int | None, path: str, mode: int) -> None:
     except FileNotFoundError:
         _folders(fd, os.path.dirname(path), 0o755)
         os.mkdir(path, mode, dir_fd=fd)
-    os.chmod(path, mode, dir_fd=fd)
+    made = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        os.fchmod(made, mode)
+    finally:
+        os.close(made)
 
 
 def account_of(folder: os.stat_result) -> Account | None:

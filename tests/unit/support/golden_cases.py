@@ -58,7 +58,6 @@ UNITS: dict[str, Want] = {
     "eight_gpus_with_wandb": want(
         topology(nproc_per_node=8),
         run_config_enable_wandb=True,
-        run_config_wandb_key_file="/srv/b/out/secrets/wandb_api_key",
     ),
     "two_nodes_rank_0": want(PAIR),
     "two_nodes_rank_1_with_peers": want(replace(PAIR, node_rank=1), training_peer_networks=["10.1.0.0/16"]),

@@ -51,7 +51,6 @@ def settings(root: Path | str = "/srv/blockmoving", **changes: Any) -> dict[str,
         run_config_ema=0.995,
         run_config_yaml=f"{root}/MathCanvas/BAGEL-Canvas/data/configs/blockmoving_sft.yaml",
         run_config_script=f"{root}/BlockMovingSFT/scripts/train_blockmoving.sh",
-        run_config_wandb_key_file=f"{root}/outputs/atlas/secrets/wandb_api_key",
     )
     values.update(changes)
     return values

@@ -28,7 +28,6 @@ SETTINGS: dict[str, Any] = {
     "run_config_script": "/srv/b/train.sh",
     "run_config_yaml": "/srv/b/data.yaml",
     "run_config_enable_wandb": False,
-    "run_config_wandb_key_file": "/srv/key",
     "run_config_save_every": 20,
     "run_config_total_steps": 60,
     "run_config_auto_resume": True,

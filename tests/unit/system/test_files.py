@@ -33,6 +33,15 @@ def secret(tmp_path):
 # --- writing
 
 
+def test_a_link_to_a_device_is_not_written_through(tmp_path):
+    """systemctl mask links a unit to /dev/null, and the rename would put a file in the device's place."""
+    (tmp_path / "device").symlink_to("/dev/null")
+    for write in (files.write, files.rewrite):
+        with pytest.raises(OSError, match="is not a file"):
+            write(tmp_path / "device", b"new")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o755])
 def test_a_file_has_the_mode_that_was_asked_for_whatever_the_umask(tmp_path, mode):
     before = os.umask(0o077)
@@ -303,6 +312,12 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path):
             pass
     with files.locked(tmp_path / "lock", wait=False):
         pass
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "../x", "/x", "a/../../x", "a//b", "a/", "./a", "a\0b"])
+def test_a_path_of_a_record_stays_below_its_folder(path):
+    assert not files.stays_below(path)
+    assert files.stays_below("a/b.c")
 
 
 def test_a_second_name_is_the_same_file(tmp_path):

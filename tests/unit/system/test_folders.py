@@ -47,6 +47,25 @@ def test_no_folder_is_made_beyond_a_link_of_the_account(tmp_path):
     assert (account / "own/deep").is_dir()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+@pytest.mark.parametrize("mode_of_roots", [0o700, 0o755])
+def test_a_folder_that_is_exchanged_while_it_is_made_is_given_to_nobody(tmp_path, monkeypatch, mode_of_roots):
+    """In a folder of the account something of root's may lie, under any name that the account chooses."""
+    account, real = account_folder(tmp_path), os.mkdir
+    (account / "roots").mkdir(mode=mode_of_roots)
+
+    def exchanged(path, mode=0o777, **at):
+        real(path, mode, **at)
+        os.rmdir(path, **at)
+        os.rename(account / "roots", account / path)
+
+    monkeypatch.setattr(os, "mkdir", exchanged)
+    with pytest.raises(PermissionError):
+        folders.make(account / "new", Owner(UID, GID))
+    (left,) = account.iterdir()
+    assert (left.stat().st_uid, mode(left)) == (0, mode_of_roots)
+
+
 def test_a_tree_goes_with_its_links_and_without_what_they_name(tmp_path):
     account, secret = account_folder(tmp_path), secret_file(tmp_path)
     top = account / "top"

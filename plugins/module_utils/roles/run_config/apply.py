@@ -5,19 +5,21 @@ Each file is have, want, decide, apply. A person's edit of a file of ours is kep
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from ...core import state
 from ...core.errors import FleetError
-from ...system import files, managed_files, ownership
+from ...system import files, folders, managed_files, ownership
 from ...system.digests import sha256
 from ...system.managed_files import Record, read
 from ...system.ownership import Owner
 from ...trainer import registration
-from .observe import entry, info_rows, record_path, registration_path
+from .observe import entry, former_keys, info_rows, record_path, registration_path
 from .texts import SCRIPT_MODE, YAML_MODE, Texts
 
 
@@ -49,15 +51,18 @@ def targets(settings: Mapping[str, Any], texts: Texts, key: str, *, check: bool)
         owner = Owner()
     plain = (("run_config_script", texts.script, SCRIPT_MODE), ("run_config_yaml", texts.yaml, YAML_MODE))
     paths = [(str(settings[name]), text, mode) for name, text, mode in plain]
-    found = [_key(settings, key, owner)]
+    found = _keys(settings, key)
     found += [Target(os.path.basename(path), path, text.encode(), mode, owner) for path, text, mode in paths]
     block = _registration(settings, texts, owner, check=check)
     return [*found, block] if block else found
 
 
-def _key(settings: Mapping[str, Any], key: str, owner: Owner) -> Target:
-    path = str(settings["run_config_wandb_key_file"])
-    return Target("wandb_api_key", path, key.encode() if key else None, 0o600, owner, secret=True)
+def _keys(settings: Mapping[str, Any], key: str) -> list[Target]:
+    """The file with the W&B key, which is root's, and those of version 0.1, which go."""
+    former = former_keys(settings, Record(record_path(settings)))
+    wanted = {state.wandb_key(settings): key.encode() if key else None, **dict.fromkeys(former)}
+    owner = Owner(os.geteuid(), os.getegid())
+    return [Target("wandb_api_key", path, want, 0o600, owner, secret=True) for path, want in wanted.items()]
 
 
 def _registration(settings: Mapping[str, Any], texts: Texts, owner: Owner, *, check: bool) -> Target | None:
@@ -125,6 +130,8 @@ def _apply(target: Target, have: bytes | None, record: Record, report: Mapping[s
         return
     if target.want is None:
         files.remove(target.path)
+        with contextlib.suppress(OSError):
+            folders.remove_empty(os.path.dirname(target.path))
         return
     if report["kept"]:
         managed_files.keep(target.path, have or b"", secret=target.secret)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology, f
     for file, text, mode in ((seen.script, texts.script, SCRIPT_MODE), (seen.yaml, texts.yaml, YAML_MODE)):
         reasons += _file_reasons(file, text, mode, str(settings["fleet_user"]))
         diff += _difference(file, text)
-    reasons += _registration_reasons(seen, settings) + _key_reasons(seen.key, settings)
+    reasons += _registration_reasons(seen, settings) + _key_reasons(seen.key, seen.former_keys, settings)
     values = {"texts": asdict(texts), "diff": diff}
     return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology))
 
@@ -85,16 +85,18 @@ def _registration_reasons(seen: Observation, settings: Mapping[str, Any]) -> lis
     return [f"registration: {key} {have.get(key)} instead of {wanted[key]}" for key in other]
 
 
-def _key_reasons(seen: File, settings: Mapping[str, Any]) -> list[str]:
+def _key_reasons(seen: File, former: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     wanted = str(settings.get("run_config_wandb_api_key") or "")
+    if former:
+        return [f"the W&B key lies in {', '.join(former)}, which {settings['fleet_user']} can write"]
     if not wanted:
         return ["the W&B key is no longer set, its file goes"] if seen.present and seen.ours else []
     if not seen.present:
         return ["the W&B key file is not there"]
     if f"sha256:{seen.sha256}" != wanted:
         return ["the W&B key is another one"]
-    if seen.mode != "0600" or seen.owner != settings["fleet_user"]:
-        return [f"the W&B key file is {seen.mode} {seen.owner} instead of 0600 {settings['fleet_user']}"]
+    if seen.mode != "0600" or seen.owner != "root":
+        return [f"the W&B key file is {seen.mode} {seen.owner} instead of 0600 root"]
     return []
 
 

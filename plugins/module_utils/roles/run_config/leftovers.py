@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...core import state
 from ...core.errors import FleetError
 from ...core.leftover import Leftover
 from ...system import files, managed_files
@@ -19,13 +20,13 @@ BY_HAND = "changed by hand"
 
 def leftovers(settings: Mapping[str, Any]) -> Iterator[Leftover]:
     record = managed_files.Record(observe.record_path(settings))
-    for name in ("run_config_wandb_key_file", "run_config_script", "run_config_yaml"):
-        path = str(settings[name])
+    known = (state.wandb_key(settings), str(settings["run_config_script"]), str(settings["run_config_yaml"]))
+    for path in dict.fromkeys((*known, *observe.former_keys(settings, record))):
         data = managed_files.read(path)
         if data is None or not record.wrote(path):
             continue
-        known = record.knows(path, sha256(data))
-        yield Leftover("run_config", path, "" if known else BY_HAND, "edits")
+        ours = record.knows(path, sha256(data))
+        yield Leftover("run_config", path, "" if ours else BY_HAND, "edits")
     yield from _entry(observe.registration_path(settings))
     results = str(settings["training_results_dir"])
     cache = os.path.join(results, script.CACHE)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...core import wire
+from ...core import state, wire
 from ...core.errors import FleetError
 from ...system import files, managed_files
 from ...system.managed_files import Record, State, state_of
@@ -53,6 +53,7 @@ class Observation:
     script: File = File()
     yaml: File = File()
     key: File = File()
+    former_keys: tuple[str, ...] = ()
     rows: int | None = None
     registration: Registration = Registration()
     resume: Resume = field(default_factory=Resume)
@@ -105,12 +106,19 @@ def observe(settings: Mapping[str, Any]) -> Observation:
     return Observation(
         script=_file(str(settings["run_config_script"]), record),
         yaml=replace(yaml, dialect=dialect(yaml.text, group) if yaml.present else ""),
-        key=replace(_file(str(settings["run_config_wandb_key_file"]), record), text=""),
+        key=replace(_file(state.wandb_key(settings), record), text=""),
+        former_keys=tuple(former_keys(settings, record)),
         rows=info_rows(str(settings["dataset_info_path"])),
         registration=_registration(settings),
         resume=resume.observe(settings),
         resume_from_present=os.path.isdir(str(settings.get("run_config_resume_from") or "")),
     )
+
+
+def former_keys(settings: Mapping[str, Any], record: Record) -> list[str]:
+    """Files with the key that version 0.1 gave to the account, as long as they are as it wrote them."""
+    found = [state_of(path) for path in record.paths if path != state.wandb_key(settings)]
+    return [one.path for one in found if one.mode == "0600" and record.knows(one.path, one.sha256)]
 
 
 def _file(path: str, record: Record) -> File:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ...core import state
 from ...core.errors import FleetError
 from ...core.topology import Topology
 from ...core.version import VERSION
@@ -70,7 +71,6 @@ PLACES = {
     "script": "run_config_script",
     "conda_prefix": "conda_env_prefix",
     "cuda_home": "nvidia_cuda_home",
-    "wandb_key_file": "run_config_wandb_key_file",
     "canvas_code_dir": "canvas_code_dir",
     "dataset_group": "dataset_group",
     "dataset_name": "dataset_name",
@@ -155,7 +155,7 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
         "master_addr": topology.master_addr if topology.nnodes > 1 else "localhost",
         "master_port": topology.master_port,
         "cuda_home": places["cuda_home"] if settings["nvidia_gpu_expected"] else "",
-        "wandb_key_file": places["wandb_key_file"] if wandb_enabled(settings) else "",
+        "wandb_key_file": state.wandb_key(settings) if wandb_enabled(settings) else "",
         **{name.lower(): exports.pop(name) for name in OWN_EXPORTS},
         "exports": exports,
         **own,

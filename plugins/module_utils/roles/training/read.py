@@ -11,8 +11,6 @@ from . import folders as unit_folders
 from .have import SHOWN, Have, parse_started
 from .want import Want
 
-SMALL = 1 << 20  # bytes; scripts and yaml are far below
-
 
 def read(want: Want) -> Have:
     shown = next(iter(units.show(SHOWN, f"{want.unit}.service")), {})
@@ -37,7 +35,7 @@ def read(want: Want) -> Have:
         folders=unit_folders.ready(want),
         started=parse_started(text_of(f"{want.record}/started") or ""),
         ended=(text_of(f"{want.record}/ended") or "").strip(),
-        digests={path: digest for path in want.watched if (digest := _digest(path))},
+        digests={path: found for path in want.watched if (found := digests.of_small(path))},
         strays=_strays(want),
         others=_others(want),
     )
@@ -65,17 +63,9 @@ def _soon(shown: Mapping[str, str]) -> tuple[str, str]:
 
 def text_of(path: str) -> str | None:
     try:
-        return files.read(path, SMALL).decode("utf-8", "replace")
+        return files.read(path, digests.SMALL).decode("utf-8", "replace")
     except OSError:
         return None
-
-
-def _digest(path: str) -> str:
-    """sha256 of a plain file's content; "" when it is none."""
-    try:
-        return digests.of_file(path)
-    except OSError:
-        return ""
 
 
 def _strays(want: Want) -> dict[str, str]:

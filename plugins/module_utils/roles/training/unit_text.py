@@ -46,8 +46,6 @@ def values(want: Want) -> dict[str, object]:
         "group": want.group,
         "working_dir": want.working_dir,
         "record": want.record,
-        "log": want.log,
-        "watched": want.watched,
         "needed": want.needed,
         "writable": want.writable,
         "payload": payload.path(want.payloads),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...checkpoints.seal import kept_dir_of
+from ...core import state
 from ...core.topology import Topology
 
 UNIT_DIR = "/etc/systemd/system"
@@ -82,7 +83,7 @@ class Want:
     @property
     def wandb_key_file(self) -> str:
         """ "" when W&B is off."""
-        return str(self.settings["run_config_wandb_key_file"]) if self.settings["run_config_enable_wandb"] else ""
+        return state.wandb_key(self.settings) if self.settings["run_config_enable_wandb"] else ""
 
     @property
     def path(self) -> str:
@@ -161,7 +162,7 @@ class Want:
         }
         trained = {name: self.settings[f"run_config_{name}"] for name in ("save_every", "total_steps", "auto_resume")}
         places = {"script": self.script, "working_dir": self.working_dir, "record": self.record, "log": self.log}
-        values = {**own, **trained, **places, "kept_dir": self.kept, **self._nodes()}
+        values = {**own, **trained, **places, "watched": self.watched, "kept_dir": self.kept, **self._nodes()}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     def _nodes(self) -> dict[str, Any]:

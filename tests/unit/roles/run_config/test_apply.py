@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.leftovers import leftovers
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.observe import record_path
 from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
+from ansible_collections.canvas.fleet.plugins.module_utils.system.managed_files import Record
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import registration
 
@@ -42,7 +45,8 @@ def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
     masked = "sha256:" + hashlib.sha256(key.encode()).hexdigest() if key else ""
     told = settings(root, run_config_wandb_api_key=masked, **changes)
     found = run_config.observe(told)
-    owned = {kind: replace(getattr(found, kind), owner=told["fleet_user"]) for kind in ("script", "yaml", "key")}
+    owners = {"script": told["fleet_user"], "yaml": told["fleet_user"], "key": "root"}
+    owned = {kind: replace(getattr(found, kind), owner=owner) for kind, owner in owners.items()}
     return list(run_texts.decide(replace(found, **owned), told, topology()).reasons)
 
 
@@ -81,7 +85,8 @@ def test_a_dry_run_works_on_a_bare_host(tmp_path: Path) -> None:
 def test_the_key_is_in_its_own_file_alone(host: Path) -> None:
     report = converge(host, KEY)
     holders = [path for path, data in tree(host).items() if KEY.encode() in data]
-    assert holders == ["outputs/atlas/secrets/wandb_api_key"]
+    assert holders == ["state/secrets/wandb_api_key"]
+    assert (host / holders[0]).stat().st_uid == os.geteuid()
     assert (host / holders[0]).stat().st_mode & 0o777 == 0o600
     assert (host / holders[0]).parent.stat().st_mode & 0o777 == 0o700
     assert KEY not in json.dumps(report)
@@ -90,11 +95,39 @@ def test_the_key_is_in_its_own_file_alone(host: Path) -> None:
 def test_a_key_that_is_no_longer_set_goes(host: Path) -> None:
     converge(host, KEY)
     assert converge(host)["changed"]
-    assert not (host / "outputs/atlas/secrets/wandb_api_key").exists()
+    assert not (host / "state/secrets").exists()
+
+
+def test_the_key_of_version_0_1_moves_to_roots_folder(host: Path) -> None:
+    old, by_hand = host / "outputs/atlas/secrets/wandb_api_key", host / "outputs/b/secrets/wandb_api_key"
+    for path in (old, by_hand):
+        path.parent.mkdir(parents=True)
+        path.write_text(KEY)
+        path.chmod(0o600)
+        Record(record_path(settings(host))).note(str(path), hashlib.sha256(KEY.encode()).hexdigest())
+    by_hand.write_text("a person's")
+    assert any("which blockmoving can write" in one for one in reasons(host, KEY))
+    assert converge(host, KEY)["changed"]
+    assert (host / "state/secrets/wandb_api_key").read_text() == KEY
+    assert not old.parent.exists()
+    assert by_hand.read_text() == "a person's", "edited: it is not ours any more"
+    assert reasons(host, KEY) == []
+    assert not converge(host, KEY)["changed"]
+
+
+def test_teardown_finds_the_key_where_it_is_and_where_version_0_1_wrote_it(host: Path) -> None:
+    converge(host, KEY)
+    old = host / "outputs/atlas/secrets/wandb_api_key"
+    old.parent.mkdir(parents=True)
+    old.write_text(KEY)
+    old.chmod(0o600)
+    Record(record_path(settings(host))).note(str(old), hashlib.sha256(KEY.encode()).hexdigest())
+    found = {part.path: part.why for part in leftovers(settings(host, fleet_root=str(host)))}
+    assert found[str(host / "state/secrets/wandb_api_key")] == found[str(old)] == ""
 
 
 def test_a_key_file_made_by_hand_stays(host: Path) -> None:
-    path = host / "outputs/atlas/secrets/wandb_api_key"
+    path = host / "state/secrets/wandb_api_key"
     path.parent.mkdir(parents=True)
     path.write_text("my own")
     converge(host)

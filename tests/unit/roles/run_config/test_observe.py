@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core import state
 from ansible_collections.canvas.fleet.plugins.module_utils.core.wire import from_dict
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
@@ -28,7 +29,7 @@ def plain(**changes: Any) -> dict[str, Any]:
     """The same as it arrives on the controller."""
     told = settings()
     found: dict[str, Any] = {
-        "key": {"path": told["run_config_wandb_key_file"], "present": False, "ours": False, "sha256": ""},
+        "key": {"present": False, "ours": False, "sha256": ""},
         "rows": 613,
         "registration": {
             "path": run_config.registration_path(told),
@@ -90,10 +91,16 @@ REASONS = {
         ["another one"],
     ),
     "a key that others read": (
-        {"key": {"present": True, "ours": True, "sha256": "12", "mode": "0644", "owner": "blockmoving"}},
+        {"key__present": True, "key__sha256": "12", "key__mode": "0644", "key__owner": "root"},
         {"run_config_wandb_api_key": "sha256:12"},
-        ["0644 blockmoving instead of 0600"],
+        ["0644 root instead of 0600"],
     ),
+    "a key that the account owns": (
+        {"key__present": True, "key__sha256": "12", "key__mode": "0600", "key__owner": "blockmoving"},
+        {"run_config_wandb_api_key": "sha256:12"},
+        ["0600 blockmoving instead of 0600 root"],
+    ),
+    "a key where version 0.1 wrote it": ({"former_keys": ["/out/secrets/key"]}, {}, ["which blockmoving can write"]),
 }  # fmt: skip
 
 
@@ -245,7 +252,7 @@ def test_reads_the_rows_of_one_training_file(tmp_path: Path, text: str, rows: in
 def test_a_key_is_compared_by_its_digest_only(tmp_path: Path) -> None:
     lay_out(tmp_path)
     told = settings(tmp_path)
-    path = Path(told["run_config_wandb_key_file"])
+    path = Path(state.wandb_key(told))
     path.parent.mkdir(parents=True)
     path.write_text("the-key")
     found = run_config.observe(told)

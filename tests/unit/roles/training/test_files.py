@@ -74,11 +74,11 @@ def test_a_start_waits_for_every_disk_that_it_reads_or_writes() -> None:
 
 def test_the_spec_holds_the_shape_of_the_run_and_no_key() -> None:
     pair = Topology("atlas", ("b0", "b1"), 1, 4, 2, "b0", 29501, ("10.0.0.1", "10.0.0.2"))
-    wanted = want(pair, run_config_enable_wandb=True, run_config_wandb_key_file="/srv/key")
+    wanted = want(pair, run_config_enable_wandb=True)
     spec = json.loads(wanted.spec())
     assert (spec["nnodes"], spec["node_rank"], spec["shards"]) == (2, 1, 4)
     assert spec["addresses"] == ["10.0.0.1", "10.0.0.2"]
-    assert "/srv/key" not in wanted.spec()
+    assert "wandb_api_key" not in wanted.spec()
     assert json.loads(want(pair, run_config_num_shard=8).spec())["shards"] == 8
 
 

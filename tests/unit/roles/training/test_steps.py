@@ -246,10 +246,8 @@ def test_the_record_of_a_start_is_read() -> None:
 
 def test_the_key_is_named_only_when_it_is_used() -> None:
     assert "LoadCredential" not in TEXT
-    assert (
-        "LoadCredential=wandb_api_key:/srv/k"
-        in want(run_config_enable_wandb=True, run_config_wandb_key_file="/srv/k").texts.unit
-    )
+    named = "LoadCredential=wandb_api_key:/var/lib/canvas-fleet/secrets/wandb_api_key\n"
+    assert named in want(run_config_enable_wandb=True).texts.unit
 
 
 def test_no_restarts_is_no() -> None:
@@ -303,10 +301,10 @@ def test_any_path_reaches_the_program_as_it_is(tail: str) -> None:
 
 @given(tail=PATHS)
 def test_any_path_reaches_the_shell_as_it_is(tail: str) -> None:
-    text = want(training_results_dir=f"/srv/{tail}").texts.unit.replace("; \\\n    ", "; ")
-    line = next(line for line in text.splitlines() if "log_bytes" in line)
+    text = want(fleet_state_dir=f"/srv/{tail}").texts.unit.replace("; \\\n    ", "; ")
+    line = next(line for line in text.splitlines() if line.startswith("ExecStopPost="))
     script = unquoted(line.split(" -c ", 1)[1])
-    assert f"/srv/{tail}/log.txt;" in shlex.split(script)
+    assert f"/srv/{tail}/training/canvas-training-atlas" in shlex.split(script)
 
 
 def unquoted(word: str) -> str:

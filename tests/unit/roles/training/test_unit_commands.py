@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.files import place_payload
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 
 from tests.unit.support import units
+from tests.unit.support.accounts import account_folder, plant, secret_file
 
 
 @pytest.fixture
@@ -20,6 +24,8 @@ def want(tmp_path: Path) -> Want:
     made = units.want(**{name: str(path) for name, path in places.items()})
     Path(made.record).mkdir(parents=True)
     Path(made.script).write_text("exec torchrun\n")
+    Path(made.spec_path).write_text(made.spec())
+    place_payload(made, tmp_path, tmp_path)
     return made
 
 
@@ -52,6 +58,29 @@ def test_a_run_that_ended_well_is_marked_and_the_mark_keeps_it_from_another_star
     (condition,) = re.findall(r"^ConditionPathExists=!(.*)$", want.texts.unit, re.MULTILINE)
     assert Path(condition.replace("%%", "%")).exists() == finished
     assert Path(want.record, "ended").read_text() == f"{result}\n"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "endless", "huge", "link to what root alone reads"])
+def test_a_start_reads_nothing_through_what_the_account_laid_in_the_scripts_place(
+    want: Want, tmp_path: Path, kind: str
+) -> None:
+    account, secret = account_folder(tmp_path), secret_file(tmp_path)
+    script = account / "train.sh"
+    {
+        "fifo": lambda: os.mkfifo(script),
+        "device": lambda: plant(script, "/dev/tty"),
+        "endless": lambda: plant(script, "/dev/zero"),
+        "huge": lambda: (script.write_text(""), os.truncate(script, 1 << 40)),
+        "link to what root alone reads": lambda: plant(script, secret),
+    }[kind]()
+    spec = {**json.loads(want.spec()), "watched": [str(script), want.spec_path]}
+    Path(want.spec_path).write_text(json.dumps(spec))
+    begun = time.monotonic()
+    assert run(want, "ExecStartPre", INVOCATION_ID="ab12") == 0
+    assert time.monotonic() - begun < 10
+    started = Path(want.record, "started").read_text()
+    assert str(script) not in started
+    assert re.search(rf"^[0-9a-f]{{64}}  {re.escape(want.spec_path)}$", started, re.MULTILINE)
 
 
 def test_a_start_records_what_it_was_made_from_and_forgets_the_last_end(want: Want) -> None:

@@ -1,0 +1,11 @@
+"""Where root's own records and secrets lie on a host. fleet_state_dir and these folders in it belong to root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def wandb_key(settings: Mapping[str, Any]) -> str:
+    """The file with the W&B key (0600), which systemd reads and hands to the supervisor."""
+    return f"{settings['fleet_state_dir']}/secrets/wandb_api_key"
