@@ -95,7 +95,7 @@ class ActionModule(RoleAction):
         if work["phase"] == "killed":
             error = FleetError(
                 f"the work {self.doing} did not finish",
-                found=f"its unit {work['unit']} is gone without a result ({work['unit_result']})",
+                found=f"its unit {work['unit']} ended without a result ({work['unit_result']})",
                 remedy="run the converge again; it continues where it was cut",
             )
         else:
@@ -110,7 +110,7 @@ class ActionModule(RoleAction):
 
     def _patiently(self, asked: dict[str, Any]) -> dict[str, Any]:
         goes_on = (
-            f"the work {self.doing}, once started, goes on there "
-            f"(unit canvas-work-{self.doing}), and the next converge attaches to it"
+            f"the work {self.doing} goes on there if it was started (unit canvas-work-{self.doing}); the next "
+            "converge attaches to it"
         )
         return self.patiently(goes_on, **asked)

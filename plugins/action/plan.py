@@ -81,7 +81,7 @@ def lost(result: Mapping[str, Any], in_play: bool) -> Finding | None:
     text = " ".join(str(result.get("msg", "")).split())
     if result.get("unreachable"):
         if "HOST IDENTIFICATION HAS CHANGED" in text or "Host key verification failed" in text:
-            return finding("HOST_KEY_CHANGED", found=text, expected="the host key that is pinned in known_hosts")
+            return finding("HOST_KEY_CHANGED", found=text, expected="the host key in known_hosts")
         return finding("HOST_UNREACHABLE", found=text, expected="an answer over SSH")
     if result.get("failed"):
         return finding("HOST_UNREACHABLE", found=f"host_info failed: {text}", expected="an observation")

@@ -12,7 +12,7 @@ from ..plugin_utils.role_action import RoleAction
 
 POLL = 5.0  # seconds between two looks
 EVERY = 10.0  # seconds between two lines; six times as many when nothing moves
-GOES_ON = "the training, if it runs, goes on there"
+GOES_ON = "a running training goes on there"
 
 
 class ActionModule(RoleAction):
@@ -55,5 +55,5 @@ class ActionModule(RoleAction):
         result = {"changed": False, "training": wire.to_dict(training), "row": wire.to_dict(row), "problems": problems}
         if problems:
             lines = "".join(f"\n  {line}" for line in (training.failure.lines if training.failure else ()))
-            result.update(failed=True, msg=f"run {training.run} did not end whole: {'; '.join(problems)}{lines}")
+            result.update(failed=True, msg=f"run {training.run} ended with problems: {'; '.join(problems)}{lines}")
         return result

@@ -25,7 +25,7 @@ from ..plugin_utils.run_secret import secret_of
 
 POLL = 2.0  # seconds between two looks
 EVERY = 10.0  # seconds between two lines
-GOES_ON = "its unit goes on as it was asked to"
+GOES_ON = "its unit carries out the last command"
 
 
 class ActionModule(RoleAction):

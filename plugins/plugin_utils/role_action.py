@@ -124,7 +124,7 @@ class RoleAction(ActionBase):
     def _planned(self, part: str) -> dict[str, Any]:
         found = self.plan.get(part)
         if not found:
-            raise AnsibleActionFail(f"the {part} of the plan are needed: let canvas.fleet.preflight run first")
+            raise AnsibleActionFail(f"the {part} of the plan are needed: run canvas.fleet.preflight first")
         return dict(found)
 
     def module(self, name: str = "", /, **arguments: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def fill(place: Place, step: int, lock: AbstractContextManager[Any], stop: Calla
         done += int(entry["size"])
     if done:
         seconds = time.monotonic() - begin
-        say(f"step {step}: the content of {amount(done, 'B')} is on record, after {seconds:.0f} s")
+        say(f"step {step}: the content of {amount(done, 'B')} is recorded, after {seconds:.0f} s")
 
 
 def step_back() -> None:

@@ -97,12 +97,12 @@ def _refuse_to_lose(found: Sequence[Checkpoint], save_every: int) -> None:
     if beyond:
         newest = beyond[-1]
         raise FleetError(
-            "no checkpoint is whole, and to begin anew would lose more than one save",
+            "no checkpoint is whole; a start at step 0 would lose more than one save",
             variable="run_config_resume_from",
             found=f"{newest.path}: {'; '.join(newest.flaws[:3])}",
             expected=f"a whole checkpoint in the folder, or nothing beyond step {save_every}",
-            remedy="put a whole one in its place, or move all out of the folder: then the run begins anew, "
-            "with run_config_resume_from naming the model files to begin from",
+            remedy="copy a whole checkpoint into the folder; or empty the folder to begin at step 0 with the model "
+            "files of run_config_resume_from",
         )
 
 
@@ -113,7 +113,7 @@ def towards(seen: Seen, place: Place, target: Checkpoint | None) -> Decision:
         moves.append(Move("put back", place.folder(target.step), target.step, "from its kept links"))
         goal = replace(target, path=place.folder(target.step))
     for name in seen.found.foreign:
-        moves.append(Move("quarantine", f"{place.checkpoints}/{name}", -1, "a name that is no number ends every start"))
+        moves.append(Move("quarantine", f"{place.checkpoints}/{name}", -1, "the trainer needs numbers as names"))
     floor = goal.step if goal else -1
     for one in reversed(seen.found.checkpoints):
         if one.step > floor or (goal and one.step == floor and one.path != goal.path):
@@ -130,10 +130,10 @@ def back_to(seen: Seen, place: Place, step: int) -> Decision:
     if target is None:
         can = sorted({**seen.whole, **seen.restorable})
         raise FleetError(
-            f"step {step} cannot be put back",
+            f"step {step} cannot be restored",
             variable="training_restore_step",
             found="; ".join(next((one.flaws for one in seen.found.checkpoints if one.step == step), ("no such step",))),
-            expected=f"one of {', '.join(map(str, can))}" if can else "a whole checkpoint, of which there is none",
+            expected=f"one of {', '.join(map(str, can))}" if can else "a whole checkpoint; there is none",
         )
     kept = [Move("quarantine", place.links(one.step), one.step, "its links") for one in seen.kept if one.step > step]
     half = [Move("quarantine", place.part("back", one), one, "half put back") for one in seen.back if one > step]
@@ -150,7 +150,7 @@ def apply(place: Place, decision: Decision, say: Say) -> None:
         elif os.path.lexists(move.path):
             where = _quarantine(place, move)
             if where:
-                say(f"moved {move.path} aside to {where}: {move.why}")
+                say(f"moved {move.path} to {where}: {move.why}")
 
 
 def _quarantine(place: Place, move: Move) -> str:
@@ -207,11 +207,11 @@ def prepare(place: Place, shards: int, save_every: int, say: Say) -> Checkpoint 
 def refuse_other_shards(target: Checkpoint | None, shards: int) -> None:
     if target is not None and shards and target.shards != shards:
         raise FleetError(
-            "the newest whole checkpoint was saved in another number of shards",
+            "the newest whole checkpoint was saved with another number of shards",
             variable="run_config_processes",
             found=f"{target.path}: {target.shards} shards",
             expected=f"{shards} shards",
-            remedy="start with as many processes on a node as the checkpoint was saved with",
+            remedy="use the number of processes per node that saved the checkpoint",
         )
 
 
@@ -222,10 +222,10 @@ def settle(place: Place, decision: Decision, say: Say) -> Checkpoint | None:
     newest = now.newest
     if now.foreign or (newest and newest.step) != (target and target.step) or (newest and not newest.whole):
         raise ChangedError(
-            "the checkpoints changed while they were looked at",
+            "the checkpoints changed during the start",
             found=f"newest: {newest.path if newest else 'none'}",
             expected=f"newest: {target.path if target else 'none'}",
-            remedy="see who writes to the folder, and start again",
+            remedy="find the program that writes to the folder, then start again",
         )
     if target is not None:
         keep(place, target.step, target.path, say)

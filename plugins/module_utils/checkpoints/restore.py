@@ -41,10 +41,10 @@ def _verify(seen: Seen, place: Place, step: int) -> None:
     flaws = digests.flaws(source.path, seal.read_manifest(place, step))
     if flaws:
         raise FleetError(
-            f"step {step} cannot be put back",
+            f"step {step} cannot be restored",
             variable="training_restore_step",
             found=f"{source.path}: {'; '.join(flaws[:3])}",
-            expected="the content that was sealed",
+            expected="the sealed content",
         )
 
 
@@ -70,7 +70,7 @@ def refuse_while_running(unit: str) -> None:
             "the training runs",
             variable="training_unit",
             found=f"{unit}: {state.active}",
-            expected="a training that is stopped",
+            expected="a stopped training",
             remedy="stop it first: ansible-playbook playbooks/stop.yml",
         )
 

@@ -31,7 +31,7 @@ def rotate(place: Place, newest: int, keep_last: int, keep_every: int, say: Say)
         return  # without links nothing is given up
     for step in sorted(set(steps) - kept_of(steps, keep_last, keep_every)):
         _drop_links(place, step)
-        say(f"checkpoint {step} is no longer kept: it can be read, but not be resumed from")
+        say(f"checkpoint {step} is no longer kept: its model can be used, but no training can resume from it")
     if keep_last > 0:
         _drop_folders(place, kept_of(steps, keep_last, 0), keep_every, say)
 
@@ -88,12 +88,12 @@ def low_disk(place: Place) -> str:
     try:
         status = os.statvfs(place.checkpoints)
     except OSError as error:
-        return f"{place.checkpoints} cannot be asked for free space: {error.strerror}"
+        return f"the free space of {place.checkpoints} is unknown: {error.strerror}"
     free = status.f_bavail * status.f_frsize
     if free >= size + (size >> 5):
         return ""
     old = _quarantine_bytes(place)
-    quarantined = f"; {amount(old, 'B')} lie in {place.quarantine}, which is never cleared by itself" if old else ""
+    quarantined = f"; {amount(old, 'B')} lie in {place.quarantine}; remove what you do not need" if old else ""
     needs = f"the next save needs {amount(size, 'B')} (as step {step} did)"
     return f"{needs}, {place.checkpoints} has {amount(free, 'B')} free{quarantined}"
 

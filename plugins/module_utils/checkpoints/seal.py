@@ -233,10 +233,10 @@ def out_of_the_way(place: Place, path: str, name: str = "") -> str:
         if error.errno != errno.EXDEV:
             raise
         raise FleetError(
-            "what stands in the trainer's way cannot be moved aside: the kept folder is on another file system",
+            "cannot move a checkpoint into quarantine: the kept folder is on another file system",
             variable="training_kept_dir",
             found=f"{path} and {place.kept}",
-            expected="both in one mount",
+            expected="both folders in one mount",
         ) from None
     files.sync_folder(os.path.dirname(path))
     files.sync_folder(place.quarantine)

@@ -84,7 +84,7 @@ def reported(fail_json: Callable[..., Any], more: Callable[[], Mapping[str, Any]
 def refused_by_host(error: OSError) -> FleetError:
     """What the host's system would not do, as a user can mend it. Root is refused where a network file system takes it
     for nobody."""
-    squashed = "let the file server trust root here (no_root_squash), or choose a folder on a disk of the host"
+    squashed = "let the file server accept root (no_root_squash), or choose a folder on a local disk"
     return FleetError(
         "the host does not allow this",
         found=f"{error.filename or 'a file'}: {error.strerror or error}",

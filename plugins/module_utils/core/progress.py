@@ -137,5 +137,5 @@ def line(now: Reading, noun: str = "") -> str:
     if left and not whole:
         parts.append(f"{duration(left)} left")
     elif now.rate == 0.0 and now.unit == "B" and not whole:
-        parts.append("stalled: nothing came for 30 s")
+        parts.append("stalled: no data for 30 s")
     return "  ".join([*parts, now.what]) if now.what else "  ".join(parts)

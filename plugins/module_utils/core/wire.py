@@ -82,7 +82,7 @@ class _Reader:
     def spend(self, size: int, place: str) -> None:
         self.left -= size
         if self.left < 0:
-            raise MalformedError(place, f"more than {WHOLE} characters and items", "an answer of a sane size")
+            raise MalformedError(place, f"more than {WHOLE} characters and items", "an answer of limited size")
 
     def fields(self, kind: Any, value: Any, place: str) -> Any:
         known, present = hints(kind), self.items(dict, value, place)

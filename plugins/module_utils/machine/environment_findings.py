@@ -45,7 +45,7 @@ def in_use(phase: str, exchanged: str, settings: Mapping[str, Any]) -> list[Find
         finding(
             "DATASET_IN_USE",
             found=f"the training is {phase}, and {exchanged}",
-            expected=f"{settings['dataset_train_file']} as the training was started with",
+            expected=f"{settings['dataset_train_file']} unchanged since the training started",
         )
     ]
 
@@ -57,7 +57,7 @@ def _mounts(mounts: Mapping[str, Mount], settings: Mapping[str, Any]) -> Iterato
                 "MOUNT_READ_ONLY",
                 variable=name,
                 found=f"{settings[name]} lies on a file system that is mounted read-only",
-                expected="one that can be written to",
+                expected="a writable file system",
             )
     for name, what in {"conda_env_root": "programs", "training_results_dir": "the compile cache"}.items():
         wanted = name == "conda_env_root" or settings["run_config_use_flex"]
@@ -66,7 +66,7 @@ def _mounts(mounts: Mapping[str, Mount], settings: Mapping[str, Any]) -> Iterato
                 "MOUNT_NOEXEC",
                 variable=name,
                 found=f"{settings[name]} lies on a file system that is mounted noexec",
-                expected=f"one that {what} can be run from",
+                expected=f"a file system without noexec for {what}",
             )
 
 
@@ -84,7 +84,10 @@ def _compiler(around: Environment, settings: Mapping[str, Any]) -> Iterator[Find
 
 
 def _no_headers(settings: Mapping[str, Any]) -> str:
-    return f"no Python.h below {settings['conda_env_prefix']}/include, nor beside a virtual environment's own base"
+    return (
+        f"no Python.h below {settings['conda_env_prefix']}/include or in the Python that its virtual "
+        "environment is based on"
+    )
 
 
 def _shared_memory(shm: Space | None, settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
@@ -112,7 +115,7 @@ def _port(ports: Sequence[int], topology: Topology) -> Iterator[Finding]:
         yield finding(
             "PORT_TAKEN",
             variable="run_config_master_port",
-            found=f"something listens on port {topology.master_port}, and this run does not run",
+            found=f"another program listens on port {topology.master_port}",
             expected="a free port",
         )
 
@@ -123,7 +126,7 @@ def _master(why: str, topology: Topology) -> Iterator[Finding]:
             "PEER_UNREACHABLE",
             variable="fleet_address",
             found=f"{topology.master_addr}:{topology.master_port} of {topology.hosts[0]}: {why}",
-            expected="a connection, or a refusal while nothing listens there",
+            expected="a connection; a refused one counts while nothing listens there",
         )
 
 

@@ -96,7 +96,7 @@ def _unfit(build: str, host: Host, settings: Mapping[str, Any]) -> Iterator[Find
         yield _mismatch(
             build,
             "nvidia_cuda_version",
-            found=f"toolkit {toolkit}, by which flash-attn is to be built",
+            found=f"toolkit {toolkit} to build flash-attn with",
             expected=f"a toolkit of CUDA {cuda.major(build)}",
         )
 

@@ -30,7 +30,9 @@ class Allowed:
         try:
             self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
         except ValueError as error:
-            raise FleetError("a network is not one", variable="training_peer_networks", found=str(error)) from error
+            raise FleetError(
+                "a network cannot be parsed", variable="training_peer_networks", found=str(error)
+            ) from error
         self._known = _resolved(self._hosts)
         self._renewed = time.monotonic()
         self._thread: threading.Thread | None = None
@@ -70,10 +72,10 @@ def listen(master: str, hosts: Sequence[str], port: int) -> tuple[socket.socket,
         return _bound(socket.AF_INET6 if wide else socket.AF_INET, "", port), ANY
     except OSError as error:
         raise PeersError(
-            "the port on which the nodes of a run agree is not free",
+            "the port for the nodes of the run is taken",
             variable="training_peer_port",
             found=f"port {port}: {error.strerror}",
-            expected="a port that nothing else of this host listens on, another one for each run",
+            expected="a free port, a different one for each run",
         ) from error
 
 

@@ -96,8 +96,11 @@ def _is_number(value: Any, below: int) -> bool:
 
 def _foreign(found: str, expected: str) -> PeersError:
     return PeersError(
-        "the first node announces what is no checkpoint of this run",
+        "the first node announces a checkpoint that this run cannot have",
         found=found[:400],
         expected=expected,
-        remedy="converge all nodes of the run together; if it stays, somebody else answers for the first node",
+        remedy=(
+            "converge all nodes of the run together; if it happens again, another program answers at the "
+            "first node's address"
+        ),
     )

@@ -111,7 +111,7 @@ class Client:
                 stream = Stream(connection, self._timeout)
                 head = self._asked(stream, path, begin)
                 if head.digest != protocol.CONTENT or head.length != size - begin:
-                    raise UnreachableError(f"{head.length} bytes come, {size - begin} were announced")
+                    raise UnreachableError(f"{head.length} bytes instead of the announced {size - begin}")
                 yield from _content(stream, head.length)
         except OSError as error:
             raise UnreachableError(str(error) or type(error).__name__) from error
@@ -152,7 +152,7 @@ class Client:
             raise UnreachableError(f"an answer of {head.length} bytes")
         body = stream.exactly(head.length)
         if protocol.digest_of(body) != head.digest:
-            raise UnreachableError("an answer that was changed on its way")
+            raise UnreachableError("an answer that was changed on the network")
         return json.loads(body)
 
 

@@ -27,7 +27,7 @@ WAITING, OF_ONE = 256, 64  # connections without a proof: in all, and from one a
 BATCH = 64  # connections that are accepted between two looks at the questions
 TICK = 0.2
 DOUBTS = 64  # addresses whose mistakes are remembered
-OLDER = "asks as version 0.1 does: converge all nodes of the run together"
+OLDER = "speaks the protocol of version 0.1: converge all nodes of the run together"
 OTHER = "holds another secret of the run: converge all nodes of the run together"
 
 
@@ -98,7 +98,7 @@ class Door:
     def _greet(self, connection: socket.socket, address: str) -> None:
         if not self._allowed(address):
             self.refused += 1
-            _last_words(connection, protocol.greeting(f"{address} is none of the run's addresses"))
+            _last_words(connection, protocol.greeting(f"{address} is not an address of the run"))
             return
         self._make_space(address)
         one = Visitor(connection, address, time.monotonic() + GREETED, secrets.token_hex(16))

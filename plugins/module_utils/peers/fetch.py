@@ -73,7 +73,7 @@ def fetch(place: Place, offered: Announced, source: Source, say: Say, ended: Cal
         if os.path.isdir(old) and not os.listdir(old):
             folders.remove_empty(old)
         elif os.path.lexists(old):
-            say(f"moved {old} aside to {checkpoint_seal.out_of_the_way(place, old)}: not the first node's")
+            say(f"moved {old} to {checkpoint_seal.out_of_the_way(place, old)}: it differs from the first node's")
     note_fetched(place, [*fetched(place), step])
     folders.make(place.checkpoints)
     files.move(part, folder)
@@ -103,8 +103,8 @@ def _file(part: str, step: int, file: File, source: Source, say: Say, ended: Cal
             files.put(path, f"{part}/{name}", 0o644)
             return
         files.remove(path)
-        say(f"{name} did not come as it was sent: once more")
-    raise PeersError(f"{name} of checkpoint {step} does not come as it was sent", found=f"{TRIES} tries")
+        say(f"{name} arrived damaged and is fetched again")
+    raise PeersError(f"{name} of checkpoint {step} arrives damaged", found=f"{TRIES} tries")
 
 
 def _gain(path: str, size: int, address: str, source: Source, say: Say) -> str:
@@ -136,7 +136,7 @@ def _wanted(address: str, source: Source, name: str, say: Say, ended: Callable[[
     reported = time.monotonic()
     while not (found := str(source.ask(address).get("sha256", ""))):
         if ended(0.2):
-            raise FleetError("the start was called off", found=f"waited for the digest of {name}")
+            raise FleetError("the start was stopped", found=f"waited for the digest of {name}")
         if time.monotonic() - reported >= REPORT_EVERY:
             reported = time.monotonic()
             say(f"waits for the first node's digest of {name}")

@@ -38,7 +38,7 @@ REPORT_EVERY = 30.0  # seconds between two words about a wait
 SETTLE = 60.0  # seconds until a shared folder shows the same to all nodes
 MIXED = 300.0  # seconds for a first node of another version or secret: one that runs on may be started anew by then
 CUTS = 100  # downloads that are cut, until the start fails
-TOGETHER = "converge all nodes of the run together, and start it anew on all (training_state: restarted)"
+TOGETHER = "converge all nodes of the run together with training_state: restarted"
 Answer = Mapping[str, Any]
 
 
@@ -82,13 +82,13 @@ class Wait:
             self._reported = now
             self._say(f"waits for {what}, {now - self._alive:.0f} s of at most {timeout:.0f} s without a sign")
         if self._ended(PAUSE):
-            raise FleetError("the start was called off", found=f"waited for {what}")
+            raise FleetError("the start was stopped", found=f"waited for {what}")
         if now - self._alive > timeout:
             raise PeersError(
-                "the nodes of the run did not come together",
+                "not all nodes of the run are ready",
                 variable=variable,
                 found=f"waited {timeout:.0f} s for {what}",
-                expected="all nodes of the run up, and their port open between them",
+                expected="all nodes of the run up, with their port open to each other",
                 remedy=remedy,
             )
 
@@ -185,7 +185,7 @@ def join(node_group: NodeGroup, place: Place, say: Say, ended: Callable[[float],
 
 def _refuse_cuts(cuts: int, error: UnreachableError) -> None:
     if cuts > CUTS:
-        raise PeersError("the first node's checkpoint does not come whole", found=f"{cuts} tries, the last: {error}")
+        raise PeersError("the first node's checkpoint cannot be fetched", found=f"{cuts} tries, the last: {error}")
 
 
 def agree(node_group: NodeGroup, answer: Answer) -> Answer:
@@ -193,11 +193,11 @@ def agree(node_group: NodeGroup, answer: Answer) -> Answer:
     for name in ("run", "nnodes", "share", "resume"):
         if answer.get(name) != getattr(node_group, name):
             raise FleetError(
-                "the first node does not speak of this run",
+                "the first node serves another run",
                 variable="training_shared_checkpoints" if name == "share" else "training_peer_port",
                 found=f"{node_group.master}:{node_group.port}: {name} {answer.get(name)}",
                 expected=f"{name} {getattr(node_group, name)}",
-                remedy="converge all nodes of the run alike; each run needs a port of its own",
+                remedy="converge all nodes of the run together, and give each run its own port",
             )
     return answer
 

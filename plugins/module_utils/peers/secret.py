@@ -57,7 +57,7 @@ def key_of_unit(run: str) -> RunKey:
             "this node does not hold the secret of its run",
             variable="training_peer_port",
             found=f"no credential {CREDENTIAL}",
-            expected="one secret on all nodes of the run, which a converge of all of them hands out",
+            expected="the same secret on all nodes of the run",
             remedy="converge all nodes of the run together",
         )
     return run_key(secret, run)

@@ -309,5 +309,5 @@ def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> 
         try:
             made[role] = decide[role](getattr(host.observation.roles, role), host.settings, topology)
         except Exception as error:
-            made[role] = RolePlan(("it cannot be judged",), (unforeseen(f"the role {role}", error),))
+            made[role] = RolePlan(("no rule of the plan fits its answer",), (unforeseen(f"the role {role}", error),))
     return made

@@ -57,7 +57,7 @@ FILE_WORD = form(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", "letters, digits, and _ . -
 WORD = form(r"[A-Za-z_][A-Za-z0-9_-]*", "one word of letters, digits, _ and -")
 HOST = form(
     r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*",
-    "a host name or an address without a zone (%eth0), which means nothing to the other hosts",
+    "a host name or an address without a zone (%eth0)",
 )
 NO_SPACE = Rule("a path without spaces (conda takes none)", lambda value: not re.search(r"\s", str(value)))
 REQUIREMENT = form(r"[A-Za-z0-9][^\s;]*(\s*[<>=!~]=?\s*[^\s;]+)?(\s*;.+)?|https?://\S+", "a package, name==version")
@@ -189,11 +189,11 @@ def wrong_kind(kind: str, value: Any) -> str:
     It takes true for the number 1, a list for its text, and nothing for no setting at all.
     """
     if value is None:
-        return f"{kind}; without a value the line is to be removed"
+        return f"{kind}; remove the line to leave it unset"
     if kind in ("int", "float") and isinstance(value, bool):
         return kind
     if kind in ("str", "path") and isinstance(value, (bool, list, dict)):
-        return f"{kind} (in quotes, if it is meant so)"
+        return f"{kind}, in quotes"
     if kind.startswith("list of ") and isinstance(value, list):
         return next((f"{kind}" for one in value if isinstance(one, (bool, list, dict)) or one in (None, "")), "")
     return ""
@@ -218,7 +218,7 @@ def _not_acceptable(codes: list[str]) -> str:
             near = difflib.get_close_matches(code.upper(), CATALOGUE, n=1, cutoff=0.5)
             return f"{near[0]}?" if near else "codes of docs/findings.md"
         if code in NEVER_ACCEPTED:
-            return f"codes that a run can live with; {code} is none"
+            return f"codes that may be accepted; {code} may not"
     return ""
 
 
@@ -255,7 +255,7 @@ def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator
         given = "run_config_ce_weight and run_config_mse_weight are both 0"
         yield finding("VARIABLE_INVALID", variable="run_config_ce_weight", found=given, expected="one of them above 0")
     if get("training_peer_port", 0) == get("run_config_master_port", 1):
-        given = f"training_peer_port: {get('training_peer_port')}, as run_config_master_port"
+        given = f"training_peer_port: {get('training_peer_port')}, the same the same as run_config_master_port"
         yield finding("VARIABLE_INVALID", variable="training_peer_port", found=given, expected="a port of its own")
     yield from _shared_with_checkpoints(settings, paths)
 

@@ -29,7 +29,7 @@ def skipped(
 ) -> Iterator[Skipped]:
     """Of one host that was observed; `plans` by role."""
     if host.asked is None:
-        yield Skipped("the clock", "the controller's own time was not taken")
+        yield Skipped("the clock", "the time of the controller is unknown")
     if settings["nvidia_gpu_expected"] and not host.driver:
         yield Skipped("memory, kind, errors and programs of the GPUs", "no driver answers yet")
     if not will_start(host.phase, settings):
@@ -39,7 +39,7 @@ def skipped(
         yield Skipped("the files of the upstream code", "the code is not on the host yet")
     if "dataset" in plans and not plans["dataset"].values.get("inspected"):
         yield Skipped(
-            "the rows of the data", "nobody has read the file yet; the role does before the training copy is made"
+            "the rows of the data", "the file was not read yet; the role reads it before it makes the training copy"
         )
 
 

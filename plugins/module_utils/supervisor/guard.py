@@ -64,7 +64,7 @@ def before_start(spec: Spec, say: Say) -> None:
                 _lead(spec, node_group, place, target, say)
     except OSError as error:
         raise FleetError(
-            "the checkpoints could not be made ready for a start",
+            "the checkpoints could not be prepared for a start",
             found=f"{error.strerror}: {error.filename or place.checkpoints}",
             expected="folders that the training may write to, and space on the disk",
         ) from error

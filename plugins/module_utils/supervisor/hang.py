@@ -39,7 +39,7 @@ def diagnose(
         only = next(iter(of.values())) if len(set(of.values())) == 1 else None
         return Failure("HANG_WORKER_STOPPED", line, tuple(last), only)
     if repeats >= MANY:
-        line = f"{stood}, while a loader began its data anew {repeats:,} times: some worker has none it can use"
+        line = f"{stood}, while a loader began its data {repeats:,} times: some worker has no usable data"
         return Failure("HANG_STARVED", line, tuple(last))
     if peers:
         return Failure("HANG_PEER_LOST", f"{stood}, and {', '.join(peers)} does not answer", tuple(last))

@@ -132,7 +132,7 @@ class Supervisor:
         if self._stop:
             raise EndError(STOPPED, "stopped before the trainer was started")
         if self._abort:
-            reason = "the start took longer than systemd was told"
+            reason = "the start took longer than the limit in systemd"
             raise EndError(AGAIN, "", Failure("HANG_PREPARE", f"{self.stage}: {reason}"))
 
     def _train(self) -> None:
@@ -199,7 +199,7 @@ class Supervisor:
                 self.notifier.ready()
             raise EndError(FINISHED, "finished")
         if self._stop:
-            raise EndError(STOPPED, "the trainer ended while a stop was waited for")
+            raise EndError(STOPPED, "the trainer ended during the stop")
         raise EndError(AGAIN, "", follower.why(code))
 
     def _over(self, end: EndError, tries: int) -> int:
@@ -236,7 +236,7 @@ class Supervisor:
         for line in failure.lines:
             self._say(f"  {line}")
         if given_up:
-            self._say(f"is not tried again: {count} failures in a row (training_restarts)")
+            self._say(f"is not started again: {count} failures in a row (training_restarts)")
         if self._stop:
             return STOPPED
         return AGAIN if again else FINAL

@@ -38,7 +38,7 @@ def judge(stop: Stop, watch: Watch, now: float) -> StopDecision:
     if left <= 0:
         return StopDecision(True, f"stopped without a save: none came within {duration(stop.until - stop.since)}")
     if now > watch.deadline:
-        return StopDecision(True, "stopped without a save: the training does not move")
+        return StopDecision(True, "stopped without a save: the training makes no progress")
     coming = watch.save_in()
     if coming is None:
         return StopDecision(False, f"stops after the next save, or in {duration(left)}")

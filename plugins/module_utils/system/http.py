@@ -85,11 +85,11 @@ def fetch_part(url: str, part: Path, variable: str, tell: Tell, *, sha256: str =
     if found != sha256:
         files.remove(part)
         raise FleetError(
-            f"{public(url)} is not the file that was meant",
+            f"{public(url)} has another digest",
             variable=variable,
             found=f"sha256 {found}",
             expected=f"sha256 {sha256}",
-            remedy="correct the digest in the inventory if you changed the URL on purpose; nothing of it was run",
+            remedy="correct the digest in the inventory if you changed the URL on purpose; the file was not used",
         )
 
 
@@ -119,7 +119,7 @@ def _refused(url: str, variable: str, problem: str) -> FleetError:
         variable=variable,
         found=problem,
         expected="the file",
-        remedy="correct the URL, or mend the network; what was fetched so far is kept",
+        remedy="correct the URL, or repair the network; the fetched part is kept",
     )
 
 

@@ -67,7 +67,7 @@ class Hub:
         found = self._patiently(lambda: self._metadata(name, revision or self._revision), lambda: 0)
         if not found.etag or found.size is None or not found.commit_hash:
             raise FleetError(
-                "the hub does not tell size, digest and commit of a file",
+                "the hub does not give size, digest and commit of a file",
                 variable="weights_endpoint",
                 found=f"{name} at {self._endpoint}",
                 remedy="use an endpoint that speaks the hub's protocol",
@@ -130,8 +130,8 @@ class Hub:
                         "the hub cannot be reached",
                         variable="weights_endpoint",
                         found=f"{self._endpoint}: {type(error).__name__}: {error}",
-                        remedy="see that the host reaches the hub, or name a mirror; what has arrived is kept, and the "
-                        "next converge goes on from there",
+                        remedy="make sure that the host reaches the hub, or choose a mirror; the next converge "
+                        "continues the download",
                     ) from error
                 print(f"{type(error).__name__}: {error}; tries again", flush=True)  # noqa: T201 - the work's log
                 self._sleep(pause)
@@ -157,7 +157,7 @@ def refuse(error: Exception, repo: str, revision: str, endpoint: str) -> None:
     where = f"{repo} at {endpoint}"
     if status in (401, 403) or kind == "GatedRepoError":
         raise FleetError(
-            "the hub does not give this model to us",
+            "the hub refuses access to this model",
             variable="weights_token",
             found=f"{where}: HTTP {status}, no such repository or no right to read it",
             expected="a repository that can be read with weights_token, or without one",

@@ -29,7 +29,7 @@ def known_manager() -> str:
     """Raises FleetError on a host without apt and dnf."""
     found = manager()
     if not found:
-        raise FleetError("no package manager that is known here", found="neither apt-get nor dnf")
+        raise FleetError("no known package manager", found="neither apt-get nor dnf")
     return found
 
 

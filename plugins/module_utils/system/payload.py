@@ -30,7 +30,7 @@ def account(user: str) -> Owner:
             "the work's user does not exist on this host",
             variable="user",
             found=f"no account {user}",
-            remedy="let the fleet_agent role run first; it makes the account",
+            remedy="run the role fleet_agent first; it makes the account",
         ) from None
     return Owner(found.pw_uid, found.pw_gid)
 

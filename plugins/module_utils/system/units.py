@@ -63,7 +63,7 @@ class Systemd:
         """Returns when the program runs; raises FleetError when systemd cannot start it."""
         if not os.path.isdir("/run/systemd/system"):
             raise FleetError(
-                "long work runs as a systemd unit, so that it survives the connection",
+                "long work runs as a systemd unit, so it survives a lost connection",
                 found="a host whose first process is not systemd",
                 remedy="use a host that was booted with systemd",
             )

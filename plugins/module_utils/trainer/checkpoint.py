@@ -87,7 +87,7 @@ def examine(path: str, step: int) -> Checkpoint:
     state += [flaw for name in (*_optimizers(names), *STATE_FILES) if (flaw := _flaw(path, name, zip_flaw))]
     size = sum(_size(os.path.join(path, name)) for name in names)
     if not model and not any(name.endswith(".pt") for name in names):
-        return Checkpoint(step, path, "model", ("its .pt files are gone: the model alone",), None, size)
+        return Checkpoint(step, path, "model", ("it holds the model alone, without .pt files",), None, size)
     flaws = (*model, *state)
     return Checkpoint(step, path, "incomplete" if flaws else "whole", flaws, shards, size)
 

@@ -63,7 +63,7 @@ def register(source: bytes, group: str, name: str, entry: Mapping[str, Any], tex
     patched = _insert(clean, inner or info, lines if inner else _with_group(lines, group))
     seen = lookup(patched, group, name)
     if seen.entry != dict(entry):
-        raise _error("the patched file would not say what was meant, so it was not written", seen.line)
+        raise _error("the patched file would lack the wanted entry, so it was not written", seen.line)
     return patched
 
 
@@ -74,7 +74,7 @@ def unregister(source: bytes) -> bytes:
         at = clean.find(marker)
         if at >= 0:
             line = len(_BREAK.findall(clean[:at])) + 1
-            raise _error("one of the two canvas-fleet markers is gone, so the block cannot be told apart", line)
+            raise _error("one of the two canvas-fleet markers is missing, so the block has no clear end", line)
     return clean
 
 

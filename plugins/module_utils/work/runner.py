@@ -130,7 +130,7 @@ class JobRunner:
                 "the interpreter of the work is not there",
                 variable="python",
                 found=f"no program at {job.python}",
-                remedy="let the role that makes this environment run first",
+                remedy="run the role that makes this environment first",
             )
         self._units.forget(self.unit)
         for path in (self._record.parents[1] / job.worker, *map(Path, job.folders)):

@@ -137,8 +137,8 @@ def test_a_changed_host_key_is_not_waited_for(clock: actions.Clock) -> None:
         ),
         pytest.param(
             answer("killed", unit_result="oom-kill"),
-            "the work weights did not finish; found: its unit u is gone without a result (oom-kill); "
-            "remedy: run the converge again; it continues where it was cut",
+            "the work weights did not finish; found: its unit u ended without a result (oom-kill); remedy: "
+            "run the converge again; it continues where it was cut",
             id="killed",
         ),
         pytest.param(

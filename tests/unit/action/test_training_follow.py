@@ -74,7 +74,7 @@ def test_a_run_that_makes_no_step_is_still_heard_of(clock: actions.Clock, shown:
 def test_a_run_that_did_not_end_whole_fails(clock: actions.Clock, shown: list[str], end: dict[str, Any]) -> None:
     result, _ = run(clock, iter([report("running", 10), end]), follow=True)
     assert result["failed"]
-    assert result["msg"].startswith("run atlas did not end whole: ")
+    assert result["msg"].startswith("run atlas ended with problems: ")
     assert result["row"]["host"] == "atlas"
 
 

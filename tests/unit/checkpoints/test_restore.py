@@ -104,7 +104,7 @@ def test_what_is_not_what_was_sealed_is_not_put_back(run: Run) -> None:
         checkpoint_seal.write_manifest(run.place, manifest)
         path.write_bytes(text)
         os.utime(path, ns=(when.st_atime_ns, when.st_mtime_ns))
-        with pytest.raises(FleetError, match="step 40 cannot be put back") as error:
+        with pytest.raises(FleetError, match="step 40 cannot be restored") as error:
             checkpoint_restore.restore(run.place, 40, check=False)
     assert "model.safetensors is not what was sealed" in error.value.found
     assert (run.folder / "0000060").is_dir()

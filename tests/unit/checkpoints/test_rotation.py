@@ -139,7 +139,7 @@ def test_what_lies_aside_is_told_with_a_full_disk(tmp_path: Path) -> None:
     run.start()
     with mock.patch.object(os, "statvfs", return_value=mock.Mock(f_bavail=1, f_frsize=1)):
         said = supervisor_guard.low_disk(run.spec)
-    assert f"kB lie in {run.root}/kept/aside, which is never cleared by itself" in said
+    assert f"kB lie in {run.root}/kept/aside; remove what you do not need" in said
 
 
 def test_before_the_first_save_nothing_is_known(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_rate_is_that_of_the_last_thirty_seconds(
         ),
         pytest.param(
             Reading(5_000_000, 9_000_000, "B", "a", 0.0),
-            "5.0 MB/9.0 MB  stalled: nothing came for 30 s  a",
+            "5.0 MB/9.0 MB  stalled: no data for 30 s  a",
             id="a stall is shown as a stall",
         ),
         pytest.param(Reading(5_000_000, 9_000_000, "B", "a", None), "5.0 MB/9.0 MB  a", id="no rate yet, no promise"),

@@ -77,7 +77,7 @@ def threads_seen() -> Iterator[list[int]]:
 def test_a_stranger_is_refused_unread_and_without_a_thread(server: Server) -> None:
     with threads_seen() as threads, connected(server, STRANGER) as stranger:
         said = everything(stranger)
-    assert b"127.0.0.2 is none of the run's addresses" in said
+    assert b"127.0.0.2 is not an address of the run" in said
     assert not protocol.CHALLENGE.search(said)
     wait_for(lambda: server.door.refused == 1)
     assert threads == [0]
@@ -205,7 +205,7 @@ def test_a_node_of_version_01_is_told_to_converge(server: Server) -> None:
 
 def test_a_refused_nodes_error_names_its_address_and_the_variable() -> None:
     made = serving("10.1.2.3")
-    with pytest.raises(PeersError, match=r"training_peer_networks.*127\.0\.0\.1 is none of the run's addresses"):
+    with pytest.raises(PeersError, match=r"training_peer_networks.*127\.0\.0\.1 is not an address of the run"):
         client(made).ask("/start")
     made.close()
 

@@ -33,7 +33,7 @@ def test_an_address_that_is_none_of_the_runs_is_refused() -> None:
             client(made).ask("/start")
     finally:
         made.close()
-    assert "127.0.0.1 is none of the run's addresses" in error.value.found
+    assert "127.0.0.1 is not an address of the run" in error.value.found
     assert error.value.variable == "training_peer_networks"
 
 

@@ -52,7 +52,7 @@ def test_a_template_of_the_user_takes_the_place_of_ours_and_the_plan_says_so(tmp
     assert [(one.code, one.severity, one.found) for one in plan.findings] == [
         ("SCRIPT_TEMPLATE_OWN", "note", str(path))
     ]
-    assert plan.reasons == ("train_blockmoving.sh is of other settings: ulimit -n 65536  # run atlas",)
+    assert plan.reasons == ("train_blockmoving.sh has other settings: ulimit -n 65536  # run atlas",)
 
 
 REFUSED = {

@@ -193,7 +193,7 @@ STOP = Stop(since=10.0, until=110.0)
         (a_watch(saving=60), STOP, 11.0, False, "stops after the save of step 60"),
         (a_watch(rate=0.1), STOP, 11.0, True, "the next one is 2 min 30 s away, the limit is 1 min 40 s"),
         (a_watch(), STOP, 110.0, True, "none came within 1 min 40 s"),
-        (a_watch(), STOP, 80.0, True, "does not move"),
+        (a_watch(), STOP, 80.0, True, "makes no progress"),
     ],
     ids=["a save is near", "at once", "no step yet", "just saved", "saved, and some steps since", "a save goes on",
          "the save is too far", "time is up", "it hangs meanwhile"],
@@ -225,7 +225,7 @@ def test_a_stopped_process_is_named_by_its_rank_where_it_has_one() -> None:
     ("tree", "repeats", "peers", "kind", "words"),
     [
         ([process(7), process(8, "T")], 10**6, [], "HANG_WORKER_STOPPED", "python3 (process 8) is stopped"),
-        ([process(7)], 3_512_884, [], "HANG_STARVED", "anew 3,512,884 times"),
+        ([process(7)], 3_512_884, [], "HANG_STARVED", "began its data 3,512,884 times"),
         ([process(7)], 3, ["bolt1"], "HANG_PEER_LOST", "bolt1 does not answer"),
         ([process(7, "D")], 0, [], "HANG_NO_STEP", "1 of its 1 processes wait for a disk or a driver"),
         ([process(7)], 0, [], "HANG_NO_STEP", "no step was made within 30 s"),

@@ -152,7 +152,7 @@ def test_code_whose_edits_cannot_be_told_stays(host: Host, flaw: str, monkeypatc
     else:
         monkeypatch.setattr(git_folder, "edits", raising)
     report = host.teardown("checkpoints", "data", "weights")
-    assert "cannot be told" in next(part["why"] for part in report["kept"] if part["path"] == str(checkout))
+    assert "are unknown" in next(part["why"] for part in report["kept"] if part["path"] == str(checkout))
     assert theirs.read_text() == "mine"
 
 

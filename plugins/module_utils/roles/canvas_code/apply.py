@@ -53,7 +53,7 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     after = observe(settings)
     left = refuse(after, settings)
     if not left.in_sync:
-        raise FleetError("the checkout did not become what was asked", found="; ".join(left.reasons))
+        raise FleetError("the checkout is not at the wanted commit", found="; ".join(left.reasons))
     return {**report, "commit": after.commit, "edits": list(after.edits), "patches": patches}
 
 
@@ -231,7 +231,7 @@ def _locked(path: str) -> Iterator[int]:
             handle = held.enter_context(files.locked(os.path.join(path, ".git", "canvas-fleet.lock"), wait=False))
         except BlockingIOError as error:
             raise FleetError(
-                "another change of this checkout is under way", found=path, remedy="wait for it, then try again"
+                "another process changes this checkout", found=path, remedy="wait for it, then try again"
             ) from error
         yield handle
 

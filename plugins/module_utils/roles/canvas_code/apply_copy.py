@@ -119,7 +119,7 @@ def _write_one(
     member = packed.getmember(path)
     source = packed.extractfile(member)
     if source is None:
-        raise FleetError("the archive holds something else than files", found=path)
+        raise FleetError("the archive holds entries that are not files", found=path)
     full = os.path.join(folder, path)
     data = source.read()
     if path == ours.registration:

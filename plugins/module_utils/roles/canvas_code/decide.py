@@ -50,7 +50,7 @@ def _decide_git(seen: Observation, settings: Mapping[str, Any]) -> tuple[list[st
         found = f"{seen.path}: {what or 'a checkout of ' + (seen.remote or 'another repository')}"
         expected = f"nothing, or a checkout of {without_secrets(str(settings['canvas_code_repo']))}"
         variable = "canvas_code_checkout"
-        return ["the folder is something else"], [
+        return ["the folder holds something else"], [
             *findings,
             finding("CODE_FOLDER_FOREIGN", found=found, expected=expected, variable=variable),
         ]
@@ -68,9 +68,9 @@ def _is_repo(seen: Observation, settings: Mapping[str, Any]) -> bool:
 def _commit_reasons(seen: Observation, asked: str) -> list[str]:
     note = seen.record or Note()
     if seen.state == "unfinished":
-        return ["a clone that was cut off"]
+        return ["an interrupted clone"]
     if note.pending:
-        return [f"a change to {note.pending[:8]} that was cut off"]
+        return [f"an interrupted change to {note.pending[:8]}"]
     commit = seen.commit
     if not is_commit_id(asked):
         # A branch is looked up once: it is followed when the setting changes, not when the branch moves.
@@ -91,9 +91,9 @@ def _decide_copy(seen: Observation, settings: Mapping[str, Any]) -> tuple[list[s
         found = f"{seen.path}: a {'checkout of git' if seen.state != 'foreign' else 'folder of other files'}"
         expected = "nothing, or an earlier copy from the controller"
         bad = finding("CODE_FOLDER_FOREIGN", found=found, expected=expected, variable="canvas_code_checkout")
-        return ["the folder is something else"], [bad]
+        return ["the folder holds something else"], [bad]
     if seen.pending:
-        reasons = ["a copy that was cut off"]
+        reasons = ["an interrupted copy"]
     else:
         reasons = [] if seen.digest == wanted else [f"copy {seen.digest[:8]} instead of {wanted[:8]}"]
     return reasons, _edit_findings(seen, settings, changing=bool(reasons))
@@ -112,7 +112,7 @@ def _edit_findings(seen: Observation, settings: Mapping[str, Any], *, changing: 
 
 def edits_in_the_way(paths: Sequence[str], version: str) -> Finding:
     """Changes made by hand in files that `version` changes."""
-    expected = f"no edits in what {version} changes"
+    expected = f"no edits in the files that {version} changes"
     variable = "canvas_code_local_edits"
     return finding("CODE_EDITS_IN_THE_WAY", found=named(paths), expected=expected, variable=variable)
 

@@ -48,10 +48,10 @@ def _missed(path: str, settings: Settings, seen: Observation) -> str:
     else:
         noted = seen.record or Note()
         if noted.pending or seen.error:
-            return f"what was changed in it cannot be told: {seen.error or 'a change of commit was cut off'}"
+            return f"its changes are unknown: {seen.error or 'a change of commit was interrupted'}"
         git = Git(path)
         if not git.binary:
-            return "without git nobody can tell what was changed in it"
+            return "without git its changes are unknown"
         if git.line("for-each-ref", "refs/heads", "refs/stash"):
             return "it has branches or a stash of its own"
         if seen.commit and seen.commit != noted.commit:

@@ -24,7 +24,7 @@ def reasons(seen: Code, settings: Mapping[str, Any]) -> list[str]:
     for patch in patch_table.known():
         there = patch.path in seen.patched
         if there and patch not in wanted:
-            found.append(f"{patch.path} is patched, which training_profile {named} does not want")
+            found.append(f"{patch.path} is patched, but training_profile {named} needs the original")
         elif patch in wanted and not there and _state(patch, seen) == "pristine":
             found.append(f"{patch.path} lacks the patch of training_profile {named}")
     return found
@@ -42,13 +42,13 @@ def findings(seen: Code, settings: Mapping[str, Any], commit: str) -> list[Findi
         return found
     what = f"commit {commit[:8]}" if commit else "the copy"
     known = " or ".join(one[:8] for one in upstream.COMMITS)
-    unsure = f"still sure: {', '.join(compared.holding)}; no longer sure: {', '.join(compared.unsure)}"
+    unsure = f"rules that hold: {', '.join(compared.holding)}; rules in doubt: {', '.join(compared.unsure)}"
     return [
         *found,
         finding(
             "UPSTREAM_UNKNOWN",
             found=f"{what}: {compared.differences()}",
-            expected=f"the files of {known}; {unsure if compared.holding else 'no rule is sure'}",
+            expected=f"the files of {known}; {unsure if compared.holding else 'all rules are in doubt'}",
             variable="canvas_code_commit",
         ),
     ]

@@ -52,7 +52,7 @@ def work(spec: Mapping[str, Any]) -> dict[str, Any]:
     busy = [path for path in (*builds, *([root] if ours else [])) if tools.in_use(path)]
     if busy:
         raise FleetError(
-            "an environment is not taken from under what runs in it",
+            "a running program uses the environment",
             found=", ".join(busy),
             remedy="stop the training first (playbooks/stop.yml)",
         )

@@ -18,10 +18,10 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
     want = wanted(settings)
     refused = refusals(seen, want)
     if refused:
-        return RolePlan(reasons=("something of the user's is in the way",), findings=tuple(refused))
+        return RolePlan(reasons=("a foreign file or folder is in the way",), findings=tuple(refused))
     old = stale_lock(want)
     if old:
-        return RolePlan(reasons=("the lock is not one of these packages",), findings=tuple(old))
+        return RolePlan(reasons=("the lock does not match the list of packages",), findings=tuple(old))
     reasons = differences(seen, want)
     values = {"digest": want.digest, "prefix": want.prefix}
     if reasons:
@@ -29,7 +29,7 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
     record = seen.record or Record()
     versions = record.versions
     torch = f", torch {versions['torch']}" if "torch" in versions else ""
-    summary = f"python {record.python}, {len(versions)} packages{torch}, {len(want.imports)} imports proved"
+    summary = f"python {record.python}, {len(versions)} packages{torch}, {len(want.imports)} imports tested"
     return RolePlan(values=values, summary=summary)
 
 
@@ -98,7 +98,7 @@ def differences(seen: Observation, want: EnvSpec) -> list[str]:
     if not prefix.python_runs:
         return [f"no python in {want.prefix}"]
     if not record:
-        return ["the imports were never proved"]
+        return ["the imports were never tested"]
     found = [] if adopted else contents(seen, want)
     changed = [
         f"{name} {seen.installed.get(name, 'missing')} instead of {version} (changed by hand)"
@@ -107,7 +107,7 @@ def differences(seen: Observation, want: EnvSpec) -> list[str]:
     ]
     unproved = [module for module in want.imports if module not in record.imports]
     if unproved:
-        found.append("not proved to import: " + shortened(unproved))
+        found.append("import not tested: " + shortened(unproved))
     return found + ([shortened(changed)] if changed else [])
 
 

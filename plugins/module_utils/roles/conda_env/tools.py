@@ -24,8 +24,8 @@ REMEDIES = (
     ("No space left on device", "free space below conda_env_root and conda_env_state_dir"),
     (
         "DO NOT MATCH THE HASHES",
-        "no file of the index is the one that was pinned: it serves another one, which is not to be used, "
-        "or none for this Python and machine, which the lock was not made for",
+        "the index has no file with the digest of the lock: it serves another file (do not use it), or "
+        "the lock was made for another Python or machine",
     ),
     ("from versions: none", "the index can't be reached, or does not know the package: check conda_env_pip_index_url"),
     ("No matching distribution", "correct the pin, or name an index that has it (conda_env_pip_extra_index_urls)"),

@@ -54,7 +54,7 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
     reasons = [*_originals(seen, settings), *copy_reasons]
     inspection, copy = seen.known.inspection, seen.known.copy
     if inspection and inspection.rules != RULES:
-        inspection, reasons = None, [*reasons, "the rows were looked at by older rules"]
+        inspection, reasons = None, [*reasons, "the rows were checked by older rules"]
     inspected = inspection is not None and _same_source(seen, settings)
     if inspection and seen.known.train and inspected:
         found = judge(replace(inspection, path=seen.known.train.path), settings, topology)
@@ -124,15 +124,15 @@ def _originals(seen: Observation, settings: Mapping[str, Any]) -> Iterator[str]:
         if not now.present:
             yield f"the {kind} file is not on the host ({source})"
         elif not now.recorded:
-            yield f"a {kind} file that canvas-fleet did not put there lies in its place; it will be compared"
+            yield f"a foreign {kind} file lies in its place and will be compared"
         elif not known or known.origin != origin(settings, kind):
-            yield f"the {kind} file comes from elsewhere now ({source})"
+            yield f"the {kind} file has another source now ({source})"
         elif wanted and known.sha256 != wanted:
             yield f"the {kind} file is {known.sha256[:12]}… instead of {wanted[:12]}…"
         elif not now.unchanged:
             yield f"the {kind} file was changed on the host"
     for kind in sorted(set(recorded) - set(seen.originals)):
-        yield f"the {kind} file is not wanted any more (it is kept)"
+        yield f"the {kind} file is no longer wanted (it is kept)"
 
 
 def _copy(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _copy(seen: Observation, settings: Mapping[str, Any], topology: Topology) ->
         yield "there is no training copy"
         return
     if not known:
-        yield "a training file that canvas-fleet did not write lies in its place; it will be compared"
+        yield "a foreign training file lies in its place and will be compared"
         return
     if not seen.copy.unchanged:
         yield "the training copy was changed on the host"
@@ -161,4 +161,4 @@ def _copy(seen: Observation, settings: Mapping[str, Any], topology: Topology) ->
         info = None
     path = str(settings["dataset_train_file"])
     if info != {path: {"num_row_groups": known.row_groups, "num_rows": known.rows}}:
-        yield "the info file does not say what the training copy is"
+        yield "the info file does not match the training copy"

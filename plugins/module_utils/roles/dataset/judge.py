@@ -119,10 +119,8 @@ def _groups(inspection: Inspection, settings: Mapping[str, Any], topology: Topol
 def _fewer(rows: int, topology: Topology) -> str:
     workers = most_workers(rows, topology.world_size)
     if workers:
-        return (
-            f"run_config_num_workers: {workers} is the most that works with {topology.world_size} ranks, or more data"
-        )
-    return f"at most {rows} processes in all (run_config_processes), each with one worker, or more data"
+        return f"set run_config_num_workers: {workers} (the most for {topology.world_size} ranks), or add data"
+    return f"use at most {rows} processes in all (run_config_processes), each with one worker, or add data"
 
 
 def _tokens(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Finding]:
@@ -201,7 +199,7 @@ def _alike(inspection: Inspection) -> Iterator[Finding]:
         yield finding(
             "TEST_ROWS_IN_TRAIN",
             variable="dataset_test",
-            found=f"{len(shared)} of {test.rows} test rows ask what a training row asks ({pairs}"
+            found=f"{len(shared)} of {test.rows} test rows repeat the question of a training row ({pairs}"
             + ("; …)" if len(shared) > SHOWN else ")")
             + (f", {others} of them with another answer" if others else ""),
             expected="no question in both",

@@ -27,9 +27,9 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
         entry = entries.get(name)
         same = record.unchanged(path, entry) or digests.of_file(path) in written
         if not same:
-            yield Leftover("dataset", name, "it is another file than the one that was put there", "edits")
+            yield Leftover("dataset", name, "it is not the file that canvas-fleet wrote", "edits")
         elif path.parent == paths.output_dir:
-            yield Leftover("dataset", name, "the data as it came", "data")
+            yield Leftover("dataset", name, "the original data", "data")
         else:
             yield Leftover("dataset", name)
     for part in sorted(part for folder in (paths.output_dir, paths.train_dir) for part in folder.glob(".*.part*")):

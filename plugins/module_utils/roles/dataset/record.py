@@ -119,7 +119,7 @@ def layout(settings: Mapping[str, Any]) -> Layout:
 def _check_apart(paths: Layout) -> None:
     if paths.train_dir == paths.output_dir:
         raise FleetError(
-            "the training copy needs a folder of its own: the trainer takes every parquet that lies there",
+            "the training copy needs its own folder: the trainer takes every parquet file in it",
             variable="dataset_train_dir",
             found=f"{paths.train_dir}, which is dataset_output_dir too",
             expected="another folder",
@@ -127,16 +127,16 @@ def _check_apart(paths: Layout) -> None:
         )
     if paths.train_file.parent != paths.train_dir or paths.train_file.suffix != ".parquet":
         raise FleetError(
-            "the trainer looks for the training copy by its folder and by its ending",
+            "the trainer finds the training copy by its folder and its ending",
             variable="dataset_train_file",
             found=str(paths.train_file),
             expected=f"a file *.parquet in {paths.train_dir}",
-            remedy="name the file by dataset_train_dir",
+            remedy="set dataset_train_file to such a file",
         )
     names = [path.name for path in paths.originals.values()]
     if len(set(names)) < len(names) or "" in names:
         raise FleetError(
-            "the files of train and test come into one folder, so each needs a name of its own",
+            "train and test file share a folder, so their names must differ",
             variable="dataset_test",
             found=f"{names[-1]!r} for both" if "" not in names else "a path without a file name",
             expected="two file names",

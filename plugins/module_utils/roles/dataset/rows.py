@@ -189,7 +189,7 @@ def _picture(item: dict[str, Any], pictures: list[Any], where: str) -> bytes:
     if _is_null(index):
         raise BadRowError(f"an image without index: {where}")
     if not isinstance(index, (int, float)) or index != int(index):
-        raise BadRowError(f"an index is no whole number: {where} has {index!r}")
+        raise BadRowError(f"an index is not a whole number: {where} has {index!r}")
     if not 0 <= index < len(pictures):
         raise BadRowError(f"an index is out of range: {where} has index {int(index)}, there are {len(pictures)} images")
     content = _content(pictures[int(index)])

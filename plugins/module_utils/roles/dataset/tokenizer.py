@@ -42,7 +42,7 @@ def folder(spec: Mapping[str, Any], beside: Path, hub: Source = Hub) -> str:
     try:
         return str(kept) if whole(kept) else _fetch(spec, repo, revision, kept, hub)
     except (FleetError, OSError) as error:
-        print(f"texts are estimated, for the tokenizer cannot be fetched: {error}", flush=True)  # noqa: T201 - the log
+        print(f"text lengths are estimates, because the tokenizer cannot be fetched: {error}", flush=True)  # noqa: T201 - the log
         return ""
 
 

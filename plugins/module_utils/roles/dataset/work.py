@@ -43,7 +43,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
             "the data cannot be written or read on this host",
             variable="dataset_train_dir",
             found=f"{error.strerror or error}: {error.filename or ''}",
-            expected="role, and folders that the account of the work may write",
+            expected="folders that the account of the work may write",
             remedy="free space, or correct the owner of the named path",
         ) from error
 

@@ -52,7 +52,7 @@ def account(settings: Settings) -> str:
 
 def remove_account(settings: Settings, name: str) -> None:
     """The account, and what programs made in its home."""
-    _run("userdel", name, variable="fleet_user", remedy="end what runs under it, then tear down again")
+    _run("userdel", name, variable="fleet_user", remedy="end the programs of the account, then tear down again")
     for cache in caches(settings):
         remove_tree(cache)
 
@@ -62,7 +62,7 @@ def trust_again(removed: Iterable[str]) -> None:
     places = {os.path.dirname(path) for path in removed}
     for place, command in work.TRUST.items():
         if place in places:
-            _run(*command, variable="fleet_ca_bundle", remedy="run it by hand and see what it says")
+            _run(*command, variable="fleet_ca_bundle", remedy="run it by hand and read its output")
 
 
 def _run(*argv: str, variable: str, remedy: str) -> None:

@@ -57,7 +57,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         step()
     left = preview(spec)
     if left:
-        raise FleetError("the host is not as wanted after all was done", found="; ".join(left))
+        raise FleetError("the host still differs from its settings", found="; ".join(left))
     return {"changed": bool(changes), "done": changes}
 
 
@@ -120,7 +120,7 @@ def trust(spec: Mapping[str, Any]) -> None:
                 files.write(os.path.join(place, f"canvas-fleet-{name}.crt"), pem.encode())
             programs.must(*command)
             return
-    raise FleetError("this host has no store of certificates that is known here", variable="fleet_ca_bundle")
+    raise FleetError("the host has no known certificate store", variable="fleet_ca_bundle")
 
 
 def install_packages(spec: Mapping[str, Any], progress: Progress) -> None:
@@ -174,8 +174,8 @@ def fill(target: Path, pins: Sequence[str], spec: Mapping[str, Any], progress: P
             "pip could not install the agent's packages",
             variable="fleet_agent_packages",
             found=error.found,
-            remedy="see that the host reaches its package index (fleet_pip_index_url, and fleet_ca_bundle behind a "
-            "proxy that inspects TLS)",
+            remedy="make sure that the host reaches its package index (fleet_pip_index_url, and fleet_ca_bundle "
+            "behind a proxy that inspects TLS)",
         ) from None
     programs.must(python, "-I", "-c", "".join(f"import {name}\n" for name in observe.IMPORTS))
 

@@ -36,7 +36,7 @@ def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = ti
 
 def configure(sleep: Callable[[float], None] = time.sleep) -> None:
     """dpkg does not wait for its lock, and it is asked before apt is, which does."""
-    what = "a package that was half installed cannot be mended"
+    what = "a half-installed package cannot be repaired"
     when_unlocked(lambda: attempt(what, "dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
 
 
@@ -79,7 +79,7 @@ def refuse_branch(name: str, branch: str) -> None:
         variable="nvidia_driver_branch",
         found=f"{name} of branch {', '.join(map(str, sorted(numbers)))}",
         expected=f"{name} of branch {branch}",
-        remedy="name a branch that is there and knows the GPUs, or a repository that has this one "
+        remedy="choose a branch of the repository that supports the GPUs, or a repository that has this branch "
         "(nvidia_repository_url)",
     )
 
@@ -90,11 +90,11 @@ def fabric(name: str, version: str) -> str:
     fits = [one for one in have if packages.upstream(one) == version]
     if not fits:
         raise FleetError(
-            "fabric manager must be of the driver's very version, and the repository does not have it",
+            "fabric manager needs the driver's exact version, which the repository lacks",
             variable="nvidia_driver_branch",
             found=f"{name} {', '.join(have) or 'none'}",
             expected=f"{name} {version}",
-            remedy="name a branch that has both, or a mirror that is up to date",
+            remedy="choose a branch that has both, or an up-to-date mirror",
         )
     return f"{name}={fits[0]}"
 

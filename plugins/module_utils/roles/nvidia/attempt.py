@@ -14,7 +14,7 @@ REMEDIES = (
     (
         r"Conflicting values set for option Signed-By",
         "nvidia_repository_url",
-        "two sources name one address with different keys, and apt stops for it altogether: remove one of them",
+        "two sources have one address and different keys, so apt stops: remove one of them",
     ),
     (
         r"NO_PUBKEY|not signed|signatures? (couldn't|verification)|BADSIG|KEYSIG|sqv returned|GPG check FAILED",
@@ -35,7 +35,7 @@ REMEDIES = (
     (
         r"Failed to (fetch|download)|Cannot download|Could not (connect|resolve)",
         "nvidia_repository_url",
-        "check the host's way to the repository, or name a mirror that has all files of its list",
+        "check the network between host and repository, or choose a mirror that has all listed files",
     ),
     (
         r"linux-headers-|kernel-devel-",

@@ -97,9 +97,9 @@ def judge_driver(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     if seen.trouble == "mismatch" or (seen.trouble == "not_loaded" and seen.module_installed):
         return restart(seen, settings)
     if seen.module_installed:  # what is missing is no module, and does not come by a restart
-        reason = f"the driver's module is here, the rest is not ({seen.detail}): branch {branch} is installed"
+        reason = f"the driver's module is installed, the rest is missing ({seen.detail}): branch {branch} is installed"
     elif any(name.startswith(("nvidia-kernel", "nvidia-dkms")) for name in seen.packages):
-        reason = f"the driver is installed and has no module for the running kernel {seen.kernel}: it is built"
+        reason = f"the driver has no module for the running kernel {seen.kernel}: the module is built"
     else:
         reason = f"{counted(seen.devices)} without a driver: branch {branch} is installed"
     return Driver((reason,), True, bool(seen.nouveau), secure_boot(seen))

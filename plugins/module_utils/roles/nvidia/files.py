@@ -56,10 +56,10 @@ def read_url(url: str) -> bytes:
         return http.read(url, limit=KEY_LIMIT, proxies=apt_proxies())
     except OSError as error:
         raise FleetError(
-            "the key of NVIDIA's repository can't be had",
+            "the key of NVIDIA's repository cannot be fetched",
             variable="nvidia_repository_key_url",
             found=f"{url}: {error}",
-            remedy="check the host's way to this address, or name a mirror (nvidia_repository_url)",
+            remedy="check the network between host and this address, or choose a mirror (nvidia_repository_url)",
         ) from error
 
 
@@ -85,7 +85,7 @@ def key(system: System, settings: Mapping[str, Any]) -> bytes:
     found = read_url(url)
     if known(found) != [expected]:
         raise FleetError(
-            "the key of NVIDIA's repository is not the one that was meant; nothing of it was trusted",
+            "the key of NVIDIA's repository has another fingerprint; it was not used",
             variable="nvidia_repository_fingerprint",
             found=f"{url}: {described(found)}",
             expected=expected,
@@ -196,9 +196,9 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     restart = bool(plan.values.get("restart")) and not running
     warnings = [f"{found.found}: {found.because}" for found in plan.findings if found.severity != "note"]
     if plan.values.get("restart") and running:
-        warnings.append(f"a restart is needed and not made: {', '.join(running)} runs")
+        warnings.append(f"the restart waits: {', '.join(running)} runs")
     if exchanged(plan.values.get("packages", [])) and running:
-        warnings.append(f"a driver is to be installed, and will not be while {', '.join(running)} runs")
+        warnings.append(f"the installation of the driver waits: {', '.join(running)} runs")
     job = work_order(plan, seen, settings, later)
     return {
         "changed": bool(changed) or (check and job["wanted"]),

@@ -60,7 +60,7 @@ def _new_length(octets: bytes) -> tuple[int, int]:
         return ((octets[0] - 192) << 8) + octets[1] + 192, 2
     if len(octets) == 5 and octets[0] == 255:
         return int.from_bytes(octets[1:], "big"), 5
-    raise ValueError("the key has a packet of a kind that keys don't have")
+    raise ValueError("the key has a packet of an unexpected kind")
 
 
 def fingerprints(data: bytes) -> list[str]:

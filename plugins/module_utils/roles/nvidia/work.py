@@ -46,7 +46,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     if spec.get("absent"):
         return absent(spec)
     if nvidia_files.exchanged(spec["packages"]):
-        refuse_training("the driver is not exchanged under a running training; nothing was changed")
+        refuse_training("a training runs, so the driver is not replaced; nothing was changed")
     files.remove(*spec["remove"])  # before apt is asked anything, or it refuses all of it
     wanted = [File(item["path"], base64.b64decode(item["data"])) for item in spec["files"]]
     installed: list[str] = []
@@ -187,7 +187,7 @@ def family() -> str:
 
 def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Packages that we installed, then our files. A driver that was here before us stays."""
-    refuse_training("the driver is not taken from under a running training")
+    refuse_training("a training runs, so the driver is not removed")
     steps = preview(spec)
     names = recorded(spec)
     if names and family() == "debian":

@@ -48,7 +48,7 @@ def _file_reasons(seen: File, text: str, mode: int, user: str) -> list[str]:
         return [f"{name} is not there"]
     if seen.sha256 != sha256(text):
         if seen.ours:
-            return [f"{name} is of other settings: {_changed(seen.text, text)}"]
+            return [f"{name} has other settings: {_changed(seen.text, text)}"]
         form = "" if seen.dialect in ("", "loader") else ", in a form that the loader cannot read"
         return [f"{name} was made or changed by hand{form}; kept as {name}.user-{seen.sha256[:8]}"]
     if seen.mode != f"{mode:04o}" or seen.owner != user:
@@ -74,10 +74,10 @@ def _registration_reasons(seen: Observation, settings: Mapping[str, Any]) -> lis
     if found.state in ("no file", "absent"):
         return [f"dataset {name} is not registered"]
     if found.state in ("broken", "dialect"):
-        return [f"dataset {name} cannot be registered as the file stands"]
+        return [f"dataset {name} cannot be registered in this form of the file"]
     wanted = entry(settings, seen.rows or 0)
     if found.state == "hand":
-        return [f"dataset {name} is registered twice, by hand and by us"] if found.blocks else []
+        return [f"dataset {name} is registered twice, by hand and by canvas-fleet"] if found.blocks else []
     have = found.entry or {}
     other = [key for key in registration.KEYS if have.get(key) != wanted[key]]
     if seen.rows is None:
@@ -90,7 +90,7 @@ def _key_reasons(seen: File, former: Sequence[str], settings: Mapping[str, Any])
     if former:
         return [f"the W&B key lies in {', '.join(former)}, which {settings['fleet_user']} can write"]
     if not wanted:
-        return ["the W&B key is no longer set, its file goes"] if seen.present and seen.ours else []
+        return ["the W&B key is no longer set, so its file is removed"] if seen.present and seen.ours else []
     if not seen.present:
         return ["the W&B key file is not there"]
     if f"sha256:{seen.sha256}" != wanted:

@@ -97,7 +97,7 @@ def _workers(state: resume.Resume, settings: Mapping[str, Any], topology: Topolo
             return [
                 finding(
                     "WORKERS_GROWN",
-                    found=f"{state.path}: rank {rank} knows workers {list(known)}, {len(wanted)} are to come",
+                    found=f"{state.path}: rank {rank} knows workers {list(known)}, the run will have {len(wanted)}",
                     expected=f"run_config_num_workers of at most {most}",
                     variable="run_config_num_workers",
                 )

@@ -113,7 +113,7 @@ def extra_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
                 f"--{name} would be given twice",
                 variable="run_config_extra_flags",
                 found=name,
-                expected=f"flags without a variable of their own; this one is {variable}",
+                expected=f"flags without a variable; set {variable} for this one",
             )
     unknown = unknown_flags(settings)
     if unknown:
@@ -191,7 +191,7 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
     for name in given:
         if not _NAME.fullmatch(name) or name == "WANDB_API_KEY":
             raise FleetError(
-                "this cannot be exported by the script",
+                "the script cannot export this",
                 variable="run_config_env",
                 found=name,
                 expected="names of environment variables; the W&B key goes into run_config_wandb_api_key",
@@ -220,10 +220,10 @@ def _script(settings: Mapping[str, Any], arguments: Mapping[str, object], fill: 
     missing = [word for word in _mandatory(arguments) if not re.search(rf"(?<!\S){re.escape(word)}(?!\S)", made)]
     if path and missing:
         raise FleetError(
-            "the template leaves out what the plan counts on",
+            "the template lacks what the plan needs",
             variable=TEMPLATE,
             found=f"{path} does not say {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
-            expected="torchrun with all of its options, and each flag with the value that the mapping has",
+            expected="torchrun with all its options, and each flag with its value in the mapping",
         )
     return made
 

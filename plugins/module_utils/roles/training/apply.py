@@ -70,7 +70,7 @@ def died(have: Have, want: Want) -> FleetError:
     return FleetError(
         f"{want.unit} failed to start ({failure.kind}){again}",
         found=failure.line,
-        remedy=f"mend it and converge again; all of its words are in {want.errors}{lines}",
+        remedy=f"correct the cause and converge again; the full text is in {want.errors}{lines}",
     )
 
 

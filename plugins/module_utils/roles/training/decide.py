@@ -23,8 +23,8 @@ from .want import Want
 REASONS = {
     "folders": "results, checkpoint or record folder to be made",
     "payload": "another version of the supervisor",
-    "spec": "what the supervisor is told differs",
-    "secret": "the hosts of the run are given a new secret",
+    "spec": "the supervisor's settings differ",
+    "secret": "the hosts of the run get a new secret",
     "write": "the unit's text differs",
     "enable": "the unit would not come back after a reboot",
     "disable": "the unit would come back after a reboot",
@@ -82,7 +82,7 @@ def runs_older(have: Have, want: Want) -> Finding | None:
     return finding(
         "TRAINING_RUNS_OLDER",
         found=f"{want.unit} was started before the change of {', '.join(changed)}",
-        expected="started from what is there now",
+        expected="started with the present settings",
         variable="training_apply",
     )
 

@@ -45,12 +45,12 @@ def make(want: Want) -> None:
             _make(path, want, user, group)
         except OSError as error:
             raise FleetError(
-                "the training cannot be given its folder",
+                "a folder of the training cannot be made",
                 variable=variable,
                 found=f"{error.filename or path}: {error.strerror}",
-                expected=f"a folder of {want.user}, who may pass through all above it",
-                remedy=f"make it as {want.user} (or root, where the file server trusts root: no_root_squash), "
-                f"or set {variable} to a folder on a disk of the host",
+                expected=f"a folder that {want.user} owns and can reach",
+                remedy=f"make it as {want.user} (or root, where the file server accepts root: no_root_squash), or set "
+                f"{variable} to a folder on a disk of the host",
             ) from error
 
 

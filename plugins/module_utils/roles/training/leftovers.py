@@ -29,7 +29,7 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
     logs = (os.path.join(results, name) for name in ("log.txt", *(["wandb"] if own else [])))
     found += [path for path in logs if os.path.lexists(path)]
     for path in found:
-        yield Leftover("training", path, "what the training made", "checkpoints")
+        yield Leftover("training", path, "the results of the training", "checkpoints")
 
 
 def folders(settings: Settings) -> tuple[str, ...]:

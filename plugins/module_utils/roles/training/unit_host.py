@@ -75,7 +75,7 @@ class Host:
     def _place_secret(self, want: Want) -> None:
         """What runs goes on with the secret that systemd gave it at its start."""
         if not secret.is_secret(self._secret):
-            raise FleetError("the hosts of the run need a new secret, and none was handed out", variable="topology")
+            raise FleetError("the run needs a new secret, but none was given", variable="topology")
         unit_files.write(Path(want.secret_path), f"{self._secret}\n".encode(), mode=0o600)
 
     def _start(self, want: Want) -> None:

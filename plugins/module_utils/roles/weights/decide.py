@@ -57,7 +57,7 @@ def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
         )
     for name, digest in settings["weights_sha256"].items():
         if name not in settings["weights_files"]:
-            given, wanted = f"{name} is none of weights_files", "names of weights_files"
+            given, wanted = f"{name} is not in weights_files", "names of weights_files"
         elif not SHA256.fullmatch(str(digest)):
             given, wanted = f"{name}: {digest}", "64 hex digits"
         else:

@@ -103,7 +103,7 @@ class Fetcher:
         for file in found:
             if len(file.etag) == 64 and given.get(file.name, file.etag) != file.etag:
                 raise FleetError(
-                    "the hub's file is not the one that was meant",
+                    "the hub's file has another digest",
                     variable="weights_sha256",
                     found=f"{file.name} of {self._spec['weights_repo']}: sha256 {file.etag}",
                     expected=f"sha256 {given[file.name]}",
@@ -216,7 +216,7 @@ class Fetcher:
             files.remove(part)  # a part that was continued may hold bytes of a bad moment: once more from the beginning
             if last:
                 raise FleetError(
-                    "what the hub sends is not what it announces",
+                    "the hub sends other content than it announces",
                     variable="weights_sha256" if file.name in self._spec["weights_sha256"] else "weights_endpoint",
                     found=f"{file.name}: sha256 {digests['sha256']}",
                     expected=f"{file.etag}",

@@ -120,7 +120,7 @@ def test_what_a_killed_checkout_left_behind_is_no_edit(
         if text is not None:
             path.write_text(text)
     (checkout(tmp_path) / ".git/index.lock").write_text("")
-    assert plan(tmp_path, upstream.two).reasons == (f"a change to {upstream.two[:8]} that was cut off",)
+    assert plan(tmp_path, upstream.two).reasons == (f"an interrupted change to {upstream.two[:8]}",)
     wanted = getattr(upstream, goal)
     report = converge(tmp_path, wanted)
     assert (report["commit"], report["edits"]) == (wanted, [])
@@ -143,5 +143,5 @@ def test_a_cut_between_index_and_head_is_mended(tmp_path: Path, upstream: Upstre
 
 def test_two_at_once_do_not_mix(tmp_path: Path, upstream: Upstream) -> None:
     converge(tmp_path, upstream.one)
-    with code_apply._locked(str(checkout(tmp_path))), pytest.raises(FleetError, match="under way"):
+    with code_apply._locked(str(checkout(tmp_path))), pytest.raises(FleetError, match="another process changes"):
         converge(tmp_path, upstream.two)

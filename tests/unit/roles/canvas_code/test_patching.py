@@ -107,7 +107,7 @@ def test_the_profile_is_put_in_shown_and_taken_back(tmp_path: Path, repo: Repo) 
     assert (settled.reasons, settled.findings) == ((), ())
     assert settled.summary == f"commit {repo.one[:8]}, 2 files patched"
     assert not converge(tmp_path, repo.one, "frozen")["changed"]
-    assert "which training_profile full does not want" in plan(tmp_path, repo.one, "full").reasons[0]
+    assert "training_profile full needs the original" in plan(tmp_path, repo.one, "full").reasons[0]
     assert converge(tmp_path, repo.one, "full")["changed"]
     assert texts(tmp_path) == BEFORE
     assert not git(checkout(tmp_path), "status", "--porcelain")
@@ -245,10 +245,10 @@ def test_the_finding_names_the_files_and_the_rules_that_hold(monkeypatch: pytest
     told = patch_findings.findings(Code({**digests, "data/parquet_utils.py": ""}), {}, "ab" * 20)
     assert [found.code for found in told] == ["UPSTREAM_UNKNOWN"]
     assert "commit abababab: not there: data/parquet_utils.py" in told[0].found
-    assert "still sure: CHECKPOINTS_FOREIGN_NAME" in told[0].expected
+    assert "rules that hold: CHECKPOINTS_FOREIGN_NAME" in told[0].expected
     nothing = patch_findings.findings(Code(), {}, "")
     assert nothing[0].found == "the copy: none of the 17 files that the rules rest on is known"
-    assert nothing[0].expected.endswith("no rule is sure")
+    assert nothing[0].expected.endswith("all rules are in doubt")
 
 
 @pytest.mark.parametrize("rule", sorted({rule for file in upstream.FILES.values() for rule in file.rules}))

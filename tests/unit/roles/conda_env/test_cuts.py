@@ -58,7 +58,7 @@ def test_a_conda_and_an_environment_that_were_here_before_us_stay(spec):
 def test_nothing_is_taken_from_under_what_runs(spec, monkeypatch):
     run(spec)
     monkeypatch.setattr(conda_tools, "in_use", lambda path: True)
-    with pytest.raises(FleetError, match="what runs in it"):
+    with pytest.raises(FleetError, match="a running program uses"):
         absent(spec)
     assert in_sync(spec)
 

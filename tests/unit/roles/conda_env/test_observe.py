@@ -115,14 +115,14 @@ CASES = {
         {"pip_packages": [*settings()["conda_env_pip_packages"], "rich"]},
         ["the list of packages changed"],
     ),
-    "one more import": ({}, {"imports": ["torch", "cv2", "wandb"]}, ["not proved to import: wandb"]),
+    "one more import": ({}, {"imports": ["torch", "cv2", "wandb"]}, ["import not tested: wandb"]),
     "many differences": (
         {},
         {"pip_packages": [f"p{number}==1" for number in range(6)], "flash_attn": ""},
         ["p0 1 is missing, p1 1 is missing, p2 1 is missing, p3 1 is missing and 2 more"],
     ),
     "no flash-attn is wanted": ({}, {"flash_attn_from": "none"}, ["the list of packages changed"]),
-    "flash-attn is to be built": ({}, {"flash_attn_from": "source"}, ["the list of packages changed"]),
+    "to build flash-attn": ({}, {"flash_attn_from": "source"}, ["the list of packages changed"]),
     "a lock of the same versions": (
         {"installed": {**WITH, "datasets": "3.0"}},
         {"pip_lock": LOCK},
@@ -137,7 +137,7 @@ CASES = {
     "an adopted one, not proved": (
         {"ours": False, "prefix__kind": "folder", "record": None},
         {"use_existing": True},
-        ["the imports were never proved"],
+        ["the imports were never tested"],
     ),
 }
 
@@ -152,7 +152,7 @@ def test_reasons(changes, wants, reasons):
 def test_the_summary_of_a_converged_role():
     plan = conda_env_plan.decide(observed(), settings(), SHAPE)
     assert plan.in_sync
-    assert plan.summary == "python 3.10.18, 5 packages, torch 2.7.1+cu128, 2 imports proved"
+    assert plan.summary == "python 3.10.18, 5 packages, torch 2.7.1+cu128, 2 imports tested"
 
 
 FOREIGN = {

@@ -171,7 +171,7 @@ def test_leaks_name_the_pairs_and_how_many_have_another_answer():
 @pytest.mark.parametrize(
     ("rows", "ranks", "words"),
     [
-        pytest.param(31, 8, "run_config_num_workers: 3 is the most that works with 8 ranks", id="fewer workers do"),
+        pytest.param(31, 8, "run_config_num_workers: 3 (the most for 8 ranks)", id="fewer workers do"),
         pytest.param(7, 8, "at most 7 processes", id="even one worker each is too many"),
     ],
 )
@@ -192,7 +192,7 @@ def test_rows_that_older_rules_looked_at_are_looked_at_again(host):
     layout(told).record_path.parent.mkdir(parents=True)
     files.save(layout(told).record_path, {"inspection": {"rules": 0, "bad": "of another form"}})
     seen = dataset.observe(told)
-    assert "the rows were looked at by older rules" in dataset_plan.decide(seen, told, topology()).reasons
+    assert "the rows were checked by older rules" in dataset_plan.decide(seen, told, topology()).reasons
 
 
 def test_every_code_is_in_the_catalogue():

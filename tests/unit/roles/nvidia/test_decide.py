@@ -84,7 +84,10 @@ CHANGES = {
         "",
         {"devices": [H100], "module_installed": True, **READY},
         [
-            "the driver's module is here, the rest is not (no nvidia-smi on this host): branch 580 is installed",
+            (
+                "the driver's module is installed, the rest is missing (no nvidia-smi on this host): branch 580 "
+                "is installed"
+            ),
         ],
         [HEADERS, "nvidia-open", "nvidia-persistenced"],
     ),
@@ -189,7 +192,7 @@ def test_our_source_gives_way_to_one_of_the_user_s():
 def test_a_kernel_without_headers_is_told_as_such():
     packages = {"nvidia-kernel-open-dkms": {"version": "580.1-1", "held": True}}
     plan = decide("described/driver-not-loaded.txt", {"devices": [H100], **READY, "packages": packages})
-    assert plan.reasons == ("the driver is installed and has no module for the running kernel 6.1.0-x: it is built",)
+    assert plan.reasons == ("the driver has no module for the running kernel 6.1.0-x: the module is built",)
     assert HEADERS in plan.values["packages"]
 
 

@@ -249,7 +249,7 @@ def test_a_restart_waits_for_a_training_and_for_leave(h100, machine):
 def test_a_driver_under_a_running_training_is_told_before(h100, machine):
     machine.trainings = ["canvas-training-atlas.service"]
     result = nvidia_files.converge({**SETTINGS, "nvidia_reboot": "never"}, check=True)
-    assert any("will not be while canvas-training-atlas.service runs" in text for text in result["warnings"])
+    assert any("waits: canvas-training-atlas.service runs" in text for text in result["warnings"])
 
 
 def test_a_restart_that_was_asked_for_is_remembered_until_the_driver_works(h100, place):

@@ -83,7 +83,7 @@ REASONS = {
     "an equal entry by hand": ({"registration__state": "hand", "registration__blocks": False}, {}, []),
     "registered twice": ({"registration__state": "hand"}, {}, ["twice"]),
     "a key to write": ({}, {"run_config_wandb_api_key": "sha256:12"}, ["key file is not there"]),
-    "a key taken back": ({"key__present": True, "key__ours": True}, {}, ["its file goes"]),
+    "a key taken back": ({"key__present": True, "key__ours": True}, {}, ["so its file is removed"]),
     "a key file made by hand": ({"key__present": True}, {}, []),
     "another key": (
         {"key__present": True, "key__sha256": "34"},

@@ -218,7 +218,7 @@ def test_finds(have: dict[str, Any], changes: dict[str, Any], place: dict[str, A
 
 def test_the_finding_about_workers_names_the_most_that_work() -> None:
     plan = run_texts.decide(seen(**at_step(510, workers=[[0, 1], [0, 1, 3]])), settings(), topology())
-    assert plan.findings[0].found == "/c/0000510: rank 0 knows workers [0, 1], 4 are to come"
+    assert plan.findings[0].found == "/c/0000510: rank 0 knows workers [0, 1], the run will have 4"
     assert plan.findings[0].expected == "run_config_num_workers of at most 2"
 
 

@@ -53,7 +53,7 @@ def test_more_steps_for_a_run_that_has_ended_need_a_start_that_is_asked_for(
             (
                 "results, checkpoint or record folder to be made",
                 "another version of the supervisor",
-                "what the supervisor is told differs",
+                "the supervisor's settings differ",
                 "no unit yet",
                 "the unit would not come back after a reboot",
                 "the training is absent",

@@ -126,6 +126,6 @@ def test_the_secret_is_roots_alone_and_read_back_by_its_fingerprint(
 @pytest.mark.parametrize("handed", ["", "short", "z" * 64])
 def test_a_secret_that_was_not_handed_out_is_not_placed(tmp_path: Path, handed: str) -> None:
     two = want(Topology("atlas", ("a", "b"), 0, 2, 2, "a", 1, new_secret=True), fleet_state_dir=str(tmp_path))
-    with pytest.raises(FleetError, match="none was handed out"):
+    with pytest.raises(FleetError, match="none was given"):
         unit_host.Host(secret=handed).do("secret", two)
     assert not Path(two.secret_path).exists()
