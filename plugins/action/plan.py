@@ -17,8 +17,8 @@ from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan
 from ..module_utils.core.topology import Topology
 from ..module_utils.findings.finding import Finding, finding
-from ..module_utils.plan.make import Decide, HostSeen, Plan, make_plan
-from ..module_utils.plan.observation import understood
+from ..module_utils.plan.make import Decide, Plan, make_plan
+from ..module_utils.plan.observation import HostSeen, understood
 from ..module_utils.plan.text import ending, finding_lines, plan_text
 from ..module_utils.roles.canvas_code import decide as canvas_code_plan
 from ..module_utils.roles.conda_env import decide as conda_env_plan

@@ -12,6 +12,8 @@ author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Reads facts of the machine (system, memory, disks, GPUs) and what every role of canvas-fleet finds on it.
   - Changes nothing. Big files are judged by size, modification time and inode against the record of an earlier hash.
+  - Each part is read in a process of its own, within limits of time and memory (module_utils/system/limits.py). A part
+    that has no answer is named in RV(observation.silent), and the others answer.
   - The action plugin of the same name fills in O(settings) from the variables of all roles, checked by their argument
     specs; a host whose variables don't fit is not contacted, and the result says why.
 extends_documentation_fragment: [canvas.fleet.attributes]
@@ -43,7 +45,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 observation:
-  description: RV(observation.facts) of the machine, its RV(observation.environment), and RV(observation.roles).
+  description: RV(observation.facts) of the machine, its RV(observation.environment), and RV(observation.roles);
+    RV(observation.silent) says of each part without an answer why there is none.
   returned: success
   type: dict
 settings:
@@ -57,13 +60,14 @@ findings:
   elements: dict
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core import wire
-from ..module_utils.machine import environment, facts
+from ..module_utils.machine import environment, facts, mounts
 from ..module_utils.machine.starts import will_start
 from ..module_utils.roles.canvas_code import observe as canvas_code
 from ..module_utils.roles.conda_env import observe as conda_env
@@ -73,6 +77,8 @@ from ..module_utils.roles.nvidia import observe as nvidia
 from ..module_utils.roles.run_config import observe as run_config
 from ..module_utils.roles.training import observe as training
 from ..module_utils.roles.weights import observe as weights
+from ..module_utils.system import limits
+from ..module_utils.system.parts import Part, answers
 
 OBSERVERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "fleet_agent": fleet_agent.observe,
@@ -84,18 +90,36 @@ OBSERVERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "run_config": run_config.observe,
     "training": training.observe,
 }
+AROUND: dict[str, Callable[[dict[str, Any]], Any]] = {"facts": facts.observe, "environment": environment.observe}
+OWN_LIMITS: dict[str, dict[str, Any]] = {"nvidia": {"seconds": limits.GPU_SECONDS, "memory": 0}}
+
+
+def observe(settings: dict[str, Any], master: Mapping[str, Any]) -> dict[str, Any]:
+    """All parts at once, then what only a start needs; for a part without an answer `silent` says why."""
+    until = time.monotonic() + limits.HOST_SECONDS
+
+    def asking(look: Callable[[dict[str, Any]], Any]) -> Callable[[], Any]:
+        return lambda: wire.to_dict(look(settings))
+
+    looks = {**AROUND, **OBSERVERS}
+    seen, silent = answers(
+        {name: Part(asking(look), **OWN_LIMITS.get(name, {})) for name, look in looks.items()}, until
+    )
+    unit = wire.from_dict(training.Observation, seen["training"]).unit if "training" in seen else None
+    if unit and "environment" in seen and will_start(unit.phase, settings):
+        start, late = answers({"start": Part(lambda: environment.before_start(master))}, until)
+        seen["environment"].update(start.get("start", {}))
+        silent.update(late)
+    if silent:
+        silent.update(mounts.silent(map(str, settings.values()), until))
+    parts = {name: seen[name] for name in AROUND if name in seen}
+    return {**parts, "roles": {name: seen[name] for name in OBSERVERS if name in seen}, "silent": silent}
 
 
 def main() -> None:
     spec = {name: {"type": "dict", "default": {}} for name in ("settings", "master")}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    settings, master = module.params["settings"], module.params["master"]
-    roles = {role: observe(settings) for role, observe in OBSERVERS.items()}
-    around = environment.observe(settings)
-    if will_start(roles["training"].unit.phase, settings):
-        around = environment.before_start(around, master)
-    seen = {"facts": facts.observe(settings), "environment": around, "roles": roles}
-    module.exit_json(changed=False, observation=wire.to_dict(seen))
+    module.exit_json(changed=False, observation=observe(module.params["settings"], module.params["master"]))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def kept_dir_of(results_dir: str, checkpoint_dir: str, kept_dir: str = "") -> st
 def kept_steps(place: Place) -> list[int]:
     """Steps of which links are kept, rising."""
     try:
-        names = os.listdir(place.kept)
+        names = folders.names(place.kept)
     except OSError:
         return []
     found = (int(name) for name in names if STEP_NAME.fullmatch(name) and os.path.isdir(f"{place.kept}/{name}"))
@@ -144,7 +144,7 @@ def _stamp(entry: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
 def names_of(path: str) -> list[str]:
     """The trainer's own files in a checkpoint's folder."""
     wanted = (*checkpoints.MODEL_FILES, *checkpoints.STATE_FILES)
-    return sorted(name for name in os.listdir(path) if name in wanted or checkpoints.OPTIMIZER.fullmatch(name))
+    return [name for name in folders.names(path) if name in wanted or checkpoints.OPTIMIZER.fullmatch(name)]
 
 
 def seal(place: Place, step: int, path: str, say: Say) -> Manifest:

@@ -49,6 +49,12 @@ ENTRIES: dict[str, Entry] = {
         "the plan has no rule for this answer of the host, so its run is left unchanged",
         "look at the named part on the host; if it is in order, report a bug with the answer",
     ),
+    "HOST_PART_SILENT": Entry(
+        "error",
+        "a part of the host did not answer, so nothing is changed in its run",
+        "look at the named path or program by hand on the host: a file system that hangs has to be mounted anew, a "
+        "nvidia-smi that hangs needs a restart of the host",
+    ),
     "HOST_MISSING": Entry(
         "error",
         "a run needs all its hosts; without one its world size would change",

@@ -11,7 +11,7 @@ import glob
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..system import files, programs
@@ -62,11 +62,11 @@ def observe(settings: Mapping[str, Any], root: str = "/") -> Environment:
     )
 
 
-def before_start(found: Environment, master: Mapping[str, Any]) -> Environment:
-    """The same with the ports on the first host of a run, and with the way to it on the others."""
+def before_start(master: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked before a start alone: the ports on the first host of a run, the way to it on the others."""
     if not master:
-        return replace(found, listening=tuple(listening()))
-    return replace(found, master=reach(str(master["address"]), int(master["port"])))
+        return {"listening": listening()}
+    return {"master": reach(str(master["address"]), int(master["port"]))}
 
 
 def space(path: str) -> Space | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checkpoints.seal import Place, kept_dir_of
-from ..system import files, programs, units
+from ..system import files, limits, programs, units
 
 # The folders whose disks matter, and what is said about them when space is short.
 FOLDER_SETTINGS = (
@@ -106,9 +106,12 @@ def disk(path: str) -> FileSystem:
 def tree_bytes(*paths: str, without: str = "") -> int:
     """Bytes of the files below folders that need not exist, but for those below `without`; a file of several names
     (a kept checkpoint has two) counts once."""
-    sizes = {}
+    sizes, left = {}, limits.TREE_NAMES
     for folder, below, names in (step for path in paths for step in os.walk(path)):
         below[:] = [name for name in below if os.path.join(folder, name) != without]
+        left -= len(names) + len(below)
+        if left < 0:
+            raise limits.too_many(folder, limits.TREE_NAMES)
         for name in names:
             try:
                 found = os.lstat(os.path.join(folder, name))

@@ -6,7 +6,7 @@ It is the only place that computes world size, ranks and shards, and the only ju
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core import wire
@@ -17,7 +17,7 @@ from ..machine import environment_findings as host_findings
 from ..machine.fit import findings as machine
 from ..machine.fit.assess import Fit
 from ..machine.fit.memory import BF16, MOMENTS
-from .observation import Observation
+from .observation import HostSeen, Observation
 from .skipped import Skipped, skipped, unseen
 
 Decide = Callable[[Any, Mapping[str, Any], Topology], RolePlan]
@@ -41,23 +41,6 @@ HOST_SETTINGS = (
     "run_config_wandb_api_key",
     "run_config_processes",  # compared as the number it comes to, since 0 means one per GPU
 )
-
-
-@dataclass(frozen=True)
-class HostSeen:
-    """One host as the play knows it: its settings, what was observed, and why it was not when it was not."""
-
-    name: str
-    run: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    observation: Observation | None = None
-    findings: tuple[Finding, ...] = ()
-    asked: tuple[float, float] | None = None  # the controller's clock before and after the observation
-
-    @property
-    def judged(self) -> bool:
-        """True when enough is known of the host to plan it: it was observed, and its own variables are sound."""
-        return self.observation is not None and not any(found.refuses for found in self.findings)
 
 
 @dataclass(frozen=True)
@@ -136,13 +119,13 @@ def processes(host: HostSeen) -> int:
     wanted = host.settings.get("run_config_processes") or 0
     if isinstance(wanted, int) and wanted > 0:
         return wanted
-    return max(1, len(host.observation.roles.nvidia.gpus) if host.observation else 0)
+    return max(1, host.gpus or 0)
 
 
 def topologies(members: Sequence[HostSeen]) -> dict[str, Topology]:
     """The place of each host in its run. Ranks follow the inventory; the first host is the master."""
     first = members[0]
-    counted = next((host for host in members if host.observation is not None), first)  # GPUs of a lost host: unknown
+    counted = next((host for host in members if host.gpus is not None), first)  # GPUs of a lost host: unknown
     alone = len(members) == 1
     address = str(first.settings.get("run_config_master_addr") or first.settings.get("fleet_address") or first.name)
     return {
@@ -191,7 +174,7 @@ def disagreements(members: Sequence[HostSeen]) -> list[Finding]:
         if not host.settings:
             continue
         theirs = {name: (first.settings.get(name), host.settings.get(name)) for name in (*names, *RUN_SETTINGS)}
-        if host.observation and first.observation:
+        if host.gpus is not None and first.gpus is not None:
             theirs["run_config_processes"] = (processes(first), processes(host))
         for name, (wanted, given) in theirs.items():
             if wanted != given:
@@ -228,8 +211,8 @@ def same_address(members: Sequence[HostSeen]) -> list[Finding]:
 
 def unlike(members: Sequence[HostSeen]) -> list[Finding]:
     """What the machines of one run do not have in common: clocks, kinds of GPU."""
-    judged = [host for host in members if host.judged]
-    seen = [host.observation.compared(host.name, host.asked) for host in judged if host.observation is not None]
+    judged = [host for host in members if host.whole]
+    seen = [host.whole.compared(host.name, host.asked) for host in judged if host.whole]
     return host_findings.between(seen, judged[0].settings) if judged else []
 
 
@@ -266,10 +249,13 @@ def _plan_host(
     own, fit = [*host.findings, *(found for found in at_odds if found.host == host.name)], None
     passed = unseen([found.code for found in host.findings if found.refuses])
     if host.observation is not None and host.judged:
+        own += host.observation.findings
+        passed = unseen([found.code for found in host.observation.findings], "all that takes the whole host")
+    if host.whole:
         try:
-            fit = machine.fit_of(host.observation.machine, host.settings, topology)
-            own += _machine_findings(host, host.observation, topology, fit, roles)
-            passed = _skipped(host, host.observation, roles)
+            fit = machine.fit_of(host.whole.machine, host.settings, topology)
+            own += _machine_findings(host, host.whole, topology, fit, roles)
+            passed = _skipped(host, host.whole, roles)
         except Exception as error:
             own.append(unforeseen("the machine", error))
     own += [found for role in roles.values() for found in role.findings]
@@ -306,6 +292,9 @@ def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> 
         return {}
     made = {}
     for role in (role for role in ROLES if role in decide):
+        if role in host.observation.silent:
+            made[role] = RolePlan(("it could not be observed",))
+            continue
         try:
             made[role] = decide[role](getattr(host.observation.roles, role), host.settings, topology)
         except Exception as error:

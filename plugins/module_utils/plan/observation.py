@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..core import wire
@@ -24,25 +25,33 @@ from ..roles.weights import observe as weights
 
 @dataclass(frozen=True)
 class Roles:
-    """What each role saw."""
+    """What each role saw; nothing where it was silent."""
 
-    fleet_agent: fleet_agent.Observation
-    nvidia: nvidia.Observation
-    conda_env: conda_env.Observation
-    canvas_code: canvas_code.Observation
-    dataset: dataset.Observation
-    weights: weights.Observation
-    run_config: run_config.Observation
-    training: training.Observation
+    fleet_agent: fleet_agent.Observation = field(default_factory=fleet_agent.Observation)
+    nvidia: nvidia.Observation = field(default_factory=lambda: nvidia.Observation("absent", ""))
+    conda_env: conda_env.Observation = field(default_factory=conda_env.Observation)
+    canvas_code: canvas_code.Observation = field(default_factory=canvas_code.Observation)
+    dataset: dataset.Observation = field(default_factory=dataset.Observation)
+    weights: weights.Observation = field(default_factory=weights.Observation)
+    run_config: run_config.Observation = field(default_factory=run_config.Observation)
+    training: training.Observation = field(default_factory=training.Observation)
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What one host answered."""
+    """What one host answered. Of a part that is `silent` nothing is known but why; the machine is judged if none is."""
 
-    facts: Facts
-    environment: Environment
-    roles: Roles
+    facts: Facts = field(default_factory=lambda: Facts("", 0))
+    environment: Environment = field(default_factory=Environment)
+    roles: Roles = field(default_factory=Roles)
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Of the parts that gave no answer."""
+        expected = "an answer within the limits of docs/design.md"
+        parts = self.silent.items()
+        return [finding("HOST_PART_SILENT", found=f"{part}: {why}", expected=expected) for part, why in parts]
 
     @property
     def machine(self) -> Machine:
@@ -71,10 +80,50 @@ class Observation:
         return (longest.tokens, 1 - longest.image_tokens / longest.tokens) if longest.tokens > 0 else (0, TEXT_SHARE)
 
 
+@dataclass(frozen=True)
+class HostSeen:
+    """One host as the play knows it: its settings, what was observed, and why it was not when it was not."""
+
+    name: str
+    run: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    observation: Observation | None = None
+    findings: tuple[Finding, ...] = ()
+    asked: tuple[float, float] | None = None  # the controller's clock before and after the observation
+
+    @property
+    def judged(self) -> bool:
+        """True when enough is known of the host to plan it: it was observed, and its own variables are sound."""
+        return self.observation is not None and not any(found.refuses for found in self.findings)
+
+    @property
+    def whole(self) -> Observation | None:
+        """What was observed, if every part of the host answered."""
+        return self.observation if self.judged and self.observation and not self.observation.silent else None
+
+    @property
+    def gpus(self) -> int | None:
+        """None where that is not known."""
+        seen = self.observation
+        return len(seen.roles.nvidia.gpus) if seen and "nvidia" not in seen.silent else None
+
+
 def understood(answer: Any) -> tuple[Observation | None, tuple[Finding, ...]]:
     """The observation; or None and the finding that refuses this host alone."""
     try:
-        return wire.from_dict(Observation, answer), ()
+        seen = wire.from_dict(Observation, answer)
+        _none_lacks(seen, answer)
+        return seen, ()
     except wire.MalformedError as error:
         found = f"{error.place or 'the answer'}: {error.found}"
         return None, (finding("HOST_ANSWER_MALFORMED", found=found, expected=error.expected),)
+
+
+def _none_lacks(seen: Observation, answer: Mapping[str, Any]) -> None:
+    """Raises MalformedError for a part that is not there, and not among the silent ones."""
+    roles = answer.get("roles", {})
+    lacking = [name for name in ("facts", "environment") if name not in answer]
+    lacking += [f"roles.{one.name}" for one in fields(Roles) if one.name not in roles]
+    for place in lacking:
+        if place.rpartition(".")[2] not in seen.silent:
+            raise wire.MalformedError(place, "nothing", "mapping")

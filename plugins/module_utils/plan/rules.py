@@ -173,6 +173,7 @@ NEVER_ACCEPTED = (
     "HOST_UNREACHABLE",
     "HOST_KEY_CHANGED",
     "HOST_MISSING",
+    "HOST_PART_SILENT",
     "CHECKPOINTS_LINKED_AWAY",  # this and the next: the start itself refuses them, too
     "TRAINING_OF_ANOTHER_RUN",
     "DATASET_IN_USE",  # rows would be lost in silence

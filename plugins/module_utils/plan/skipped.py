@@ -43,6 +43,6 @@ def skipped(
         )
 
 
-def unseen(codes: list[str]) -> tuple[Skipped, ...]:
-    """Of a host that was not observed, or whose variables are not sound."""
-    return (Skipped("everything on the host", ", ".join(codes) or "it was not observed"),)
+def unseen(codes: list[str], what: str = "everything on the host") -> tuple[Skipped, ...]:
+    """Of a host that was not observed, or not whole, or whose variables are not sound."""
+    return (Skipped(what, ", ".join(dict.fromkeys(codes)) or "it was not observed"),)

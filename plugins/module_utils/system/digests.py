@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
+from . import limits
 from .files import open_plain, read
 
 BLOCK = 4 << 20  # bytes read at once
-SMALL = 1 << 20  # bytes; scripts and yaml are far below
 
 
 def sha256(*parts: bytes | str) -> str:
@@ -54,9 +54,9 @@ def of_file(
 
 
 def of_small(path: str) -> str:
-    """SHA-256 of a plain file of at most SMALL bytes; "" when it is none."""
+    """SHA-256 of a plain file of at most limits.SCRIPT_BYTES bytes; "" when it is none."""
     try:
-        return sha256(read(path, SMALL))
+        return sha256(read(path, limits.SCRIPT_BYTES))
     except OSError:
         return ""
 

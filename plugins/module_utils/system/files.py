@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import re
@@ -20,12 +21,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Literal, Union
 
+from . import limits
 from .ownership import Owner
 from .reach import Place, give, reach
 
 Path = Union[str, "os.PathLike[str]"]
-LIMIT = 64 << 20  # bytes that read() takes at most
-RECORD_LIMIT = 16 << 20  # bytes of a record
 STALE = 3600.0  # seconds after which a part of a writer that was cut off is removed
 NOBODY = Owner()
 
@@ -42,11 +42,22 @@ def open_plain(path: Path, follow: bool = True) -> tuple[BinaryIO, int]:
     return _plain(fd, "rb", path)
 
 
+class _Source(io.FileIO):
+    """Raises where a file of the kernel would be waited for; Python's own gives None, which no reader expects."""
+
+    def readinto(self, buffer: Any) -> int:
+        number = super().readinto(buffer)
+        if number is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return number
+
+
 def _plain(fd: int, how: Literal["rb", "r+b"], path: Path) -> tuple[BinaryIO, int]:
     try:
         status = os.fstat(fd)
         _refuse_special(status, path)
-        return os.fdopen(fd, how), status.st_size
+        stream = _Source(fd, how)
+        return (io.BufferedReader if how == "rb" else io.BufferedRandom)(stream), status.st_size
     except BaseException:
         with suppress(OSError):
             os.close(fd)
@@ -60,7 +71,7 @@ def _refuse_special(status: os.stat_result, path: Path) -> None:
         raise OSError(errno.EINVAL, "is not a file", os.fspath(path))
 
 
-def read(path: Path, limit: int = LIMIT, *, follow: bool = True) -> bytes:
+def read(path: Path, limit: int = limits.FILE_BYTES, *, follow: bool = True) -> bytes:
     """The content of a plain file. Raises OSError for any other, and for more than `limit` bytes."""
     source, _ = open_plain(path, follow)
     with source:
@@ -70,7 +81,7 @@ def read(path: Path, limit: int = LIMIT, *, follow: bool = True) -> bytes:
     return data
 
 
-def text(path: Path, limit: int = LIMIT, *, follow: bool = True) -> str:
+def text(path: Path, limit: int = limits.FILE_BYTES, *, follow: bool = True) -> str:
     """The file as text, "" where it cannot be read; bytes that are no UTF-8 are replaced."""
     try:
         return read(path, limit, follow=follow).decode("utf-8", "replace")
@@ -97,7 +108,7 @@ def tail(path: Path, limit: int) -> bytes:
         return source.read(limit)
 
 
-def load(path: Path, limit: int = RECORD_LIMIT, *, follow: bool = True) -> dict[str, Any]:
+def load(path: Path, limit: int = limits.RECORD_BYTES, *, follow: bool = True) -> dict[str, Any]:
     """The JSON mapping in a file; {} for what is absent, too large, or no mapping."""
     try:
         found = json.loads(read(path, limit, follow=follow))

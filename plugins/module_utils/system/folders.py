@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from . import limits
 from .ownership import Owner
 from .reach import Make, Place, reach
 from .reach import give as give_to
@@ -22,6 +24,15 @@ def make(path: str | os.PathLike[str], owner: Owner = NOBODY, mode: int = 0o755)
     """
     with reach(os.path.join(path, "-"), make=Make(owner, mode)):
         pass
+
+
+def names(path: str | os.PathLike[str], limit: int = limits.FOLDER_NAMES) -> list[str]:
+    """What lies in a folder, sorted. Raises OSError, and FleetError for more than `limit` names."""
+    with os.scandir(path) as entries:
+        found = [entry.name for entry in itertools.islice(entries, limit + 1)]
+    if len(found) > limit:
+        raise limits.too_many(os.fspath(path), limit)
+    return sorted(found)
 
 
 def give(path: str | os.PathLike[str], owner: Owner, mode: int | None = None) -> None:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ..system import folders, limits
 from ..system.files import open_plain
 from .safetensors import header_of
 
 MODEL_FILES = ("ema.safetensors", "model.safetensors")
 STATE_FILES = ("scheduler.pt", "data_status.pt")
-HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
 OPTIMIZER = re.compile(r"optimizer\.(\d{5})-of-(\d{5})\.pt")
 
 
@@ -59,7 +59,7 @@ class Survey:
 def survey(folder: str) -> Survey:
     """What lies in a checkpoint folder; empty when there is none."""
     try:
-        names = sorted(os.listdir(folder))
+        names = folders.names(folder)
     except OSError:
         return Survey()
     found, foreign = [], []
@@ -79,7 +79,7 @@ def survey(folder: str) -> Survey:
 def examine(path: str, step: int) -> Checkpoint:
     """Judge one checkpoint folder."""
     try:
-        names = sorted(os.listdir(path))
+        names = folders.names(path)
     except OSError as error:
         return Checkpoint(step, path, "incomplete", (f"cannot be read: {error.strerror}",))
     model = [flaw for name in MODEL_FILES if (flaw := _flaw(path, name, safetensors_flaw))]
@@ -137,7 +137,7 @@ def safetensors_flaw(source: BinaryIO, size: int) -> str:
     if size < 8:
         return f"{size} bytes, too short for a header"
     (length,) = struct.unpack("<Q", source.read(8))
-    if length > HEADER_LIMIT or 8 + length > size:
+    if length > limits.HEADER_BYTES or 8 + length > size:
         return f"{size} bytes, cut within its header"
     try:
         expected = header_of(source.read(length)).size

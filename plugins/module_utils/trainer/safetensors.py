@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import FleetError
-from ..system import files
+from ..system import files, limits
 
 LENGTH = 8
-MOST = 100_000_000  # bytes of a header, the format's own limit
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 Read = Callable[[int, int], bytes]  # offset, number of bytes
 
@@ -56,7 +55,7 @@ def parse(read: Read, where: str) -> Header:
     """The header that `read` gives. Raises FleetError for what is no safetensors file."""
     first = read(0, LENGTH)
     length = struct.unpack("<Q", first)[0] if len(first) == LENGTH else 0
-    if not 2 <= length <= MOST:
+    if not 2 <= length <= limits.HEADER_BYTES:
         raise _broken(where, f"{len(first)} bytes, header length {length}")
     text = read(LENGTH, length)
     try:

@@ -19,6 +19,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gp
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import make as plan
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import Observation
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.rules import NEVER_ACCEPTED
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import observe as training
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
@@ -283,3 +284,27 @@ def test_a_checkpoint_is_bounded_by_the_model() -> None:
     assert whole < made.hosts["b1"].topology.checkpoint_bytes < 3 * whole
     unknown = plan.make_plan([host("b0", "b", weights_parameters=0)], DECIDE)
     assert unknown.hosts["b0"].topology.checkpoint_bytes == 0
+
+
+def test_a_silent_part_refuses_its_run_and_the_other_parts_and_runs_are_judged() -> None:
+    seen = replace(observed(), silent={"weights": "no answer within 30 s, at /data/models"})
+    made = plan.make_plan([host("a", seen=seen), host("b")], {**DECIDE, "nvidia": always()})
+    assert [(found.code, found.host, found.found) for found in made.findings] == [
+        ("HOST_PART_SILENT", "a", "weights: no answer within 30 s, at /data/models")
+    ]
+    assert made.hosts["a"].roles["nvidia"].in_sync
+    assert made.hosts["a"].changes == ["weights"]
+    assert (made.hosts["a"].refused, made.hosts["b"].refused) == (True, False)
+    assert "/data/models" in report.plan_text(made)
+
+
+def test_a_run_with_a_host_whose_gpus_are_silent_counts_those_of_the_other() -> None:
+    lost = replace(observed(), silent={"nvidia": "no answer within 90 s", "facts": "no answer within 30 s"})
+    lost = replace(lost, roles=replace(lost.roles, nvidia=nvidia.Observation("absent", "")))
+    made = plan.make_plan([host("a", "r", lost, fleet_address="1"), host("b", "r")], {})
+    assert made.hosts["a"].topology.nproc_per_node == 8
+    assert codes(made) == ["HOST_PART_SILENT", "HOST_PART_SILENT"]
+
+
+def test_a_silent_part_cannot_be_accepted() -> None:
+    assert "HOST_PART_SILENT" in NEVER_ACCEPTED

@@ -64,3 +64,21 @@ def test_an_answer_of_another_form_is_the_finding_of_its_host(
     seen, findings = understood(spoilt[""])
     assert seen is None
     assert [(one.code, one.found) for one in findings] == [("HOST_ANSWER_MALFORMED", found)]
+
+
+def test_a_part_may_lack_where_the_answer_says_why(answer: dict[str, Any]) -> None:
+    cut = copy.deepcopy(answer)
+    del cut["roles"]["weights"], cut["facts"]
+    cut["silent"] = {"weights": "no answer within 30 s", "facts": "no answer within 30 s"}
+    seen, findings = understood(cut)
+    assert findings == ()
+    assert seen is not None
+    assert [one.code for one in seen.findings] == ["HOST_PART_SILENT"] * 2
+
+
+@pytest.mark.parametrize("silent", [{}, {"weights": 7}, ["weights"], {"facts": "why"}])
+def test_a_part_that_lacks_without_a_word_is_malformed(answer: dict[str, Any], silent: Any) -> None:
+    cut = {**answer, "roles": {role: one for role, one in answer["roles"].items() if role != "dataset"}}
+    seen, findings = understood({**cut, "silent": silent})
+    assert seen is None
+    assert [one.code for one in findings] == ["HOST_ANSWER_MALFORMED"]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ...core.errors import FleetError
 from ...core.wire import from_record
+from ...system import folders
 from ...system import git as git_driver
 from ...system.git import Git, without_secrets
 from . import copy, patched
@@ -38,7 +39,7 @@ def folder_state(path: str) -> State:
     if os.path.exists(copy.record_path(path)):
         return "copy"
     # The first note of a copy that was cut off lies aside as ".<name>.canvas-fleet".
-    return "foreign" if any(not name.endswith(".canvas-fleet") for name in os.listdir(path)) else "absent"
+    return "foreign" if any(not name.endswith(".canvas-fleet") for name in folders.names(path)) else "absent"
 
 
 @dataclass(frozen=True)

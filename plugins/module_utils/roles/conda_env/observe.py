@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...core.wire import from_record
-from ...system import files
+from ...system import files, folders
 from ...system.digests import sha256
 from .lock import lock_lines, made_for, normalised, pins_of
 
@@ -146,7 +146,7 @@ def truth(value: Any) -> bool:
 
 def listed(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return folders.names(folder)
     except OSError:
         return []
 

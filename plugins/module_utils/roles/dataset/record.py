@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ...core import wire
 from ...core.errors import FleetError
-from ...system import files
+from ...system import files, folders
 from .inspection import Inspection
 
 KINDS = ("train", "test")
@@ -158,9 +158,8 @@ def file_in_the_way(paths: Layout) -> tuple[str, Path] | None:
 def other_parquets(paths: Layout) -> list[str]:
     """Names of further parquet files in the training folder."""
     with contextlib.suppress(OSError):
-        return sorted(
-            name for name in os.listdir(paths.train_dir) if name.endswith(".parquet") and name != paths.train_file.name
-        )
+        found = (name for name in folders.names(paths.train_dir) if name.endswith(".parquet"))
+        return [name for name in found if name != paths.train_file.name]
     return []
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...machine.gpu import Gpu, names
-from ...system import programs
+from ...system import limits, programs
 
 PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-SMI_TIMEOUT = 60  # seconds: without the persistence daemon the first call initialises every GPU
+
 # What the tool says when it can't work, and what that means. JobSpec matters: the first that fits.
 TROUBLES = (
     ("mismatch", re.compile(r"driver/library version mismatch", re.IGNORECASE)),
@@ -99,9 +99,9 @@ def find() -> str:
 def ask(tool: str) -> str:
     """What the tool prints, on either channel."""
     try:
-        done = programs.run(tool, "-q", "-x", timeout=SMI_TIMEOUT)
+        done = programs.run(tool, "-q", "-x", timeout=limits.SMI_SECONDS)
     except TimeoutError:
-        return f"nvidia-smi did not answer for {SMI_TIMEOUT} s"
+        return f"nvidia-smi did not answer for {limits.SMI_SECONDS:g} s"
     if done.code == programs.NOT_FOUND:
         return f"nvidia-smi can't be run: {done.err}"
     return done.out if done.out.strip() else done.err

@@ -6,40 +6,20 @@ few kilobytes: data_status.pt, the header of model.safetensors, and the scripts.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import pickle
 import re
 import shlex
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import FleetError
-from ...system import files
+from ...system import files, folders, limits
 from ...system.digests import sha256
+from ...trainer import data_status
 from ...trainer import safetensors as safetensors_header
 
 POSITIONS = {"latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"}  # computed, never loaded
-SMALL = 1 << 20  # bytes; larger files of a script folder are no scripts, a larger data status is none
-# What a file that is cut, or something else, makes of zipfile and pickle.
-_BROKEN = (
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-    pickle.PickleError,
-)
 _KEY = re.compile(rb"WANDB_API_KEY\s*=\s*[\"']?([A-Za-z0-9_-]{8,})")
 _PLACEHOLDER = re.compile(rb"your|xxx|key", re.IGNORECASE)
 
@@ -64,7 +44,7 @@ def observe(settings: Mapping[str, Any]) -> Resume:
     if step is None:
         return found
     path = os.path.join(folder, name)
-    known = workers(os.path.join(path, "data_status.pt"), str(settings["dataset_group"]))
+    known = data_status.workers(os.path.join(path, "data_status.pt"), str(settings["dataset_group"]))
     return replace(
         found,
         step=step,
@@ -78,32 +58,11 @@ def observe(settings: Mapping[str, Any]) -> Resume:
 def newest(folder: str) -> tuple[int | None, str]:
     """Number and name of the folder that auto_resume takes; (None, "") when there is none."""
     try:
-        names = [name for name in os.listdir(folder) if re.fullmatch(r"[0-9]+", name)]
+        names = [name for name in folders.names(folder) if re.fullmatch(r"[0-9]+", name)]
     except OSError:
         names = []
     names = [name for name in names if os.path.isdir(os.path.join(folder, name))]
     return max(((int(name), name) for name in names), default=(None, ""))
-
-
-class _Plain(pickle.Unpickler):
-    """Numbers, texts, lists and mappings alone: nothing of the file is executed."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"{module}.{name} in a data status")
-
-
-def workers(path: str, group: str) -> list[list[int]] | None:
-    """The loader workers that data_status.pt knows of, by rank; None when it is not there or cannot be read.
-
-    The trainer writes [{group: {worker: [row group, row]}}], one mapping for each rank.
-    """
-    with contextlib.suppress(*_BROKEN), files.open_plain(path)[0] as source, zipfile.ZipFile(source) as archive:
-        inside = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
-        if len(inside) == 1 and inside[0].file_size <= SMALL:
-            ranks = _Plain(io.BytesIO(archive.read(inside[0]))).load()
-            # A rank that has nothing of the group begins its data anew, and looks nothing up.
-            return [sorted(int(worker) for worker in (rank or {}).get(group, {})) for rank in ranks]
-    return None
 
 
 def fingerprint(path: str) -> str:
@@ -119,7 +78,7 @@ def fingerprint(path: str) -> str:
 def keys(folder: str) -> list[str]:
     """Files of the script folder that hold a W&B key. The keys themselves are not kept."""
     try:
-        names = sorted(os.listdir(folder))
+        names = folders.names(folder)
     except OSError:
         return []
     return [path for path in (os.path.join(folder, name) for name in names) if _holds_key(path)]
@@ -127,7 +86,7 @@ def keys(folder: str) -> list[str]:
 
 def _holds_key(path: str) -> bool:
     try:
-        found = _KEY.findall(files.read(path, SMALL))
+        found = _KEY.findall(files.read(path, limits.SCRIPT_BYTES))
     except OSError:
         return False
     return any(not _PLACEHOLDER.search(key) for key in found)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from ...peers import secret
-from ...system import digests, files, units
+from ...system import digests, files, folders, limits, units
 from . import folders as unit_folders
 from .have import SHOWN, Have, parse_started
 from .want import Want
@@ -63,7 +63,7 @@ def _soon(shown: Mapping[str, str]) -> tuple[str, str]:
 
 def text_of(path: str) -> str | None:
     try:
-        return files.read(path, digests.SMALL).decode("utf-8", "replace")
+        return files.read(path, limits.SCRIPT_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
 
@@ -76,6 +76,6 @@ def _strays(want: Want) -> dict[str, str]:
 
 def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return folders.names(folder)
     except OSError:
         return []

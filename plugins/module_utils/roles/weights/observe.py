@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ...system import files
+from ...system import files, folders
 from ...system.digests import sha256
 from ...trainer.model import Read
 from . import headers
@@ -71,7 +71,7 @@ def observe(settings: Mapping[str, Any]) -> Observation:
     record = files.load(record_path(settings))
     entries: Mapping[str, Any] = record.get("files", {})
     found = {name: _file(folder / name, entries.get(name, {})) for name in settings["weights_files"]}
-    parts = sum(size_of(part) for part in (folder / STAGING).glob("*.part"))
+    parts = sum(size_of(part) for part in _parts(folder / STAGING))
     return Observation(
         kind="folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent",
         repo=str(record.get("repo", "")),
@@ -82,6 +82,13 @@ def observe(settings: Mapping[str, Any]) -> Observation:
         bytes=parts + sum(file.size for file in found.values()),
         model=headers.observe(settings),
     )
+
+
+def _parts(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in folders.names(folder) if name.endswith(".part")]
+    except OSError:
+        return []
 
 
 def _file(path: Path, entry: Mapping[str, Any]) -> File:

@@ -3,6 +3,7 @@ import shlex
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import smi as nvidia_smi
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia.smi import parse
+from ansible_collections.canvas.fleet.plugins.module_utils.system import limits
 
 from tests.unit.support.places import FIXTURES
 
@@ -136,7 +137,7 @@ def test_the_tool_is_called_and_its_word_taken_from_either_channel(tmp_path, mon
 
 
 def test_a_tool_that_hangs_or_cannot_run_is_a_broken_driver(tmp_path, monkeypatch):
-    monkeypatch.setattr(nvidia_smi, "SMI_TIMEOUT", 0.2)
+    monkeypatch.setattr(limits, "SMI_SECONDS", 0.2)
     seen = nvidia_smi.observe_gpus(program(tmp_path, "exec sleep 5"))
     assert (seen.state, seen.detail) == ("broken", "nvidia-smi did not answer for 0.2 s")
     seen = nvidia_smi.observe_gpus(str(tmp_path))

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import struct
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import resume as resume_state
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import data_status
 from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
@@ -27,7 +30,7 @@ FOUR = [[0, 1, 2, 3]] * 4
 TENSORS: dict[str, tuple[int, ...]] = {"a.weight": (2, 3), "latent_pos_embed.pos_embed": (4, 2)}
 
 
-def data_status(path: Path, ranks: Any) -> None:
+def save_status(path: Path, ranks: Any) -> None:
     """As torch.save writes it: a zip archive with one pickle of protocol 2."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
@@ -53,7 +56,7 @@ def test_sees_the_newest_checkpoint_its_workers_and_its_model(tmp_path: Path) ->
     for name in ("0000510", "0001020", "notes"):
         (folder / name).mkdir(parents=True)
     (folder / "0009999").write_text("a file")
-    data_status(folder / "0001020/data_status.pt", ranks_of(2, 0, 1))
+    save_status(folder / "0001020/data_status.pt", ranks_of(2, 0, 1))
     weights(folder / "0001020/model.safetensors", TENSORS)
     weights(Path(told["weights_dir"]) / "ema.safetensors", {**TENSORS, "vit_pos_embed.pos_embed": (9, 9)})
     found = resume_state.observe(told)
@@ -73,8 +76,8 @@ STATUS = {
 
 @pytest.mark.parametrize(("content", "workers"), STATUS.values(), ids=STATUS)
 def test_reads_a_data_status_and_runs_nothing_of_it(tmp_path: Path, content: Any, workers: Any) -> None:
-    data_status(tmp_path / "s.pt", content)
-    assert resume_state.workers(str(tmp_path / "s.pt"), GROUP) == workers
+    save_status(tmp_path / "s.pt", content)
+    assert data_status.workers(str(tmp_path / "s.pt"), GROUP) == workers
 
 
 class Attack:
@@ -88,20 +91,62 @@ class Attack:
 
 
 def test_a_data_status_that_calls_a_program_is_none_and_the_call_is_not_made(tmp_path: Path) -> None:
-    data_status(tmp_path / "s.pt", [{GROUP: {0: Attack(tmp_path / "executed")}}])
-    assert resume_state.workers(str(tmp_path / "s.pt"), GROUP) is None
+    save_status(tmp_path / "s.pt", [{GROUP: {0: Attack(tmp_path / "executed")}}])
+    assert data_status.workers(str(tmp_path / "s.pt"), GROUP) is None
     assert [path.name for path in tmp_path.iterdir()] == ["s.pt"]
+
+
+HUGE = 1 << 40
+BOMBS = {
+    "a text of a terabyte": b"\x8d" + struct.pack("<Q", HUGE) + b"x.",
+    "bytes of a terabyte": b"\x96" + struct.pack("<Q", HUGE) + b"x.",
+    "a memo of gigabytes": b"]r\xff\xff\xff\x7f.",
+    "a frame of a terabyte": b"\x95" + struct.pack("<Q", HUGE) + b"].",
+    "marks without end": b"(" * 120_000 + b"t" * 100_000 + b".",
+    "lists in lists": b"]" * 120_000 + b"a" * 119_999 + b".",
+    "one mapping without end": b"}q\x00X\x02\x00\x00\x00abK\x01s0](" + b"h\x00" * 120_000 + b"e.",
+    "too few values": b"]\x87.",
+    "no list": b"K\x01K\x02a.",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+def test_a_data_status_that_asks_for_gigabytes_gets_none(tmp_path: Path, bomb: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "s.pt", "w") as archive:
+        archive.writestr("s/data.pkl", b"\x80\x04" + bomb)
+    tracemalloc.start()
+    begun = time.monotonic()
+    data_status.workers(str(tmp_path / "s.pt"), GROUP)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 << 20
+    assert time.monotonic() - begun < 10
+
+
+def test_an_archive_that_is_packed_is_none_of_torchs(tmp_path: Path) -> None:
+    """A packed entry may ask for a dictionary of gigabytes (LZMA), or grow a thousand times (deflate)."""
+    for kind in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(tmp_path / "s.pt", "w", kind) as archive:
+            archive.writestr("s/data.pkl", pickle.dumps(ranks_of(0), protocol=2))
+        assert data_status.workers(str(tmp_path / "s.pt"), GROUP) is None
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_reads_what_python_writes(protocol: int) -> None:
+    shared = {0: [3, 7], 1: (1, 2, 3), 300: [70_000, -1, 1 << 40, 0.5, True, None, False]}
+    value = [{GROUP: shared}, {GROUP: shared, "other": {}}, None, (), (1, 2, 3, 4)]
+    assert data_status.plain(pickle.dumps(value, protocol=protocol)) == value
 
 
 @bounds(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_broken_data_status_is_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / "broken.pt"
-    data_status(path, ranks_of(0, 1))
+    save_status(path, ranks_of(0, 1))
     whole = path.read_bytes()
     at = data.draw(st.integers(0, len(whole) - 1))
     path.write_bytes(whole[:at] + data.draw(st.binary(max_size=3)))
-    assert resume_state.workers(str(path), GROUP) in (None, [[0, 1]])
+    assert data_status.workers(str(path), GROUP) in (None, [[0, 1]])
 
 
 KEYS = {
@@ -233,6 +278,6 @@ def test_the_host_tells_all_of_it(tmp_path: Path) -> None:
     script = Path(told["run_config_script"])
     script.parent.mkdir(parents=True)
     script.with_name("old.sh").write_text("export WANDB_API_KEY=0123456789abcdef\n")
-    data_status(Path(told["training_checkpoint_dir"]) / "0000510/data_status.pt", ranks_of(0, 1))
+    save_status(Path(told["training_checkpoint_dir"]) / "0000510/data_status.pt", ranks_of(0, 1))
     plan = run_texts.decide(run_config.observe(told), told, topology())
     assert {found.code for found in plan.findings} == {"WANDB_KEY_IN_SCRIPT", "WORKERS_GROWN"}
