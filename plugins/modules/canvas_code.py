@@ -16,8 +16,8 @@ description:
     for an edit.
   - Local edits in files that the new commit leaves alone stay. Edits in the way are an error, or with
     C(canvas_code_local_edits=stash) are saved as a patch file and in git's stash.
-  - Puts in the patches that C(training_profile) needs, and takes them out again. They are applied to files of known
-    digests only, and C(git diff) on the host shows them.
+  - Puts in the patches that C(training_profile) and C(canvas_code_lean) need, and takes them out again. They are
+    applied to files of known digests only, and C(git diff) on the host shows them.
   - The first clone is made aside and renamed; a cut at any time is mended by the next run.
   - The action plugin of the same name fills in O(settings), and sends O(archive) only when files differ.
 extends_documentation_fragment: [canvas.fleet.attributes]
@@ -63,7 +63,7 @@ edits:
   type: list
   elements: str
 patched:
-  description: Files that were patched, or whose patch was taken back, for O(settings)'s training_profile.
+  description: Files that were patched, or whose patch was taken back.
   returned: success
   type: list
   elements: str

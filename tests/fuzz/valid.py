@@ -75,6 +75,7 @@ OF_A_HOST: dict[str, Draw] = {
         "https://github.com/me/MathCanvas.git", "git@github.com:me/MathCanvas.git", "git://10.0.0.9/MathCanvas.git"
     ),
     "canvas_code_local_edits": one("keep", "stash"),
+    "canvas_code_lean": one(True, False),
     "weights_endpoint": one("https://huggingface.co", "https://hf-mirror.com", "http://10.0.0.9:8080/hf"),
     "weights_dir": one("/models/BAGEL-7B-MoT", "/data/models/BAGEL 7B"),
     "weights_token": one("", "hf_" + "x" * 34),

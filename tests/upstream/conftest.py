@@ -67,6 +67,7 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
 
 
-def patch_tree(tree: Path, profile: str) -> None:
-    """What the role canvas_code does for training_profile."""
-    code_patches.converge({"canvas_code_dir": str(tree), "training_profile": profile}, check=False)
+def patch_tree(tree: Path, profile: str, *, lean: bool = True) -> None:
+    """What the role canvas_code does for training_profile and canvas_code_lean."""
+    told = {"canvas_code_dir": str(tree), "training_profile": profile, "canvas_code_lean": lean}
+    code_patches.converge(told, check=False)

@@ -31,7 +31,8 @@ ENTRIES: dict[str, Entry] = {
     "UPSTREAM_FILE_UNKNOWN": Entry(
         "error",
         "the role patches known files only, never an edit by hand or another version",
-        "revert the edits in the file, set canvas_code_commit to a known commit, or set training_profile: full",
+        "revert the edits in the file, set canvas_code_commit to a known commit, or do without the patch: "
+        "canvas_code_lean: false, training_profile: full",
     ),
     "UPSTREAM_NOT_SUPPORTED": Entry(
         "error",

@@ -2,7 +2,8 @@
 
 A patch is applied to a file whose digest it knows and to no other, and taken back the same way, so it can neither
 meet a person's edit nor leave a trace. Each edit is an anchor, which stands in the file exactly once, and what
-replaces it. What the patches do is in `patch_table`.
+replaces it. Patches of one file lie on each other in a fixed order; they are taken back from the top. Which settings
+want which of them is in `patch_table`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Edit:
 class Patch:
     """The edits of one file; each version is the SHA-256 that the file has before, and the one that it has after."""
 
+    setting: str  # whose patch it is, as messages name it
     path: str  # below canvas_code_dir
     versions: tuple[tuple[str, str], ...]
     edits: tuple[Edit, ...]
@@ -41,13 +43,23 @@ class Patch:
         return {after: before for before, after in self.versions}
 
 
-def state(patch: Patch, digest: str) -> str:
-    """pristine, patched, absent (no digest) or unknown."""
-    if not digest:
-        return "absent"
-    if digest in patch.after:
-        return "pristine"
-    return "patched" if digest in patch.before else "unknown"
+def standing(patches: Iterable[Patch], digest: str) -> tuple[tuple[Patch, ...], str]:
+    """Which of these patches of one file stand in a file of that digest, and the digest of the file without them."""
+    found: list[Patch] = []
+    for patch in reversed(tuple(patches)):
+        if digest in patch.before:
+            digest = patch.before[digest]
+            found.insert(0, patch)
+    return tuple(found), digest
+
+
+def knows(patches: Iterable[Patch], digest: str) -> bool:
+    """True when these patches can be put on a file of that digest, one after the other."""
+    for patch in patches:
+        if digest not in patch.after:
+            return False
+        digest = patch.after[digest]
+    return True
 
 
 def apply(patch: Patch, data: bytes) -> bytes:
@@ -72,11 +84,10 @@ def revert(patch: Patch, data: bytes) -> bytes:
     return _checked(patch, data, patch.before[after])
 
 
-def stripped(patches: Iterable[Patch], path: str, data: bytes) -> bytes:
-    """The file without our patch, whichever of these it is that stands in it."""
-    for patch in patches:
-        if patch.path == path:
-            data = revert(patch, data)
+def stripped(patches: Iterable[Patch], data: bytes) -> bytes:
+    """The file without our patches, whichever of these they are."""
+    for patch in reversed(tuple(patches)):
+        data = revert(patch, data)
     return data
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer import (
+    known,
+    patch_frozen,
+    patch_lean_text,
+    patch_table,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch as patches
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch_table
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,14 +24,16 @@ from hypothesis import strategies as st
 BEFORE, AFTER = b"a = 1\nb = 2\n", b"a = 1  # ours\nb = 3\n"
 OLDER, OLDER_AFTER = b"a = 1\nb = 2\nc = 9\n", b"a = 1  # ours\nb = 3\nc = 9\n"
 EDITS = (Edit("a = 1\n", "a = 1  # ours\n"), Edit("b = 2\n", "b = 3\n"))
-PATCH = Patch("x.py", tuple((sha256(b), sha256(a)) for b, a in ((BEFORE, AFTER), (OLDER, OLDER_AFTER))), EDITS)
+PATCH = Patch(
+    "frozen", "x.py", tuple((sha256(b), sha256(a)) for b, a in ((BEFORE, AFTER), (OLDER, OLDER_AFTER))), EDITS
+)
 
 
 @pytest.mark.parametrize(("before", "after"), [(BEFORE, AFTER), (OLDER, OLDER_AFTER)], ids=["one", "an older one"])
 def test_a_known_file_goes_there_and_back_to_the_byte(before: bytes, after: bytes) -> None:
-    assert patches.state(PATCH, sha256(before)) == "pristine"
+    assert patches.standing((PATCH,), sha256(before)) == ((), sha256(before))
     assert patches.apply(PATCH, before) == after
-    assert patches.state(PATCH, sha256(after)) == "patched"
+    assert patches.standing((PATCH,), sha256(after)) == ((PATCH,), sha256(before))
     assert patches.apply(PATCH, after) == after
     assert patches.revert(PATCH, after) == before
     assert patches.revert(PATCH, before) == before
@@ -32,14 +41,45 @@ def test_a_known_file_goes_there_and_back_to_the_byte(before: bytes, after: byte
 
 @given(st.binary(max_size=40))
 def test_any_other_file_is_refused_and_taken_for_foreign(data: bytes) -> None:
-    assert patches.state(PATCH, sha256(data)) == "unknown"
+    assert patches.standing((PATCH,), sha256(data)) == ((), sha256(data))
+    assert not patches.knows((PATCH,), sha256(data))
     with pytest.raises(FleetError, match=f"none of the files.*{sha256(data)}"):
         patches.apply(PATCH, data)
     assert patches.revert(PATCH, data) == data
 
 
-def test_no_file_is_absent() -> None:
-    assert patches.state(PATCH, "") == "absent"
+UPON = ((BEFORE, b"z = 1\nb = 2\n"), (AFTER, b"z = 1  # ours\nb = 3\n"))
+SECOND = Patch("lean", "x.py", tuple((sha256(b), sha256(a)) for b, a in UPON), (Edit("a = 1", "z = 1"),))
+STACKS = {
+    "nothing": (),
+    "the first": (PATCH,),
+    "the second on the plain file": (SECOND,),
+    "both": (PATCH, SECOND),
+}
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_patches_of_one_file_lie_on_each_other_and_come_off_together(stack: tuple[Patch, ...]) -> None:
+    assert patches.knows(stack, sha256(BEFORE))
+    data = BEFORE
+    for patch in stack:
+        data = patches.apply(patch, data)
+    assert patches.standing((PATCH, SECOND), sha256(data)) == (stack, sha256(BEFORE))
+    assert patches.stripped((PATCH, SECOND), data) == BEFORE
+
+
+@pytest.mark.parametrize(
+    ("stack", "digest"),
+    [
+        pytest.param((PATCH,), "", id="no file"),
+        pytest.param((SECOND, PATCH), sha256(BEFORE), id="another order"),
+        pytest.param((PATCH, SECOND), sha256(OLDER), id="a version that the second does not know"),
+    ],
+)
+def test_patches_that_cannot_lie_there_are_told_before_anything_is_written(
+    stack: tuple[Patch, ...], digest: str
+) -> None:
+    assert not patches.knows(stack, digest)
 
 
 BROKEN = {
@@ -55,13 +95,11 @@ def test_a_patch_that_does_not_make_the_known_file_makes_none(patch: Patch) -> N
         patches.apply(patch, BEFORE)
 
 
-def test_only_the_patch_of_the_same_path_is_stripped() -> None:
-    other = dataclasses.replace(PATCH, path="y.py")
-    assert patches.stripped((other,), "x.py", AFTER) == AFTER
-    assert patches.stripped((other, PATCH), "x.py", AFTER) == BEFORE
+ALL = patch_table.known()
+NAMES = [f"{patch.setting} {patch.path} {number}" for number, patch in enumerate(ALL)]
 
 
-@pytest.mark.parametrize("patch", patch_table.PROFILES["frozen"], ids=lambda patch: patch.path)
+@pytest.mark.parametrize("patch", ALL, ids=NAMES)
 def test_the_real_patches_say_whose_they_are(patch: Patch) -> None:
     """What they hold of upstream is one line a place; tests/upstream applies them to the real files."""
     for edit in patch.edits:
@@ -70,6 +108,35 @@ def test_the_real_patches_say_whose_they_are(patch: Patch) -> None:
     assert all(len(digest) == 64 for pair in patch.versions for digest in pair)
 
 
-def test_the_helpers_are_python() -> None:
-    names = [node.name for node in ast.parse(patch_table._HELPERS).body if hasattr(node, "name")]
-    assert names == ["FleetStream", "fleet_frozen", "fleet_units", "fleet_ema_name"]
+@pytest.mark.parametrize("lean", [False, True], ids=["as upstream starts", "lean"])
+@pytest.mark.parametrize("profile", patch_table.PROFILES)
+def test_what_the_settings_want_can_lie_on_every_known_version(profile: str, lean: bool) -> None:
+    for path in patch_table.paths():
+        stack = patch_table.wanted({"training_profile": profile, "canvas_code_lean": lean}, path)
+        for digest in known.FILES[path].digests:
+            assert patches.knows(stack, digest)
+            top = digest
+            for patch in stack:
+                top = patch.after[top]
+            assert patches.standing(patch_table.known(path), top) == (stack, digest)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        pytest.param(
+            patch_frozen.HELPERS, ["FleetStream", "fleet_frozen", "fleet_units", "fleet_ema_name"], id="frozen"
+        ),
+        pytest.param(
+            patch_lean_text.HELPERS, ["fleet_builder", "fleet_on_meta", "FleetFill", "fleet_state"], id="lean"
+        ),
+    ],
+)
+def test_the_helpers_are_python_that_the_linter_passes(text: str, names: list[str]) -> None:
+    found = [node.name for node in ast.parse(text).body if hasattr(node, "name")]
+    assert set(names) <= set(found)
+    assert all(name.lower().startswith("fleet") for name in found)
+    argv = [sys.executable, "-m", "ruff", "check", "--isolated", "--select=E,W,B,PLE,PLW", "--line-length=120"]
+    ignored = "--ignore=B007,B905,E402"  # Python 3.10 and upstream's habits
+    done = subprocess.run([*argv, ignored, "-"], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -32,7 +32,7 @@ class Ours:
         return cls(
             registration=os.path.relpath(info, top),
             yaml=os.path.relpath(str(settings["run_config_yaml"]), top),
-            patched={os.path.relpath(os.path.join(code, one.path), top): one.path for one in patch_table.known()},
+            patched={os.path.relpath(os.path.join(code, path), top): path for path in patch_table.paths()},
         )
 
     def hides(self, path: str) -> bool:
@@ -42,7 +42,7 @@ class Ours:
         """The file without our part. Raises FleetError when a marker of ours in it is broken."""
         if path == self.registration:
             return registration.unregister(data)
-        return patches.stripped(patch_table.known(), self.patched[path], data) if path in self.patched else data
+        return patches.stripped(patch_table.known(self.patched[path]), data) if path in self.patched else data
 
     def alone(self, path: str, have: bytes | None, original: bytes | None) -> bool:
         """True when the file differs from the original by our part and nothing else."""

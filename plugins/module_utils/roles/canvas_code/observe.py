@@ -1,6 +1,6 @@
 """Role canvas_code: BAGEL-Canvas at a pinned commit, from git or as a copy of a folder on the controller.
 
-`git` knows checkouts, `copy` knows copies, `patched` what training_profile put into them. Here all of it is looked at.
+`git` knows checkouts, `copy` knows copies, `patched` which patches of ours stand in them. Here all of it is looked at.
 """
 
 from __future__ import annotations

@@ -9,24 +9,27 @@ from ...findings.finding import Finding, finding
 from ...trainer import known as upstream
 from ...trainer import patch as patches
 from ...trainer import patch_table
-from ...trainer.patch import Patch
 from .git import Ours, same_repo
 from .observe import Observation
 from .patched import Code
-from .patching import profile, unknown
+from .patching import unknown
 
 
 def reasons(seen: Code, settings: Mapping[str, Any]) -> list[str]:
     """What is to be patched or taken back; files that cannot be patched are findings, not reasons."""
-    named = profile(settings)
-    wanted = patch_table.PROFILES[named]
     found = []
-    for patch in patch_table.known():
-        there = patch.path in seen.patched
-        if there and patch not in wanted:
-            found.append(f"{patch.path} is patched, but training_profile {named} needs the original")
-        elif patch in wanted and not there and _state(patch, seen) == "pristine":
-            found.append(f"{patch.path} lacks the patch of training_profile {named}")
+    for path in patch_table.paths():
+        wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
+        there, _ = patches.standing(patch_table.known(path), seen.patched.get(path, digest))
+        if wanted == there or not patches.knows(wanted, digest):
+            continue
+        asked, have = ([patch.setting for patch in group] for group in (wanted, there))
+        lacks = [one for one in dict.fromkeys(asked) if one not in have]
+        beyond = [one for one in dict.fromkeys(have) if one not in asked]
+        found += [f"{path} lacks the patch of {one}" for one in lacks]
+        found += [f"{path} has the patch of {one}, which is not wanted" for one in beyond]
+        if not lacks and not beyond:
+            found.append(f"{path} has the patches of another version")
     return found
 
 
@@ -56,27 +59,23 @@ def findings(seen: Code, settings: Mapping[str, Any], commit: str) -> list[Findi
 
 def _patch_findings(seen: Code, settings: Mapping[str, Any]) -> list[Finding]:
     found = []
-    for patch in patch_table.PROFILES[profile(settings)]:
-        if patch.path not in seen.patched and _state(patch, seen) != "pristine":
-            found.append(unknown(patch, seen.digests.get(patch.path, "")))
+    for path in patch_table.paths():
+        wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
+        if not patches.knows(wanted, digest):
+            found.append(unknown(wanted[0], digest))
     return found
 
 
 def in_the_way(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     """While the code is to become another version: a person's edit in a file to be patched, which would stay."""
     patched = Ours.of(settings).patched
-    wanted = {patch.path: patch for patch in patch_table.PROFILES[profile(settings)]}
     saved = seen.in_the_way if settings["canvas_code_local_edits"] == "stash" else ()
     found = []
     for path in seen.edits:
-        patch = wanted.get(patched.get(path, ""))
-        if patch and path not in saved:
-            found.append(unknown(patch, (seen.code or Code()).digests.get(patch.path, "")))
+        wanted = patch_table.wanted(settings, patched[path]) if path in patched else ()
+        if wanted and path not in saved:
+            found.append(unknown(wanted[0], (seen.code or Code()).digests.get(patched[path], "")))
     return found
-
-
-def _state(patch: Patch, seen: Code) -> str:
-    return patches.state(patch, seen.digests.get(patch.path, ""))
 
 
 def _debug_broken(settings: Mapping[str, Any]) -> list[Finding]:

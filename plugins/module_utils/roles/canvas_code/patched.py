@@ -1,4 +1,4 @@
-"""Which patches of training_profile stand in the deployed code; each file's digest without our own part."""
+"""Which patches of ours stand in the deployed code; each file's digest without our own part."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .git import Ours
 
 @dataclass(frozen=True)
 class Code:
-    """`digests`: path to SHA-256 without our own part, "" where there is no file. `patched`: paths."""
+    """`digests`: path to SHA-256 without our own part, "" where there is no file. `patched`: with it, where it is."""
 
     digests: Mapping[str, str] = field(default_factory=dict)
-    patched: tuple[str, ...] = ()
+    patched: Mapping[str, str] = field(default_factory=dict)
 
 
 def observe(settings: Mapping[str, Any]) -> Code:
     top, code = str(settings["canvas_code_checkout"]), str(settings["canvas_code_dir"])
     ours = Ours.of(settings)
-    digests, patched = {}, []
-    for path in sorted({*upstream.FILES, *(patch.path for patch in patch_table.known())}):
+    digests, patched = {}, {}
+    for path in sorted({*upstream.FILES, *patch_table.paths()}):
         full = os.path.join(code, path)
         data = None
         with contextlib.suppress(OSError, FleetError):
@@ -37,6 +37,6 @@ def observe(settings: Mapping[str, Any]) -> Code:
         with contextlib.suppress(FleetError):  # a broken marker is an edit
             own = ours.stripped(os.path.relpath(full, top), data) if data is not None else None
         digests[path] = sha256(own) if own is not None else ""
-        if own != data and path != "data/dataset_info.py":
-            patched.append(path)
-    return Code(digests, tuple(patched))
+        if data is not None and own != data and path != "data/dataset_info.py":
+            patched[path] = sha256(data)
+    return Code(digests, patched)

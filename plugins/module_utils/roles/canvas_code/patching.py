@@ -1,4 +1,4 @@
-"""Brings the patches of training_profile into the deployed code, and takes them back."""
+"""Brings the wanted patches into the deployed code, and takes the others back."""
 
 from __future__ import annotations
 
@@ -15,44 +15,40 @@ from ...trainer import patch_table
 from ...trainer.patch import Patch
 
 
-def profile(settings: Mapping[str, Any]) -> str:
-    return str(settings.get("training_profile") or "full")
-
-
 def unknown(patch: Patch, digest: str) -> Finding:
     """A file that is to be patched, and is none of those that the patch knows; no digest: there is no file."""
+    pristine = {patches.standing(patch_table.known(patch.path), before)[1] for before in patch.after}
     return finding(
         "UPSTREAM_FILE_UNKNOWN",
         found=f"{patch.path}: SHA-256 {digest or 'of no file'}",
-        expected=f"SHA-256 {' or '.join(sorted(patch.after))}",
-        variable="training_profile",
+        expected=f"SHA-256 {' or '.join(sorted(pristine))}",
+        variable=patch.setting.partition(":")[0],
     )
 
 
 def converge(settings: Mapping[str, Any], *, check: bool) -> list[dict[str, str]]:
-    """Patch and take back what the profile asks; returns Ansible's diff of each file that changes.
+    """Put in and take back what the settings ask; returns Ansible's diff of each file that changes.
 
     Raises FleetError before the first write when a file to be patched is not a known one.
     """
-    code, wanted = str(settings["canvas_code_dir"]), patch_table.PROFILES[profile(settings)]
     changes = []
-    for patch in patch_table.known():
-        full = os.path.join(code, patch.path)
+    for path in patch_table.paths():
+        full, wanted = os.path.join(str(settings["canvas_code_dir"]), path), patch_table.wanted(settings, path)
         have = managed_files.read(full)
-        digest = "" if have is None else sha256(have)
-        if patch in wanted and patches.state(patch, digest) in ("absent", "unknown"):
-            raise FleetError.of(unknown(patch, digest))
-        if have is None:
-            continue
-        want = patches.apply(patch, have) if patch in wanted else patches.revert(patch, have)
-        if want != have:
+        want = patches.stripped(patch_table.known(path), have) if have is not None else b""
+        digest = sha256(want) if have is not None else ""
+        if not patches.knows(wanted, digest):
+            raise FleetError.of(unknown(wanted[0], digest))
+        for patch in wanted:
+            want = patches.apply(patch, want)
+        if have is not None and want != have:
             changes.append((full, have, want))
     return [_write(full, have, want, check=check) for full, have, want in changes]
 
 
 def take_back(settings: Mapping[str, Any]) -> None:
     """All patches out, so that another commit can come; converge() puts in what is wanted."""
-    converge({**settings, "training_profile": "full"}, check=False)
+    converge({**settings, **patch_table.NONE}, check=False)
 
 
 def _write(full: str, have: bytes, want: bytes, *, check: bool) -> dict[str, str]:

@@ -33,11 +33,21 @@ FSDP, MAIN = "train/fsdp.py", "train/main.py"
 BEFORE = {FSDP: "a = 1\nb = 2\n", MAIN: "m = 1\n"}
 AFTER = {FSDP: "a = 1\nb = 3  # canvas-fleet\n", MAIN: "m = 2  # canvas-fleet\n"}
 TABLE = tuple(
-    Patch(path, ((sha256(BEFORE[path].encode()), sha256(AFTER[path].encode())),), (edit,))
+    Patch("training_profile: frozen", path, ((sha256(BEFORE[path].encode()), sha256(AFTER[path].encode())),), (edit,))
     for path, edit in {
         FSDP: Edit("b = 2\n", "b = 3  # canvas-fleet\n"),
         MAIN: Edit("m = 1\n", "m = 2  # canvas-fleet\n"),
     }.items()
+)
+
+LEANER = {BEFORE[FSDP]: "l = 1  # canvas-fleet\nb = 2\n", AFTER[FSDP]: "l = 1  # canvas-fleet\nb = 3  # canvas-fleet\n"}
+LEAN = (
+    Patch(
+        "canvas_code_lean",
+        FSDP,
+        tuple((sha256(before.encode()), sha256(after.encode())) for before, after in LEANER.items()),
+        (Edit("a = 1\n", "l = 1  # canvas-fleet\n"),),
+    ),
 )
 
 
@@ -45,6 +55,7 @@ TABLE = tuple(
 def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
     monkeypatch.setattr(patch_table, "PROFILES", {"full": (), "frozen": TABLE})
+    monkeypatch.setattr(patch_table, "LEAN", {"full": LEAN, "frozen": LEAN})
     monkeypatch.setattr(upstream, "FILES", {FSDP: File("SHARDS_MISMATCH", sha256(BEFORE[FSDP].encode()))})
 
 
@@ -94,7 +105,7 @@ def test_the_profile_is_put_in_shown_and_taken_back(tmp_path: Path, repo: Repo) 
     converge(tmp_path, repo.one, "full")
     assert texts(tmp_path) == BEFORE
     assert plan(tmp_path, repo.one, "frozen").reasons == tuple(
-        f"{path} lacks the patch of training_profile frozen" for path in (FSDP, MAIN)
+        f"{path} lacks the patch of training_profile: frozen" for path in (FSDP, MAIN)
     )
     shown = converge(tmp_path, repo.one, "frozen", check=True)
     assert texts(tmp_path) == BEFORE
@@ -107,10 +118,55 @@ def test_the_profile_is_put_in_shown_and_taken_back(tmp_path: Path, repo: Repo) 
     assert (settled.reasons, settled.findings) == ((), ())
     assert settled.summary == f"commit {repo.one[:8]}, 2 files patched"
     assert not converge(tmp_path, repo.one, "frozen")["changed"]
-    assert "training_profile full needs the original" in plan(tmp_path, repo.one, "full").reasons[0]
+    assert plan(tmp_path, repo.one, "full").reasons == tuple(
+        f"{path} has the patch of training_profile: frozen, which is not wanted" for path in (FSDP, MAIN)
+    )
     assert converge(tmp_path, repo.one, "full")["changed"]
     assert texts(tmp_path) == BEFORE
     assert not git(checkout(tmp_path), "status", "--porcelain")
+
+
+def test_two_patches_of_one_file_come_and_go_each_by_its_own_setting(tmp_path: Path, repo: Repo) -> None:
+    ways = {
+        ("full", True): LEANER[BEFORE[FSDP]],
+        ("frozen", True): LEANER[AFTER[FSDP]],
+        ("frozen", False): AFTER[FSDP],
+        ("full", False): BEFORE[FSDP],
+    }
+    for profile, lean in [*ways, *reversed(ways)]:
+        before = plan(tmp_path, repo.one, profile, canvas_code_lean=lean).reasons
+        assert converge(tmp_path, repo.one, profile, canvas_code_lean=lean)["changed"] == bool(before)
+        assert texts(tmp_path)[FSDP] == ways[profile, lean]
+        settled = plan(tmp_path, repo.one, profile, canvas_code_lean=lean)
+        assert (settled.reasons, settled.findings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("profile", "lean", "reason"),
+    [
+        pytest.param("full", True, "has the patch of training_profile: frozen, which is not wanted", id="one too many"),
+        pytest.param("frozen", False, "has the patch of canvas_code_lean, which is not wanted", id="the other"),
+    ],
+)
+def test_the_reason_names_the_setting_whose_patch_is_beyond(
+    tmp_path: Path, repo: Repo, profile: str, lean: bool, reason: str
+) -> None:
+    converge(tmp_path, repo.one, "frozen", canvas_code_lean=True)
+    assert plan(tmp_path, repo.one, profile, canvas_code_lean=lean).reasons[0] == f"{FSDP} {reason}"
+
+
+def test_an_unknown_file_is_refused_for_the_lean_patch_with_the_word_that_does_without(
+    tmp_path: Path, repo: Repo
+) -> None:
+    converge(tmp_path, repo.one, "full")
+    (checkout(tmp_path) / "BAGEL-Canvas" / FSDP).write_text("a = 1\nb = 2\nmine = 1\n")
+    (found,) = [one for one in plan(tmp_path, repo.one, "full", canvas_code_lean=True).findings if one.refuses]
+    assert (found.code, found.variable) == ("UPSTREAM_FILE_UNKNOWN", "canvas_code_lean")
+    assert found.expected == f"SHA-256 {sha256(BEFORE[FSDP].encode())}"
+    assert "canvas_code_lean: false" in CATALOGUE[found.code].remedy
+    with pytest.raises(FleetError, match="UPSTREAM_FILE_UNKNOWN"):
+        converge(tmp_path, repo.one, "full", canvas_code_lean=True)
+    assert not [one for one in plan(tmp_path, repo.one, "full").findings if one.refuses]
 
 
 def test_a_first_clone_is_patched_in_the_same_run(tmp_path: Path, repo: Repo) -> None:
