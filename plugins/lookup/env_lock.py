@@ -22,7 +22,7 @@ description:
   - A lock may have one part only; the other one is then an empty list.
 options:
   _terms:
-    description: The lock's name, of those that the role C(conda_env) has, or a folder; empty for none. Then the part.
+    description: First the name of a lock in the role C(conda_env), or a folder, or empty for no lock. Then the part.
     required: true
 """
 

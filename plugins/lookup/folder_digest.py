@@ -16,13 +16,13 @@ version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Reads every file of the folder, and gives one SHA-256 for names and contents.
-  - Lets the plan say whether a host's copy of the code is the controller's, without sending it.
+  - With it the plan compares a host's copy of the code with the controller's, without sending files.
 options:
   _terms:
     description: The folder.
     required: true
   exclude:
-    description: Patterns of names that are left out; folders with all below.
+    description: Patterns of names to leave out. A folder is left out with its contents.
     type: list
     elements: str
     default: []

@@ -11,14 +11,13 @@ version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Clones or updates the checkout from git, or copies a folder of the controller.
-  - M(ansible.builtin.git) is not used, for three reasons. It fails in check mode on a host without git, it either
-    refuses all local edits or (C(force)) throws them away, and it takes our registration in C(data/dataset_info.py)
-    for an edit.
-  - Local edits in files that the new commit leaves alone stay. Edits in the way are an error, or with
-    C(canvas_code_local_edits=stash) are saved as a patch file and in git's stash.
+  - M(ansible.builtin.git) does not fit, for three reasons. It fails in check mode on a host without git. It refuses all
+    local edits or deletes them (C(force)). It takes the registration in C(data/dataset_info.py) for an edit.
+  - Local edits stay in files that the new commit does not change. Other edits are an error. With
+    C(canvas_code_local_edits=stash) they are saved as a patch file and in git's stash.
   - Puts in the patches that C(training_profile) and C(canvas_code_lean) need, and takes them out again. They are
     applied to files of known digests only, and C(git diff) on the host shows them.
-  - The first clone is made aside and renamed; a cut at any time is mended by the next run.
+  - The first clone is made in another folder and renamed. The next run repairs an interrupted one.
   - The action plugin of the same name fills in O(settings), and sends O(archive) only when files differ.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
@@ -68,7 +67,7 @@ patched:
   type: list
   elements: str
 stashed:
-  description: Where edits that were in the way were saved; empty when there were none.
+  description: Path of the saved edits; empty when none were saved.
   returned: success
   type: str
 """

@@ -12,10 +12,9 @@ author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Makes the checkpoint of C(training_restore_step) the newest one of its folder, so that the next start resumes from
     it. The trainer always resumes from the highest number.
-  - Newer checkpoints are moved with their links to the quarantine (the folder C(aside) of the kept folder). Nothing is
-    deleted.
-  - A checkpoint whose C(.pt) files the trainer deleted is put back from the hard links that were kept of it.
-  - What is put back is read whole and compared with what was sealed of it, where that is on record.
+  - Moves newer checkpoints with their links into quarantine (the folder C(aside) of the kept folder). Deletes nothing.
+  - Restores a checkpoint without its C(.pt) files from its hard links. The trainer deletes these files.
+  - Reads the restored checkpoint whole and compares it with the recorded digests.
   - Works as the owner of C(training_checkpoint_dir), also when started as root.
   - Refused while the unit runs.
 extends_documentation_fragment: [canvas.fleet.attributes]
@@ -47,7 +46,7 @@ moves:
   type: list
   elements: str
 resumes_from:
-  description: The step that the next start resumes from; in check mode as it is now, null for none.
+  description: The step from which the next start resumes, or null. In check mode it is the present one.
   returned: success
   type: int
 """

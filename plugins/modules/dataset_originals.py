@@ -6,13 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: dataset_originals
-short_description: Make room for the user's parquet files, and say which of them a host lacks
+short_description: Make the folders of the original parquet files, and list the files that a host lacks
 description:
-  - Looks at the files on the controller (source V(controller)), reads their rows there, and refuses bad data before a
-    host is touched.
+  - Reads the rows of the files on the controller (source V(controller)), and refuses bad data before it changes a host.
   - Then makes the folders of the data on the host, and returns what has to be copied.
-  - A file on the host that somebody else put in an original's place is never overwritten. The module
-    fails and names it.
+  - Never overwrites a foreign file in the place of an original. The module fails and names it.
 version_added: 0.1.0
 author:
   - canvas-fleet contributors (@canvas-fleet)
@@ -35,14 +33,14 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Make room for the original files
+- name: Make the folders of the original files
   canvas.fleet.dataset_originals:
   register: __dataset_originals
 """
 
 RETURN = r"""
 copies:
-  description: What has to be copied from the controller, as C(src) there and C(dest) on the host.
+  description: Files to copy from the controller, as C(src) there and C(dest) on the host.
   returned: success
   type: list
   elements: dict
@@ -51,7 +49,7 @@ controller:
   returned: success
   type: dict
 reasons:
-  description: What is not as wanted, in words; empty when there is nothing to do.
+  description: Reasons for the changes; empty without any.
   returned: success
   type: list
   elements: str

@@ -10,12 +10,12 @@ short_description: Observe everything that a later step needs to know, in one ca
 version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
-  - Reads facts of the machine (system, memory, disks, GPUs) and what every role of canvas-fleet finds on it.
+  - Reads facts of the host (system, memory, disks, GPUs) and the observation of each role.
   - Changes nothing. Big files are judged by size, modification time and inode against the record of an earlier hash.
   - Each part is read in a process of its own, within limits of time and memory (module_utils/system/limits.py). A part
     that has no answer is named in RV(observation.silent), and the others answer.
-  - The action plugin of the same name fills in O(settings) from the variables of all roles, checked by their argument
-    specs; a host whose variables don't fit is not contacted, and the result says why.
+  - The action plugin of the same name fills in O(settings) from the variables of all roles and checks them by their
+    argument specs. It does not contact a host with invalid variables. The result then says what is invalid.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
   check_mode:
@@ -31,8 +31,8 @@ options:
     default: {}
   master:
     description:
-      - C(address) and C(port) of the first host of this host's run, to see whether it can be reached.
-      - Empty on the first host itself, and in a run of one host. Asked only where the training is yet to be started.
+      - C(address) and C(port) of the first host of the run. The module tests whether this host can reach it.
+      - Empty on the first host and in a run of one host. Tested only before the training starts.
     type: dict
     default: {}
 """

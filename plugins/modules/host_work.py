@@ -6,19 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_work
-short_description: Run long work on a host in a unit of its own
+short_description: Run long work on a host in its own unit
 description:
-  - Runs one of the collection's workers in a transient systemd unit, so that it survives the connection, and waits for
-    it while showing rate and time left.
-  - A converge that comes while the work still runs attaches to it. Work that was killed is started again; every worker
-    continues where it was cut.
-  - Nothing has to be installed on the host first, because the module brings the worker's code along.
+  - Runs a worker of the collection in a transient systemd unit, which survives a lost connection. Waits for it and
+    shows rate and time left.
+  - A converge attaches to work that still runs. It starts killed work again, and every worker continues where it
+    stopped.
+  - The module brings the worker's code along, so nothing has to be installed on the host first.
 version_added: 0.1.0
 author:
   - canvas-fleet contributors (@canvas-fleet)
 options:
   worker:
-    description: Which worker runs, by the name of its role.
+    description: The worker, named by its role.
     type: str
     required: true
   name:
@@ -27,17 +27,17 @@ options:
       - Defaults to O(worker).
     type: str
   spec:
-    description: What the worker is told. With worker, user and interpreter it identifies the work.
+    description: Arguments of the worker. Together with worker, user and interpreter they identify the work.
     type: dict
     default: {}
   secrets:
     description:
-      - Merged into O(spec) inside the unit. They reach it through a file in memory that the unit removes once it is
-        read, and are in no argument, unit or record.
+      - Merged into O(spec) inside the unit. The unit reads them from a file in memory and removes it. They are in no
+        argument, unit or record.
     type: dict
     default: {}
   environment:
-    description: Variables of the work's environment, such as proxies. They are handed over like O(secrets).
+    description: Environment variables of the work, such as proxies. They travel like O(secrets).
     type: dict
     default: {}
   python:
@@ -49,12 +49,12 @@ options:
     type: str
     default: root
   folders:
-    description: Folders that are made for O(user) where they are absent. One that exists is left as it is.
+    description: Folders to make for O(user). An existing one is left as it is.
     type: list
     elements: path
     default: []
   noun:
-    description: What is counted, for the display, when the work does not say it.
+    description: What the progress counts, for the display. The work can name it, too.
     type: str
     default: ""
   state:
@@ -66,26 +66,26 @@ options:
     choices: [started, polled, absent]
     default: started
   state_dir:
-    description: Where records lie on the host. The action plugin takes it from C(fleet_state_dir).
+    description: Folder of the records on the host. The action plugin takes it from C(fleet_state_dir).
     type: path
     default: /var/lib/canvas-fleet
   system_ca:
     description:
-      - Let the clients inside the work trust the host's own store of certificates. The action plugin sets it when
-        C(fleet_ca_bundle) is set.
+      - Makes HTTP clients in the work trust the host's certificate store. The action plugin sets it with
+        C(fleet_ca_bundle).
     type: bool
     default: false
   request_id:
-    description: Set by the action plugin, so that a call that is repeated after a lost connection finds its answer.
+    description: Set by the action plugin. A call that is repeated after a lost connection finds its answer by it.
     type: str
     default: ""
   digest:
-    description: Set by the action plugin with O(state=polled), the work that it waits for.
+    description: Set by the action plugin with O(state=polled). It identifies the work that the plugin waits for.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Says what the work would do, where the worker can tell, and starts nothing.
+    description: Says what the work would do if the worker can tell. Starts nothing.
     support: full
   diff_mode:
     description: What the work changes is known only when it has run.

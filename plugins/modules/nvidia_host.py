@@ -10,10 +10,10 @@ short_description: Look at the GPUs of a host, and prepare what its driver and C
 version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
-  - Observes GPUs, driver and toolkit, and decides what is missing. Installs nothing itself; the role C(nvidia) gives
-    RV(work) to a unit on the host, with NVIDIA's repository and its key, whose fingerprint was checked.
+  - Observes GPUs, driver and toolkit, and decides what is missing. Installs nothing itself. The role C(nvidia) passes
+    RV(work) to a unit on the host, with NVIDIA's repository and its checked key.
   - Writes the profile with C(CUDA_HOME), C(PATH) and C(LD_LIBRARY_PATH), and keeps nouveau from being loaded.
-  - Leaves alone a driver that works and is new enough, and a host that has no GPU on purpose.
+  - Keeps a working driver that is new enough. Does nothing on a host without GPUs (C(nvidia_gpu_expected=false)).
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
   check_mode:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: plan
-short_description: Plan all runs from what was observed, and show the plan
+short_description: Plan all runs from the observations, and show the plan
 version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - A pure function of the observations of all hosts of the inventory group, run once on the controller.
-  - Membership of a run is read from the inventory, never from the hosts that happen to be in the play, so that
-    C(--limit) or an unreachable host is a finding and not a smaller world.
+  - The inventory says which hosts belong to a run. A host that C(--limit) leaves out, or that cannot be reached, is a
+    finding. The world size does not shrink.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
   check_mode:
@@ -46,8 +46,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: For each host its place in the run, what every role would change, its findings, and C(skipped), the
-    checks that could not be made, with C(check) and C(reason).
+  description: For each host its place in the run, the changes of each role, its findings, and the C(skipped) checks
+    with C(check) and C(reason).
   returned: success
   type: dict
 findings:

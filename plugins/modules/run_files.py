@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: run_files
-short_description: Write everything that the trainer is told, in one call
+short_description: Write all settings of the trainer, in one call
 version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Writes the train script, the dataset yaml, the dataset's entry in C(data/dataset_info.py), and the key file of W&B.
-  - Each file is written aside and renamed, so that a cut at any time leaves the old file or the new one.
-  - A file that was made or changed by hand is kept beside as C(<file>.user-<digest>) and reported. In
-    C(dataset_info.py) only a marked block is ours; every other byte stays as it is.
+  - Each file is written under another name and renamed. An interruption leaves the old or the new file.
+  - A file made or changed by hand is kept as C(<file>.user-<digest>) and reported. In C(dataset_info.py) the module
+    changes only its marked block.
   - The key stands only in its own file with mode 0600, never in the script, the result, or the diff.
   - The action plugin of the same name fills in O(settings) from the variables of all roles.
 extends_documentation_fragment: [canvas.fleet.attributes]
@@ -53,13 +53,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Write what the trainer is told
+- name: Write the settings of the trainer
   canvas.fleet.run_files:
 """
 
 RETURN = r"""
 files:
-  description: One entry for each file, with name, path, changed, kept (where a person's text was put) and sha256.
+  description: One entry for each file, with name, path, changed, kept (path of the text made by hand) and sha256.
   returned: success
   type: list
   elements: dict

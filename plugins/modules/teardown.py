@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: teardown
-short_description: Take canvas-fleet off a host
+short_description: Remove canvas-fleet from a host
 version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
-  - Removes what canvas-fleet brought to the host, which its records tell apart from what a person laid there.
-  - Checkpoints, the data as it came, weights, and what was changed by hand stay, unless C(fleet_teardown_include) names
-    them. Files that canvas-fleet did not put there stay always.
-  - Unit, environment and driver are taken back by their own roles before; C(playbooks/teardown.yml) has the order.
+  - Removes what canvas-fleet made on the host. Its records tell that apart from foreign files.
+  - Keeps checkpoints, original data, weights and edits by hand unless C(fleet_teardown_include) names them. Foreign
+    files always stay.
+  - Their own roles remove unit, environment and driver before. C(playbooks/teardown.yml) has the order.
   - The action plugin of the same name fills in O(settings) from the variables of all roles.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
@@ -29,7 +29,7 @@ options:
     type: dict
     default: {}
   show:
-    description: Print what goes and what stays.
+    description: Print what is removed and what stays.
     type: bool
     default: true
 """
@@ -41,17 +41,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: One entry for each part that was taken away, with role, path and bytes.
+  description: One entry for each removed part, with role, path and bytes.
   returned: success
   type: list
   elements: dict
 kept:
-  description: What stays, with role, path, why, and also (the word of fleet_teardown_include that would let it go).
+  description: What stays, with role, path, why, and also (the value of fleet_teardown_include that would remove it).
   returned: success
   type: list
   elements: dict
 roles:
-  description: Roles that have to take something back themselves before this module is called.
+  description: Roles that must remove something themselves before this module is called.
   returned: success
   type: list
   elements: str

@@ -11,10 +11,10 @@ version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Asks M(canvas.fleet.training_unit) for the state of a training and turns it into a row of the fleet table.
-  - With C(training_follow=true) it goes on asking until the training has ended, prints a line with step, losses, speed
-    and time left now and then, and fails when the run did not end whole - failed or stopped, weights not loaded, or
-    steps at the end that no whole checkpoint holds.
-  - A connection that is lost is tried again for C(fleet_reconnect_timeout) seconds; the training does not depend on it.
+  - With C(training_follow=true) it asks until the training has ended, and prints step, losses, speed and time left from
+    time to time. It fails when the training failed or was stopped, did not load its weights, or ended with steps that
+    no whole checkpoint holds.
+  - It retries a lost connection for C(fleet_reconnect_timeout) seconds. The training does not depend on the connection.
   - Changes nothing.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
@@ -43,7 +43,7 @@ row:
   returned: success
   type: dict
 problems:
-  description: Why the run did not end whole; empty when it did, and while it is not followed.
+  description: Problems at the end of the run; empty without any, and while it is not followed.
   returned: success
   type: list
   elements: str

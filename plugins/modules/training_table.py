@@ -11,8 +11,8 @@ version_added: 0.1.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Prints one line per host of the inventory group, with state, step, losses, speed, time left, weights and newest
-    whole checkpoint - from what M(canvas.fleet.training_follow) returned, or, for a training that was not asked again,
-    from what the plan had seen of it. Hosts that did not answer are in it, with why.
+    whole checkpoint. The values come from M(canvas.fleet.training_follow), or else from the plan's observation. A host
+    that did not answer has a line with the reason.
   - To be run once; opens no connection and changes nothing.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:

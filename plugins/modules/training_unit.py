@@ -12,18 +12,18 @@ author: canvas-fleet contributors (@canvas-fleet)
 description:
   - Brings the unit that runs a BAGEL training to a state, and reports step, losses, speed, checkpoints and failures
     from the trainer's own log.
-  - The unit runs a small supervisor of this collection, which the module brings along, and that runs the script. It is
-    ready at the first step, gives systemd's watchdog a sign of life only while steps advance, and tells systemd by its
-    exit code whether another start makes sense. C(systemctl status) shows step, losses, speed and time left.
-  - A training that runs is never restarted or stopped unless O(state=restarted), O(state=stopped), O(state=absent) or
-    C(training_apply=restart_after_save) says so. When the unit's text or the script changed meanwhile, the file is
-    updated and the result says that the training runs with older settings.
-  - A stop is done when no process is left, and a start when the first step is proved. Both may take long; the action
-    plugin polls the host meanwhile and shows what goes on. The first step needs all hosts of the run, which may be more
-    than Ansible works on at once, so a start is waited for by a second task, with O(state=awaited).
-  - A finished run stays finished, after a reboot too; only O(state=restarted) takes the mark away.
-  - A checkpoint counts as whole when both safetensors files have the length that they declare, and all optimizer files,
-    C(scheduler.pt) and C(data_status.pt) are complete archives. The trainer itself would resume from the newest one,
+  - The unit runs a small supervisor, which the module brings along, and the supervisor runs the script. It reports
+    ready at the first step. It feeds systemd's watchdog only while steps advance. Its exit code tells systemd whether
+    another start makes sense. C(systemctl status) shows step, losses, speed and time left.
+  - A running training is restarted or stopped only with O(state=restarted), O(state=stopped), O(state=absent) or
+    C(training_apply=restart_after_save). Otherwise the module updates changed files and reports that the training runs
+    with older settings.
+  - A stop is done when no process is left, a start when the first step was made. Both may take long. The action plugin
+    polls the host meanwhile and shows the progress. The first step needs all hosts of the run, which may be more than
+    Ansible's forks. So a second task waits for the start, with O(state=awaited).
+  - A finished run stays finished, also after a reboot. Only O(state=restarted) starts it again.
+  - A checkpoint is whole when both safetensors files have their declared length, and all optimizer files,
+    C(scheduler.pt) and C(data_status.pt) are complete archives. The trainer alone would resume from the newest one,
     whole or not.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
@@ -36,15 +36,15 @@ attributes:
 options:
   state:
     description:
-      - V(started) - the unit is there, comes back after a reboot, and was started, unless the run is finished.
-      - V(restarted) - the same, and the training is started anew now; finished runs too.
-      - V(stopped) - the unit is there, and no process of it is left. How a running one ends is C(training_stop)'s word.
-      - V(present) - the unit is there; whether it runs is left as it is.
-      - V(absent) - unit and record are gone. Results and checkpoints are never touched.
-      - V(awaited) - nothing is changed; waits for the first step of a start (RV(waiting) of the task that began it is
-        C(start)). Fails with the class of the failure and the telling lines when the start did.
-      - V(queried) - nothing is changed; the result tells of the training as it is.
-      - The action plugin takes C(training_state) where this is not given.
+      - V(started) - the unit exists, starts after a reboot, and was started unless the run is finished.
+      - V(restarted) - the same, and the training is started again, a finished run too.
+      - V(stopped) - the unit exists and has no process. C(training_stop) says how a running training ends.
+      - V(present) - the unit exists. It is neither started nor stopped.
+      - V(absent) - unit and record are removed. Results and checkpoints stay.
+      - V(awaited) - changes nothing, and waits for the first step of a start (RV(waiting) of the earlier task is
+        C(start)). Fails with failure class and log lines when the start fails.
+      - V(queried) - changes nothing, and returns the present state of the training.
+      - Without a value the action plugin takes C(training_state).
     type: str
     choices: [started, stopped, restarted, present, absent, awaited, queried]
     default: started
@@ -58,9 +58,9 @@ options:
     default: {}
   peer_secret:
     description:
-      - Secret of the run, 64 hexadecimal digits, by which its hosts know each other. The action plugin draws one for
-        all hosts of the run when C(new_secret) of O(topology) says that they hold none in common. Without it the host
-        keeps the one that it holds.
+      - Secret of the run, 64 hexadecimal digits, by which its hosts trust each other. The action plugin makes one for
+        all hosts of the run when C(new_secret) of O(topology) says that they share none. Without a value the host keeps
+        its secret.
     type: str
     default: ""
   texts:
@@ -127,10 +127,10 @@ training:
       description: Step of the newest checkpoint that a start can resume from.
       type: int
     supervisor:
-      description: Stage, status line and age in seconds of what the supervisor told last; null without one.
+      description: Stage, status line and age in seconds of the supervisor's last report; null without one.
       type: dict
     failure:
-      description: Class, line and surrounding lines of what ended the training; null when nothing did.
+      description: Class, line and surrounding lines of the failure that ended the training; null without one.
       type: dict
     older:
       description: Files that changed since the running training was started.
@@ -146,11 +146,11 @@ steps:
   type: list
   elements: str
 waiting:
-  description: C(start) while that goes on, for O(state=awaited); C(stop) is waited for by the action plugin.
+  description: C(start) while a start goes on, for O(state=awaited). C(stop) while the action plugin waits for a stop.
   returned: success
   type: str
 findings:
-  description: What a person should know, for instance that an older training goes on.
+  description: Findings, for instance that the training runs with older settings.
   returned: success
   type: list
   elements: dict
