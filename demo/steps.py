@@ -15,18 +15,25 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 REPORTS = CHECKOUT / "reports"
 HEARTBEAT = 10.0  # seconds between two signs of life in a log
+POLL = 0.1
+CLEAR = "\r\033[K"
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 FAILURES = (r"^=+ (FAILURES|ERRORS) =+$", r"\[ERROR\]|fatal: |failed: ", r"^Traceback")  # pytest, Ansible, Python
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command with a name. `shown`: its output is for the user and goes to the terminal too."""
+    """A command with a name. `shown`: its output is for the user and goes to the terminal too.
+
+    `places`: how many of those of run_all() it takes. `after`: names of the steps that must have ended before.
+    """
 
     name: str
     command: Sequence[str]
     shown: bool = False
     env: Mapping[str, str] | None = None
+    places: int = 1
+    after: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -44,6 +51,20 @@ class Outcome:
         return self.code == 0
 
 
+@dataclass
+class Running:
+    """A step whose process goes on; its output goes into its log."""
+
+    step: Step
+    process: subprocess.Popen[bytes]
+    started: float
+    beaten: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
 def duration(seconds: float) -> str:
     """12.3 s below a minute, 2 min 03 s above."""
     if seconds < 60:
@@ -53,15 +74,60 @@ def duration(seconds: float) -> str:
 
 def run(step: Step) -> Outcome:
     """Runs the step with its output in `step.log`; returns its exit code, never raises for a failed command."""
+    if not step.shown:
+        return run_all([step])[0]
     REPORTS.mkdir(exist_ok=True)
     started = time.monotonic()
     print(f"==> {step.name}", flush=True)
-    code = _run_shown(step) if step.shown else _run_quietly(step, started)
-    taken = time.monotonic() - started
-    print(f"    {'done' if code == 0 else f'FAILED (exit {code})'} after {duration(taken)}", flush=True)
-    if code and not step.shown:
-        _show_failure(step.log)
-    return Outcome(step, code, taken)
+    return _ended(Outcome(step, _run_shown(step), time.monotonic() - started))
+
+
+def run_all(steps: Sequence[Step], places: int = 1) -> list[Outcome]:
+    """Runs the steps, as many at once as there are places; outcomes in the given order.
+
+    They start in this order: who waits for another step lets later ones pass, who waits for places does not.
+    """
+    REPORTS.mkdir(exist_ok=True)
+    waiting, running = list(steps), list[Running]()
+    outcomes: dict[str, Outcome] = {}
+    try:
+        while waiting or running:
+            while step := _next(waiting, running, places):
+                waiting.remove(step)
+                running.append(_begin(step))
+            _beat(running)
+            time.sleep(POLL)
+            for one in [one for one in running if one.process.poll() is not None]:
+                running.remove(one)
+                outcome = Outcome(one.step, one.process.returncode, one.seconds)
+                outcomes[one.step.name] = _ended(outcome, f"  {one.step.name}" if running else "")
+    finally:  # of an interrupt
+        for one in running:
+            _stop(one.process)
+    return [outcomes[step.name] for step in steps]
+
+
+def _next(waiting: Sequence[Step], running: Sequence[Running], places: int) -> Step | None:
+    open_names = {step.name for step in waiting} | {one.step.name for one in running}
+    free = places - sum(one.step.places for one in running)
+    first = next((step for step in waiting if open_names.isdisjoint(step.after)), None)
+    return first if first and (first.places <= free or not running) else None
+
+
+def _begin(step: Step) -> Running:
+    print(f"{CLEAR if sys.stdout.isatty() else ''}==> {step.name}", flush=True)
+    with step.log.open("wb") as log:
+        now = time.monotonic()
+        return Running(step, _start(step, log.fileno()), now, now)
+
+
+def _ended(outcome: Outcome, name: str = "") -> Outcome:
+    clear = CLEAR if sys.stdout.isatty() else ""
+    how = "done" if outcome.passed else f"FAILED (exit {outcome.code})"
+    print(f"{clear}    {how} after {duration(outcome.seconds)}{name}", flush=True)
+    if not outcome.passed and not outcome.step.shown:
+        _show_failure(outcome.step.log)
+    return outcome
 
 
 def _run_shown(step: Step) -> int:
@@ -77,23 +143,6 @@ def _run_shown(step: Step) -> int:
         except KeyboardInterrupt:
             _stop(process)
             raise
-
-
-def _run_quietly(step: Step, started: float) -> int:
-    live = sys.stdout.isatty()
-    with step.log.open("wb") as log, _start(step, log.fileno()) as process:
-        try:
-            while True:
-                try:
-                    return process.wait(timeout=1.0 if live else HEARTBEAT)
-                except subprocess.TimeoutExpired:
-                    _beat(step, time.monotonic() - started, live)
-        except KeyboardInterrupt:
-            _stop(process)
-            raise
-        finally:
-            if live:
-                print("\r\033[K", end="", flush=True)
 
 
 def _start(step: Step, stdout: int) -> subprocess.Popen[bytes]:
@@ -115,10 +164,22 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.send_signal(number)
 
 
-def _beat(step: Step, seconds: float, live: bool) -> None:
-    last = _last_line(step.log)
-    text = f"    … {duration(seconds)}  {last}"[:110]
-    print(f"\r\033[K{text}" if live else text, end="" if live else "\n", flush=True)
+def _beat(running: Sequence[Running]) -> None:
+    """A terminal shows one of the steps in turn, on one line; a log gets a line of each in its time."""
+    now = time.monotonic()
+    if sys.stdout.isatty():
+        one = running[int(now) % len(running)]
+        print(f"{CLEAR}{_sign(one, len(running) > 1)}", end="", flush=True)
+        return
+    for one in running:
+        if now - one.beaten >= HEARTBEAT:
+            one.beaten = now
+            print(_sign(one, len(running) > 1), flush=True)
+
+
+def _sign(one: Running, named: bool) -> str:
+    name = f"{one.step.name}: " if named else ""
+    return f"    … {duration(one.seconds)}  {name}{_last_line(one.step.log)}"[:110]
 
 
 def _last_line(log: Path) -> str:

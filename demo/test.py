@@ -10,42 +10,46 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from demo.steps import CHECKOUT, REPORTS, Outcome, Step, duration, run
+from demo.steps import CHECKOUT, REPORTS, Outcome, Step, duration, run_all
 from demo.surroundings import enter
 
 PYTHON = str(CHECKOUT / ".venv" / "bin" / "python")
 PLUGINS = "ansible_collections.canvas.fleet.plugins"
 LINTED = ("site.yml", "playbooks", "roles", "molecule", "inventory")  # never ".": it holds the link back to itself
 TORCH = CHECKOUT / ".cache" / "torch" / "env" / "bin" / "python"
+# Steps at once. A scenario takes 85 s of two cores' time and waits 20 to 60 s more: three of them keep two cores busy.
+PLACES = 3
 DEPOT = Step("depot for the scenarios", [PYTHON, "-m", "demo.fleet", "depot"])
-TRAINER = Step("python with torch for the demo's trainer", [PYTHON, "-m", "demo.torch_python"])
+TRAINER = Step("python with torch for the demo's trainer", [PYTHON, "-m", "demo.torch_python"], after=(DEPOT.name,))
 PREPARATIONS = (DEPOT, TRAINER)
 
 
 def lint() -> Iterator[Step]:
-    yield Step("lint: ruff", ["ruff", "check", "."])
     mypy = ["mypy", "--config-file", "pyproject.toml", "-p", PLUGINS]
     yield Step("lint: mypy strict on the plugins", mypy, env={"MYPYPATH": str(CHECKOUT / "collections")})
+    yield Step("lint: ruff", ["ruff", "check", "."])
     yield Step("lint: ansible-lint production", ["ansible-lint", *LINTED])
     yield Step("lint: generated pages are fresh", ["python", "docs/generate.py", "--check"])
 
 
 def unit() -> Iterator[Step]:
-    yield Step("unit tests", ["pytest", "-n", "2", "--junitxml", str(REPORTS / "unit.xml")])
+    yield Step("unit tests", ["pytest", "-n", "2", "--junitxml", str(REPORTS / "unit.xml")], places=2)
 
 
 def molecule() -> Iterator[Step]:
     yield DEPOT
     for config in sorted(CHECKOUT.glob("molecule/*/molecule.yml")):
         name = config.parent.name
-        yield Step(f"molecule: {name}", ["molecule", "test", "--scenario-name", name])
+        command = ["molecule", "test", "--scenario-name", name]
+        yield Step(f"molecule: {name}", command, after=(DEPOT.name,))
 
 
 def chain() -> Iterator[Step]:
     yield from PREPARATIONS
     for test in sorted(CHECKOUT.glob("tests/integration/test_*.py")):
         command = ["pytest", "-v", str(test), "--junitxml", str(REPORTS / f"{test.stem}.xml")]
-        yield Step(f"whole chain: {test.stem}", command, env={"MINICANVAS_PYTHON": str(TORCH)})
+        env = {"MINICANVAS_PYTHON": str(TORCH)}
+        yield Step(f"whole chain: {test.stem}", command, env=env, places=PLACES, after=(TRAINER.name,))
 
 
 PARTS = {"lint": lint, "unit": unit, "molecule": molecule, "chain": chain}
@@ -71,7 +75,8 @@ def main(names: list[str]) -> int:
     REPORTS.mkdir(exist_ok=True)
     for stale in REPORTS.glob("*.xml"):
         stale.unlink()
-    outcomes = [run(step) for name in names or PARTS for step in PARTS[name]()]
+    steps = {step.name: step for name in names or PARTS for step in PARTS[name]()}
+    outcomes = run_all(list(steps.values()), PLACES)
     results = [counts(outcome) for outcome in outcomes]
     for outcome, (passed, failed) in zip(outcomes, results, strict=True):
         print(f"{duration(outcome.seconds):>12}  {passed:>5} passed {failed:>3} failed  {outcome.step.name}")

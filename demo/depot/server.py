@@ -1,8 +1,9 @@
 """The depot's web server: a Hugging Face-compatible hub under /hf, and static folders. Standard library only.
 
 Run on the depot's container as `python3 server.py --root /srv/depot --port 80`. It reads, never writes.
-A file `rate` in the root holds bytes per second and connection (0 or no file: unlimited); it is read again for each
-chunk, so that a test can slow a download that is under way. The variable DEPOT_RATE is the default.
+A file `rate` in the root holds bytes per second and connection (0 or no file: unlimited); `rate-ADDRESS` is for one
+client alone. It is read again for each chunk, so that a test can slow a download that is under way. The variable
+DEPOT_RATE is the default.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -192,10 +194,10 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(len(chunk) / rate)
 
     def rate(self) -> int:
-        try:
-            return int((self.root / "rate").read_text())
-        except (OSError, ValueError):
-            return int(os.environ.get("DEPOT_RATE") or 0)
+        for name in (f"rate-{self.client_address[0]}", "rate"):
+            with suppress(OSError, ValueError):
+                return int((self.root / name).read_text())
+        return int(os.environ.get("DEPOT_RATE") or 0)
 
     def json(self, value: Any) -> None:
         self.text(json.dumps(value), "application/json")

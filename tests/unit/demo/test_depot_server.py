@@ -185,21 +185,23 @@ def test_the_gated_repository_wants_its_token(address: str, tmp_path: Path) -> N
     assert (folder / "ema.safetensors").read_bytes() == BIG
 
 
-def test_a_rate_slows_a_download_that_is_under_way(address: str, root: Path) -> None:
+@pytest.mark.parametrize("name", ["rate", "rate-127.0.0.1"])
+def test_a_rate_slows_a_download_that_is_under_way(name: str, address: str, root: Path) -> None:
+    (root / "rate-10.0.0.1").write_text("1")  # another client's
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
     try:
-        (root / "rate").write_text("200000")
+        (root / name).write_text("200000")
         connection.request("GET", f"/hf/{hub.REPO}/resolve/main/ema.safetensors")
         answer = connection.getresponse()
         begin = time.monotonic()
         answer.read(100_000)
         slow = time.monotonic() - begin
-        (root / "rate").unlink()
+        (root / name).unlink()
         begin = time.monotonic()
         rest = answer.read()
         fast = time.monotonic() - begin
     finally:
-        (root / "rate").unlink(missing_ok=True)
+        (root / name).unlink(missing_ok=True)
     assert 0.3 < slow < 3
     assert fast < 2  # 15 s at the slow rate
     assert len(rest) == len(BIG) - 100_000

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -25,7 +26,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def python(code: str, name: str = "a step", **kind: bool) -> steps.Step:
+def python(code: str, name: str = "a step", **kind: Any) -> steps.Step:
     return steps.Step(name, [sys.executable, "-c", code], **kind)
 
 
@@ -59,6 +60,51 @@ def test_a_long_step_shows_that_it_lives(
     beats = [line for line in capfd.readouterr().out.splitlines() if "…" in line]
     assert len(beats) >= 2
     assert beats[-1].endswith("fetching")
+
+
+WORK = "import time; print(time.monotonic()); time.sleep(0.4); print(time.monotonic())"
+
+
+def times(reports: Path, *wanted: steps.Step) -> list[tuple[float, float]]:
+    """When each step began and ended, with two places."""
+    outcomes = steps.run_all(wanted, 2)
+    assert [outcome.step for outcome in outcomes] == list(wanted)
+    told = ((reports / outcome.step.log).read_text().split() for outcome in outcomes)
+    return [(float(begin), float(end)) for begin, end in told]
+
+
+def test_steps_that_fit_run_side_by_side(reports: Path) -> None:
+    (a_begin, a_end), (b_begin, b_end), (c_begin, _) = times(reports, *(python(WORK, name) for name in "abc"))
+    assert max(a_begin, b_begin) < min(a_end, b_end)
+    assert c_begin >= min(a_end, b_end)
+
+
+def test_a_step_that_needs_all_places_runs_alone_and_in_its_turn(reports: Path) -> None:
+    small, big, late = times(reports, python(WORK, "small"), python(WORK, "big", places=2), python(WORK, "late"))
+    assert small[1] <= big[0] < big[1] <= late[0]
+
+
+def test_a_step_waits_for_what_it_comes_after(reports: Path) -> None:
+    later, first = times(reports, python(WORK, "later", after=("first", "not asked for")), python(WORK, "first"))
+    assert later[0] >= first[1]
+
+
+def test_a_failure_beside_others_is_named_and_is_no_other_steps(
+    reports: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = steps.run_all([python("exit(3)", "bad"), python(WORK, "good")], 2)
+    assert [outcome.code for outcome in outcomes] == [3, 0]
+    assert re.search(r"FAILED \(exit 3\) after .* s  bad\n", capfd.readouterr().out)
+
+
+def test_every_scenario_is_run_and_no_step_waits_for_one_that_is_not_there() -> None:
+    """A name that stands in `after` and nowhere else would be a wait for nothing."""
+    made = [step for part in test.PARTS.values() for step in part()]
+    names = {step.name for step in made}
+    assert {name for step in made for name in step.after} <= names
+    assert {path.parent.name for path in steps.CHECKOUT.glob("molecule/*/molecule.yml")} == {
+        step.command[-1] for step in made if step.name.startswith("molecule: ")
+    }
 
 
 @pytest.mark.parametrize(
