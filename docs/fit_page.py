@@ -1,4 +1,4 @@
-"""The page docs/fit.md: what BAGEL-7B-MoT needs, and which usual hosts hold it, as the planner says it."""
+"""Makes docs/fit.md: what BAGEL-7B-MoT needs, and which usual hosts hold it, by the planner."""
 
 from __future__ import annotations
 
@@ -79,34 +79,34 @@ def memory() -> list[str]:
 
 
 HEAD = """\
-BAGEL-7B-MoT with the default flags, the guide's 8,192 expected tokens and samples of up to 9,500. `full` trains
-everything; `frozen` (`training_profile: frozen`) the connectors alone, without an EMA copy. `✗` says how much is
-missing; `tight`: it may do, and the plan warns. The plan's `fit` table says the same of your own hosts, and
-`fleet_plan_format=json` gives every item.
+The tables are for BAGEL-7B-MoT with the default flags, the guide's 8,192 expected tokens and samples of up to 9,500
+tokens. `full` trains everything. `frozen` (`training_profile: frozen`) trains only the connectors, without an EMA
+copy. `✗` says how much is missing. `tight` may fit, and the plan warns. The plan shows a `fit` table for your own
+hosts; `fleet_plan_format=json` adds every item.
 """
 GPU = """\
-The largest number of a line is what each GPU must have. 20 bytes per parameter at rest (weights 4, gradients 4,
-Adam's moments 8, EMA copy 4), 24 in `optimizer.step`, divided by the shards. A step adds gathered layers and the
-activations of the longest batch: two of the longest samples, since one more is always packed before the tokens are
-counted, so `run_config_expected_num_tokens` below the longest sample saves nothing.
+Each GPU needs the largest number of its line. At rest it holds 20 bytes per parameter (weights 4, gradients 4, Adam's
+moments 8, EMA copy 4), in `optimizer.step` 24, divided by the shards. A step adds gathered layers and the activations
+of the longest batch. That batch has two of the longest samples, because the trainer packs one more sample before it
+counts the tokens. So `run_config_expected_num_tokens` below the longest sample saves nothing.
 
-**A save of a sharded model adds the root unit alone**: one unit is gathered at a time and moved to the host. Measured
-on two and four H100s with torch 2.11: 4.4 GB with `full`, 2.2 GB with `frozen` ([gpu-proof.md](gpu-proof.md)). The save
-code of torch 2.7.1, which the lock has, does the same. Reports of mid 2025 say that 8 × 80 GB die while saving and
-12 do not (Bagel#71, #139); the trainer has emptied the allocator's cache in front of a save since then. A save of
-`full` on eight cards has not been seen yet. Set `run_config_save_every` so that the first one comes soon.
+**A save of a sharded model adds only the root unit**: one unit at a time is gathered and moved to the host. Measured
+on two and four H100s with torch 2.11: 4.4 GB with `full`, 2.2 GB with `frozen` ([gpu-proof.md](gpu-proof.md)). The
+save code of torch 2.7.1, which the lock has, does the same. Reports of mid 2025 say that 8 × 80 GB die while saving
+and 12 do not (Bagel#71, #139). Since then the trainer empties the allocator's cache before a save. A save of `full`
+on eight cards was not tested yet. Choose a small `run_config_save_every`, so that the first save comes soon.
 
 With BAGEL itself (`frozen`, on one, two and four H100s, without offload) the phases `first step`, `optimizer.step`,
-`pictures` and `training` were within 3 % of these figures. Not in them: what the allocator keeps in reserve between
-batches of other sizes (38 GB for 29 in use; 31 GB with `expandable_segments`, which the script sets), up to 1.3 GB
-more of CUDA and NCCL with several ranks, cuDNN's workspace, and the compiler's trials. The allocator gives its
-reserve back before it fails, so a tight GPU is not lost by it; but do not plan to the last gigabyte.
+`pictures` and `training` were within 3 % of these figures. The figures leave out the allocator's reserve between
+batches of different sizes (38 GB for 29 in use; 31 GB with `expandable_segments`, which the script sets). They also
+leave out up to 1.3 GB of CUDA and NCCL with several ranks, cuDNN's workspace, and the compiler's trials. The
+allocator gives its reserve back before it fails, so a tight GPU may work. Do not plan to the last gigabyte.
 """
 HOST = """\
-Each rank builds the model in fp32, copies it for the EMA, and maps the weights: 10 bytes per parameter. The mapped
-file can be dropped by the kernel, the rest cannot. (Measured with `frozen`: 60 GB a rank, 89 GB with the mapped
-file.) At a save the first rank of each copy of a sharded model gathers it in the host's memory, 16 bytes per
-parameter with `full`, 6 with `frozen`: more than the load only where a host has one rank of a run.
+Each rank builds the model in fp32, copies it for the EMA, and maps the weights file: 10 bytes per parameter. The
+kernel can drop the mapped file, but not the rest. (Measured with `frozen`: 60 GB for each rank, 89 GB with the mapped
+file.) In a save the first rank of each replica gathers the model in host memory: 16 bytes per parameter with `full`,
+6 with `frozen`. This exceeds the load only on a host with one rank of the run.
 """
 
 

@@ -1,5 +1,5 @@
-"""Write the pages that are made from code: docs/variables.md from the argument specs, docs/findings.md from
-the catalogue, docs/fit.md from the planner. `--check` only compares.
+"""Write the pages made from code: docs/variables.md from the argument specs, docs/findings.md from the catalogue,
+docs/fit.md from the planner. `--check` only compares.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def variables() -> str:
 def findings() -> str:
     lines = ["# Findings", "", MADE.format(source="plugins/module_utils/findings/of_*.py")]
     lines += [
-        "An error refuses its own run; other runs go on. `preflight_accepted_findings: [CODE]` lowers one on purpose:",
-        "it is then shown as accepted.",
+        "An error refuses its own run; other runs go on. `preflight_accepted_findings: [CODE]` accepts a finding.",
+        "The plan then shows it as accepted.",
         "",
     ]
     for severity in SEVERITIES:
