@@ -16,10 +16,12 @@ from ansible.utils.display import Display
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan
 from ..module_utils.core.topology import Topology
+from ..module_utils.findings import of_reach
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.make import Decide, Plan, make_plan
 from ..module_utils.plan.observation import HostSeen, understood
-from ..module_utils.plan.text import ending, finding_lines, plan_text
+from ..module_utils.plan.text import ending, findings_of, plan_text
+from ..module_utils.plan.unreached import unreached
 from ..module_utils.roles.canvas_code import decide as canvas_code_plan
 from ..module_utils.roles.conda_env import decide as conda_env_plan
 from ..module_utils.roles.dataset import controller as dataset_controller
@@ -76,22 +78,13 @@ DECIDE: dict[str, Decide] = {
 }
 
 
-def lost(result: Mapping[str, Any], in_play: bool) -> Finding | None:
+def lost(answer: Mapping[str, Any], in_play: bool) -> Finding | None:
     """Why a host was not observed, or None when it was."""
-    text = " ".join(str(result.get("msg", "")).split())
-    if result.get("unreachable"):
-        if "HOST IDENTIFICATION HAS CHANGED" in text or "Host key verification failed" in text:
-            return finding("HOST_KEY_CHANGED", found=text, expected="the host key in known_hosts")
-        return finding("HOST_UNREACHABLE", found=text, expected="an answer over SSH")
-    if result.get("failed"):
-        return finding("HOST_UNREACHABLE", found=f"host_info failed: {text}", expected="an observation")
-    if not in_play or not result:
-        return finding(
-            "HOST_MISSING",
-            found="left out by --limit, or lost or failed earlier in this play",
-            expected="every host of the run",
-        )
-    return None
+    missing = None
+    if not answer or not in_play:
+        found = "left out by --limit, or lost or failed earlier in this play"
+        missing = finding("HOST_MISSING", found=found, expected="every host of the run")
+    return unreached(answer) or missing
 
 
 class ActionModule(ActionBase):
@@ -106,7 +99,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self._task.args
         hosts = self._hosts(task_vars, args.get("group", "trainers"), args.get("seen", "__fleet_seen"))
-        plan = make_plan(hosts, self._decide())
+        asked = set(task_vars.get("ansible_play_hosts_all", ()))  # those that --limit leaves
+        plan = make_plan(hosts, self._decide(), {host.name for host in hosts if host.name not in asked})
         forms = [host.settings["fleet_plan_format"] for host in hosts if "fleet_plan_format" in host.settings]
         self._show(plan, args.get("show", "plan"), forms[0] if forms else "table")
         return {**result, "changed": False, **plan.as_dict()}
@@ -145,12 +139,12 @@ class ActionModule(ActionBase):
 
     def _show(self, plan: Plan, what: str, form: str) -> None:
         if what == "nothing":
-            return
-        if form == "json":
+            text = "\n".join(findings_of(plan, of_reach.ENTRIES))
+        elif form == "json":
             text = json.dumps(plan.as_dict(), indent=2, default=str)
         elif what == "plan":
             text = plan_text(plan)
         else:
-            lines = [line for found in plan.findings for line in (*finding_lines(found), "")]
-            text = "\n".join([*lines, *ending(plan)])
-        Display().display("\n" + text + "\n")
+            text = "\n".join([*findings_of(plan), *ending(plan)])
+        if text:
+            Display().display("\n" + text + "\n")

@@ -60,6 +60,7 @@ findings:
   elements: dict
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,6 +68,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core import wire
+from ..module_utils.core.errors import FleetError, reported
 from ..module_utils.machine import environment, facts, mounts
 from ..module_utils.machine.starts import will_start
 from ..module_utils.roles.canvas_code import observe as canvas_code
@@ -119,7 +121,10 @@ def observe(settings: dict[str, Any], master: Mapping[str, Any]) -> dict[str, An
 def main() -> None:
     spec = {name: {"type": "dict", "default": {}} for name in ("settings", "master")}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    module.exit_json(changed=False, observation=observe(module.params["settings"], module.params["master"]))
+    with reported(module.fail_json):
+        if account := os.geteuid():
+            raise FleetError("only root sees all", code="NOT_ROOT", found=f"the account {account}", expected="root")
+        module.exit_json(changed=False, observation=observe(module.params["settings"], module.params["master"]))
 
 
 if __name__ == "__main__":

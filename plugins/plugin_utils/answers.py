@@ -71,7 +71,8 @@ WORKERS: Mapping[str, Kinds] = {
 
 def of_module(module: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """The declared keys, or a failed result with HOST_ANSWER_MALFORMED."""
-    return _declared({**COMMON, **MODULES[module]}, {**answer, "warnings": _warnings(answer.get("warnings"))}, module)
+    given = {**_raised(answer), **answer, "warnings": _warnings(answer.get("warnings"))}
+    return _declared({**COMMON, **MODULES[module]}, given, module)
 
 
 def of_worker(worker: str, result: Any) -> dict[str, Any]:
@@ -96,6 +97,12 @@ def _read(kind: Any, value: Any, place: str) -> Any:
     if not isinstance(value, dict):
         raise wire.MalformedError(place, wire.shown(value), "mapping")
     return value
+
+
+def _raised(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The words of an error that a module did not expect. Ansible hands it over as an object with an event."""
+    event = getattr(answer.get("exception"), "event", None)
+    return {"msg": event.msg} if event else {}
 
 
 def _warnings(given: Any) -> list[str]:

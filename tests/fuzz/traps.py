@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.fuzz.fleet import GB, Host, Seen, gpus
 from tests.unit.support import dataset_files as files
+from tests.unit.support.places import ROOT
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,6 @@ def registered(**changes: Any) -> Callable[[Seen], None]:
 def machines(base: Mapping[str, Any]) -> Iterator[Trap]:
     for init in ("bash", "tini", "init", "sh", "runit"):
         yield alone(f"PID 1 is {init}", "NO_SYSTEMD", base, fact(init={"name": init, "version": ""}))
-    for version in ("3.8.10", "3.6.8"):
-        yield alone(f"Python {version}", "PYTHON_OLD", base, fact(python=version))
     for memory in (64, 128, 256, 512, 1000):
         yield alone(f"8 ranks in {memory} GB of RAM", "HOST_MEMORY_SHORT", base, fact(memory_bytes=memory * GB))
     for free in (1, 20, 100, 200, 300):
@@ -152,13 +153,11 @@ def folders(base: Mapping[str, Any]) -> Iterator[Trap]:
 
 def lost_hosts(base: Mapping[str, Any]) -> Iterator[Trap]:
     answers: dict[str, list[dict[str, Any]]] = {
-        "HOST_UNREACHABLE": [
-            {"unreachable": True, "msg": "ssh: connect to host b port 22: No route to host"},
-            {"failed": True, "msg": "sudo: a password is required"},
-        ],
-        "HOST_KEY_CHANGED": [{"unreachable": True, "msg": "REMOTE HOST IDENTIFICATION HAS CHANGED!"}],
+        "HOST_UNREACHABLE": [{"unreachable": True, "msg": "ssh: connect to host b port 22: No route to host"}],
         "HOST_MISSING": [{}],
     }
+    for recorded in yaml.safe_load((ROOT / "tests/fixtures/ansible/unreached.yml").read_text()).values():
+        answers.setdefault(recorded["code"], []).append(recorded)
     for code, said in answers.items():
         for answer in said:
             for number in (2, 3, 5):

@@ -5,8 +5,8 @@ An entry is added to the part that it belongs to: catalogue_host, catalogue_data
 
 from __future__ import annotations
 
-from . import of_data, of_host, of_run
+from . import of_data, of_host, of_reach, of_run
 from .entry import Entry
 
-PARTS = (of_host, of_run, of_data)
+PARTS = (of_host, of_reach, of_run, of_data)
 CATALOGUE: dict[str, Entry] = {code: entry for part in PARTS for code, entry in part.ENTRIES.items()}

@@ -28,17 +28,7 @@ ENTRIES: dict[str, Entry] = {
         "two hosts of a run have the same address, so one of them cannot be reached",
         "give each host of the run its own fleet_address, at which the others reach it",
     ),
-    # reaching hosts
-    "HOST_UNREACHABLE": Entry(
-        "error",
-        "canvas-fleet cannot check or change a host without a connection",
-        "check address, login and network of the host; `make demo` starts the embedded fleet",
-    ),
-    "HOST_KEY_CHANGED": Entry(
-        "error",
-        "another machine answers at this address, or the server was installed anew",
-        "compare the fingerprint with the one in the provider's console, then replace the key in known_hosts",
-    ),
+    # what hosts answer
     "HOST_ANSWER_MALFORMED": Entry(
         "error",
         "the host's answer does not have the declared form, so all of it is ignored",
@@ -54,11 +44,6 @@ ENTRIES: dict[str, Entry] = {
         "a part of the host did not answer, so nothing is changed in its run",
         "look at the named path or program by hand on the host: a file system that hangs has to be mounted anew, a "
         "nvidia-smi that hangs needs a restart of the host",
-    ),
-    "HOST_MISSING": Entry(
-        "error",
-        "a run needs all its hosts; without one its world size would change",
-        "run the play for all hosts of the run (a --limit must not split it), or repair the lost host",
     ),
     # the machine
     "NO_SYSTEMD": Entry(
@@ -138,9 +123,6 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "the roles never change the owner of a foreign folder",
         "set fleet_user to its owner, give the account write access, or choose another folder",
-    ),
-    "PYTHON_OLD": Entry(
-        "error", "the modules need Python 3.9 or newer on the host", "set ansible_python_interpreter to a newer Python"
     ),
     # driver, toolkit and environment
     "NVIDIA_DRIVER_BROKEN": Entry(

@@ -5,7 +5,7 @@ It is the only place that computes world size, ranks and shards, and the only ju
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,6 +92,7 @@ class HostPlan:
 @dataclass(frozen=True)
 class Plan:
     hosts: Mapping[str, HostPlan]  # in inventory order
+    outside: tuple[str, ...] = ()  # runs of which --limit left no host: nothing is known of them
 
     @property
     def findings(self) -> list[Finding]:
@@ -111,6 +112,7 @@ class Plan:
             "findings": [found.as_dict() for found in self.findings],
             "refused": sorted({host.topology.run for host in self.hosts.values() if host.refused}),
             "changes": {name: host.changes for name, host in self.hosts.items()},
+            "outside": list(self.outside),
         }
 
 
@@ -216,15 +218,18 @@ def unlike(members: Sequence[HostSeen]) -> list[Finding]:
     return host_findings.between(seen, judged[0].settings) if judged else []
 
 
-def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide]) -> Plan:
-    """Plan all runs. `hosts` in inventory order, all members of each run among them, whether seen or not."""
+def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide], limited: Container[str] = ()) -> Plan:
+    """Plan all runs. `hosts` in inventory order, all members of each run, whether seen or not; a run of hosts that are
+    `limited` alone (nobody asked for them) is not planned."""
     runs: dict[str, list[HostSeen]] = {}
     for host in hosts:
         runs.setdefault(host.run, []).append(host)
     plans: dict[str, HostPlan] = {}
-    for members in runs.values():
-        plans.update(_plan_run(members, decide))
-    return Plan({host.name: plans[host.name] for host in hosts})
+    outside = tuple(run for run, members in runs.items() if all(host.name in limited for host in members))
+    for run, members in runs.items():
+        if run not in outside:
+            plans.update(_plan_run(members, decide))
+    return Plan({host.name: plans[host.name] for host in hosts if host.name in plans}, outside)
 
 
 def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..findings import of_reach
 from ..findings.finding import CATALOGUE, Finding, finding
 
 
@@ -170,9 +171,7 @@ NOT_OWNED = ("training_checkpoint_dir", "run_config_resume_from", "nvidia_busy_i
 NEVER_ACCEPTED = (
     "VARIABLE_INVALID",
     "SECRET_MISPLACED",
-    "HOST_UNREACHABLE",
-    "HOST_KEY_CHANGED",
-    "HOST_MISSING",
+    *of_reach.ENTRIES,
     "HOST_PART_SILENT",
     "CHECKPOINTS_LINKED_AWAY",  # this and the next: the start itself refuses them, too
     "TRAINING_OF_ANOTHER_RUN",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from ..core import table
 from ..core.progress import duration
 from ..core.table import NONE
-from ..findings.finding import SEVERITIES, Finding
+from ..findings.finding import CATALOGUE, SEVERITIES, Finding
 from ..machine.fit.assess import Verdict
 from ..machine.fit.findings import human, remedy
 from .make import HostPlan, Plan
@@ -67,6 +67,8 @@ def mark(pair: tuple[Verdict | None, Verdict]) -> str:
 
 def run_line(hosts: Sequence[HostPlan]) -> str:
     topology = hosts[0].topology
+    if not any(host.roles for host in hosts):
+        return f"run {topology.run}: {many(topology.nnodes, 'host')}, not judged"
     return (
         f"run {topology.run}: {many(topology.nnodes, 'host')} × {topology.nproc_per_node} processes"
         f" = world size {topology.world_size} ({topology.num_replicate} × {topology.num_shard} shards),"
@@ -83,9 +85,20 @@ def finding_lines(found: Finding) -> list[str]:
     for name in ("variable", "found", "expected", "because", "remedy"):
         text = getattr(found, name)
         lines += textwrap.wrap(
-            text, WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12, break_long_words=False
+            text,
+            WIDTH,
+            initial_indent=f"  {name:<10}",
+            subsequent_indent=" " * 12,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
     return lines
+
+
+def findings_of(plan: Plan, codes: Container[str] | None = None) -> list[str]:
+    """The findings of these codes, of all by default, each with an empty line behind it."""
+    chosen = [found for found in plan.findings if codes is None or found.code in codes]
+    return [line for found in chosen for line in (*finding_lines(found), "")]
 
 
 def many(number: int, noun: str) -> str:
@@ -122,15 +135,18 @@ def few(names: Sequence[str]) -> str:
 
 
 def summary_line(plan: Plan) -> str:
-    changes = {name: len(host.changes) for name, host in plan.hosts.items()}
-    todo = sum(1 for number in changes.values() if number)
+    judged = [len(host.changes) for host in plan.hosts.values() if host.roles]
+    todo, unknown = sum(1 for number in judged if number), len(plan.hosts) - len(judged)
     refused = sorted({host.topology.run for host in plan.hosts.values() if host.refused})
+    parts = [f"{todo} to change ({many(sum(judged), 'role')})", f"{len(judged) - todo} in sync"]
+    parts += [f"{unknown} not judged"] if unknown else []
     line = (
-        f"{many(len(changes), 'host')}, {many(len(plan.runs), 'run')}: {todo} to change"
-        f" ({many(sum(changes.values()), 'role')}), {len(changes) - todo} in sync; {counts(plan.findings)}"
+        f"{many(len(plan.hosts), 'host')}, {many(len(plan.runs), 'run')}: {', '.join(parts)}; {counts(plan.findings)}"
     )
     if refused:
         line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"
+    if plan.outside:
+        line += f"; outside of --limit: {few(plan.outside)}"
     return line
 
 
@@ -149,7 +165,5 @@ def plan_text(plan: Plan) -> str:
     if plan.hosts:
         lines += [*table.lines([FIT_HEAD, *(fit_row(host) for host in plan.hosts.values())], indent="  "), ""]
     for severity in reversed(SEVERITIES):
-        for found in plan.findings:
-            if found.severity == severity:
-                lines += [*finding_lines(found), ""]
+        lines += findings_of(plan, {code for code, entry in CATALOGUE.items() if entry.severity == severity})
     return "\n".join([*lines, *ending(plan)])

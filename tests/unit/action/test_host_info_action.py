@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible_collections.canvas.fleet.plugins.action import host_info
 from ansible_collections.canvas.fleet.plugins.action.host_info import master
+
+from tests.unit.support import actions
 
 SETTINGS = {"training_run": "pair", "run_config_master_port": 29501}
 
@@ -41,3 +45,21 @@ PAIR = {"training_run": "pair"}
 )
 def test_the_first_host_of_a_run(told: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert master(SETTINGS, told) == wanted
+
+
+@pytest.mark.parametrize(
+    ("answers", "codes"),
+    [
+        pytest.param(AnsibleConnectionFailure("ssh: connect: Connection refused"), ["SSH_REFUSED"], id="no connection"),
+        pytest.param(AnsibleError("Missing sudo password"), ["BECOME_PASSWORD_MISSING"], id="no password"),
+        pytest.param({"failed": True, "msg": "boom"}, ["HOST_UNREACHABLE"], id="a module that failed"),
+        pytest.param({"observation": {}}, [], id="an observation"),
+        pytest.param({"observation": 1}, ["HOST_ANSWER_MALFORMED"], id="no observation of the declared form"),
+    ],
+)
+def test_a_host_that_is_not_observed_is_a_finding_and_no_failed_task(answers: Any, codes: list[str]) -> None:
+    """A failed task would print all settings, and end the play for hosts that are well."""
+    result = actions.run(actions.action(host_info, iter([answers]), SETTINGS))
+    assert [one["code"] for one in result["findings"]] == codes
+    assert not result.get("failed")
+    assert ("observation" in result, "asked" in result) == (not codes, not codes)

@@ -1,4 +1,4 @@
-"""Why a host was not observed: recorded words of ssh and Ansible, told as findings."""
+"""What the plan makes of hosts that were not observed, and of files on the controller."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from ansible_collections.canvas.fleet.plugins.action.plan import decide_dataset,
 
 from tests.unit.support import dataset_files as files
 
-CHANGED = (
-    "Failed to connect to the host via ssh: @@@@@@@@@@@@@@@@@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS "
-    "CHANGED!     @\n@@@@@@@@@@@@@@@@@@@@@@@\nHost key verification failed."
-)
-TIMEOUT = "Failed to connect to the host via ssh: ssh: connect to host 10.0.0.9 port 22: No route to host"
-
 
 @pytest.mark.parametrize(
     ("result", "in_play", "code"),
     [
-        pytest.param({"unreachable": True, "msg": CHANGED}, True, "HOST_KEY_CHANGED", id="another machine answers"),
-        pytest.param({"unreachable": True, "msg": TIMEOUT}, True, "HOST_UNREACHABLE", id="nobody answers"),
-        pytest.param({"failed": True, "msg": "sudo: a password is required"}, True, "HOST_UNREACHABLE", id="no sudo"),
+        pytest.param({"unreachable": True, "msg": "timed out"}, True, "HOST_UNREACHABLE", id="nobody answers"),
         pytest.param({}, False, "HOST_MISSING", id="left out by --limit"),
         pytest.param({"observation": {}}, False, "HOST_MISSING", id="lost after it was observed earlier in the play"),
+        pytest.param(
+            {"failed": True, "msg": "could not find matching plugin: 'doas'"},
+            False,
+            "BECOME_PROGRAM_MISSING",
+            id="a task that failed for Ansible itself",
+        ),
         pytest.param({"observation": {}}, True, None, id="observed"),
     ],
 )

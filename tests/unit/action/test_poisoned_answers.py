@@ -123,3 +123,8 @@ def test_the_interpreter_that_ansible_found_is_handed_on() -> None:
     made._discovered_interpreter_key = "discovered_interpreter_python"
     made._discovered_interpreter = "/usr/bin/python3"
     assert actions.run(made)["ansible_facts"] == {"discovered_interpreter_python": "/usr/bin/python3"}
+
+
+def test_an_error_that_a_module_did_not_expect_keeps_its_words() -> None:
+    raised = SimpleNamespace(event=SimpleNamespace(msg="cannot import name 'x'"))
+    assert answers.of_module("run_files", {"failed": True, "exception": raised})["msg"] == "cannot import name 'x'"

@@ -16,7 +16,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan.rules import NEV
 from tests.unit.support.places import ROOT
 
 CORES = [path for path in (ROOT / "plugins").rglob("*.py") if not path.name.startswith(("catalogue", "of_"))]
-TESTS = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests/fuzz").glob("*.py"), *(ROOT / "molecule").rglob("*.yml")]
+TESTS = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests/fuzz").glob("*.py"), *(ROOT / "molecule").rglob("*.yml"),
+         *(ROOT / "tests/fixtures/ansible").glob("*.yml")]  # fmt: skip
 WORDS = 29  # in one sentence of an entry
 TOLD = re.compile(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"')
 

@@ -198,7 +198,6 @@ def test_rooms_out_of_sync_are_the_changes_in_the_order_of_the_house() -> None:
     ("seen", "settings", "code"),
     [
         pytest.param(observed(init="tini"), {}, "NO_SYSTEMD", id="a container without systemd"),
-        pytest.param(observed(python="3.8.10"), {}, "PYTHON_OLD", id="the system's Python is too old"),
         pytest.param(observed(0), {}, None, id="no GPU yet is for the nvidia role to judge"),
         pytest.param(observed(0), {"nvidia_gpu_expected": False}, None, id="no GPU by the user's own word"),
         pytest.param(observed(4), {"run_config_processes": 8}, "GPU_COUNT_SHORT", id="more processes than GPUs"),
@@ -308,3 +307,13 @@ def test_a_run_with_a_host_whose_gpus_are_silent_counts_those_of_the_other() -> 
 
 def test_a_silent_part_cannot_be_accepted() -> None:
     assert "HOST_PART_SILENT" in NEVER_ACCEPTED
+
+
+def test_a_run_of_which_no_host_was_asked_for_is_not_planned() -> None:
+    """With --limit; a run that it cuts is planned and refused."""
+    gone = (finding("HOST_MISSING", found="left out", expected="all"),)
+    lost = [plan.HostSeen(name, run, {}, None, gone) for name, run in (("b0", "b"), ("c0", "c"), ("c1", "c"))]
+    made = plan.make_plan([host("a0", seen=observed()), host("b1", "b", observed()), *lost], {}, {"b0", "c0", "c1"})
+    assert [*made.hosts] == ["a0", "b1", "b0"]
+    assert (made.outside, made.hosts["b1"].refusal) == (("c",), "HOST_MISSING on b0")
+    assert report.summary_line(made).endswith("; outside of --limit: c")

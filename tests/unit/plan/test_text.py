@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
@@ -89,3 +91,23 @@ def test_programs_get_every_item_in_bytes() -> None:
     assert fit["profiles"]["full"]["gpu_missing"] == pytest.approx(56.8 * GB - 40960 * MIB, rel=0.01)
     assert fit["nearest_setting"]["settings"] == {"training_profile": "frozen"}
     assert fit["nearest_hardware"]["gpus"] == 16
+
+
+def test_a_host_that_was_not_judged_is_neither_in_sync_nor_of_any_shape() -> None:
+    lost = HostPlan("b", Topology("pair", ("b",), 0, 1, 4, "localhost", 29501), {}, (), "HOST_UNREACHABLE on b")
+    made = Plan({"a": HostPlan("a", SHAPE, {"weights": RolePlan()}, (), ""), "b": lost})
+    assert "1 host, 1 run" not in report.summary_line(made)
+    assert "2 hosts, 2 runs: 0 to change (0 roles), 1 in sync, 1 not judged; " in report.summary_line(made)
+    assert "run pair: 1 host, not judged" in report.plan_text(made).splitlines()
+    assert "world size" in report.run_line([made.hosts["a"]])
+
+
+def test_the_findings_of_some_codes_alone() -> None:
+    found = tuple(finding(code, found="x", expected="y") for code in ("SSH_TIMEOUT", "NO_GPU"))
+    made = Plan({"h": HostPlan("h", SHAPE, {}, found, "")})
+    assert [line.split()[1] for line in report.findings_of(made) if line.startswith("error")] == [
+        "SSH_TIMEOUT",
+        "NO_GPU",
+    ]
+    assert report.findings_of(made, {"NO_GPU"})[0].split()[:2] == ["error", "NO_GPU"]
+    assert report.findings_of(made, ()) == []

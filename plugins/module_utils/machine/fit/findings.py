@@ -108,12 +108,9 @@ def check(facts: Facts, fit: Fit, settings: Mapping[str, Any], topology: Topolog
 
 
 def _system(facts: Facts) -> list[Finding]:
-    found = []
-    if facts.init.name != "systemd":
-        found.append(finding("NO_SYSTEMD", found=f"PID 1 is {facts.init.name}", expected="systemd"))
-    if tuple(int(part) for part in facts.python.split(".")[:2]) < (3, 9):
-        found.append(finding("PYTHON_OLD", found=f"Python {facts.python}", expected="3.9 or newer"))
-    return found
+    if facts.init.name == "systemd":
+        return []
+    return [finding("NO_SYSTEMD", found=f"PID 1 is {facts.init.name}", expected="systemd")]
 
 
 def _gpus(fit: Fit) -> list[Finding]:
