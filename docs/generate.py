@@ -1,5 +1,5 @@
-"""Write the pages made from code: docs/variables.md from the argument specs, docs/findings.md from the catalogue,
-docs/fit.md from the planner. `--check` only compares.
+"""Write what is made from code: docs/variables.md and the types of settings from the argument specs, docs/findings.md
+from the catalogue, docs/fit.md from the planner. `--check` only compares.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs")]
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
 from fit_page import page  # noqa: E402 - the path is set above
 
+SPEC = "*/meta/argument_specs.yml"
 MADE = "<!-- Made by `make docs`; edit the source instead: {source}. -->\n"
 
 
@@ -54,11 +55,16 @@ def shown(value: Any) -> str:
     return f"`{text}`"
 
 
+def specs() -> dict[str, Any]:
+    """The argument spec of each role."""
+    paths = sorted((ROOT / "roles").glob(SPEC))
+    return {path.parts[-3]: yaml.safe_load(path.read_text())["argument_specs"]["main"] for path in paths}
+
+
 def variables() -> str:
-    lines = ["# Variables", "", MADE.format(source="roles/*/meta/argument_specs.yml")]
-    for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
-        spec = yaml.safe_load(path.read_text())["argument_specs"]["main"]
-        lines += [f"## {path.parts[-3]}", "", prose(spec.get("description", spec["short_description"])), ""]
+    lines = ["# Variables", "", MADE.format(source=f"roles/{SPEC}")]
+    for role, spec in specs().items():
+        lines += [f"## {role}", "", prose(spec.get("description", spec["short_description"])), ""]
         lines += ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
         for name, option in spec.get("options", {}).items():
             kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
@@ -69,6 +75,23 @@ def variables() -> str:
             lines.append(f"| `{name}` | {kind} | {shown(option.get('default'))} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
+
+
+KINDS = {"path": "str", "dict": "dict[str, Any]"}
+
+
+def settings() -> str:
+    """settings.pyi: each variable with its type, for mypy alone."""
+    lines = [f"# Made by `make docs` from roles/{SPEC}.", "from typing import Any, TypedDict", ""]
+    lines += ["class Settings(TypedDict):"]
+    for spec in specs().values():
+        for name, option in spec.get("options", {}).items():
+            kind, inner = option.get("type", "str"), option.get("elements", "str")
+            kind = f"list[{KINDS.get(inner, inner)}]" if kind == "list" else KINDS.get(kind, kind)
+            lines.append(f"    {name}: {kind}")
+    return "\n".join(
+        [*lines, "", "NO_SETTINGS: Settings", "", "def named(settings: Settings, name: str) -> Any: ...", ""]
+    )
 
 
 def findings() -> str:
@@ -91,12 +114,18 @@ def findings() -> str:
 
 def main() -> int:
     stale = []
-    for name, text in {"variables.md": variables(), "findings.md": findings(), "fit.md": page(MADE)}.items():
-        path = ROOT / "docs" / name
+    made = {
+        "docs/variables.md": variables(),
+        "docs/findings.md": findings(),
+        "docs/fit.md": page(MADE),
+        "plugins/module_utils/core/settings.pyi": settings(),
+    }
+    for name, text in made.items():
+        path = ROOT / name
         if "--check" not in sys.argv:
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
-            stale.append(f"docs/{name}")
+            stale.append(name)
     if stale:
         sys.stderr.write(f"{' and '.join(stale)} no longer match their source: run `make docs`\n")
     return 1 if stale else 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..module_utils.core.settings import Settings
 from ..module_utils.roles.canvas_code import copy as code_copy
 from ..module_utils.system import files, folders
 from ..plugin_utils.role_action import RoleAction
@@ -40,7 +41,7 @@ class ActionModule(RoleAction):
         return place
 
 
-def _prefix(folder: str, settings: dict[str, Any]) -> str:
+def _prefix(folder: str, settings: Settings) -> str:
     """Where the folder's files go below the checkout: the folder may be the repository, or BAGEL-Canvas alone."""
     place = os.path.relpath(settings["canvas_code_dir"], settings["canvas_code_checkout"])
     return place if code_copy.inner(folder) == "" else ""

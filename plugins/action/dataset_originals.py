@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils.core.errors import FleetError
+from ..module_utils.core.topology import Topology
 from ..module_utils.roles.dataset import controller as dataset_controller
 from ..module_utils.roles.dataset.inspect import refuse
 from ..module_utils.roles.dataset.record import layout
@@ -16,17 +16,13 @@ class ActionModule(RoleAction):
     """Refuses bad data on the controller, before anything is sent."""
 
     def work(self) -> dict[str, Any]:
-        place = {name: self.topology[name] for name in ("world_size", "num_workers")}
-        settings = {**self.settings, **place}
-        try:
-            paths = layout(settings)
-            found = dataset_controller.facts(settings, self._loader.path_dwim)
-            inspection = dataset_controller.inspected(found)
-            if inspection:
-                refuse(inspection, settings)
-        except FleetError as error:
-            return {"failed": True, **error.as_result()}
-        result = self.module(settings={**settings, "dataset_controller": found})
+        settings, topology = self.settings, self.topology
+        paths = layout(settings)
+        found = dataset_controller.facts(settings, self._loader.path_dwim)
+        inspection = dataset_controller.inspected(found)
+        if inspection:
+            refuse(inspection, settings, Topology.from_dict(topology))
+        result = self.module(settings=dataset_controller.with_digests(settings, found), topology=topology)
         lacking = [kind for kind in result.get("lacking", ()) if kind in found]
-        copies = [{"src": found[kind]["path"], "dest": str(paths.originals[kind])} for kind in lacking]
-        return {**result, "copies": copies, "controller": found}
+        copies = [{"src": found[kind].path, "dest": str(paths.originals[kind])} for kind in lacking]
+        return {**result, "copies": copies, "digests": dataset_controller.digests_of(found)}

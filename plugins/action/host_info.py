@@ -8,11 +8,12 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
+from ..module_utils.core.settings import Settings
 from ..module_utils.plan.unreached import unreached
 from ..plugin_utils.role_action import RoleAction
 
 
-def master(settings: dict[str, Any], task_vars: dict[str, Any], group: str = "trainers") -> dict[str, Any]:
+def master(settings: Settings, task_vars: dict[str, Any], group: str = "trainers") -> dict[str, Any]:
     """Address and port of the first host of this host's run; empty for that host itself."""
     me = task_vars["inventory_hostname"]
     if "training_run" not in task_vars:

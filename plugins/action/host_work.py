@@ -12,6 +12,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.core import progress
 from ..module_utils.core.errors import FleetError
+from ..module_utils.core.settings import named
 from ..plugin_utils import answers
 from ..plugin_utils.jobs import JOBS, Job, spec_of
 from ..plugin_utils.role_action import RoleAction
@@ -59,10 +60,10 @@ class ActionModule(RoleAction):
         return {
             "spec": {**spec_of(job, settings), **place, **mode, **more},
             "secrets": {name: self.secret(name) for name in job.secrets},
-            "environment": settings[job.environment] if job.environment else {},
-            "python": settings[job.python] if job.python else SYSTEM_PYTHON,
-            "user": settings[job.user] if job.user else "root",
-            "folders": [settings[name] for name in job.folders],
+            "environment": named(settings, job.environment) if job.environment else {},
+            "python": named(settings, job.python) if job.python else SYSTEM_PYTHON,
+            "user": named(settings, job.user) if job.user else "root",
+            "folders": [named(settings, name) for name in job.folders],
             "noun": job.noun,
             "state_dir": settings["fleet_state_dir"],
             "system_ca": bool(settings["fleet_ca_bundle"]),

@@ -15,6 +15,7 @@ from ansible.utils.display import Display
 
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan
+from ..module_utils.core.settings import Settings
 from ..module_utils.core.topology import Topology
 from ..module_utils.findings import of_reach
 from ..module_utils.findings.finding import Finding, finding
@@ -39,7 +40,7 @@ Resolve = Callable[[str], str]
 
 
 def decide_dataset(
-    seen: dataset.Observation, settings: Mapping[str, Any], topology: Topology, resolve: Resolve = os.path.expanduser
+    seen: dataset.Observation, settings: Settings, topology: Topology, resolve: Resolve = os.path.expanduser
 ) -> RolePlan:
     """The role's own decision; a file that lies here is looked at before anything is copied."""
     if settings["dataset_source"] != "controller":
@@ -55,8 +56,8 @@ def decide_dataset(
             remedy=error.remedy,
         )
         return RolePlan(reasons=("the data cannot be read on the controller",), findings=(missing,))
-    made = dataset_plan.decide(seen, {**settings, "dataset_controller": found}, topology)
-    tokenizer = str(settings.get("dataset_tokenizer") or "")
+    made = dataset_plan.decide(seen, dataset_controller.with_digests(settings, found), topology)
+    tokenizer = settings["dataset_tokenizer"]
     inspection = None if made.in_sync else dataset_controller.inspected(found, tokenizer and resolve(tokenizer))
     if not inspection:
         return made
@@ -120,7 +121,7 @@ class ActionModule(ActionBase):
 
     def _host(self, name: str, variables: Mapping[str, Any], seen: str, in_play: bool) -> HostSeen:
         answer = variables.get(seen) or {}
-        settings = answer.get("settings") or {}
+        settings: Any = answer.get("settings") or {}
         findings = tuple(Finding(**found) for found in answer.get("findings") or ())
         observation, asked = None, answer.get("asked")
         if not any(found.refuses for found in findings):

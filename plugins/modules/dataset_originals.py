@@ -30,6 +30,10 @@ attributes:
     description: Any host with Python 3.9 or newer.
     support: full
     platforms: posix
+  topology:
+    description: The host's place in its run; filled in by the action plugin.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -44,8 +48,8 @@ copies:
   returned: success
   type: list
   elements: dict
-controller:
-  description: Path, sha256 and size of the controller's files, by kind (C(train), C(test)).
+digests:
+  description: The sha256 of the controller's files, by the variable that could name it.
   returned: success
   type: dict
 reasons:
@@ -70,26 +74,24 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core.errors import reported
+from ..module_utils.core.topology import Topology
 from ..module_utils.roles.dataset.decide import decide, wanted_digest
-from ..module_utils.roles.dataset.judge import plain_shape
 from ..module_utils.roles.dataset.observe import observe
 from ..module_utils.roles.dataset.originals import prepare
 from ..module_utils.roles.dataset.record import layout
 from ..module_utils.system.ownership import Owner, owner_of
 
-SPEC = {
-    "settings": {"type": "dict", "default": {}},
-}
+SPEC = {name: {"type": "dict", "default": {}} for name in ("settings", "topology")}
 
 
 def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    settings = module.params["settings"]
+    settings, topology = module.params["settings"], Topology.from_dict(module.params["topology"])
     with reported(module.fail_json):
         paths = layout(settings)
-        reasons = list(decide(observe(settings), settings, plain_shape(settings)).reasons)
-        copied = paths.originals if settings.get("dataset_source") == "controller" else ()  # the rest is fetched
+        reasons = list(decide(observe(settings), settings, topology).reasons)
+        copied = paths.originals if settings["dataset_source"] == "controller" else ()  # the rest is fetched
         wanted = {kind: wanted_digest(settings, kind) for kind in copied}
         owner = Owner() if module.check_mode else owner_of(settings["fleet_user"], settings["fleet_group"])
         found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)

@@ -69,6 +69,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core import wire
 from ..module_utils.core.errors import FleetError, reported
+from ..module_utils.core.settings import Settings
 from ..module_utils.machine import environment, facts, mounts
 from ..module_utils.machine.starts import will_start
 from ..module_utils.roles.canvas_code import observe as canvas_code
@@ -82,7 +83,7 @@ from ..module_utils.roles.weights import observe as weights
 from ..module_utils.system import limits
 from ..module_utils.system.parts import Part, answers
 
-OBSERVERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+OBSERVERS: dict[str, Callable[[Settings], Any]] = {
     "fleet_agent": fleet_agent.observe,
     "nvidia": nvidia.observe,
     "conda_env": conda_env.observe,
@@ -92,15 +93,15 @@ OBSERVERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "run_config": run_config.observe,
     "training": training.observe,
 }
-AROUND: dict[str, Callable[[dict[str, Any]], Any]] = {"facts": facts.observe, "environment": environment.observe}
+AROUND: dict[str, Callable[[Settings], Any]] = {"facts": facts.observe, "environment": environment.observe}
 OWN_LIMITS: dict[str, dict[str, Any]] = {"nvidia": {"seconds": limits.GPU_SECONDS, "memory": 0}}
 
 
-def observe(settings: dict[str, Any], master: Mapping[str, Any]) -> dict[str, Any]:
+def observe(settings: Settings, master: Mapping[str, Any]) -> dict[str, Any]:
     """All parts at once, then what only a start needs; for a part without an answer `silent` says why."""
     until = time.monotonic() + limits.HOST_SECONDS
 
-    def asking(look: Callable[[dict[str, Any]], Any]) -> Callable[[], Any]:
+    def asking(look: Callable[[Settings], Any]) -> Callable[[], Any]:
         return lambda: wire.to_dict(look(settings))
 
     looks = {**AROUND, **OBSERVERS}

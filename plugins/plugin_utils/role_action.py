@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.core.errors import FleetError, raise_for
+from ..module_utils.core.settings import Settings
 from ..module_utils.findings.finding import Finding
 from ..module_utils.plan.settings import Option, options_of, read, validator
 from ..module_utils.system import files
@@ -61,14 +62,15 @@ class RoleAction(ActionBase):
     _supports_async = False
     clock: Clock = time
     doing = ""  # named in lines on the terminal
-    settings: dict[str, Any]
+    settings: Settings
     findings: list[Finding]
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self.variables: dict[str, Any] = task_vars or {}
         self.host = str(self.variables.get("inventory_hostname", ""))
         super().run(tmp, task_vars)
-        self.settings, self.findings = self._resolved()
+        resolved, self.findings = self._resolved()
+        self.settings = cast("Settings", resolved)
         try:
             self.refuse()
             return self.work()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..core.errors import FleetError
+from ..core.settings import Settings
 from ..core.topology import Topology
 from ..findings.finding import Finding, finding
 from ..trainer.checkpoint import Checkpoint, Survey
@@ -16,7 +14,7 @@ from .seal import Place, kept_dir_of
 WHOLE = "both safetensors files, all optimizer files, scheduler.pt and data_status.pt, each complete"
 
 
-def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def start_findings(found: Survey, kept: Survey, settings: Settings, topology: Topology) -> list[Finding]:
     """Findings about the next start; none without auto_resume. `kept` is the survey of the kept folder.
 
     Nodes above the first take their checkpoint from the first, so they have none.
@@ -44,12 +42,12 @@ def start_findings(found: Survey, kept: Survey, settings: Mapping[str, Any], top
     return [*findings, *_shards(target, settings, topology)]
 
 
-def _place(settings: Mapping[str, Any]) -> Place:
+def _place(settings: Settings) -> Place:
     folder, kept = str(settings["training_checkpoint_dir"]), str(settings.get("training_kept_dir") or "")
     return Place(folder, kept_dir_of(str(settings.get("training_results_dir") or folder), folder, kept))
 
 
-def _save_every(settings: Mapping[str, Any]) -> int:
+def _save_every(settings: Settings) -> int:
     return int(settings.get("run_config_save_every") or 0)
 
 
@@ -70,7 +68,7 @@ def _flaws(one: Checkpoint) -> str:
     return f"{one.path}: {'; '.join(one.flaws[:3])}"
 
 
-def _shards(target: Checkpoint | None, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def _shards(target: Checkpoint | None, settings: Settings, topology: Topology) -> list[Finding]:
     shards = int(settings.get("run_config_num_shard") or topology.num_shard)
     if target is None or target.shards == shards:
         return []

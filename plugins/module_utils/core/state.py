@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from ..core.settings import Settings
 
 
-def wandb_key(settings: Mapping[str, Any]) -> str:
+def wandb_key(settings: Settings) -> str:
     """The file with the W&B key (0600), which systemd reads and hands to the supervisor."""
     return f"{settings['fleet_state_dir']}/secrets/wandb_api_key"

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.settings import Settings, named
 from ..system import files, programs
 from .facts import existing_parent
 
@@ -51,14 +52,14 @@ class Environment:
     master: str = ""  # why it cannot be reached, on the others
 
 
-def observe(settings: Mapping[str, Any], root: str = "/") -> Environment:
+def observe(settings: Settings, root: str = "/") -> Environment:
     """`root` is / but for tests."""
     prefix = str(settings.get("conda_env_prefix") or "")
     return Environment(
         shm=space(os.path.join(root, "dev/shm")),
         compiler=compiler(prefix, root),
         headers=headers(prefix),
-        mounts={name: mount(str(settings[name])) for name in MOUNTED if settings.get(name)},
+        mounts={name: mount(str(named(settings, name))) for name in MOUNTED if settings.get(name)},
     )
 
 

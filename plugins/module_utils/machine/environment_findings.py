@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from ..core.settings import Settings, named
 from ..core.topology import Topology
 from ..findings.finding import Finding, finding
 from . import torch_build
@@ -21,7 +21,7 @@ SKEW_OF_DAY = 86_400.0  # s; beyond it certificates and package lists are not va
 BRINGS_COMPILER = ("gcc", "clang", "build-essential", "compilers", "c-compiler", "gxx")
 
 
-def check(host: Host, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def check(host: Host, settings: Settings, topology: Topology) -> list[Finding]:
     """What of one host would stop or spoil its training."""
     around, starts = host.environment, will_start(host.phase, settings)
     # A driver that is yet to be built brings a compiler of its own (dkms).
@@ -37,7 +37,7 @@ def check(host: Host, settings: Mapping[str, Any], topology: Topology) -> list[F
     ]
 
 
-def in_use(phase: str, exchanged: str, settings: Mapping[str, Any]) -> list[Finding]:
+def in_use(phase: str, exchanged: str, settings: Settings) -> list[Finding]:
     """`exchanged`: why a converge would lay another training file in the place of the one that is there."""
     if not exchanged or phase not in ALIVE:
         return []
@@ -50,13 +50,13 @@ def in_use(phase: str, exchanged: str, settings: Mapping[str, Any]) -> list[Find
     ]
 
 
-def _mounts(mounts: Mapping[str, Mount], settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _mounts(mounts: Mapping[str, Mount], settings: Settings) -> Iterator[Finding]:
     for name, options in mounts.items():
         if options.read_only:
             yield finding(
                 "MOUNT_READ_ONLY",
                 variable=name,
-                found=f"{settings[name]} lies on a file system that is mounted read-only",
+                found=f"{named(settings, name)} lies on a file system that is mounted read-only",
                 expected="a writable file system",
             )
     for name, what in {"conda_env_root": "programs", "training_results_dir": "the compile cache"}.items():
@@ -65,14 +65,14 @@ def _mounts(mounts: Mapping[str, Mount], settings: Mapping[str, Any]) -> Iterato
             yield finding(
                 "MOUNT_NOEXEC",
                 variable=name,
-                found=f"{settings[name]} lies on a file system that is mounted noexec",
+                found=f"{named(settings, name)} lies on a file system that is mounted noexec",
                 expected=f"a file system without noexec for {what}",
             )
 
 
-def _compiler(around: Environment, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _compiler(around: Environment, settings: Settings) -> Iterator[Finding]:
     names = ("fleet_agent_apt_packages", "fleet_agent_dnf_packages", "conda_env_conda_packages")
-    coming = [str(package) for name in names for package in settings.get(name, ())]  # installed before the start
+    coming = [str(package) for name in names for package in named(settings, name)]  # installed before the start
     brought = settings["fleet_agent_compiler"] or any(package.startswith(BRINGS_COMPILER) for package in coming)
     if not around.compiler and not brought:
         lacking, expected = "no cc, gcc or clang", "a C compiler"
@@ -83,14 +83,14 @@ def _compiler(around: Environment, settings: Mapping[str, Any]) -> Iterator[Find
     yield finding("COMPILER_MISSING", variable="run_config_use_flex", found=lacking, expected=expected)
 
 
-def _no_headers(settings: Mapping[str, Any]) -> str:
+def _no_headers(settings: Settings) -> str:
     return (
         f"no Python.h below {settings['conda_env_prefix']}/include or in the Python that its virtual "
         "environment is based on"
     )
 
 
-def _shared_memory(shm: Space | None, settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
+def _shared_memory(shm: Space | None, settings: Settings, topology: Topology) -> Iterator[Finding]:
     """An error where even the smallest batches cannot lie there together; a warning where large ones could not."""
     extra = settings.get("run_config_extra_flags") or {}
     prefetch = int(extra.get("prefetch_factor", PREFETCH))
@@ -130,7 +130,7 @@ def _master(why: str, topology: Topology) -> Iterator[Finding]:
         )
 
 
-def _mixed(names: Sequence[str], other: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _mixed(names: Sequence[str], other: str, settings: Settings) -> Iterator[Finding]:
     """`other` says whose GPUs they are compared with, when not with each other."""
     kinds = list(dict.fromkeys(names))
     if len(kinds) > 1 and settings["nvidia_gpu_expected"]:
@@ -140,7 +140,7 @@ def _mixed(names: Sequence[str], other: str, settings: Mapping[str, Any]) -> Ite
         )  # fmt: skip
 
 
-def between(hosts: Sequence[Host], settings: Mapping[str, Any]) -> list[Finding]:
+def between(hosts: Sequence[Host], settings: Settings) -> list[Finding]:
     """What hosts of one run, or one host and the controller, do not have in common. The first is compared with."""
     found: list[Finding] = []
     for place, host in enumerate(hosts):

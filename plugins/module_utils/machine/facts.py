@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..checkpoints.seal import Place, kept_dir_of
+from ..core.settings import Settings, named
 from ..system import files, limits, programs, units
 
 # The folders whose disks matter, and what is said about them when space is short.
@@ -121,7 +121,7 @@ def tree_bytes(*paths: str, without: str = "") -> int:
     return sum(sizes.values())
 
 
-def checkpoints_bytes(settings: Mapping[str, Any]) -> int:
+def checkpoints_bytes(settings: Settings) -> int:
     """Of the run's checkpoints and of what is kept of them; what was moved aside is no part of them any more."""
     folder = str(settings.get("training_checkpoint_dir") or "")
     results, kept = (str(settings.get(f"training_{name}_dir") or "") for name in ("results", "kept"))
@@ -140,7 +140,7 @@ def init_system() -> Init:
     return Init("systemd" if running and systemctl else name or "unknown", version)
 
 
-def observe(settings: Mapping[str, Any]) -> Facts:
+def observe(settings: Settings) -> Facts:
     release = os_release(_read("/etc/os-release"))
     memory = meminfo(_read("/proc/meminfo"))
     return Facts(
@@ -155,7 +155,7 @@ def observe(settings: Mapping[str, Any]) -> Facts:
         cpus=os.cpu_count() or 1,
         memory_bytes=memory.get("MemTotal", 0),
         memory_available_bytes=memory.get("MemAvailable", 0),
-        disks={name: disk(str(settings[name])) for name in FOLDER_SETTINGS if settings.get(name)},
+        disks={name: disk(str(named(settings, name))) for name in FOLDER_SETTINGS if settings.get(name)},
         checkpoints_bytes=checkpoints_bytes(settings),
         time=time.time(),
     )

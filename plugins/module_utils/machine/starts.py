@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from ..core.settings import Settings
 
 ALIVE = ("running", "restarting", "stopping")  # phases of a training that has processes, or will by itself
 
 
-def will_start(phase: str, settings: Mapping[str, Any]) -> bool:
+def will_start(phase: str, settings: Settings) -> bool:
     """True for a training that does not run, and has not come to its end."""
     state = settings.get("training_state")
     over = phase == "finished" and state != "restarted"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from ..core.settings import Settings
 from ..findings.finding import Finding, finding
 from . import gpu_generations as cuda
 from .host import Host
@@ -15,7 +15,7 @@ RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu\d+)?\s*==\s*(\d+\.\d+)")  # wha
 INDEX = re.compile(r"/cu(\d{2,3})/?$")
 
 
-def check(host: Host, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def check(host: Host, settings: Settings) -> Iterator[Finding]:
     """What torch's build does not exist for, or cannot run on."""
     existing = settings["conda_env_use_existing"]
     if not existing:
@@ -25,7 +25,7 @@ def check(host: Host, settings: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _unfit(build, host, settings)
 
 
-def missing(settings: Mapping[str, Any]) -> Iterator[Finding]:
+def missing(settings: Settings) -> Iterator[Finding]:
     """The CUDA versions that are named for torch, and that it is not built for."""
     torch, _ = _pinned_version(settings)
     for variable, text, build in _named(settings):
@@ -38,7 +38,7 @@ def missing(settings: Mapping[str, Any]) -> Iterator[Finding]:
             )
 
 
-def planned(settings: Mapping[str, Any]) -> str:
+def planned(settings: Settings) -> str:
     """The CUDA version of the torch that will be installed; "" when nothing says it."""
     torch, local = _pinned_version(settings)
     locked = (RUNTIME.match(line) for line in settings["conda_env_pip_lock"])
@@ -48,14 +48,14 @@ def planned(settings: Mapping[str, Any]) -> str:
     return next(iter([*([local] if local else []), *(one[1] for one in locked if one), *named, *usual]), "")
 
 
-def _pinned_version(settings: Mapping[str, Any]) -> tuple[str, str]:
+def _pinned_version(settings: Settings) -> tuple[str, str]:
     """(torch's version, the CUDA version of its local part); empty texts for what is not there."""
     lines = [*settings["conda_env_pip_lock"], *settings["conda_env_pip_packages"]]
     found = next((one for line in lines if (one := TORCH.match(str(line)))), None)
     return (found[1], _version(found[2])) if found else ("", "")
 
 
-def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _named(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """(variable, its text, CUDA version) of each place that names a build of torch."""
     texts = [("conda_env_pip_packages", str(line), TORCH, 2) for line in settings["conda_env_pip_packages"]]
     urls = [("conda_env_pip_extra_index_urls", str(url)) for url in settings["conda_env_pip_extra_index_urls"]]
@@ -71,7 +71,7 @@ def _version(tag: str | None) -> str:
     return f"{tag[:-1]}.{tag[-1]}" if tag else ""
 
 
-def _unfit(build: str, host: Host, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _unfit(build: str, host: Host, settings: Settings) -> Iterator[Finding]:
     driver, version = _driver(host.driver, settings)
     if not cuda.driver_suffices(version, build):
         yield _mismatch(
@@ -106,7 +106,7 @@ def _mismatch(build: str, variable: str, *, found: str, expected: str, remedy: s
     return finding("TORCH_BUILD_UNFIT", variable=variable, found=found, expected=expected, remedy=remedy)
 
 
-def _driver(have: str, settings: Mapping[str, Any]) -> tuple[str, str]:
+def _driver(have: str, settings: Settings) -> tuple[str, str]:
     """Name and version of the driver that there will be: the one that works and stays, else the branch's newest."""
     stays = have and cuda.driver_suffices(have, str(settings["nvidia_cuda_version"]))
     branch = settings["nvidia_driver_branch"]

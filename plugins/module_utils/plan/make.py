@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core import wire
 from ..core.role_plan import ROLES, RolePlan
+from ..core.settings import Settings
 from ..core.topology import Topology
 from ..findings.finding import Finding, finding, placed
 from ..machine import environment_findings as host_findings
@@ -20,7 +21,7 @@ from ..machine.fit.memory import BF16, MOMENTS
 from .observation import HostSeen, Observation
 from .skipped import Skipped, skipped, unseen
 
-Decide = Callable[[Any, Mapping[str, Any], Topology], RolePlan]
+Decide = Callable[[Any, Settings, Topology], RolePlan]
 
 # Settings of a whole run, beside all of run_config_*: ranks that disagree on one of them hang or train other things.
 RUN_SETTINGS = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..core import wire
+from ..core.settings import NO_SETTINGS, Settings
 from ..findings.finding import Finding, finding
 from ..machine.environment import Environment
 from ..machine.facts import Facts
@@ -86,7 +87,7 @@ class HostSeen:
 
     name: str
     run: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=lambda: NO_SETTINGS)
     observation: Observation | None = None
     findings: tuple[Finding, ...] = ()
     asked: tuple[float, float] | None = None  # the controller's clock before and after the observation

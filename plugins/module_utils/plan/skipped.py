@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..core.role_plan import RolePlan
+from ..core.settings import Settings
 from ..machine.host import Host
 from ..machine.starts import will_start
 
@@ -24,9 +24,7 @@ class Skipped:
         return dict(vars(self))
 
 
-def skipped(
-    host: Host, code_state: str, settings: Mapping[str, Any], plans: Mapping[str, RolePlan]
-) -> Iterator[Skipped]:
+def skipped(host: Host, code_state: str, settings: Settings, plans: Mapping[str, RolePlan]) -> Iterator[Skipped]:
     """Of one host that was observed; `plans` by role."""
     if host.asked is None:
         yield Skipped("the clock", "the time of the controller is unknown")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.leftover import Leftover
+from ..core.settings import Settings
 from ..roles.canvas_code import leftovers as canvas_code
 from ..roles.canvas_code.decide import named
 from ..roles.conda_env import leftovers as conda_env
@@ -24,8 +25,6 @@ from ..roles.training import leftovers as training
 from ..roles.weights import leftovers as weights
 from ..system import folders
 from ..work import runner as host_work
-
-Settings = Mapping[str, Any]
 
 
 class Role(Protocol):

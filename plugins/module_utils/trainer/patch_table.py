@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.settings import Settings
 from . import patch_frozen, patch_lean
 from .patch import Patch
 
@@ -19,7 +20,7 @@ LEAN: dict[str, tuple[Patch, ...]] = {
 NONE: Mapping[str, Any] = {"training_profile": "full", "canvas_code_lean": False}  # settings that want no patch
 
 
-def wanted(settings: Mapping[str, Any], path: str = "") -> tuple[Patch, ...]:
+def wanted(settings: Settings, path: str = "") -> tuple[Patch, ...]:
     """In the order in which they are applied; of one file, where a path is given."""
     profile = str(settings.get("training_profile") or "full")
     patches = PROFILES[profile] + (LEAN[profile] if settings.get("canvas_code_lean") else ())

@@ -21,6 +21,8 @@ SETTINGS: dict[str, Any] = {
     "run_config_extra_flags": {},
     "training_state": "started",
     "fleet_agent_apt_packages": ["git"],
+    "fleet_agent_dnf_packages": [],
+    "conda_env_conda_packages": [],
     "fleet_agent_compiler": False,
     "conda_env_prefix": "/srv/env",
     "conda_env_root": "/srv/conda",

@@ -63,6 +63,15 @@ def write_grouped(path: Path, rows: list[dict[str, Any]], group: int) -> Path:
     return path
 
 
+LIMITS = {
+    "run_config_max_num_tokens_per_sample": 16384,
+    "run_config_max_num_tokens": 36864,
+    "run_config_expected_num_tokens": 8192,
+    "run_config_prefer_buffer_before": 16384,
+    "run_config_use_flex": True,
+}
+
+
 def topology(world_size: int = 2, num_workers: int = 2) -> Topology:
     return Topology("atlas", ("atlas",), 0, world_size, num_workers, "localhost", 29501)
 
@@ -86,13 +95,15 @@ def settings(host: Path, train: Path | str, test: Path | str = "", **other: Any)
         "world_size": 2,
         "num_workers": 2,
         "fleet_state_dir": str(host / "state"),
+        **LIMITS,
         **other,
     }
 
 
 def copy_originals(wanted: dict[str, Any]) -> None:
     """What the role's first two tasks do: look at the controller's files, make room, copy what lacks."""
-    wanted["dataset_controller"] = dataset_controller.facts(wanted)
+    asked = {**wanted, "dataset_train_sha256": "", "dataset_test_sha256": ""}
+    wanted.update(dataset_controller.digests_of(dataset_controller.facts(asked)))
     paths = layout(wanted)
     digests = {kind: wanted_digest(wanted, kind) for kind in paths.originals}
     found = prepare(paths, {kind: digest for kind, digest in digests.items() if digest}, Owner(), check=False)

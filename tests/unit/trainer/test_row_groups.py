@@ -3,7 +3,7 @@ import itertools
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.inspection import Inspection
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.judge import judge
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.judge import of_data
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.row_groups import (
     most_workers,
     needed,
@@ -93,7 +93,7 @@ def test_where_rows_are_too_few_the_largest_worker_count_works_and_one_more_does
 def test_a_finding_names_the_largest_worker_count_exactly_where_rows_are_too_few():
     for rows, ranks, workers in itertools.product(range(1, 131), (1, 2, 3, 5, 8, 16), range(1, 9)):
         seen = Inspection("/c/a.parquet", rows=rows, row_groups=(rows,))
-        codes = {one.code: one.remedy for one in judge(seen, {}, topology(ranks, workers))}
+        codes = {one.code: one.remedy for one in of_data(seen, {}, topology(ranks, workers))}
         assert ("ROWS_TOO_FEW" in codes) == (rows < ranks * workers)
         if 0 < rows // ranks < workers:
             assert f"run_config_num_workers: {rows // ranks} (the most" in codes["ROWS_TOO_FEW"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.progress import amount
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer.model import Read, model_of
@@ -38,7 +39,7 @@ class Machine:
     text_share: float = TEXT_SHARE
 
 
-def run_of(machine: Machine, settings: Mapping[str, Any], topology: Topology) -> Run:
+def run_of(machine: Machine, settings: Settings, topology: Topology) -> Run:
     """What the settings come to for the arithmetic of memory, with the model and the longest sample as observed."""
 
     def flag(name: str, otherwise: Any) -> Any:
@@ -70,7 +71,7 @@ def as_bool(value: Any) -> bool:
     return value is True or str(value).strip().lower() in ("true", "yes", "on", "1")
 
 
-def fit_of(machine: Machine, settings: Mapping[str, Any], topology: Topology) -> Fit:
+def fit_of(machine: Machine, settings: Settings, topology: Topology) -> Fit:
     """Whether the run fits this host, itemised; pure."""
     gpus = machine.gpus if settings["nvidia_gpu_expected"] else ()
     node = Node(
@@ -97,7 +98,7 @@ def fit_of(machine: Machine, settings: Mapping[str, Any], topology: Topology) ->
     )
 
 
-def check(facts: Facts, fit: Fit, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def check(facts: Facts, fit: Fit, settings: Settings, topology: Topology) -> list[Finding]:
     """Findings about the machine itself; pure. `fit`: what fit_of() made."""
     return [
         *_system(facts),
@@ -197,7 +198,7 @@ def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def saves_of(settings: Mapping[str, Any], topology: Topology) -> Saves:
+def saves_of(settings: Settings, topology: Topology) -> Saves:
     keep_last = settings.get("training_keep_last")
     return Saves(
         total_steps=int(settings["run_config_total_steps"]),

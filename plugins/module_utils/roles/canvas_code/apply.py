@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...system import files, folders, managed_files, ownership
 from ...system import git as git_driver
@@ -29,14 +30,14 @@ from .observe import Observation, is_commit_id, observe
 _NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role looks at no topology
 
 
-def refuse(seen: Observation, settings: Mapping[str, Any]) -> RolePlan:
+def refuse(seen: Observation, settings: Settings) -> RolePlan:
     """What is to be changed, and why. Raises FleetError for what may not be touched."""
     plan = decide(seen, settings, _NOBODY)
     raise_for(plan.findings)
     return plan
 
 
-def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+def converge(settings: Settings, *, check: bool) -> dict[str, Any]:
     """Returns {"changed", "commit", "before", "edits", "stashed", "patches"}; checking, what is known offline."""
     seen = observe(settings)
     plan = refuse(seen, settings)
@@ -57,7 +58,7 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     return {**report, "commit": after.commit, "edits": list(after.edits), "patches": patches}
 
 
-def _move(seen: Observation, settings: Mapping[str, Any]) -> str:
+def _move(seen: Observation, settings: Settings) -> str:
     """Bring the checkout to its commit. Returns the patch file that edits were saved to, or ""."""
     if not git_driver.find():
         raise FleetError(
@@ -70,7 +71,7 @@ def _move(seen: Observation, settings: Mapping[str, Any]) -> str:
     return _change(path, settings, list(seen.edits))
 
 
-def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
+def _clone(path: str, settings: Settings, *, unfinished: bool) -> None:
     """Into a folder beside, then renamed: a checkout is there whole or not at all."""
     owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     part = path if unfinished else f"{path}.canvas-fleet-part"
@@ -91,7 +92,7 @@ def _clone(path: str, settings: Mapping[str, Any], *, unfinished: bool) -> None:
         files.move(part, path)
 
 
-def _change(path: str, settings: Mapping[str, Any], edited: list[str]) -> str:
+def _change(path: str, settings: Settings, edited: list[str]) -> str:
     """Another commit in an existing checkout. Returns the patch that edits were saved to, or ""."""
     git, ours, stashed = Git(path, variable="canvas_code_repo"), Ours.of(settings), ""
     with _locked(path) as lock:
@@ -159,7 +160,7 @@ def _set_remote(git: Git, url: str) -> None:
         git("remote", *(("set-url", "origin", url) if known else ("add", "origin", url)))
 
 
-def _stash(git: Git, paths: list[str], settings: Mapping[str, Any], lock: int) -> str:
+def _stash(git: Git, paths: list[str], settings: Settings, lock: int) -> str:
     """Save edits twice, as a patch file of ours and in git's stash, then take them out of the work tree."""
     if settings["canvas_code_local_edits"] != "stash":
         raise FleetError.of(edits_in_the_way(paths, str(settings["canvas_code_commit"])[:8]))
@@ -175,7 +176,7 @@ def _stash(git: Git, paths: list[str], settings: Mapping[str, Any], lock: int) -
     return place
 
 
-def _own_block(git: Git, settings: Mapping[str, Any], ours: Ours) -> bytes | None:
+def _own_block(git: Git, settings: Settings, ours: Ours) -> bytes | None:
     """dataset_info.py, when it differs by our block alone."""
     have = git.read(ours.registration)
     if have is None or not registration.block(have):
@@ -186,7 +187,7 @@ def _own_block(git: Git, settings: Mapping[str, Any], ours: Ours) -> bytes | Non
     return have if found.state == "ours" else None
 
 
-def _register_again(git: Git, settings: Mapping[str, Any], ours: Ours, registered: bytes) -> None:
+def _register_again(git: Git, settings: Settings, ours: Ours, registered: bytes) -> None:
     """Our block again, in the new commit's file; where it does not fit, run_config tells why."""
     path = os.path.join(git.folder, ours.registration)
     with contextlib.suppress(FleetError):
@@ -216,7 +217,7 @@ def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
             files.remove(os.path.join(git.folder, path))
 
 
-def _note(path: str, settings: Mapping[str, Any], commit: str, pending: str = "") -> None:
+def _note(path: str, settings: Settings, commit: str, pending: str = "") -> None:
     asked = str(settings["canvas_code_commit"]) if not pending else ""
     repo = without_secrets(str(settings["canvas_code_repo"]))
     text = json.dumps({"repo": repo, "asked": asked, "commit": commit, "pending": pending}) + "\n"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import files, managed_files, ownership
 from ...trainer import registration
 from . import copy, patching
@@ -33,7 +34,7 @@ class Steps:
     edited: list[str]
 
 
-def converge(settings: Mapping[str, Any], manifest: Mapping[str, str], archive: str, *, check: bool) -> dict[str, Any]:
+def converge(settings: Settings, manifest: Mapping[str, str], archive: str, *, check: bool) -> dict[str, Any]:
     """Returns {"changed", "needs_archive", "before", "commit", "edits", "stashed", "patches"}; without an archive only
     looks, unless patches are all that is to be done.
     """
@@ -85,7 +86,7 @@ def plan(folder: str, manifest: Mapping[str, str], note: Mapping[str, Any], ours
     return Steps(write, remove, blocked, edited)
 
 
-def _apply(settings: Mapping[str, Any], manifest: Mapping[str, str], steps: Steps, archive: str) -> list[str]:
+def _apply(settings: Settings, manifest: Mapping[str, str], steps: Steps, archive: str) -> list[str]:
     folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
     owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     note = copy.record(folder)
@@ -114,7 +115,7 @@ def _write_one(
     packed: tarfile.TarFile,
     ours: Ours,
     owner: ownership.Owner,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> None:
     member = packed.getmember(path)
     source = packed.extractfile(member)
@@ -128,7 +129,7 @@ def _write_one(
     files.write(full, data, 0o755 if member.mode & 0o100 else 0o644, owner, durable=False)
 
 
-def _registered(full: str, data: bytes, settings: Mapping[str, Any]) -> bytes:
+def _registered(full: str, data: bytes, settings: Settings) -> bytes:
     """The new file with the registration that stands in the present one."""
     place = (str(settings["dataset_group"]), str(settings["dataset_name"]))
     try:

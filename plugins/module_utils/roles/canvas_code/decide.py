@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...system.git import without_secrets
@@ -15,7 +15,7 @@ from .observe import Note, Observation, is_commit_id
 NAMED = 5  # files that a sentence names before it counts
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePlan:
     """Compares with the commit, or with the controller's folder."""
     state, path = seen.state, seen.path
     if state == "file":
@@ -37,7 +37,7 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
     return RolePlan(tuple(reasons), tuple(findings), values, summary)
 
 
-def _decide_git(seen: Observation, settings: Mapping[str, Any]) -> tuple[list[str], list[Finding]]:
+def _decide_git(seen: Observation, settings: Settings) -> tuple[list[str], list[Finding]]:
     asked = str(settings["canvas_code_commit"])
     findings = []
     if not is_commit_id(asked):
@@ -58,7 +58,7 @@ def _decide_git(seen: Observation, settings: Mapping[str, Any]) -> tuple[list[st
     return reasons, [*findings, *_edit_findings(seen, settings, changing=bool(reasons))]
 
 
-def _is_repo(seen: Observation, settings: Mapping[str, Any]) -> bool:
+def _is_repo(seen: Observation, settings: Settings) -> bool:
     """Ours by our own note, by its remote, or because it already stands on the wanted commit."""
     if seen.record or not seen.git or seen.commit == settings["canvas_code_commit"]:
         return True
@@ -78,7 +78,7 @@ def _commit_reasons(seen: Observation, asked: str) -> list[str]:
     return [] if commit == asked else [f"commit {commit[:8]} instead of {asked[:8]}"]
 
 
-def _decide_copy(seen: Observation, settings: Mapping[str, Any]) -> tuple[list[str], list[Finding]]:
+def _decide_copy(seen: Observation, settings: Settings) -> tuple[list[str], list[Finding]]:
     wanted, folder = str(settings["canvas_code_controller_digest"]), str(settings["canvas_code_controller_path"])
     if not wanted:
         found = f"no folder with the trainer at {folder or 'canvas_code_controller_path, which is empty'} (controller)"
@@ -99,7 +99,7 @@ def _decide_copy(seen: Observation, settings: Mapping[str, Any]) -> tuple[list[s
     return reasons, _edit_findings(seen, settings, changing=bool(reasons))
 
 
-def _edit_findings(seen: Observation, settings: Mapping[str, Any], *, changing: bool) -> list[Finding]:
+def _edit_findings(seen: Observation, settings: Settings, *, changing: bool) -> list[Finding]:
     if not seen.edits:
         return []
     variable = "canvas_code_local_edits"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import files
 from ...system.git import Git, without_secrets
 from ...trainer import patch as patches
@@ -26,7 +27,7 @@ class Ours:
     patched: Mapping[str, str]  # to the path below canvas_code_dir that the patch table names
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Ours:
+    def of(cls, settings: Settings) -> Ours:
         top, code = str(settings["canvas_code_checkout"]), str(settings["canvas_code_dir"])
         info = os.path.join(code, "data", "dataset_info.py")
         return cls(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ...core.leftover import Leftover
+from ...core.settings import Settings
 from ...system.git import Git
 from . import copy, patching
 from . import git as git_folder
@@ -18,7 +18,6 @@ from .observe import Note, Observation, observe
 
 RECORDS: tuple[str, ...] = ("canvas_code",)
 _MADE_ANEW = re.compile(r"(^|/)__pycache__/|\.pyc$")
-Settings = Mapping[str, Any]
 
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...core.wire import from_record
 from ...system import folders
 from ...system import git as git_driver
@@ -71,7 +71,7 @@ class Observation:
     pending: bool = False
 
 
-def observe(settings: Mapping[str, Any]) -> Observation:
+def observe(settings: Settings) -> Observation:
     """Reads the folder: no network, no locks."""
     path = str(settings["canvas_code_checkout"])
     try:
@@ -87,7 +87,7 @@ def observe(settings: Mapping[str, Any]) -> Observation:
     return replace(seen, code=patched.observe(settings)) if seen.state in ("checkout", "copy") else seen
 
 
-def _checkout(seen: Observation, settings: Mapping[str, Any]) -> Observation:
+def _checkout(seen: Observation, settings: Settings) -> Observation:
     kept = git_folder.record(seen.path)
     seen = replace(seen, record=(from_record(Note, kept) or Note()) if kept else None)
     if not seen.git:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ...core.settings import Settings
 from ...findings.finding import Finding, finding
 from ...trainer import known as upstream
 from ...trainer import patch as patches
@@ -15,7 +13,7 @@ from .patched import Code
 from .patching import unknown
 
 
-def reasons(seen: Code, settings: Mapping[str, Any]) -> list[str]:
+def reasons(seen: Code, settings: Settings) -> list[str]:
     """What is to be patched or taken back; files that cannot be patched are findings, not reasons."""
     found = []
     for path in patch_table.paths():
@@ -33,7 +31,7 @@ def reasons(seen: Code, settings: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def findings(seen: Code, settings: Mapping[str, Any], commit: str) -> list[Finding]:
+def findings(seen: Code, settings: Settings, commit: str) -> list[Finding]:
     """What is not known of the code as it stands."""
     found = [*_patch_findings(seen, settings)]
     if upstream.is_bagel(seen.digests):
@@ -57,7 +55,7 @@ def findings(seen: Code, settings: Mapping[str, Any], commit: str) -> list[Findi
     ]
 
 
-def _patch_findings(seen: Code, settings: Mapping[str, Any]) -> list[Finding]:
+def _patch_findings(seen: Code, settings: Settings) -> list[Finding]:
     found = []
     for path in patch_table.paths():
         wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
@@ -66,7 +64,7 @@ def _patch_findings(seen: Code, settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def in_the_way(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+def in_the_way(seen: Observation, settings: Settings) -> list[Finding]:
     """While the code is to become another version: a person's edit in a file to be patched, which would stay."""
     patched = Ours.of(settings).patched
     saved = seen.in_the_way if settings["canvas_code_local_edits"] == "stash" else ()
@@ -78,7 +76,7 @@ def in_the_way(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _debug_broken(settings: Mapping[str, Any]) -> list[Finding]:
+def _debug_broken(settings: Settings) -> list[Finding]:
     count = settings.get("run_config_debug_batches") or 0
     if count < 1:
         return []
@@ -86,7 +84,7 @@ def _debug_broken(settings: Mapping[str, Any]) -> list[Finding]:
     return [finding("DEBUG_BATCHES_BROKEN", found=f"debug_batches {count} at 4bcc604", expected="0", variable=variable)]
 
 
-def of_bagel(settings: Mapping[str, Any]) -> list[Finding]:
+def of_bagel(settings: Settings) -> list[Finding]:
     """The finding for a repository that is another code base, told before anything is cloned."""
     repo = str(settings.get("canvas_code_repo") or "")
     if settings["canvas_code_source"] == "controller" or not same_repo(repo.lower(), upstream.BAGEL_REPO.lower()):

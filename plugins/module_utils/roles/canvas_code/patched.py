@@ -6,9 +6,9 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import managed_files
 from ...system.digests import sha256
 from ...trainer import known as upstream
@@ -24,7 +24,7 @@ class Code:
     patched: Mapping[str, str] = field(default_factory=dict)
 
 
-def observe(settings: Mapping[str, Any]) -> Code:
+def observe(settings: Settings) -> Code:
     top, code = str(settings["canvas_code_checkout"]), str(settings["canvas_code_dir"])
     ours = Ours.of(settings)
     digests, patched = {}, {}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...findings.finding import Finding, finding
 from ...system import files, managed_files
 from ...system.digests import sha256
@@ -26,7 +26,7 @@ def unknown(patch: Patch, digest: str) -> Finding:
     )
 
 
-def converge(settings: Mapping[str, Any], *, check: bool) -> list[dict[str, str]]:
+def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
     """Put in and take back what the settings ask; returns Ansible's diff of each file that changes.
 
     Raises FleetError before the first write when a file to be patched is not a known one.
@@ -46,9 +46,9 @@ def converge(settings: Mapping[str, Any], *, check: bool) -> list[dict[str, str]
     return [_write(full, have, want, check=check) for full, have, want in changes]
 
 
-def take_back(settings: Mapping[str, Any]) -> None:
+def take_back(settings: Settings) -> None:
     """All patches out, so that another commit can come; converge() puts in what is wanted."""
-    converge({**settings, **patch_table.NONE}, check=False)
+    converge(cast("Settings", {**settings, **patch_table.NONE}), check=False)
 
 
 def _write(full: str, have: bytes, want: bytes, *, check: bool) -> dict[str, str]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from .lock import conda_stale, conda_versions, same_version, shortened, stale
 from .observe import EnvSpec, Observation, Record, wanted
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePlan:
     """Reasons to build, to prove or to refuse. Pure."""
     want = wanted(settings)
     refused = refusals(seen, want)

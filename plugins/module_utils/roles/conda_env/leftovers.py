@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
+from ...core.settings import Settings, named
 from . import absent, tools
-
-Settings = Mapping[str, Any]
 
 
 def to_take_back(settings: Settings) -> bool:
@@ -33,4 +30,4 @@ def not_looked_into(settings: Settings) -> list[str]:
 
 def spec(settings: Settings) -> dict[str, str]:
     """What absent.py is asked with."""
-    return {name: str(settings[f"conda_env_{name}"]) for name in ("root", "prefix", "state_dir")}
+    return {name: str(named(settings, f"conda_env_{name}")) for name in ("root", "prefix", "state_dir")}

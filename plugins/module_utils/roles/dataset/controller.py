@@ -11,34 +11,37 @@ import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...core import wire
 from ...core.errors import FleetError
+from ...core.settings import Settings, named
 from ...findings.finding import finding
 from ...system import digests, files, folders
 from ...trainer.tokens import counter
 from . import record, rows
+from .decide import wanted_digest
 from .inspect import inspect
 from .inspection import Inspection
 from .originals import check_digest
+from .record import Recorded
 
 Resolve = Callable[[str], str]  # a path as the user wrote it to one that can be opened
 
 
-def facts(settings: Mapping[str, Any], resolve: Resolve = os.path.expanduser) -> dict[str, dict[str, Any]]:
+def facts(settings: Settings, resolve: Resolve = os.path.expanduser) -> dict[str, Recorded]:
     """Path, sha256 and size (bytes) of the files by kind; empty for other sources than the controller.
 
     Raises FleetError when a file is absent or has another digest than the user gave.
     """
-    if settings.get("dataset_source") != "controller":
+    if settings["dataset_source"] != "controller":
         return {}
     found = {}
     for kind in record.KINDS:
-        named = str(settings.get(f"dataset_{kind}") or "")
-        if not named:
+        place = str(named(settings, f"dataset_{kind}"))
+        if not place:
             continue
-        path = Path(resolve(named))
+        path = Path(resolve(place))
         if not path.is_file():
             missing = finding(
                 "DATASET_MISSING",
@@ -49,23 +52,32 @@ def facts(settings: Mapping[str, Any], resolve: Resolve = os.path.expanduser) ->
             )
             raise FleetError.of(missing)
         digest = _digest(path)
-        wanted = str(settings.get(f"dataset_{kind}_sha256") or "").lower()
-        check_digest(digest, wanted, f"dataset_{kind}_sha256", str(path))
-        found[kind] = {"path": str(path), "sha256": digest, "size": path.stat().st_size}
+        check_digest(digest, wanted_digest(settings, kind), f"dataset_{kind}_sha256", str(path))
+        found[kind] = Recorded(str(path), digest, path.stat().st_size)
     return found
 
 
-def inspected(found: Mapping[str, Mapping[str, Any]], tokenizer: str = "") -> Inspection | None:
+def digests_of(found: Mapping[str, Recorded]) -> dict[str, str]:
+    """As the variables that a user could set."""
+    return {f"dataset_{kind}_sha256": file.sha256 for kind, file in found.items()}
+
+
+def with_digests(settings: Settings, found: Mapping[str, Recorded]) -> Settings:
+    """The settings with these digests."""
+    return cast("Settings", {**settings, **digests_of(found)})
+
+
+def inspected(found: Mapping[str, Recorded], tokenizer: str = "") -> Inspection | None:
     """What inspect() says of these files; None without pyarrow and Pillow here (then the host looks)."""
     if "train" not in found or not all(find_spec(name) for name in ("pyarrow", "PIL")):
         return None
-    train, test = found["train"], found.get("test", {})
+    train, test = found["train"], found.get("test", Recorded())
     tokenizer = tokenizer if counter(tokenizer) else ""
-    key = [train["path"], train["sha256"], test.get("path"), test.get("sha256"), rows.RULES, tokenizer]
+    key = [train.path, train.sha256, test.path, test.sha256, rows.RULES, tokenizer]
     name = digests.sha256(json.dumps(key))
 
     def look() -> Inspection:
-        return inspect(str(train["path"]), str(test.get("path") or ""), tokenizer=tokenizer)
+        return inspect(train.path, test.path, tokenizer=tokenizer)
 
     kept = _remembered(f"inspection-{name}", lambda: dict(wire.to_dict(look())))
     return wire.from_record(Inspection, kept) or look()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings, named
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...system.digests import sha256
@@ -18,9 +18,9 @@ from .record import Spec
 from .rows import RULES
 
 
-def origin(settings: Mapping[str, Any], kind: str) -> str:
+def origin(settings: Settings, kind: str) -> str:
     """Identifies where a file comes from; another origin means another file. Holds no login of a URL."""
-    source, place = settings["dataset_source"], str(settings[f"dataset_{kind}"])
+    source, place = settings["dataset_source"], str(named(settings, f"dataset_{kind}"))
     if source == "url":
         return f"url {public(place)} {sha256(place)[:12]}"
     if source == "git":
@@ -28,14 +28,12 @@ def origin(settings: Mapping[str, Any], kind: str) -> str:
     return "controller"  # a path says nothing there; the content's digest does
 
 
-def wanted_digest(settings: Mapping[str, Any], kind: str) -> str:
+def wanted_digest(settings: Settings, kind: str) -> str:
     """The sha256 that the user gave, or that the controller's own file has; empty when nothing is known."""
-    given = str(settings.get(f"dataset_{kind}_sha256") or "")
-    found = (settings.get("dataset_controller") or {}).get(kind, {})
-    return (given or str(found.get("sha256") or "")).lower()
+    return str(named(settings, f"dataset_{kind}_sha256")).lower()
 
 
-def copy_spec(settings: Mapping[str, Any], train_sha256: str, world_size: int, num_workers: int) -> Spec:
+def copy_spec(settings: Settings, train_sha256: str, world_size: int, num_workers: int) -> Spec:
     """What the training copy is made from and how; another spec means another copy."""
     reshard = bool(settings.get("dataset_reshard", True))
     return {
@@ -45,7 +43,7 @@ def copy_spec(settings: Mapping[str, Any], train_sha256: str, world_size: int, n
     }
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePlan:
     """In sync only when source, originals, training copy, its row groups and the info file are as wanted."""
     findings = list(_blocking(seen, settings))
     if findings:
@@ -73,14 +71,14 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
     )
 
 
-def exchanged(seen: Observation, settings: Mapping[str, Any], reasons: list[str]) -> str:
+def exchanged(seen: Observation, settings: Settings, reasons: list[str]) -> str:
     """Why the file that the loader reads would be another one after a converge; "" when it stays, or is not there."""
     if not seen.copy.present:
         return ""
     return "; ".join(reasons) or ("" if _same_source(seen, settings) else "the train file is another one")
 
 
-def _blocking(seen: Observation, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _blocking(seen: Observation, settings: Settings) -> Iterator[Finding]:
     if seen.misplaced:
         yield finding("VARIABLE_INVALID", **vars(seen.misplaced))
         return
@@ -104,21 +102,21 @@ def in_the_way(blocked: tuple[str, object] | None, others: Sequence[str], train_
         )
 
 
-def _needed(settings: Mapping[str, Any]) -> tuple[str, ...]:
+def _needed(settings: Settings) -> tuple[str, ...]:
     git = ("dataset_repo", "dataset_commit") if settings.get("dataset_source") == "git" else ()
     return ("dataset_source", "dataset_train", *git)
 
 
-def _same_source(seen: Observation, settings: Mapping[str, Any]) -> bool:
+def _same_source(seen: Observation, settings: Settings) -> bool:
     """True when the file on the host is the one that is wanted."""
     known, wanted = seen.known.train, wanted_digest(settings, "train")
     return known is not None and known.origin == origin(settings, "train") and wanted in ("", known.sha256)
 
 
-def _originals(seen: Observation, settings: Mapping[str, Any]) -> Iterator[str]:
+def _originals(seen: Observation, settings: Settings) -> Iterator[str]:
     recorded = seen.known.originals
     for kind, now in seen.originals.items():
-        place = str(settings[f"dataset_{kind}"])
+        place = str(named(settings, f"dataset_{kind}"))
         known, wanted = recorded.get(kind), wanted_digest(settings, kind)
         source = f"{settings['dataset_source']}: {public(place) if '://' in place else place}"
         if not now.present:
@@ -135,7 +133,7 @@ def _originals(seen: Observation, settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"the {kind} file is no longer wanted (it is kept)"
 
 
-def _copy(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> Iterator[str]:
+def _copy(seen: Observation, settings: Settings, topology: Topology) -> Iterator[str]:
     known, train = seen.known.copy, seen.known.train
     if not seen.copy.present:
         yield "there is no training copy"

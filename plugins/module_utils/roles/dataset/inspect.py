@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import raise_for
+from ...core.settings import Settings
+from ...core.topology import Topology
 from ...system import files
 from ...trainer.tokens import Transforms, counter, text_bounds
 from . import digests, rows
 from .digests import RowDigests
 from .inspection import Inspection
-from .judge import judge, plain_shape
+from .judge import of_data
 from .rows import Count
 
 Progress = Callable[[int, int, str, str], None]
@@ -77,7 +78,6 @@ def _info_beside(path: Path) -> tuple[str, tuple[str, ...]]:
     return (str(info), foreign) if foreign else ("", ())
 
 
-def refuse(inspection: Inspection, settings: Mapping[str, Any]) -> None:
-    """Raises FleetError with the first error of the data itself; limits of the run are the plan's matter."""
-    own = {name: value for name, value in settings.items() if name.startswith("dataset_")}
-    raise_for(judge(inspection, own, plain_shape(settings)))
+def refuse(inspection: Inspection, settings: Settings, topology: Topology) -> None:
+    """Raises FleetError with the first error of the data itself."""
+    raise_for(of_data(inspection, settings, topology))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import packing
@@ -18,14 +18,15 @@ SHOWN = 3  # rows named in a message
 CODES = {NO_SOLUTION_IMAGE: "SOLUTION_WITHOUT_IMAGE", CUT_IMAGE: "IMAGE_CUT_SHORT"}
 
 
-def plain_shape(settings: Mapping[str, Any]) -> Topology:
-    """The run's topology as far as the data asks, from the role's own two variables."""
-    world, workers = int(settings.get("world_size") or 1), int(settings.get("num_workers") or 0)
-    return Topology("", ("",), 0, world, workers, "", 0)
-
-
-def judge(inspection: Inspection, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def judge(inspection: Inspection, settings: Settings, topology: Topology) -> list[Finding]:
     """Findings about the data itself, about the data in this run's topology, and about the token limits."""
+    found = of_data(inspection, settings, topology)
+    readable = not (inspection.problem or inspection.missing)
+    return [*found, *_tokens(inspection, settings)] if readable else found
+
+
+def of_data(inspection: Inspection, settings: Settings, topology: Topology) -> list[Finding]:
+    """The same without the limits, which are the plan's matter."""
     found = list(_file(inspection, "dataset_train"))
     if inspection.test:
         found += _file(inspection.test, "dataset_test")
@@ -33,7 +34,6 @@ def judge(inspection: Inspection, settings: Mapping[str, Any], topology: Topolog
         return found
     found += _rows(inspection, settings)
     found += _groups(inspection, settings, topology)
-    found += _tokens(inspection, settings)
     found += _alike(inspection)
     found += _mended(inspection, settings)
     return found
@@ -57,7 +57,7 @@ def _file(inspection: Inspection, variable: str) -> Iterator[Finding]:
         )
 
 
-def _rows(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _rows(inspection: Inspection, settings: Settings) -> Iterator[Finding]:
     """Rows that training drops or dies of, by reason; with dataset_drop_bad_rows they are told as left out."""
     by_code: dict[str, dict[str, list[tuple[int, str]]]] = {}
     for row, why in inspection.bad:
@@ -89,7 +89,7 @@ def first(rows: Iterable[int]) -> str:
     return ", ".join(map(str, listed[:SHOWN])) + (", …" if len(listed) > SHOWN else "")
 
 
-def _groups(inspection: Inspection, settings: Mapping[str, Any], topology: Topology) -> Iterator[Finding]:
+def _groups(inspection: Inspection, settings: Settings, topology: Topology) -> Iterator[Finding]:
     workers = max(1, topology.num_workers)
     wanted = f"{topology.world_size} ranks × {workers} workers"
     if inspection.good_rows < topology.row_groups:
@@ -123,10 +123,10 @@ def _fewer(rows: int, topology: Topology) -> str:
     return f"use at most {rows} processes in all (run_config_processes), each with one worker, or add data"
 
 
-def _tokens(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _tokens(inspection: Inspection, settings: Settings) -> Iterator[Finding]:
     budgets = _budgets(settings)
     lengths = dict(inspection.lengths)
-    if not lengths or not budgets:
+    if not lengths:
         return
     yield from _too_long(inspection, lengths, budgets)
     fitting = {tokens: rows for tokens, rows in lengths.items() if tokens < budgets.per_sample}
@@ -151,11 +151,13 @@ def _tokens(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Fin
         )
 
 
-def _budgets(settings: Mapping[str, Any]) -> packing.Budgets | None:
-    """None where the run's limits are not known, as on a host that only prepares the data."""
-    names = ("expected_num_tokens", "max_num_tokens", "max_num_tokens_per_sample", "prefer_buffer_before")
-    values = [settings[f"run_config_{name}"] for name in names if f"run_config_{name}" in settings]
-    return packing.Budgets(*map(int, values)) if len(values) == len(names) else None
+def _budgets(settings: Settings) -> packing.Budgets:
+    return packing.Budgets(
+        settings["run_config_expected_num_tokens"],
+        settings["run_config_max_num_tokens"],
+        settings["run_config_max_num_tokens_per_sample"],
+        settings["run_config_prefer_buffer_before"],
+    )
 
 
 def _too_long(inspection: Inspection, lengths: Mapping[int, int], budgets: packing.Budgets) -> Iterator[Finding]:
@@ -213,7 +215,7 @@ def _alike(inspection: Inspection) -> Iterator[Finding]:
         )
 
 
-def _mended(inspection: Inspection, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _mended(inspection: Inspection, settings: Settings) -> Iterator[Finding]:
     if inspection.index_nulls:
         yield finding(
             "INDEX_HAS_NULLS",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import files
 from . import record
 from .record import Known, Recorded, layout
@@ -46,7 +46,7 @@ class Observation:
     blocked: tuple[str, str] | None = None
 
 
-def observe(settings: Mapping[str, Any]) -> Observation:
+def observe(settings: Settings) -> Observation:
     """What lies on the host. Reads the record, looks at files by size, mtime and inode; hashes nothing."""
     try:
         paths = layout(settings)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ...core import wire
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import files, folders
 from .inspection import Inspection
 
@@ -97,7 +98,7 @@ def file_name(place: str, source: str) -> str:
     return Path(urlsplit(place).path if source == "url" else place).name
 
 
-def layout(settings: Mapping[str, Any]) -> Layout:
+def layout(settings: Settings) -> Layout:
     """Raises FleetError for paths that cannot be meant."""
     output = Path(str(settings["dataset_output_dir"]))
     given = {kind: str(settings.get(f"dataset_{kind}") or "") for kind in KINDS}

@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 from ...core import wire
 from ...core.errors import FleetError
+from ...core.topology import Topology
 from ...system import digests, files, folders, http
 from ...trainer.row_groups import row_groups
 from ...trainer.tokens import counter
@@ -31,7 +32,7 @@ __all__ = ["inspect", "work"]
 Progress = Callable[[int, int, str, str], None]
 
 
-def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def work(spec: Any, progress: Progress) -> dict[str, Any]:
     """`spec` holds the role's variables by their own names, fleet_state_dir, and the run's ranks and workers.
 
     Returns changed, rows, row_groups, dropped (rows), and longest (row, tokens, image_tokens).
@@ -49,8 +50,9 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 class _Work:
-    def __init__(self, spec: dict[str, Any], progress: Progress) -> None:
+    def __init__(self, spec: Any, progress: Progress) -> None:
         self.spec, self.progress = spec, progress
+        self.topology = Topology("", ("",), 0, int(spec["world_size"]), int(spec["num_workers"]), "", 0)
         self.paths: Layout = layout(spec)
         self.known = files.load(self.paths.record_path)
         self.repository = self.paths.record_path.parent / "repository.git"
@@ -155,13 +157,13 @@ class _Work:
 
     def _acceptable(self, inspection: Inspection) -> list[int]:
         """Rows to leave out. Raises FleetError when the data cannot be trained on."""
-        refuse(inspection, self.spec)
+        refuse(inspection, self.spec, self.topology)
         return [row for row, _ in inspection.bad]
 
     # --- the training copy
 
     def _copy(self, train: Mapping[str, Any], inspection: Inspection, dropped: list[int]) -> dict[str, Any]:
-        world, workers = int(self.spec["world_size"]), int(self.spec["num_workers"])
+        world, workers = self.topology.world_size, self.topology.num_workers
         spec = copy_spec(self.spec, train["sha256"], world, workers)
         path, entry = self.paths.train_file, self.known.get("copy") or {}
         known = wire.from_record(Copy, entry)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...system import files
@@ -23,7 +23,7 @@ COMPARE = {
 }
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePlan:
     """Reads fleet_ca_bundle, a file of the controller, beside its arguments."""
     wanted, findings = wanted_certificates(str(settings.get("fleet_ca_bundle") or ""))
     findings += folder_findings(seen.root, settings) + package_findings(seen)
@@ -45,7 +45,7 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology) -
     return RolePlan(tuple(reasons), tuple(findings), summary=f"agent environment with Python {python}")
 
 
-def folder_findings(root: Folder, settings: Mapping[str, Any]) -> list[Finding]:
+def folder_findings(root: Folder, settings: Settings) -> list[Finding]:
     path, user = settings["fleet_root"], settings["fleet_user"]
     if root.kind == "other":
         return [finding("PATH_IS_A_FILE", variable="fleet_root", found=f"{path} is no folder", expected="a folder")]

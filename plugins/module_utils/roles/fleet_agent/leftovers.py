@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import FleetError
 from ...core.leftover import Leftover
+from ...core.settings import Settings
 from ...system import programs
 from ...system.folders import remove_tree
 from . import work
@@ -18,7 +18,6 @@ from . import work
 RECORDS: tuple[str, ...] = ("fleet_agent", "system_packages")
 SYSTEM_UIDS = 1000  # accounts of people begin here
 CACHES = (".cache", ".conda", ".nv", ".triton")  # what programs make anew in the account's home
-Settings = Mapping[str, Any]
 
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:

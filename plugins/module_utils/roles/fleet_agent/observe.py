@@ -14,8 +14,9 @@ import pwd
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
+from ...core.settings import Settings, named
 from ...system import files, packages, programs
 from ...system.digests import sha256
 
@@ -61,7 +62,7 @@ class Observation:
     agent: Agent = field(default_factory=Agent)
 
 
-def observe(settings: Mapping[str, Any]) -> Observation:
+def observe(settings: Settings) -> Observation:
     root, user = str(settings["fleet_root"]), str(settings["fleet_user"])
     manager = packages.manager()
     wanted = wanted_packages(settings, manager) if manager else []
@@ -76,11 +77,11 @@ def observe(settings: Mapping[str, Any]) -> Observation:
     )
 
 
-def wanted_packages(settings: Mapping[str, Any], manager: str) -> list[str]:
+def wanted_packages(settings: Settings, manager: str) -> list[str]:
     """Names of this package manager: the user's list, and the compilers that the training or a build needs."""
     build = settings["conda_env_flash_attn_from"] == "source"
     compilers = [*(C[manager] if settings["fleet_agent_compiler"] or build else ()), *(CXX[manager] if build else ())]
-    return list(dict.fromkeys([*settings[f"fleet_agent_{manager}_packages"], *compilers]))
+    return list(dict.fromkeys([*named(settings, f"fleet_agent_{manager}_packages"), *compilers]))
 
 
 def normal(name: str) -> str:

@@ -11,7 +11,7 @@ import grp
 import os
 import pwd
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ TRUST = {
 STEPS = 5
 
 
-def preview(spec: Mapping[str, Any]) -> list[str]:
+def preview(spec: Any) -> list[str]:
     """What work() would do on this host; reads only."""
     seen = observe.observe(spec)
     changes = [] if seen.account else [f"make the account {spec['fleet_user']}"]
@@ -42,7 +42,7 @@ def preview(spec: Mapping[str, Any]) -> list[str]:
     return [*changes, f"make the agent environment ({flaw})"] if flaw else changes
 
 
-def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def work(spec: Any, progress: Progress) -> dict[str, Any]:
     """`spec`: the variables that observe() reads, `ca_pem`, `python`, the pip sources. Returns changed and done."""
     changes = preview(spec)
     steps: list[tuple[str, Callable[[], None]]] = [
@@ -61,11 +61,11 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return {"changed": bool(changes), "done": changes}
 
 
-def folders(spec: Mapping[str, Any]) -> list[str]:
+def folders(spec: Any) -> list[str]:
     return [str(spec["fleet_state_dir"]), str(spec["fleet_root"])]
 
 
-def make_account(spec: Mapping[str, Any]) -> None:
+def make_account(spec: Any) -> None:
     user, group = str(spec["fleet_user"]), str(spec["fleet_group"])
     if not observe.group_exists(group):
         programs.must("groupadd", "--system", group)
@@ -77,7 +77,7 @@ def make_account(spec: Mapping[str, Any]) -> None:
         )
 
 
-def make_folders(spec: Mapping[str, Any]) -> None:
+def make_folders(spec: Any) -> None:
     user, group = pwd.getpwnam(str(spec["fleet_user"])), grp.getgrnam(str(spec["fleet_group"]))
     state, root = Path(str(spec["fleet_state_dir"])), Path(str(spec["fleet_root"]))
     refuse_files(spec)
@@ -88,7 +88,7 @@ def make_folders(spec: Mapping[str, Any]) -> None:
             folders_door.make(path, Owner(user.pw_uid, group.gr_gid), mode)
 
 
-def refuse_files(spec: Mapping[str, Any]) -> None:
+def refuse_files(spec: Any) -> None:
     for name in ("fleet_state_dir", "fleet_root"):
         path = str(spec[name])
         if os.path.lexists(path) and not os.path.isdir(path):
@@ -100,11 +100,11 @@ def refuse_files(spec: Mapping[str, Any]) -> None:
             )
 
 
-def untrusted(spec: Mapping[str, Any]) -> bool:
+def untrusted(spec: Any) -> bool:
     return bool(observe.fingerprints(str(spec.get("ca_pem") or "")) - set(observe.trusted()))
 
 
-def trust(spec: Mapping[str, Any]) -> None:
+def trust(spec: Any) -> None:
     """One file per certificate, as Debian's tool wants it."""
     if not untrusted(spec):
         return
@@ -123,14 +123,14 @@ def trust(spec: Mapping[str, Any]) -> None:
     raise FleetError("the host has no known certificate store", variable="fleet_ca_bundle")
 
 
-def install_packages(spec: Mapping[str, Any], progress: Progress) -> None:
+def install_packages(spec: Any, progress: Progress) -> None:
     manager = packages.known_manager()
     missing = packages.lacking(manager, observe.wanted_packages(spec, manager))
     if missing:
         packages.install(missing, progress)
 
 
-def make_agent(spec: Mapping[str, Any], progress: Progress) -> None:
+def make_agent(spec: Any, progress: Progress) -> None:
     link, pins = Path(str(spec["fleet_agent_dir"])), list(spec["fleet_agent_packages"])
     if not decide.agent_flaw(observe.agent(str(link)), pins):
         return
@@ -155,7 +155,7 @@ def make_agent(spec: Mapping[str, Any], progress: Progress) -> None:
             folders_door.remove_tree(old)
 
 
-def fill(target: Path, pins: Sequence[str], spec: Mapping[str, Any], progress: Progress) -> None:
+def fill(target: Path, pins: Sequence[str], spec: Any, progress: Progress) -> None:
     python = str(target / "bin" / "python")
     count = [0]
 

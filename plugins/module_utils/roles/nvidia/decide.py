@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...machine import gpu_generations
@@ -38,7 +39,7 @@ def profile_text(cuda_home: str) -> str:
     )
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology | None) -> RolePlan:
     """Reasons to install or to restart, and what is wrong with the GPUs. Pure."""
     if not settings["nvidia_gpu_expected"]:
         return RolePlan(summary="nothing to do: no GPU, by nvidia_gpu_expected")
@@ -70,14 +71,14 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology | 
     return RolePlan(reasons=tuple(reasons), findings=tuple(findings + wrong), values=values, summary=summary)
 
 
-def judge_toolkit(seen: Observation, settings: Mapping[str, Any]) -> list[str]:
+def judge_toolkit(seen: Observation, settings: Settings) -> list[str]:
     if not settings["nvidia_toolkit"] or seen.toolkit:
         return []
     others = f" (there is {', '.join(seen.toolkits)})" if seen.toolkits else ""
     return [f"no CUDA toolkit at {settings['nvidia_cuda_home']}{others}"]
 
 
-def judge_driver(seen: Observation, settings: Mapping[str, Any]) -> Driver:
+def judge_driver(seen: Observation, settings: Settings) -> Driver:
     cuda, branch = str(settings["nvidia_cuda_version"]), str(settings["nvidia_driver_branch"])
     if seen.state == "works":
         have = seen.gpus[0].driver_version
@@ -106,7 +107,7 @@ def judge_driver(seen: Observation, settings: Mapping[str, Any]) -> Driver:
 
 
 def needed(
-    seen: Observation, settings: Mapping[str, Any], parts: list[Driver], toolkit: bool
+    seen: Observation, settings: Settings, parts: list[Driver], toolkit: bool
 ) -> tuple[list[str], list[Finding]]:
     """Packages by distribution and GPU, and what stands against them."""
     driver, fabric = parts[0].install, any(part.fabric for part in parts)
@@ -134,7 +135,7 @@ def needed(
     return packages, []
 
 
-def out_of_branch(devices: Sequence[int], settings: Mapping[str, Any]) -> list[Finding]:
+def out_of_branch(devices: Sequence[int], settings: Settings) -> list[Finding]:
     """GPUs that the wanted driver branch does not know yet, or no longer."""
     branch = (gpu_generations.version_tuple(str(settings["nvidia_driver_branch"])) or (0,))[0]
     known = [item for item in map(gpu_generations.generation, devices) if item]

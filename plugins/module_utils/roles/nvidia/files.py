@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.wire import to_dict
 from ...system import files, folders, http, programs, units
 from . import decide, observe, openpgp
@@ -75,7 +76,7 @@ def apt_proxies() -> dict[str, str]:
     return {scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"}
 
 
-def key(system: System, settings: Mapping[str, Any]) -> bytes:
+def key(system: System, settings: Settings) -> bytes:
     """The repository's key, from this host when it is here. Raises FleetError unless its fingerprint is right."""
     expected = fingerprint(system, settings)
     here = File(KEYRINGS[system.family], b"").current
@@ -109,7 +110,7 @@ def described(data: bytes) -> str:
         return str(error)
 
 
-def repository(system: System, settings: Mapping[str, Any], signed_by: bytes) -> list[File]:
+def repository(system: System, settings: Settings, signed_by: bytes) -> list[File]:
     """Key and source."""
     url, keyring = base_url(system, settings), KEYRINGS[system.family]
     if system.family == "el":
@@ -127,7 +128,7 @@ def pins(branch: str) -> File:
     return File(PLACES[1], text.encode())
 
 
-def repository_files(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], check: bool) -> list[File]:
+def repository_files(plan: RolePlan, seen: Observation, settings: Settings, check: bool) -> list[File]:
     """What the packages need, for the work to lay down. A dry run asks nobody for a key."""
     system = table.system(seen.release)
     if not system or not (plan.values.get("packages") or plan.values.get("key")):
@@ -145,7 +146,7 @@ def profile(plan: RolePlan, seen: Observation, check: bool) -> list[File]:
     return [File(observe.PROFILE, text.encode())] if text and (seen.toolkit or check) else []
 
 
-def mark(plan: RolePlan, seen: Observation, settings: Mapping[str, Any]) -> None:
+def mark(plan: RolePlan, seen: Observation, settings: Settings) -> None:
     """Remembers for what and in which boot a restart was asked, so that one that does not help is not made again."""
     wanted = plan.values.get("restart") and not plan.values.get("driver")
     asked = Restart(seen.boot, fault(seen)) if wanted else None
@@ -156,7 +157,7 @@ def mark(plan: RolePlan, seen: Observation, settings: Mapping[str, Any]) -> None
 def remember(state_dir: str, **changes: Any) -> None:
     """Put these into the role's record on the host; one with nothing in it is taken away."""
     path = os.path.join(state_dir, observe.RECORD)
-    record = replace(observe.record("/", {"fleet_state_dir": state_dir}), **changes)
+    record = replace(observe.record("/", state_dir), **changes)
     kept = {name: value for name, value in to_dict(record).items() if value}
     if kept:
         File(path, json.dumps({"written_by": "canvas.fleet, role nvidia", **kept}, indent=1).encode()).write()
@@ -176,7 +177,7 @@ def trainings() -> list[str]:
     return [line.split()[0] for line in shown.splitlines() if line.split()]
 
 
-def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def converge(settings: Settings, check: bool) -> dict[str, Any]:
     """Observe, decide, write. Returns what is left for the work (packages with their repository) and for a restart.
 
     Raises FleetError for what a person has to mend; a restart that is needed is a warning here, since the start of a
@@ -213,7 +214,7 @@ def converge(settings: Mapping[str, Any], check: bool) -> dict[str, Any]:
     }
 
 
-def work_order(plan: RolePlan, seen: Observation, settings: Mapping[str, Any], later: list[File]) -> dict[str, Any]:
+def work_order(plan: RolePlan, seen: Observation, settings: Settings, later: list[File]) -> dict[str, Any]:
     """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
     values, family = plan.values, getattr(table.system(seen.release), "family", "")
     job: dict[str, Any] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ...core.settings import Settings
 from ...findings.finding import Finding, finding
 from ...machine import gpu_generations
 from ...machine.gpu import Gpu
@@ -32,7 +32,7 @@ class Driver:
     remove: tuple[str, ...] = ()  # files of ours that are in the way
 
 
-def restart(seen: Observation, settings: Mapping[str, Any]) -> Driver:
+def restart(seen: Observation, settings: Settings) -> Driver:
     """The driver is installed and the running kernel does not use it."""
     reason = "the installed driver is not the one that runs: " + seen.detail
     secure = secure_boot(seen)
@@ -101,7 +101,7 @@ def judge_nvlink5(seen: Observation) -> Driver:
     return Driver(findings=(finding("NVSWITCH_NVLINK5", found=found, expected=expected),))
 
 
-def judge_holds(seen: Observation, settings: Mapping[str, Any]) -> Driver:
+def judge_holds(seen: Observation, settings: Settings) -> Driver:
     """Packages of the driver that an unattended update may change under a running training."""
     if seen.state != "works" or not settings["nvidia_hold"]:
         return Driver()
@@ -120,7 +120,7 @@ def judge_holds(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     return Driver(findings=(note,))
 
 
-def judge_key(seen: Observation, settings: Mapping[str, Any]) -> Driver:
+def judge_key(seen: Observation, settings: Settings) -> Driver:
     """The key that we laid on the host against the one that is wanted now; another source of the same address."""
     if seen.foreign_source:
         note = finding("NVIDIA_SOURCE_FOREIGN", found=seen.foreign_source, expected="one source for one address")
@@ -140,12 +140,12 @@ def judge_key(seen: Observation, settings: Mapping[str, Any]) -> Driver:
     return Driver((f"{found}, {wanted} is wanted now",), findings=(note,), key=True)
 
 
-def fingerprint(system: table.System, settings: Mapping[str, Any]) -> str:
+def fingerprint(system: table.System, settings: Settings) -> str:
     """In capitals without spaces: the user's, else the table's."""
     return str(settings["nvidia_repository_fingerprint"] or system.fingerprint).replace(" ", "").upper()
 
 
-def judge_gpu(gpu: Gpu, settings: Mapping[str, Any]) -> list[Finding]:
+def judge_gpu(gpu: Gpu, settings: Settings) -> list[Finding]:
     """What would spoil a training on this GPU. Programs below nvidia_busy_ignore_below do not count."""
     found, name = [], f"GPU {gpu.index} ({gpu.name})"
     own = str(settings["nvidia_busy_ignore_below"]).rstrip("/")
@@ -160,7 +160,7 @@ def judge_gpu(gpu: Gpu, settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def judge_devices(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+def judge_devices(seen: Observation, settings: Settings) -> list[Finding]:
     """GPUs that the trainer can't use at all, or that the wanted CUDA has no code for."""
     cuda = str(settings["nvidia_cuda_version"])
     known = {item.name: item for item in map(gpu_generations.generation, seen.devices) if item}

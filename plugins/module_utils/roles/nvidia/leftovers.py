@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
+from ...core.settings import Settings
 from . import observe
 
 RECORDS: tuple[str, ...] = ("nvidia", observe.RECORD)
 
 
-def to_take_back(settings: Mapping[str, Any]) -> bool:
+def to_take_back(settings: Settings) -> bool:
     """Whether the role itself has to be asked first."""
     record = os.path.join(str(settings["fleet_state_dir"]), observe.RECORD)
     return "nvidia" in settings["fleet_teardown_include"] and os.path.exists(record)

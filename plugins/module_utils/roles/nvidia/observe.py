@@ -13,8 +13,8 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
 
+from ...core.settings import Settings
 from ...core.wire import from_record
 from ...machine.facts import os_release
 from . import distributions as table
@@ -74,7 +74,7 @@ class Observation(smi.Seen):
     own_source: str = ""
 
 
-def observe(settings: Mapping[str, Any], root: str = "/") -> Observation:
+def observe(settings: Settings, root: str = "/") -> Observation:
     """`root` is / but for tests."""
     kernel = platform.release()
     devices, switches5 = pci_devices(root)
@@ -105,23 +105,23 @@ def observe(settings: Mapping[str, Any], root: str = "/") -> Observation:
         packages=packages.installed(root) if devices else {},
         services=packages.services() if devices else {},
         upgrader=os.path.exists(os.path.join(root, packages.UPGRADER)),
-        record=record(root, settings),
+        record=record(root, settings["fleet_state_dir"]),
         keyring=tuple(packages.key_fingerprints(root, of.family)) if of else (),
         foreign_source=packages.foreign_source(root, base_url(of, settings)) if of and devices else "",
         own_source=packages.own_source(root, of.family) if of else "",
     )
 
 
-def record(root: str, settings: Mapping[str, Any]) -> Record:
+def record(root: str, state_dir: str) -> Record:
     """An empty one where there is none, or none that can be read."""
     try:
-        kept = json.loads(read(root, os.path.join(str(settings.get("fleet_state_dir") or ""), RECORD)))
+        kept = json.loads(read(root, os.path.join(state_dir, RECORD)))
     except ValueError:
         return Record()
     return from_record(Record, kept) or Record()
 
 
-def base_url(system: table.System, settings: Mapping[str, Any]) -> str:
+def base_url(system: table.System, settings: Settings) -> str:
     return f"{str(settings['nvidia_repository_url']).rstrip('/')}/{system.name}/x86_64/"
 
 

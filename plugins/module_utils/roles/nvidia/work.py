@@ -160,7 +160,7 @@ def run_quietly(*argv: str) -> None:
 
 
 def recorded(spec: Mapping[str, Any], kind: str = "packages") -> list[str]:
-    return list(getattr(observe.record("/", {"fleet_state_dir": spec["state_dir"]}), kind))
+    return list(getattr(observe.record("/", str(spec["state_dir"])), kind))
 
 
 def remember(spec: Mapping[str, Any], fresh: Mapping[str, Sequence[str]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ...core import state
 from ...core.errors import FleetError
+from ...core.settings import Settings, named
 from ...system import files, folders, managed_files, ownership
 from ...system.digests import sha256
 from ...system.managed_files import Record, read
@@ -41,7 +42,7 @@ class Target:
         return bool(own) and have != self.want and not record.knows(self.path, sha256(own))
 
 
-def targets(settings: Mapping[str, Any], texts: Texts, key: str, *, check: bool) -> list[Target]:
+def targets(settings: Settings, texts: Texts, key: str, *, check: bool) -> list[Target]:
     """What is to be brought about, in the order in which it is written. Raises FleetError for bad settings."""
     try:
         owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
@@ -50,14 +51,14 @@ def targets(settings: Mapping[str, Any], texts: Texts, key: str, *, check: bool)
             raise
         owner = Owner()
     plain = (("run_config_script", texts.script, SCRIPT_MODE), ("run_config_yaml", texts.yaml, YAML_MODE))
-    paths = [(str(settings[name]), text, mode) for name, text, mode in plain]
+    paths = [(str(named(settings, name)), text, mode) for name, text, mode in plain]
     found = _keys(settings, key)
     found += [Target(os.path.basename(path), path, text.encode(), mode, owner) for path, text, mode in paths]
     block = _registration(settings, texts, owner, check=check)
     return [*found, block] if block else found
 
 
-def _keys(settings: Mapping[str, Any], key: str) -> list[Target]:
+def _keys(settings: Settings, key: str) -> list[Target]:
     """The file with the W&B key, which is root's, and those of version 0.1, which go."""
     former = former_keys(settings, Record(record_path(settings)))
     wanted = {state.wandb_key(settings): key.encode() if key else None, **dict.fromkeys(former)}
@@ -65,7 +66,7 @@ def _keys(settings: Mapping[str, Any], key: str) -> list[Target]:
     return [Target("wandb_api_key", path, want, 0o600, owner, secret=True) for path, want in wanted.items()]
 
 
-def _registration(settings: Mapping[str, Any], texts: Texts, owner: Owner, *, check: bool) -> Target | None:
+def _registration(settings: Settings, texts: Texts, owner: Owner, *, check: bool) -> Target | None:
     path = registration_path(settings)
     source, rows = read(path), info_rows(str(settings["dataset_info_path"]))
     if check and source is None:
@@ -87,7 +88,7 @@ def _registration(settings: Mapping[str, Any], texts: Texts, owner: Owner, *, ch
     return Target("dataset_info.py", path, want, mode, owner, mine=registration.block)
 
 
-def converge(settings: Mapping[str, Any], texts: Texts, key: str, *, check: bool) -> dict[str, Any]:
+def converge(settings: Settings, texts: Texts, key: str, *, check: bool) -> dict[str, Any]:
     """Bring all files about. Returns {"changed", "files": [{name, path, changed, kept, …}], "diff": […]}."""
     record = Record(record_path(settings))
     wanted = targets(settings, texts, key, check=check)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from ...core.errors import FleetError
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import finding
 from ...system.digests import sha256
@@ -22,7 +22,7 @@ from .texts import SCRIPT_MODE, YAML_MODE, Fill
 SHOWN_LINES = 12  # of a difference, in the plan; --diff of the role shows all of it
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology, fill: Fill) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology, fill: Fill) -> RolePlan:
     """Compares the files with the texts that the templates make of the settings; those go to the host as they are."""
     findings = [*judge(seen, settings, topology), *resume_findings.judge(seen, settings, topology)]
     try:
@@ -68,7 +68,7 @@ def _difference(seen: File, text: str) -> list[str]:
     return changed if len(changed) <= SHOWN_LINES else [*changed[:SHOWN_LINES], f"… {len(changed)} lines in all"]
 
 
-def _registration_reasons(seen: Observation, settings: Mapping[str, Any]) -> list[str]:
+def _registration_reasons(seen: Observation, settings: Settings) -> list[str]:
     found = seen.registration
     name = f"{settings['dataset_group']}/{settings['dataset_name']}"
     if found.state in ("no file", "absent"):
@@ -85,7 +85,7 @@ def _registration_reasons(seen: Observation, settings: Mapping[str, Any]) -> lis
     return [f"registration: {key} {have.get(key)} instead of {wanted[key]}" for key in other]
 
 
-def _key_reasons(seen: File, former: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+def _key_reasons(seen: File, former: Sequence[str], settings: Settings) -> list[str]:
     wanted = str(settings.get("run_config_wandb_api_key") or "")
     if former:
         return [f"the W&B key lies in {', '.join(former)}, which {settings['fleet_user']} can write"]
@@ -100,7 +100,7 @@ def _key_reasons(seen: File, former: Sequence[str], settings: Mapping[str, Any])
     return []
 
 
-def _summary(settings: Mapping[str, Any], topology: Topology) -> str:
+def _summary(settings: Settings, topology: Topology) -> str:
     steps, every = settings["run_config_total_steps"], settings["run_config_save_every"]
     ranks = (
         f"{topology.nnodes} × {topology.nproc_per_node} ranks"

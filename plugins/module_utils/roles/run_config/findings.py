@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import registration
@@ -15,7 +14,7 @@ from .observe import File, Observation, entry
 EMA_BASE_SHARE = 0.5  # of the base model left in ema.safetensors at the end; more is told
 
 
-def judge(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def judge(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
     """All findings of the role that can be told without reading the data."""
     return [
         *_weights(seen, settings),
@@ -32,7 +31,7 @@ def judge(seen: Observation, settings: Mapping[str, Any], topology: Topology) ->
     ]
 
 
-def _weights(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+def _weights(seen: Observation, settings: Settings) -> list[Finding]:
     """The trainer loads the model only when all three are given, and the folder exists (FSDPCheckpoint, cc48f16)."""
     source = str(settings["run_config_resume_from"] or "")
     from_model_folder = source == str(settings["weights_dir"])
@@ -54,7 +53,7 @@ def _weights(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _shards(settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def _shards(settings: Settings, topology: Topology) -> list[Finding]:
     shard = settings["run_config_num_shard"] or topology.num_shard
     replicate = settings["run_config_num_replicate"] or topology.num_replicate
     if shard * replicate == topology.world_size:
@@ -69,7 +68,7 @@ def _shards(settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
     ]
 
 
-def _saves(settings: Mapping[str, Any]) -> list[Finding]:
+def _saves(settings: Settings) -> list[Finding]:
     """Saves happen when step > 0 and step % save_every == 0, steps being 0 … total_steps inclusive."""
     total, every = settings["run_config_total_steps"], settings["run_config_save_every"]
     if every < 1 or every > total:
@@ -86,7 +85,7 @@ def _saves(settings: Mapping[str, Any]) -> list[Finding]:
     return [finding("TAIL_STEPS_UNSAVED", found=found, expected=expected, variable="run_config_save_every")]
 
 
-def _warmup(settings: Mapping[str, Any]) -> list[Finding]:
+def _warmup(settings: Settings) -> list[Finding]:
     warmup, total = settings["run_config_warmup_steps"], settings["run_config_total_steps"]
     if warmup < total:
         return []
@@ -94,7 +93,7 @@ def _warmup(settings: Mapping[str, Any]) -> list[Finding]:
     return [finding("WARMUP_NEVER_ENDS", found=found, expected=expected, variable="run_config_warmup_steps")]
 
 
-def _ema(settings: Mapping[str, Any]) -> list[Finding]:
+def _ema(settings: Settings) -> list[Finding]:
     decay, steps = settings["run_config_ema"], settings["run_config_total_steps"]
     share = max(0.0, decay) ** (steps + 1)
     if share <= EMA_BASE_SHARE:
@@ -104,7 +103,7 @@ def _ema(settings: Mapping[str, Any]) -> list[Finding]:
     return [finding("EMA_TOO_SLOW", found=found, expected=expected, variable="run_config_ema")]
 
 
-def _tokens(settings: Mapping[str, Any]) -> list[Finding]:
+def _tokens(settings: Settings) -> list[Finding]:
     """What is certain whatever the data: the role dataset judges the rest with the longest sample.
 
     A batch is given out at expected_num_tokens; where the hard limit is no higher, the sample that would complete it
@@ -124,7 +123,7 @@ def _tokens(settings: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def _unknown_flags(settings: Mapping[str, Any]) -> list[Finding]:
+def _unknown_flags(settings: Settings) -> list[Finding]:
     return [
         finding(
             "FLAG_UNKNOWN",
@@ -136,7 +135,7 @@ def _unknown_flags(settings: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def _debug(settings: Mapping[str, Any]) -> list[Finding]:
+def _debug(settings: Settings) -> list[Finding]:
     count = settings["run_config_debug_batches"]
     if count < 1:
         return []
@@ -147,7 +146,7 @@ def _debug(settings: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def _template(settings: Mapping[str, Any]) -> list[Finding]:
+def _template(settings: Settings) -> list[Finding]:
     path = str(settings.get(script.TEMPLATE) or "")
     expected = "the role's own template, or one with the values of its README"
     return [finding("SCRIPT_TEMPLATE_OWN", found=path, expected=expected, variable=script.TEMPLATE)] if path else []
@@ -163,7 +162,7 @@ def _yaml(seen: File) -> list[Finding]:
     return [replace(note, severity="note", remedy="no action needed: run_config writes it and keeps this one")]
 
 
-def _registration(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+def _registration(seen: Observation, settings: Settings) -> list[Finding]:
     found = seen.registration
     group, name = settings["dataset_group"], settings["dataset_name"]
     wanted = entry(settings, seen.rows or 0)

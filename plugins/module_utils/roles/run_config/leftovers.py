@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from ...core import state
 from ...core.errors import FleetError
 from ...core.leftover import Leftover
+from ...core.settings import Settings
 from ...system import files, managed_files
 from ...system.digests import sha256
 from ...trainer import registration
@@ -18,7 +18,7 @@ RECORDS: tuple[str, ...] = ("run_config.json",)
 BY_HAND = "changed by hand"
 
 
-def leftovers(settings: Mapping[str, Any]) -> Iterator[Leftover]:
+def leftovers(settings: Settings) -> Iterator[Leftover]:
     record = managed_files.Record(observe.record_path(settings))
     known = (state.wandb_key(settings), str(settings["run_config_script"]), str(settings["run_config_yaml"]))
     for path in dict.fromkeys((*known, *observe.former_keys(settings, record))):

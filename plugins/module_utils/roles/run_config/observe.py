@@ -15,6 +15,7 @@ from typing import Any
 
 from ...core import state, wire
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import files, managed_files
 from ...system.managed_files import Record, State, state_of
 from ...trainer import registration
@@ -60,15 +61,15 @@ class Observation:
     resume_from_present: bool = False
 
 
-def registration_path(settings: Mapping[str, Any]) -> str:
+def registration_path(settings: Settings) -> str:
     return os.path.join(str(settings["canvas_code_dir"]), "data", "dataset_info.py")
 
 
-def record_path(settings: Mapping[str, Any]) -> str:
+def record_path(settings: Settings) -> str:
     return os.path.join(str(settings["fleet_state_dir"]), "run_config.json")
 
 
-def entry(settings: Mapping[str, Any], rows: int) -> dict[str, Any]:
+def entry(settings: Settings, rows: int) -> dict[str, Any]:
     """What DATASET_INFO[group][name] must be; `rows` is the number of rows of the training file."""
     return {
         "data_dir": str(settings["dataset_train_dir"]),
@@ -99,7 +100,7 @@ def dialect(text: str, group: str) -> str:
     return "loader" if group in keys else "group"
 
 
-def observe(settings: Mapping[str, Any]) -> Observation:
+def observe(settings: Settings) -> Observation:
     """The files as they are: digests, modes, texts of the two that hold no secret, and the registration."""
     record, group = Record(record_path(settings)), str(settings["dataset_group"])
     yaml = _file(str(settings["run_config_yaml"]), record)
@@ -115,7 +116,7 @@ def observe(settings: Mapping[str, Any]) -> Observation:
     )
 
 
-def former_keys(settings: Mapping[str, Any], record: Record) -> list[str]:
+def former_keys(settings: Settings, record: Record) -> list[str]:
     """Files with the key that version 0.1 gave to the account, as long as they are as it wrote them."""
     found = [state_of(path) for path in record.paths if path != state.wandb_key(settings)]
     return [one.path for one in found if one.mode == "0600" and record.knows(one.path, one.sha256)]
@@ -128,7 +129,7 @@ def _file(path: str, record: Record) -> File:
     return File(**vars(found), ours=record.knows(path, found.sha256), text=text)
 
 
-def _registration(settings: Mapping[str, Any]) -> Registration:
+def _registration(settings: Settings) -> Registration:
     path = registration_path(settings)
     group, name = str(settings["dataset_group"]), str(settings["dataset_name"])
     try:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import files, folders, limits
 from ...system.digests import sha256
 from ...trainer import data_status
@@ -37,7 +36,7 @@ class Resume:
     keys: tuple[str, ...] = ()
 
 
-def observe(settings: Mapping[str, Any]) -> Resume:
+def observe(settings: Settings) -> Resume:
     found = Resume(keys=tuple(keys(os.path.dirname(str(settings["run_config_script"])))))
     folder = str(settings["training_checkpoint_dir"])
     step, name = newest(folder)

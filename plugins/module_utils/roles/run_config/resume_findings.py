@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer.flags import truth
@@ -16,7 +14,7 @@ from .observe import Observation
 QUIET = {"log_every", "enable_wandb", "wandb_name", "wandb_runid", "debug_batches", "num_workers", "prefetch_factor"}
 
 
-def judge(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def judge(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
     """Findings about resuming, the profile, and keys in scripts."""
     state = seen.resume
     findings = [*_auto_resume(settings), *_profile(settings), *_early_save(settings, topology), *_keys(state)]
@@ -25,13 +23,13 @@ def judge(seen: Observation, settings: Mapping[str, Any], topology: Topology) ->
     return [*findings, *_model(state), *_workers(state, settings, topology), *_earlier(seen, settings, topology)]
 
 
-def _auto_resume(settings: Mapping[str, Any]) -> list[Finding]:
+def _auto_resume(settings: Settings) -> list[Finding]:
     if settings["run_config_auto_resume"]:
         return []
     return [finding("AUTO_RESUME_OFF", found="auto_resume false", expected="true", variable="run_config_auto_resume")]
 
 
-def _profile(settings: Mapping[str, Any]) -> list[Finding]:
+def _profile(settings: Settings) -> list[Finding]:
     """What the unpatched code cannot do, asked of it all the same."""
     if settings.get("training_profile") == "frozen":
         return []
@@ -51,7 +49,7 @@ def _profile(settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _early_save(settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def _early_save(settings: Settings, topology: Topology) -> list[Finding]:
     """Batch n comes from worker n % num_workers, and steps count from 0: step s has heard of s + 1 workers."""
     every, workers = settings["run_config_save_every"], topology.num_workers
     if every < 1 or every + 1 >= workers:
@@ -86,9 +84,9 @@ def _model(state: resume.Resume) -> list[Finding]:
     return [finding("CHECKPOINT_OTHER_MODEL", found=f"{state.path}: another model's weights", expected=expected)]
 
 
-def _workers(state: resume.Resume, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def _workers(state: resume.Resume, settings: Settings, topology: Topology) -> list[Finding]:
     """Each worker of each rank looks its place up, where the rank has one at all."""
-    if state.workers is None or state.step >= settings["run_config_total_steps"]:
+    if state.workers is None or state.step is None or state.step >= settings["run_config_total_steps"]:
         return []
     wanted = set(range(max(1, topology.num_workers)))
     for rank, known in enumerate(state.workers[: topology.world_size]):
@@ -105,7 +103,7 @@ def _workers(state: resume.Resume, settings: Mapping[str, Any], topology: Topolo
     return []
 
 
-def _earlier(seen: Observation, settings: Mapping[str, Any], topology: Topology) -> list[Finding]:
+def _earlier(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
     """The settings against those that the script on the host stands for, which made the checkpoints."""
     state, text = seen.resume, seen.script.text
     try:
@@ -124,7 +122,7 @@ def _earlier(seen: Observation, settings: Mapping[str, Any], topology: Topology)
     changed = [
         f"--{name} {now[name]}" for name in now if name not in QUIET and before.get(name, now[name]) != now[name]
     ]
-    if state.step >= total and (changed or not text):
+    if state.step is not None and state.step >= total and (changed or not text):
         what = f"changed since: {', '.join(changed)}" if changed else "there is no script that made it"
         variable = "training_run"
         found.append(

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...core import state
 from ...core.errors import FleetError
+from ...core.settings import Settings, named
 from ...core.topology import Topology
 from ...core.version import VERSION
 from ...trainer import registration
@@ -80,7 +81,7 @@ PLACES = {
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def flags(settings: Mapping[str, Any], topology: Topology) -> dict[str, str]:
+def flags(settings: Settings, topology: Topology) -> dict[str, str]:
     """Flag to value, both as on the command line, in the guide's order; extra flags follow, sorted.
 
     Raises FleetError for a value of the wrong type, an unknown extra flag, or one that has a variable of its own.
@@ -98,12 +99,12 @@ def flags(settings: Mapping[str, Any], topology: Topology) -> dict[str, str]:
     return values
 
 
-def profile_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
+def profile_flags(settings: Settings) -> dict[str, Any]:
     """What training_profile adds; --ema follows it through the default of run_config_ema."""
     return {"freeze_llm": True, "freeze_vit": True} if settings.get("training_profile") == "frozen" else {}
 
 
-def extra_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
+def extra_flags(settings: Settings) -> dict[str, Any]:
     """The user's further flags. Raises FleetError for those that the trainer's parser or the script cannot take."""
     extra = dict(settings.get("run_config_extra_flags") or {})
     for name in extra:
@@ -126,15 +127,15 @@ def extra_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
     return extra
 
 
-def unknown_flags(settings: Mapping[str, Any]) -> list[str]:
+def unknown_flags(settings: Settings) -> list[str]:
     return sorted(name for name in (settings.get("run_config_extra_flags") or {}) if name not in KNOWN)
 
 
-def wandb_enabled(settings: Mapping[str, Any]) -> bool:
+def wandb_enabled(settings: Settings) -> bool:
     return bool(typed("enable_wandb", settings["run_config_enable_wandb"]))
 
 
-def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]:
+def values(settings: Settings, topology: Topology) -> dict[str, object]:
     """What the templates are filled with: one flat mapping, described in the role's README.
 
     Raises FleetError for settings that the trainer could not be told.
@@ -142,7 +143,7 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
     arguments = flags(settings, topology)
     own = {name: arguments.pop(name) for name in ORDER}
     exports = environment(settings)
-    places = {name: str(settings[setting]) for name, setting in PLACES.items()}
+    places = {name: str(named(settings, setting)) for name, setting in PLACES.items()}
     return {
         **places,
         "version": VERSION,
@@ -166,12 +167,12 @@ def values(settings: Mapping[str, Any], topology: Topology) -> dict[str, object]
     }
 
 
-def _code(settings: Mapping[str, Any]) -> str:
+def _code(settings: Settings) -> str:
     copied = settings.get("canvas_code_source") == "controller"
     return "a folder of the controller" if copied else str(settings["canvas_code_commit"])
 
 
-def environment(settings: Mapping[str, Any]) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """What the script exports, the user's own last or in the place of ours."""
     results = str(settings["training_results_dir"])
     # The compile caches need a writable folder on an exec file system, and a service has no HOME.
@@ -199,7 +200,7 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
     return {**own, **given}
 
 
-def texts(settings: Mapping[str, Any], topology: Topology, fill: Fill) -> Texts:
+def texts(settings: Settings, topology: Topology, fill: Fill) -> Texts:
     """All that lands on the host. Raises FleetError for settings that the trainer could not be told, and for a template
     of the user that does not say what was planned."""
     arguments = values(settings, topology)
@@ -210,7 +211,7 @@ def texts(settings: Mapping[str, Any], topology: Topology, fill: Fill) -> Texts:
     )
 
 
-def _script(settings: Mapping[str, Any], arguments: Mapping[str, object], fill: Fill) -> str:
+def _script(settings: Settings, arguments: Mapping[str, object], fill: Fill) -> str:
     path = str(settings.get("run_config_script_template") or "")
     try:
         made = fill("run_config", "train_blockmoving.sh.j2", arguments, path)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ...checkpoints import findings as checkpoint_findings
 from ...core import wire
 from ...core.errors import FleetError
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from . import refusals
@@ -35,7 +34,7 @@ REASONS = {
 }
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology, fill: text.Fill) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology, fill: text.Fill) -> RolePlan:
     """What the role would do, and what stands in the way of a start."""
     want, have, state = Want(settings, topology), seen.unit, str(settings["training_state"])
     try:
@@ -87,7 +86,7 @@ def runs_older(have: Have, want: Want) -> Finding | None:
     )
 
 
-def stays_finished(seen: Observation, settings: Mapping[str, Any]) -> Finding | None:
+def stays_finished(seen: Observation, settings: Settings) -> Finding | None:
     """A finished run was given more steps: a converge leaves what has ended, so it has to be told to go on."""
     have, total, wanted = seen.unit, seen.log.total_steps, settings["run_config_total_steps"]
     if not have.finished or have.running or not total or total >= wanted:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from ...checkpoints.seal import kept_dir_of
 from ...core.leftover import Leftover
+from ...core.settings import Settings, named
 from ...trainer import checkpoint as checkpoints
 
 RECORDS: tuple[str, ...] = ("supervisor", "training")
@@ -16,7 +16,6 @@ RECORDS: tuple[str, ...] = ("supervisor", "training")
 _KEPT = re.compile(
     r"\d{7,}(\.json)?(\.new)?|aside|(attempt(-\d+)?|fetched\.json)(\.new)?|\.(back|fetch|lock|new|old)\b.*|\..*\.canvas-fleet"
 )
-Settings = Mapping[str, Any]
 
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:
@@ -39,4 +38,4 @@ def folders(settings: Settings) -> tuple[str, ...]:
 def kept_dir(settings: Settings) -> str:
     """Where the run's seals and links lie."""
     names = ("training_results_dir", "training_checkpoint_dir", "training_kept_dir")
-    return kept_dir_of(*(str(settings[name]) for name in names))
+    return kept_dir_of(*(str(named(settings, name)) for name in names))

@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ...checkpoints import guard
 from ...checkpoints.seal import Place
 from ...core import wire
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...supervisor import record as supervisor_record
 from ...system.reach import as_owner
 from ...trainer import log as train_log
@@ -60,7 +60,7 @@ class State:
     start_step: int | None = None
 
 
-def observe(settings: Mapping[str, Any]) -> Observation:
+def observe(settings: Settings) -> Observation:
     want = Want(settings)
     return observed(read(want), want)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from ...core.errors import FleetError
+from ...core.settings import named
 from ...core.version import VERSION
 from ...peers.secret import CREDENTIAL
 from . import payload
@@ -67,6 +68,6 @@ def _check(want: Want) -> None:
             expected="letters, digits, and : _ . -",
         )
     for name in PATHS:
-        value = str(want.settings[name])
+        value = str(named(want.settings, name))
         if not value.startswith("/") or re.search(r"[\x00-\x1f\x7f]", value):
             raise FleetError("a unit needs a full path here", variable=name, found=repr(value), expected="/…")

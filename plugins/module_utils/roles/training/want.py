@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...checkpoints.seal import kept_dir_of
 from ...core import state
+from ...core.settings import Settings, named
 from ...core.topology import Topology
 
 UNIT_DIR = "/etc/systemd/system"
@@ -33,7 +33,7 @@ class Want:
     """A training's unit as it should be. `topology` is ALONE where only the plan could know it and nobody asks; `texts`
     come from the controller, and are empty where nothing of the unit is compared or written."""
 
-    settings: Mapping[str, Any]  # of all roles, typed by their specs
+    settings: Settings  # of all roles, typed by their specs
     topology: Topology = ALONE
     given_key: str = ""  # fingerprint of the secret of the run that the host is given now
     texts: Texts = Texts()
@@ -160,7 +160,9 @@ class Want:
             for name, value in self.settings.items()
             if name.startswith(PREFIX) and name not in COMMANDS
         }
-        trained = {name: self.settings[f"run_config_{name}"] for name in ("save_every", "total_steps", "auto_resume")}
+        trained = {
+            name: named(self.settings, f"run_config_{name}") for name in ("save_every", "total_steps", "auto_resume")
+        }
         places = {"script": self.script, "working_dir": self.working_dir, "record": self.record, "log": self.log}
         values = {**own, **trained, **places, "watched": self.watched, "kept_dir": self.kept, **self._nodes()}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"

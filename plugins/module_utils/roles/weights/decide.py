@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from ...core.progress import amount
 from ...core.role_plan import RolePlan
+from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer.model import Read
@@ -18,7 +17,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 SIZE_TOLERANCE = 0.01  # of weights_parameters: less changes nothing that the plan says
 
 
-def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology | None) -> RolePlan:
+def decide(seen: Observation, settings: Settings, topology: Topology | None) -> RolePlan:
     findings = judge_settings(settings) + judge_folder(seen, settings) + judge_size(seen.model or Read(), settings)
     reasons = []
     states: dict[str, list[str]] = {"absent": [], "unverified": [], "verified": []}
@@ -33,7 +32,7 @@ def decide(seen: Observation, settings: Mapping[str, Any], topology: Topology | 
     return RolePlan(tuple(reasons), tuple(findings), {"bytes": seen.bytes}, summary)
 
 
-def revision_reasons(seen: Observation, settings: Mapping[str, Any]) -> list[str]:
+def revision_reasons(seen: Observation, settings: Settings) -> list[str]:
     """A record that is not finished has no repo yet."""
     repo, revision = settings["weights_repo"], settings["weights_revision"]
     if seen.repo != repo:
@@ -43,7 +42,7 @@ def revision_reasons(seen: Observation, settings: Mapping[str, Any]) -> list[str
     return []
 
 
-def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
+def judge_settings(settings: Settings) -> list[Finding]:
     """What can be said without the host: the revision's form, and the digests that a user gave."""
     found = []
     if not COMMIT.fullmatch(settings["weights_revision"]):
@@ -69,7 +68,7 @@ def judge_settings(settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def judge_folder(seen: Observation, settings: Mapping[str, Any]) -> list[Finding]:
+def judge_folder(seen: Observation, settings: Settings) -> list[Finding]:
     folder = settings["weights_dir"]
     if seen.kind == "other":
         given = f"{folder} is no folder"
@@ -89,7 +88,7 @@ def judge_folder(seen: Observation, settings: Mapping[str, Any]) -> list[Finding
     return wrong
 
 
-def judge_size(model: Read, settings: Mapping[str, Any]) -> list[Finding]:
+def judge_size(model: Read, settings: Settings) -> list[Finding]:
     """The count that the plan goes by, against the one of the files; 0 leaves it to them."""
     given, counted = settings.get("weights_parameters"), model.parameters
     if counted and given and abs(counted - given) > SIZE_TOLERANCE * given:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import files
 from ...trainer.model import Read, count
 from ...trainer.safetensors import from_file
@@ -14,7 +13,7 @@ from ...trainer.safetensors import from_file
 WEIGHTS, VAE = "ema.safetensors", "ae.safetensors"
 
 
-def observe(settings: Mapping[str, Any]) -> Read | None:
+def observe(settings: Settings) -> Read | None:
     """None without weights."""
     folder = Path(str(settings["weights_dir"]))
     path = folder / WEIGHTS

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ...core.leftover import Leftover
+from ...core.settings import Settings
 from ...system import files
 from . import observe
 
 RECORDS: tuple[str, ...] = ("weights",)
-Settings = Mapping[str, Any]
 
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ...core.settings import Settings
 from ...system import files, folders
 from ...system.digests import sha256
 from ...trainer.model import Read
@@ -43,7 +44,7 @@ class Observation:
     model: Read | None = None
 
 
-def record_path(settings: Mapping[str, Any]) -> Path:
+def record_path(settings: Settings) -> Path:
     """The record of this model folder; several folders on one host each have their own."""
     folder = os.path.normpath(str(settings["weights_dir"]))
     name = sha256(folder)[:12]
@@ -66,7 +67,7 @@ def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
     return now is not None and all(entry.get(key) == value for key, value in now.items())
 
 
-def observe(settings: Mapping[str, Any]) -> Observation:
+def observe(settings: Settings) -> Observation:
     folder = Path(str(settings["weights_dir"]))
     record = files.load(record_path(settings))
     entries: Mapping[str, Any] = record.get("files", {})

@@ -23,12 +23,12 @@ TELLING = 64 << 20  # bytes below which a rate says little of the line
 WRONG = "the file is not the one of this revision"
 
 
-def preview(spec: Mapping[str, Any]) -> list[str]:
+def preview(spec: Any) -> list[str]:
     """What work() would do, by the record alone."""
     return list(decide.decide(observe.observe(spec), spec, None).reasons)
 
 
-def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def work(spec: Any, progress: Progress) -> dict[str, Any]:
     """`spec`: the weights_* settings and fleet_state_dir. Returns changed, fetched, adopted, revision and bytes."""
     if not preview(spec):
         record = files.load(observe.record_path(spec))
@@ -39,7 +39,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
 class Fetcher:
     """One pass over one model folder."""
 
-    def __init__(self, spec: Mapping[str, Any], progress: Progress) -> None:
+    def __init__(self, spec: Any, progress: Progress) -> None:
         self._spec = spec
         self._progress = progress
         self._folder = Path(str(spec["weights_dir"]))

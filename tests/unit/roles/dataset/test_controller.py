@@ -17,7 +17,7 @@ def told(tmp_path, monkeypatch):
 
 def test_names_both_files_by_their_digest(told):
     found = dataset_controller.facts(told)
-    assert {kind: entry["sha256"] for kind, entry in found.items()} == {
+    assert {kind: entry.sha256 for kind, entry in found.items()} == {
         kind: of_file(told[f"dataset_{kind}"]) for kind in ("train", "test")
     }
 
@@ -59,8 +59,8 @@ def test_many_hosts_look_at_the_rows_once(told, monkeypatch):
 
 
 def test_a_file_that_was_written_again_is_read_again(told, tmp_path):
-    before = dataset_controller.facts(told)["train"]["sha256"]
+    before = dataset_controller.facts(told)["train"].sha256
     write(tmp_path / "train_split.parquet", [row(n) for n in range(5)])
     found = dataset_controller.facts(told)
-    assert found["train"]["sha256"] != before
+    assert found["train"].sha256 != before
     assert dataset_controller.inspected(found).rows == 5

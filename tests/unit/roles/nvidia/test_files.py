@@ -257,12 +257,12 @@ def test_a_restart_that_was_asked_for_is_remembered_until_the_driver_works(h100,
     nvidia_files.converge(SETTINGS, check=True)
     assert not (place / "state").exists()
     assert nvidia_files.converge(SETTINGS, check=False)["restart"]
-    kept = nvidia.record("/", SETTINGS)
+    kept = nvidia.record("/", SETTINGS["fleet_state_dir"])
     assert kept.restart == nvidia.Restart("this one", "not_loaded 6.1.0-x")
     h100.update(record=wire.to_dict(kept), boot="the next")
     with pytest.raises(FleetError, match="NVIDIA_DRIVER_BROKEN"):
         nvidia_files.converge(SETTINGS, check=False)
-    assert nvidia.record("/", SETTINGS) == kept
+    assert nvidia.record("/", SETTINGS["fleet_state_dir"]) == kept
     h100.update(works())
     nvidia_files.converge(SETTINGS, check=False)
     assert list((place / "state").iterdir()) == []
