@@ -5,7 +5,8 @@
     python -m demo.hosts cut|mend|kill|start NAME [--state DIR] [--prefix P]
 
 Everything that belongs to a group of hosts lies in its state folder: the client's key, the hosts' keys, known_hosts.
-`up` may be repeated at any time, after an interrupt anywhere: it mends what is half made and leaves the rest alone.
+`up` may be repeated at any time, after an interrupt anywhere: it completes what is unfinished and leaves the rest
+alone.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Wish:
 
 
 def up(group: Group, names: Sequence[str], kind: str = "host", volumes: Sequence[str] = ()) -> dict[str, str]:
-    """Makes or mends the hosts and waits until each answers over ssh; returns name → address."""
+    """Make or repair the hosts and wait until each answers over ssh; returns name → address."""
     picture = image.ensure(kind)
     group.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     group.state.chmod(0o700)
@@ -142,7 +143,7 @@ def mend(group: Group, name: str) -> None:
 
 
 def kill(group: Group, name: str) -> None:
-    """As if somebody pulled the plug."""
+    """Like a power cut."""
     podman("kill", group.container(name))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def keypair(path: Path, comment: str) -> None:
-    """An ed25519 key at `path`, made aside: half of a pair never counts as one."""
+    """An ed25519 key at `path`. Half of a pair never counts as a key."""
     public = path.with_name(f"{path.name}.pub")
     if path.exists() and public.exists():
         return

@@ -190,7 +190,7 @@ def _last_line(log: Path) -> str:
 
 
 def _show_failure(log: Path, lines: int = 25) -> None:
-    """What the failure was, by the last line that tells of one, and the log's end."""
+    """The last failure in the log, and the log's end."""
     text = ESCAPES.sub("", log.read_text(errors="replace")).splitlines()
     tail = max(0, len(text) - lines)
     found = ([number for number, line in enumerate(text[:tail]) if re.search(pattern, line)] for pattern in FAILURES)

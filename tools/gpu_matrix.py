@@ -158,7 +158,7 @@ STATES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
 
 
 def said(name: str, driver: str = "") -> dict[str, Any]:
-    """What observe_gpus() tells where nvidia-smi prints that; `driver` replaces the version in it."""
+    """The observation for this output of nvidia-smi; `driver` replaces its version."""
     text = (FIXTURES / name).read_text() if name else ""
     if driver:
         text = re.sub(r"(?<=<driver_version>)[\d.]+", driver, text)

@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def platform_words(values: Mapping[str, Any]) -> list[str]:
-    """What tells pip to look for wheels of the hosts, not of this machine, and where."""
+    """pip's options for wheels of the hosts instead of this machine."""
     newest = int(str(values["glibc"]).split(".")[1])
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(newest, 4, -1)] + OLDER
     words = ["--only-binary=:all:", "--implementation=cp", f"--python-version={values['conda_env_python']}"]

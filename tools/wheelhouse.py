@@ -27,7 +27,7 @@ from tools.lock import LOCKS, LockError, platform_words, settings
 
 
 def on_progress(done: int, total: int) -> None:
-    """Files are told, not their bytes."""
+    """Report files, not bytes."""
 
 
 def conda_part(folder: Path, lines: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Folders that are made once: aside first, then renamed, with a stamp that says from what they were made."""
+"""Folders that are made once: under another name, then renamed, with a stamp of their inputs."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def play(inventory_file: Path, playbook: str, *more: str) -> tuple[float, int]:
 
 
 def starts() -> list[tuple[str, int]]:
-    """Of each start that the trainer's log tells of: the folder that it loaded, and its newest step (-1: none yet)."""
+    """For each start in the trainer's log: the loaded folder, and the newest step (-1: none yet)."""
     text = LOG.read_text(errors="replace") if LOG.exists() else ""
     parts = text.split("Loading checkpoint from ")[1:]
     return [

@@ -28,17 +28,17 @@ def master(settings: Settings, task_vars: dict[str, Any], group: str = "trainers
                 address = next((str(place) for place in places if place), name)
                 return {"address": address, "port": settings["run_config_master_port"]}
         except AnsibleError:
-            continue  # that host's own plan tells what is wrong with its variables
+            continue  # the plan reports invalid variables of that host
     return {}
 
 
 class ActionModule(RoleAction):
-    """What is wrong with the variables is a part of the result: the plan tells it, and refuses the run."""
+    """Invalid variables are a part of the result. The plan reports them and refuses the run."""
 
     _supports_diff = False
 
     def refuse(self) -> None:
-        """Nothing: it is told by the plan."""
+        """Nothing: the plan reports it."""
 
     def work(self) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False}

@@ -9,7 +9,7 @@ from ..plugin_utils.role_action import RoleAction
 
 
 class ActionModule(RoleAction):
-    """The key of W&B is handed over beside the settings, which hold its digest alone."""
+    """The W&B key is a separate argument, because the settings hold only its digest."""
 
     def work(self) -> dict[str, Any]:
         key, texts = self.secret("run_config_wandb_api_key"), self.planned("run_config")["texts"]

@@ -21,7 +21,7 @@ class Job:
     named: Mapping[str, str] = field(default_factory=dict)  # the worker's name for a setting
     files: Mapping[str, str] = field(default_factory=dict)  # … for the text of a file of the controller
     topology: tuple[str, ...] = ()  # parts of the run's topology
-    secrets: tuple[str, ...] = ()  # handed over apart, and in no record
+    secrets: tuple[str, ...] = ()  # passed separately, and in no record
     environment: str = ""
     folders: tuple[str, ...] = ()  # made for the user where they are absent
     user: str = ""  # "" for root

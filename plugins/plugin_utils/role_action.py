@@ -110,7 +110,7 @@ class RoleAction(ActionBase):
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The plan's part of this host, or `preflight_plan` where somebody sets it; {} where there is no plan."""
+        """The plan's part of this host, or `preflight_plan` if it is set; {} without a plan."""
         handed = self._template(self.variables.get("preflight_plan") or {})
         return dict(handed or (self.variables.get("__fleet_plan") or {}).get("hosts", {}).get(self.host) or {})
 

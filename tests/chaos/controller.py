@@ -1,8 +1,8 @@
 """The controller is killed in the middle of a converge, again and again; what is left behind has to converge.
 
 Each point has a bare host of its own and one converge that is killed (SIGKILL to its whole process group, ssh included)
-in a task of its own. A converge that nobody disturbs tells which tasks there are and how long each takes: every task is
-cut once, and what is left of the points goes to the long ones. Then: one converge has to succeed, the next to change
+in a task of its own. An undisturbed converge shows the tasks and their durations. Every task is cut once, and the
+remaining points go to the long ones. Then: one converge has to succeed, the next to change
 nothing. The hosts have the light environment of the bench and a unit that is not started: all before it can be cut.
 """
 

@@ -1,7 +1,7 @@
 """Hosts, processes, disks and networks break under real trainings of the embedded fleet; each has to end whole.
 
 `lone` trains alone, `pair0` and `pair1` share a run; the minicanvas trainer stands in for the real one (docs/demo.md),
-systemd, ssh and the network are real. Each fault is a run of its own. What is told: the class that was recorded, how
+systemd, ssh and the network are real. Each fault is a run of its own. Reported are: the recorded class, how
 long it took from the fault to the class, the step that the next start resumed from, and the steps that were made twice.
 """
 

@@ -13,7 +13,7 @@ THREADS, MEMORY = 8, 16 << 10  # more than without a flood: eight questions of t
 
 
 def run(points: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """`points` connections from a stranger, and as many from an allowed address without the secret."""
+    """`points` connections from a foreign address, and as many from an allowed address without the secret."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         made = Run(Path(folder))

@@ -113,7 +113,7 @@ FORMS: dict[str, list[Any]] = {
     "training_restore_step": [-2],
     "nvidia_cuda_home": ["", "cuda", "~/cuda"],
 }
-# A wrong value may be told by the variable that it contradicts.
+# A wrong value may be reported at the variable that it contradicts.
 PARTNERS = {
     "run_config_lr": {"run_config_min_lr"},
     "run_config_total_steps": {"run_config_save_every"},

@@ -16,7 +16,7 @@ from tests.unit.support.places import ROOT
 
 @dataclass(frozen=True)
 class Trap:
-    """A fleet with one thing wrong: the code that must be told, at the host `at`."""
+    """A fleet with one fault, and the code that must be reported at the host `at`."""
 
     name: str
     hosts: tuple[Host, ...]
@@ -168,7 +168,7 @@ def lost_hosts(base: Mapping[str, Any]) -> Iterator[Trap]:
                     yield Trap(f"{gone} of {number}: {code}", hosts, code, gone)
 
 
-# Told for one host of a run and not for the other.
+# Set for one host of a run and not for the other.
 AT_ODDS: dict[str, Any] = {
     "run_config_total_steps": 3060,
     "run_config_save_every": 765,

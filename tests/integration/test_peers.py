@@ -81,7 +81,7 @@ class Node:
             self.supervised.start()
 
     def cut(self) -> None:
-        """As if its power had gone: supervisor and ranks at once."""
+        """Like a power cut: supervisor and ranks at once."""
         self._closed.set()
         self.supervised.process.kill()
         kill(self.run.code)
@@ -139,7 +139,7 @@ def test_a_node_is_lost_and_all_start_again_from_the_same_checkpoint(nodes: list
     copy = second.run.checkpoints / f"{resumed(second)[-1]:07d}"
     assert {path.name for path in copy.iterdir()} >= {"model.safetensors", "scheduler.pt", "data_status.pt"}
 
-    # The whole node is gone, and comes back with an empty disk.
+    # The whole node is lost, and comes back with an empty disk.
     before, at = len(resumed(first)), first.step()
     second.cut()
     shutil.rmtree(second.run.checkpoints)

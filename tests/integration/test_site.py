@@ -31,7 +31,7 @@ REPORTS = CHECKOUT / "reports" / "chain"
 
 @dataclass
 class Play:
-    """What a playbook run told: its events, and what they add up to."""
+    """Events of a playbook run, and their sums."""
 
     code: int
     seconds: float

@@ -81,7 +81,7 @@ class Training:
         return self.supervised.start()
 
     def ranks(self) -> list[int]:
-        """Process numbers of the ranks, the loaders' workers aside."""
+        """Process numbers of the ranks, without loader workers."""
         found: dict[int, int] = {}
         for link in Path("/proc").glob("[0-9]*/cwd"):
             try:

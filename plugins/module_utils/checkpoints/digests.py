@@ -20,7 +20,7 @@ NICE = 19
 
 
 def fill(place: Place, step: int, lock: AbstractContextManager[Any], stop: Callable[[], bool], say: Say) -> None:
-    """Put the sha256 of each file of a sealed step into its manifest. `lock`: held by whoever writes manifests."""
+    """Write the sha256 of each file of a sealed step into its manifest. `lock` guards the manifests."""
     begin, done = time.monotonic(), 0
     manifest = seal.read_manifest(place, step)
     for name, entry in (manifest or {"files": {}})["files"].items():
@@ -41,13 +41,13 @@ def fill(place: Place, step: int, lock: AbstractContextManager[Any], stop: Calla
 
 
 def step_back() -> None:
-    """From here on the calling thread, and it alone, takes what the training leaves."""
+    """Give the calling thread the lowest priority."""
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _note(place: Place, step: int, name: str, entry: Mapping[str, Any], digest: str) -> bool:
-    """Into the manifest as it is now; False when it has come to speak of another save."""
+    """Update the present manifest. False when it describes another save by now."""
     manifest = seal.read_manifest(place, step)
     if manifest is None or manifest["files"].get(name) != entry:
         return False
@@ -57,7 +57,7 @@ def _note(place: Place, step: int, name: str, entry: Mapping[str, Any], digest: 
 
 
 def flaws(path: str, manifest: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Files whose content is not what is on record. Reads all of it."""
+    """Files whose content differs from the recorded digests. Reads all content."""
     found = []
     for name, entry in (manifest or {"files": {}})["files"].items():
         if entry.get("sha256") and seal.sha256_of(f"{path}/{name}") != entry["sha256"]:

@@ -1,4 +1,4 @@
-"""What the guard meets that another start may well not meet: the supervisor tries again after a pause."""
+"""Errors of the guard that another start may not meet: the supervisor tries again after a pause."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ..core.errors import FleetError
 
 
 class PeersError(FleetError):
-    """The other nodes, or what they share, are not there (yet)."""
+    """The other nodes, or their shared files, are missing so far."""
 
     retry = True
     kind = "PEERS_MISSING"
 
 
 class ChangedError(FleetError):
-    """Somebody else changes the checkpoints at this very moment."""
+    """Another program changes the checkpoints right now."""
 
     retry = True
     kind = "CHECKPOINTS_CHANGED"

@@ -1,11 +1,11 @@
-"""Before a start: the newest checkpoint that is whole becomes the newest that there is, and nothing is deleted.
+"""Before a start: make the newest whole checkpoint the newest of all. Nothing is deleted.
 
 The trainer resumes from the highest number, whole or not, and dies of any other name (MathCanvas cc48f16,
-train/train_utils.py get_latest_ckpt). So what stands above the newest whole one is moved out of checkpoint_dir, and
-one whose .pt files the trainer deleted, or that was damaged, is put back from the hard links of its seal.
+train/train_utils.py get_latest_ckpt). So the guard moves everything above the newest whole one into quarantine. It
+restores a damaged one, or one whose .pt files the trainer deleted, from the hard links of its seal.
 
-look() reads, decide() is pure, apply() renames and links. Each single call of the system may be the last one of this
-process: the next prepare() comes to the same end.
+look() reads, decide() is pure, apply() renames and links. The process may die at any system call: the next prepare()
+comes to the same result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BACK = re.compile(r"\.back-(\d{7,})")
 
 @dataclass(frozen=True)
 class Seen:
-    """What lies in both folders, judged. `back`: steps whose folder was being put back when a process ended."""
+    """Both folders, examined. `back`: steps whose restore was interrupted."""
 
     found: Survey
     kept: tuple[Checkpoint, ...] = ()
@@ -40,13 +40,14 @@ class Seen:
 
     @property
     def restorable(self) -> dict[int, Checkpoint]:
-        """Kept ones whose links are whole, by step."""
+        """Kept checkpoints with whole links, by step."""
         return {one.step: one for one in self.kept if one.whole}
 
 
 @dataclass(frozen=True)
 class Move:
-    """One change: `aside` moves `path` out of the way, `put back` makes the folder of `step` whole from its links."""
+    """One change: `quarantine` moves `path` into quarantine, `put back` restores the folder of `step` from its
+    links."""
 
     do: str
     path: str
@@ -56,14 +57,14 @@ class Move:
 
 @dataclass(frozen=True)
 class Decision:
-    """`target`: what a start will resume from; None when the run begins anew."""
+    """`target`: the checkpoint of the next start; None for a start at step 0."""
 
     target: Checkpoint | None
     moves: tuple[Move, ...] = ()
 
 
 def look(place: Place) -> Seen:
-    """Both folders as they are; absent ones are empty."""
+    """Read both folders. An absent one counts as empty."""
     found = checkpoints.survey(place.checkpoints)
     judged = tuple(
         seal.judge(one.path, one.step, seal.read_manifest(place, one.step)) if one.whole else one
@@ -78,10 +79,10 @@ def look(place: Place) -> Seen:
 
 
 def decide(seen: Seen, place: Place, save_every: int = 0) -> Decision:
-    """What a start can resume from, and what has to be moved for it.
+    """The checkpoint from which a start can resume, and the moves for it.
 
-    Links alone bring nothing back: whose whole folder was removed by a person stays removed. Raises FleetError where
-    nothing is whole although more than one save was made: to begin anew would throw that away.
+    A folder that a person removed stays removed, although its links exist. Raises FleetError when no checkpoint is
+    whole after more than one save: a start at step 0 would lose them.
     """
     present = {one.step for one in seen.found.checkpoints} | set(seen.back)
     links = {step: one for step, one in seen.restorable.items() if step in present}
@@ -107,7 +108,7 @@ def _refuse_to_lose(found: Sequence[Checkpoint], save_every: int) -> None:
 
 
 def towards(seen: Seen, place: Place, target: Checkpoint | None) -> Decision:
-    """The moves after which `target`, and nothing else, is what the trainer resumes from; None: it finds nothing."""
+    """The moves after which the trainer resumes from `target`, or finds nothing for None."""
     moves, goal = [], target
     if target is not None and target.step not in seen.whole:
         moves.append(Move("put back", place.folder(target.step), target.step, "from its kept links"))
@@ -122,9 +123,9 @@ def towards(seen: Seen, place: Place, target: Checkpoint | None) -> Decision:
 
 
 def back_to(seen: Seen, place: Place, step: int) -> Decision:
-    """An older one becomes the newest. Links of newer ones go aside first: they would bring their folders back.
+    """Make an older checkpoint the newest. Links of newer ones are moved first, or they would restore their folders.
 
-    Raises FleetError when that step is not whole, with those that are.
+    Raises FleetError when that step is not whole; the error lists whole ones.
     """
     target = seen.whole.get(step) or seen.restorable.get(step)
     if target is None:
@@ -142,7 +143,7 @@ def back_to(seen: Seen, place: Place, step: int) -> Decision:
 
 
 def apply(place: Place, decision: Decision, say: Say) -> None:
-    """Do the moves, in order. Raises FleetError across file systems, OSError for what the disk refuses."""
+    """Make the moves, in order. Raises FleetError across file systems, OSError for disk errors."""
     for move in decision.moves:
         if move.do == "put back":
             put_back(place, move.step)
@@ -154,7 +155,7 @@ def apply(place: Place, decision: Decision, say: Say) -> None:
 
 
 def _quarantine(place: Place, move: Move) -> str:
-    """Where the thing went; "" for an empty folder, which holds nothing to keep."""
+    """The new path; "" for an empty folder, which is removed."""
     if move.step >= 0 and move.path == place.links(move.step):
         if os.path.lexists(place.manifest(move.step)):
             seal.out_of_the_way(place, place.manifest(move.step))
@@ -166,7 +167,7 @@ def _quarantine(place: Place, move: Move) -> str:
 
 
 def put_back(place: Place, step: int) -> None:
-    """Make the folder of a step whole from its links; a damaged one is moved aside, one without .pt gets them."""
+    """Restore the folder of a step from its links. A damaged folder is moved first; one without .pt files gets them."""
     links, folder, back = place.links(step), place.folder(step), place.part("back", step)
     names = seal.names_of(links)
     if os.path.isdir(folder) and _only_lacks(folder, links):
@@ -184,7 +185,7 @@ def put_back(place: Place, step: int) -> None:
 
 
 def _only_lacks(folder: str, links: str) -> bool:
-    """Are all of the trainer's files that are there the very ones that were linked?"""
+    """True when all present files of the trainer are the linked ones."""
     return all(seal.same_file(f"{folder}/{n}", f"{links}/{n}") for n in seal.names_of(folder))
 
 
@@ -216,7 +217,7 @@ def refuse_other_shards(target: Checkpoint | None, shards: int) -> None:
 
 
 def settle(place: Place, decision: Decision, say: Say) -> Checkpoint | None:
-    """Do what was decided, look again, and seal what will be resumed from. Raises FleetError when it did not help."""
+    """Apply the decision, examine again, and seal the target. Raises FleetError when the result differs."""
     apply(place, decision, say)
     now, target = checkpoints.survey(place.checkpoints), decision.target
     newest = now.newest
@@ -233,7 +234,7 @@ def settle(place: Place, decision: Decision, say: Say) -> Checkpoint | None:
 
 
 def keep(place: Place, step: int, path: str, say: Say) -> Mapping[str, object] | None:
-    """Seal a whole save; a disk that refuses is told and does not end a training."""
+    """Seal a whole save. A disk error is reported and does not end the training."""
     try:
         return seal.seal(place, step, path, say)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""An older checkpoint becomes what the next start resumes from; newer ones are moved aside, none is deleted."""
+"""Restore an older checkpoint for the next start. Newer ones go into quarantine; none is deleted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .seal import Place
 
 @dataclass(frozen=True)
 class Restored:
-    """What was done, or in check mode would be. The listings are the steps in the folder, a line each."""
+    """The moves that were made, or would be in check mode. Listings have a line for each step in the folder."""
 
     moves: tuple[str, ...]
     before: str
@@ -22,7 +22,7 @@ class Restored:
 
 
 def restore(place: Place, step: int, check: bool) -> Restored:
-    """Raises FleetError when the step is not whole, with those that are, or not what was sealed of it."""
+    """Raises FleetError when the step is not whole or differs from its seal; the error lists whole ones."""
     seen = guard.look(place)
     decision = guard.back_to(seen, place, step)
     if not check and decision.moves:
@@ -63,7 +63,8 @@ def expected(seen: Seen, decision: Decision) -> str:
 
 
 def refuse_while_running(unit: str) -> None:
-    """Raises FleetError while the unit runs, starts or stops: the trainer would go on beside what was put back."""
+    """Raises FleetError while the unit runs, starts or stops, because the trainer would write beside the restored
+    checkpoint."""
     state = units.state(f"{unit}.service")
     if state.runs:
         raise FleetError(
@@ -76,6 +77,6 @@ def refuse_while_running(unit: str) -> None:
 
 
 def resumes_from(place: Place) -> int | None:
-    """The step that a start would resume from as things are; None for none."""
+    """The step from which a start would resume now; None without one."""
     newest = checkpoints.survey(place.checkpoints).newest
     return newest.step if newest and newest.whole else None

@@ -1,4 +1,4 @@
-"""Which saves stay able to resume: the newest N whole ones and every Mth; and how much disk the next save needs."""
+"""Which saves stay ready to resume (the newest N whole ones and every Mth), and the disk space of the next save."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ..trainer import checkpoint as checkpoints
 from . import seal
 from .seal import Place, Say
 
-AT_LEAST = 2  # two that can resume: the next save may damage one
+AT_LEAST = 2  # at least two, because the next save may damage one
 
 
 def kept_of(steps: Sequence[int], keep_last: int, keep_every: int) -> set[int]:
-    """Of rising steps those that stay: the newest max(keep_last, 2), and every multiple of keep_every (0: none)."""
+    """The steps to keep: the newest max(keep_last, 2) and every multiple of keep_every (0: none). `steps` rise."""
     newest = set(steps[-max(keep_last, AT_LEAST) :])
     return newest | {step for step in steps if keep_every > 0 and step % keep_every == 0}
 
 
 def rotate(place: Place, newest: int, keep_last: int, keep_every: int, say: Say) -> None:
-    """After the save `newest` was sealed: let go of links that no longer stay. Links above `newest` are not ours to
-    judge. With keep_last > 0 the user also asked for the trainer's older folders to be removed.
+    """After `newest` was sealed: remove the links of older steps that are not kept. Links above `newest` stay. With
+    keep_last > 0 also remove the trainer's older folders.
     """
     _clear_old(place)
     steps = [step for step in seal.kept_steps(place) if step <= newest]
     if newest not in steps:
-        return  # without links nothing is given up
+        return  # without links of its own it removes nothing
     for step in sorted(set(steps) - kept_of(steps, keep_last, keep_every)):
         _drop_links(place, step)
         say(f"checkpoint {step} is no longer kept: its model can be used, but no training can resume from it")
@@ -43,7 +43,7 @@ def _drop_links(place: Place, step: int) -> None:
 
 
 def drop(place: Place, step: int) -> None:
-    """Links and folder of a step that this code brought here itself."""
+    """Remove links and folder of a step that this code fetched."""
     if os.path.isdir(place.links(step)):
         _drop_links(place, step)
     if os.path.isdir(place.folder(step)):
@@ -57,7 +57,7 @@ def _clear_old(place: Place) -> None:
 
 
 def _empty(folder: str) -> None:
-    """Take the trainer's files out of a folder, and the folder if nothing else is in it."""
+    """Remove the trainer's files from a folder, and the folder if it is then empty."""
     files.remove(*(f"{folder}/{name}" for name in seal.names_of(folder)))
     with contextlib.suppress(OSError):  # a person's own file in it stays
         folders.remove_empty(folder)
@@ -72,7 +72,7 @@ def _drop_folders(place: Place, newest: set[int], keep_every: int, say: Say) -> 
 
 
 def _remove(place: Place, folder: str) -> None:
-    """In one step where nothing but the trainer's files is in it: half a folder would look like a save that was cut."""
+    """Remove the trainer's files. A folder without others is renamed first: half of it would look like a cut save."""
     old = f"{place.kept}/.old-folder-{os.path.basename(folder)}"
     if set(os.listdir(folder)) == set(seal.names_of(folder)) and not os.path.lexists(old):
         files.move(folder, old)
@@ -81,7 +81,7 @@ def _remove(place: Place, folder: str) -> None:
 
 
 def low_disk(place: Place) -> str:
-    """A sentence when the next save would not fit, "" when it does. Its size is taken to be that of the last one."""
+    """A warning when the next save would not fit, else "". The last save gives the size."""
     size, step = _last_size(place)
     if not size:
         return ""
@@ -108,7 +108,7 @@ def _last_size(place: Place) -> tuple[int, int]:
 
 
 def _quarantine_bytes(place: Place) -> int:
-    """Bytes whose only names lie in the aside folder: removing it would free them."""
+    """Bytes that emptying the quarantine would free: files whose only names lie in it."""
     total = 0
     for folder, _folders, names in os.walk(place.quarantine):
         for name in names:

@@ -1,11 +1,11 @@
-"""What is kept of a finished save: hard links of its files, and a manifest of what they were.
+"""The seal of a finished save: hard links of its files, and a manifest with their sizes, times and digests.
 
 Both lie in a folder outside checkpoint_dir, because any name in there that is not a number kills the trainer
 (MathCanvas cc48f16, train/train_utils.py get_latest_ckpt):
 
     <kept>/0000040/        the save's files again, as hard links: they outlive the trainer's deletion of older .pt files
     <kept>/0000040.json    sizes, times and digests; written last, so it stands for a save that is on the disk
-    <kept>/aside/          what was moved out of the trainer's way; nothing in there is ever deleted
+    <kept>/aside/          quarantine: moved checkpoints and foreign names, never deleted
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..system.digests import of_file, sha256
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint
 
-MARK = 1 << 16  # bytes at each end of a file that its mark covers; a .pt file's end holds the checksums of all entries
+MARK = 1 << 16  # bytes at each end of a file for its mark; the end of a .pt file holds the checksums of all entries
 MANIFEST_LIMIT = 1 << 24  # bytes; a real one has a few thousand
 NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
 STEP_NAME = re.compile(r"\d{7,}")
@@ -34,7 +34,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """A run's two folders. They lie on one file system: hard links and renames do not cross it."""
+    """A run's two folders, on one file system, because hard links and renames do not cross it."""
 
     checkpoints: str
     kept: str
@@ -59,8 +59,8 @@ class Place:
 
 
 def kept_dir_of(results_dir: str, checkpoint_dir: str, kept_dir: str = "") -> str:
-    """Where a run's links and manifests lie: as the user said, else in results_dir when the checkpoints lie in it
-    too, else beside them. A unit's sandbox must make it writable in one mount with checkpoint_dir.
+    """Folder of links and manifests: the user's, else in results_dir if the checkpoints lie there, else beside them.
+    The unit's sandbox must make it writable in one mount with checkpoint_dir.
     """
     if kept_dir:
         return os.path.normpath(kept_dir)
@@ -71,7 +71,7 @@ def kept_dir_of(results_dir: str, checkpoint_dir: str, kept_dir: str = "") -> st
 
 
 def kept_steps(place: Place) -> list[int]:
-    """Steps of which links are kept, rising."""
+    """Steps with links, rising."""
     try:
         names = folders.names(place.kept)
     except OSError:
@@ -81,7 +81,7 @@ def kept_steps(place: Place) -> list[int]:
 
 
 def read_manifest(place: Place, step: int) -> Manifest | None:
-    """The manifest of a step, None when there is none that can be read."""
+    """The manifest of a step; None when it is missing or unreadable."""
     found = files.load(place.manifest(step), MANIFEST_LIMIT)
     return found if isinstance(found.get("files"), dict) else None
 
@@ -101,12 +101,13 @@ def mark_of(path: str) -> dict[str, Any]:
 
 
 def sha256_of(path: str, stop: Callable[[], bool] | None = None) -> str:
-    """Digest of the whole content, "" when stopped. Leaves the page cache as it was: training needs the memory."""
+    """Digest of the whole content, or "" when stopped. Keeps the page cache free, because the training needs the
+    memory."""
     return of_file(path, stop=stop, cold=True)
 
 
 def judge(path: str, step: int, manifest: Mapping[str, Any] | None) -> Checkpoint:
-    """The checkpoint by the trainer's contract, and by what was sealed of it."""
+    """The checkpoint, judged by the trainer's contract and by its seal."""
     found = checkpoints.examine(path, step)
     if not found.whole or manifest is None:
         return found
@@ -148,9 +149,9 @@ def names_of(path: str) -> list[str]:
 
 
 def seal(place: Place, step: int, path: str, say: Say) -> Manifest:
-    """Make a whole save at `path` one that is on the disk, is linked in the kept folder, and has a manifest.
+    """Flush a whole save at `path` to the disk, link it in the kept folder, and write its manifest.
 
-    Each step may be the last one of this process: what is half done is done again by the next call.
+    The process may die at any point: the next call repeats the rest.
     """
     known = read_manifest(place, step)
     names = names_of(path)

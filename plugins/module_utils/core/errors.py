@@ -13,7 +13,7 @@ PARTS = ("message", "code", "variable", "found", "expected", "remedy")
 
 
 class FleetError(Exception):
-    """Something a user can mend.
+    """An error that a user can correct.
 
     `found`, `expected` and `remedy` are sentences without a final stop; `variable` names the setting to change.
     `code` is the finding's code in the catalogue, or empty.
@@ -32,17 +32,17 @@ class FleetError(Exception):
 
     @classmethod
     def of(cls, finding: Finding) -> FleetError:
-        """The finding as an error. Its message is what the catalogue says of the code."""
+        """The finding as an error, with the catalogue's text as its message."""
         data = {name: getattr(finding, name) for name in PARTS[1:]}
         return cls(finding.because, **data)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FleetError:
-        """What as_dict() gave, on another machine; an older one wrote no code."""
+        """The inverse of as_dict(). Version 0.1 wrote no code."""
         return cls(**{name: str(data.get(name) or "") for name in PARTS})
 
     def as_dict(self) -> dict[str, str]:
-        """Its parts, without those that are empty."""
+        """Its parts that are not empty."""
         return {name: getattr(self, name) for name in PARTS if getattr(self, name)}
 
     def as_result(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def raise_for(findings: Iterable[Finding], codes: Iterable[str] | None = None) -
 
 @contextmanager
 def reported(fail_json: Callable[..., Any], more: Callable[[], Mapping[str, Any]] = dict) -> Iterator[None]:
-    """What a module does, with its errors as the module's answer; `more` stands in a failed answer, too."""
+    """Turn errors of the block into the module's result. `more` is added to a failed result."""
     try:
         yield
     except FleetError as error:
@@ -82,8 +82,7 @@ def reported(fail_json: Callable[..., Any], more: Callable[[], Mapping[str, Any]
 
 
 def refused_by_host(error: OSError) -> FleetError:
-    """What the host's system would not do, as a user can mend it. Root is refused where a network file system takes it
-    for nobody."""
+    """An OSError as an error with a remedy. A network file system may treat root as nobody."""
     squashed = "let the file server accept root (no_root_squash), or choose a folder on a local disk"
     return FleetError(
         "the host does not allow this",

@@ -1,4 +1,4 @@
-"""What a role left on a host, as teardown asks each of them (roles/<role>/leftovers.py)."""
+"""What a role left on a host; teardown asks each role (roles/<role>/leftovers.py)."""
 
 from __future__ import annotations
 

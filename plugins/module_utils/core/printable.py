@@ -1,4 +1,4 @@
-"""Names as they can be told: JSON between a module and the controller is UTF-8, a file's name may be any bytes."""
+"""Printable names: JSON between module and controller is UTF-8, but a file's name may hold any bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def printable(value: Any) -> Any:
-    """The same plain data; what of a text is not UTF-8 is shown as �."""
+    """The same plain data, with � for bytes that are not UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if isinstance(value, dict):

@@ -14,14 +14,14 @@ from typing import Any
 
 WINDOW = 30.0  # seconds that the rate looks back
 WRITE_EVERY = 0.5  # seconds between two writes of the record
-EVEN = ("B", "%")  # units that take about the same time each, so that a time left can be told
+EVEN = ("B", "%")  # units of about equal duration, which allow an estimate of the time left
 Write = Callable[[dict[str, Any]], None]  # of a record, as below a work
 STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Things done of a total (0: not known), and things per second of the last 30 s (None: too early to say)."""
+    """Units done of a total (0: unknown), and units per second over the last 30 s (None: too early)."""
 
     done: int
     total: int
@@ -37,7 +37,7 @@ class Reading:
 
 
 class Progress:
-    """What a work calls as often as it likes; at most two a second are written. Without `write` nothing is kept."""
+    """Called by a work at any rate; at most two records a second are written, none without `write`."""
 
     def __init__(self, write: Write | None = None, clock: Callable[[], float] = time.time) -> None:
         self._write = write

@@ -1,4 +1,4 @@
-"""Where root's own records and secrets lie on a host. fleet_state_dir and these folders in it belong to root."""
+"""Paths of root's records and secrets on a host. fleet_state_dir and its folders belong to root."""
 
 from __future__ import annotations
 

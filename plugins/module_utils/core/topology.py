@@ -1,4 +1,4 @@
-"""What a run looks like from one of its hosts."""
+"""The topology of a run, as one of its hosts sees it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Topology:
     master_port: int
     addresses: tuple[str, ...] = ()  # where the hosts reach each other, in the same order
     checkpoint_bytes: int = 0  # that a node takes from the first one at most; 0 for not known
-    new_secret: bool = False  # the hosts are to be given a secret of the run: they hold none in common
+    new_secret: bool = False  # the hosts share no secret and need a new one
 
     @property
     def nnodes(self) -> int:

@@ -202,7 +202,7 @@ def _required(field: Field[Any]) -> bool:
 
 
 def _name(kind: Any) -> str:
-    """A type as a finding tells it."""
+    """A type, for the text of a finding."""
     origin = get_origin(kind)
     if origin in (Union, getattr(types, "UnionType", Union)):
         return " or ".join("nothing" if one is type(None) else _name(one) for one in get_args(kind))

@@ -1,6 +1,6 @@
-"""The one catalogue of what can be wrong with a run, by code; docs/findings.md is generated from it.
+"""The catalogue of findings, by code; docs/findings.md is generated from it.
 
-An entry is added to the part that it belongs to: catalogue_host, catalogue_data or catalogue_run.
+Entries stand in of_host, of_data and of_run.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """One code of the catalogue: how bad it is, why it matters, and how it is mended."""
+    """One code of the catalogue: severity, reason and remedy."""
 
     severity: str
     because: str

@@ -1,4 +1,4 @@
-"""Findings: what is wrong with a run, and how a user is told. What a code means stands in catalogue.py.
+"""Findings: what is wrong with a run. catalogue.py says what each code means.
 
 A finding is data. Text is made at the edge (terminal, JSON, docs/findings.md).
 Nothing else decides whether a run may start.

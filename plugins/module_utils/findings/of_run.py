@@ -1,4 +1,4 @@
-"""Entries about the code, what the trainer is told, the weights, and a running training (see catalogue.py)."""
+"""Entries about code, settings of the trainer, weights, and a running training (see catalogue.py)."""
 
 from __future__ import annotations
 

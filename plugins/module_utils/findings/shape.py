@@ -1,4 +1,4 @@
-"""The shape of a finding, without the catalogue's texts: what observes a host carries this alone."""
+"""The type of a finding, without the catalogue's texts. Code that observes a host needs only this."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def check(host: Host, settings: Settings, topology: Topology) -> list[Finding]:
 
 
 def in_use(phase: str, exchanged: str, settings: Settings) -> list[Finding]:
-    """`exchanged`: why a converge would lay another training file in the place of the one that is there."""
+    """`exchanged`: why a converge would replace the training file."""
     if not exchanged or phase not in ALIVE:
         return []
     return [

@@ -122,7 +122,7 @@ def tree_bytes(*paths: str, without: str = "") -> int:
 
 
 def checkpoints_bytes(settings: Settings) -> int:
-    """Of the run's checkpoints and of what is kept of them; what was moved aside is no part of them any more."""
+    """Sizes of checkpoints and kept folder, without the quarantine."""
     folder = str(settings.get("training_checkpoint_dir") or "")
     results, kept = (str(settings.get(f"training_{name}_dir") or "") for name in ("results", "kept"))
     place = Place(folder, kept_dir_of(results or folder, folder, kept))

@@ -1,4 +1,4 @@
-"""What is judged of one host beside its memory and disks, and compared with the others of its run."""
+"""Facts of a host for the environment findings, also compared within its run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File systems that do not answer, such as one of a file server that is gone: whoever looks at them waits for ever."""
+"""File systems that do not answer, such as one of a dead file server. A program that reads them waits for ever."""
 
 from __future__ import annotations
 

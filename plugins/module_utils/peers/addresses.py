@@ -21,8 +21,8 @@ ANY = "all addresses of this host"
 class Allowed:
     """Is an address one of the run's hosts, or in one of the networks that the user named?
 
-    Names are looked up anew in a thread of their own, now and then: a host that came back may have another address,
-    and a stranger must not cost a look-up for each of its connections. Raises FleetError for a network that is none.
+    Names are resolved again in a thread from time to time, because a host may come back with another address. A foreign
+    connection costs no look-up. Raises FleetError for an invalid network.
     """
 
     def __init__(self, hosts: Iterable[str], networks: Iterable[str] = ()) -> None:

@@ -18,7 +18,7 @@ from .secret import RunKey
 BLOCK = 1 << 20
 SLOW = 1 << 20  # bytes that have to come within …
 WINDOW = 60.0  # … so many seconds, or all that are left
-ANSWER = 1 << 18  # bytes of an answer at most, the content of files aside
+ANSWER = 1 << 18  # bytes of an answer at most, without the content of files
 
 
 class UnreachableError(Exception):
@@ -84,7 +84,7 @@ class Stream:
 
 
 class Client:
-    """timeout: seconds for a whole answer, the content of files aside."""
+    """timeout: seconds for a whole answer, without the content of files."""
 
     def __init__(self, host: str, port: int, key: RunKey, timeout: float = 20.0) -> None:
         self._host, self._port, self._key, self._timeout = host, port, key, timeout
@@ -179,7 +179,8 @@ def _content(stream: Stream, length: int) -> Iterator[bytes]:
 
 
 def _of_version_01(stream: Stream, seconds: float) -> str:
-    """A first node of version 0.1 waits to be asked: what it answers tells it. Raises UnreachableError in any case."""
+    """A first node of version 0.1 waits for a question; its answer shows the version. Raises UnreachableError in any
+    case."""
     stream.allow(seconds)
     stream.send(b"GET /alive HTTP/1.0\r\n\r\n")
     text = stream.until(b"\r\n\r\n")

@@ -1,9 +1,9 @@
-"""The first node's door: one thread looks after all who have not proved yet that they belong to the run.
+"""The first node's door: one thread handles all connections without a proof.
 
-A stranger's connection is closed as soon as it is accepted: nothing is read of it, and no thread is started. An address
-of the run gets a challenge and GREETED seconds for one line. Who is waiting is bounded, in all and for each address.
-When there are too many, one by chance has to go: whoever floods the door cannot push a node out for certain. A thread
-is started only for who has proved itself, and so many at a time.
+A connection from a foreign address is closed at once: nothing is read, no thread is started. An address
+of the run gets a challenge and GREETED seconds for one line. The number of waiting connections is bounded, in all and
+for each address. A new one replaces a random one, so a flood cannot push a node out for certain. Threads are started
+only after a proof, and their number is bounded.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class NodeGroup:
 
 
 class Wait:
-    """A wait that is told of every half a minute, and ends after `timeout` seconds without a sign of life."""
+    """A wait that is reported every 30 s and ends after `timeout` seconds without a sign of life."""
 
     def __init__(self, timeout: float, say: Say, ended: Callable[[float], bool]) -> None:
         self._timeout, self._say, self._ended = timeout, say, ended
@@ -122,7 +122,7 @@ def serve(node_group: NodeGroup, networks: Iterable[str], heartbeat: Heartbeat, 
 
 
 def offer_of(node_group: NodeGroup, place: Place, target: Checkpoint | None) -> Offer:
-    """A new attempt that resumes from `target`. Served are its links, where there are: nobody deletes those."""
+    """A new attempt that resumes from `target`. Its links are served if they exist, because nobody deletes them."""
     offer = Offer(node_group.run, node_group.nnodes, node_group.share, node_group.resume, secrets.token_hex(8))
     if target is None:
         return offer

@@ -1,7 +1,7 @@
-"""What the first node of a run tells the others: which start this is, which checkpoint it resumes from, and its files.
+"""The first node's server: it names the attempt and its checkpoint, and serves the files.
 
-Read only, to who has proved that it holds the run's secret (door.py, protocol.py). No path of a question ever becomes a
-path on the disk: a name is looked up among the offered files.
+It is read-only and answers only nodes that proved the run's secret (door.py, protocol.py). A path in a question never
+becomes a path on the disk: names are looked up among the offered files.
 
     /start?rank=1&last=…      {"run", "nnodes", "share", "resume", "attempt", "phase", "step", "files": […]}
     /ready?rank=1&attempt=…   {"attempt", "go"}: all are ready, start now
@@ -74,7 +74,7 @@ class Heartbeat:
         self._since, self._noted = now(), False
 
     def reads(self, log: str) -> None:
-        """Where to look for the step while nobody notes it."""
+        """Read the step from the log until the supervisor reports it."""
         self._log = log
 
     def note(self, phase: str, step: int | None) -> None:

@@ -64,7 +64,7 @@ class HostPlan:
 
     @property
     def unready(self) -> str:
-        """Why the run can't be started here yet: roles out of sync, the training's own aside; "" when ready."""
+        """Why the run cannot start here yet: the roles out of sync except training; "" when ready."""
         roles = [role for role in self.changes if role != "training"]
         return "; ".join(f"{role}: {', '.join(self.roles[role].reasons)}" for role in roles)
 
@@ -170,7 +170,7 @@ def _number(value: Any) -> int:
 
 
 def disagreements(members: Sequence[HostSeen]) -> list[Finding]:
-    """What the hosts of one run were told differently."""
+    """Settings that differ between the hosts of one run."""
     first, found = members[0], []
     names = [name for name in first.settings if name.startswith("run_config_") and name not in HOST_SETTINGS]
     for host in members[1:]:
@@ -194,7 +194,7 @@ def disagreements(members: Sequence[HostSeen]) -> list[Finding]:
 
 
 def same_address(members: Sequence[HostSeen]) -> list[Finding]:
-    """Hosts of one run that cannot be told apart by the others."""
+    """Hosts of one run with the same address."""
     first: dict[str, str] = {}
     found = []
     for host in members:
@@ -234,7 +234,7 @@ def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide], limited: 
 
 
 def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:
-    """One run. What nobody foresaw in a host's answer refuses its run; the other runs are planned."""
+    """Plan one run. An unexpected answer of a host refuses its run; other runs go on."""
     try:
         place = topologies(members)
         at_odds = disagreements(members) + same_address(members) + unlike(members)

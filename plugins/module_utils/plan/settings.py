@@ -1,7 +1,8 @@
 """Settings: the variables of all roles, checked and typed by their argument specs.
 
 Ansible's own role validation checks types but does not convert, and ignores names it does not know. Here every
-value is converted once, so that the plan computes with numbers, and a misspelt name is told with its nearest kin.
+value is converted once, so that the plan computes with numbers, and a misspelt name is reported with the nearest known
+one.
 """
 
 from __future__ import annotations

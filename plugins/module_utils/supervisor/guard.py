@@ -111,7 +111,7 @@ def low_disk(spec: Spec) -> str:
 
 
 def note(phase: str, step: int | None) -> None:
-    """What the supervisor sees of the first node's trainer; peer_state() tells it to the other nodes."""
+    """Report the state of the first node's trainer; peer_state() gives it to the other nodes."""
     _heartbeat.note(phase, step)
 
 
@@ -125,14 +125,14 @@ def peer_state(spec: Spec) -> dict[str, Any] | None:
     """On nodes of rank > 0: {"attempt", "same", "phase", "step", "age"} of the first node, None when it is not reached.
 
     step: the last one that came there, `age` seconds ago. same: False when the first node has begun another attempt,
-    so that this node's trainer waits for processes that are gone. Returns within about 5 s.
+    so this node's trainer waits for dead processes. Returns within about 5 s.
     """
     node_group = peers.node_group_of(spec)
     return peers.alive(node_group, place_of(spec)) if node_group.rank and node_group.port else None
 
 
 def close() -> None:
-    """The training has ended, or is to end: nothing is waited for any more, and the other nodes are told no more."""
+    """The training has ended or will end: stop waiting, and stop answering the other nodes."""
     global _server
     _ended.set()
     server, _server = _server, None

@@ -163,7 +163,7 @@ class Supervisor:
         self._ended_by_itself(follower, code)
 
     def _peers(self, follower: Follower) -> None:
-        """The first node tells the others where it stands, and ends when one of them has ended its part."""
+        """The first node reports its state, and ends when another node has ended its part."""
         if int(self.spec.get("nnodes") or 1) < 2 or self.spec.get("node_rank"):
             return
         self.guard.tell(self.stage, follower.step)
@@ -241,7 +241,7 @@ class Supervisor:
             return STOPPED
         return AGAIN if again else FINAL
 
-    # telling
+    # reporting
 
     def _name(self, failure: Failure) -> None:
         """The class in the journal, once: a hang is named before its end is made, and is how the start ends."""
@@ -265,7 +265,7 @@ class Supervisor:
 
 
 def main(arguments: list[str]) -> int:
-    # The names of files are told as they are found, and not all are UTF-8.
+    # Not all file names are UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if arguments[0] == "started":

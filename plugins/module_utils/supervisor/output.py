@@ -14,7 +14,7 @@ from ..trainer.log import plain
 WINDOW = 60.0  # seconds of a budget
 BUDGET = 200  # lines in a window that are passed on
 LINE = 2000  # characters of a line that are passed on
-ERRORS_LIMIT = 16 << 20  # bytes of errors.log before it is set aside, once
+ERRORS_LIMIT = 16 << 20  # bytes of errors.log before it is rotated
 REPEATS = b"repeat in rank"  # the loader begins its data anew
 SKIPS = b"skip a sample"
 
@@ -44,7 +44,7 @@ class LogRateLimiter:
         return self._passed >= self._budget
 
     def tick(self, now: float) -> None:
-        """Called now and then, so that what was held is told of also when nothing more comes."""
+        """Called from time to time, so that suppressed lines are reported even when no more come."""
         self._turn(now)
 
     def _turn(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""A node that is not the first of its run: its ranks print no step, so that other signs have to tell that it lives.
+"""A node after the first: its ranks print no steps, so other signs show that it lives.
 
 The first node answers for its steps (guard.peer_state), and its own supervisor ends it when they stop; so this
 node waits for as long as the first one answers, and is in the same attempt. Without a port for that, what is left is
@@ -16,7 +16,7 @@ from .tree import Process, stopped
 from .watch import Limits
 
 BUSY = 0.02  # of a processor, by all ranks together: less is a heartbeat, not a step
-PROOF = 10.0  # seconds of work that prove a start where nobody can be asked
+PROOF = 10.0  # seconds of work that prove a start without a first node to ask
 EVERY = 1.0  # seconds between two looks
 
 

@@ -34,7 +34,7 @@ class Record:
         self.flaw = ""  # why the last write failed
 
     def state(self, values: Mapping[str, Any]) -> None:
-        """`monotonic` is the moment of writing, for a reader on the same host to tell its age by."""
+        """`monotonic` is the time of writing; a reader on the same host computes the age from it."""
         self._write("state.json", {**values, "monotonic": time.monotonic()})
 
     def failed(self, failure: Failure, retry: bool, stage: str) -> None:
@@ -56,7 +56,7 @@ class Record:
     def _write(self, name: str, values: Mapping[str, Any]) -> None:
         path = f"{self.folder}/{name}"
         try:
-            # Readers get no half characters: a file's name that is not UTF-8 is told with ? in their place.
+            # A file name that is not UTF-8 is written with ?.
             text = json.dumps({**values, "invocation": self._invocation}, ensure_ascii=False)
             files.write(path, text.encode("utf-8", "replace"), durable=False)
             self.flaw = ""

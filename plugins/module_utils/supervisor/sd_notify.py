@@ -46,7 +46,7 @@ class Notifier:
         if self._socket is None:
             return
         try:
-            # A file's name that is not UTF-8 must not end the training that it is told of.
+            # A file name that is not UTF-8 must not end the training.
             self._socket.sendto(
                 message.encode(errors="replace"), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, self._address
             )

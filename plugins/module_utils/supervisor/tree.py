@@ -21,7 +21,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Process:
-    """One process as /proc tells of it. `cpu` in seconds since its start."""
+    """One process in /proc. `cpu` in seconds since its start."""
 
     pid: int
     parent: int
@@ -82,7 +82,7 @@ def mine() -> list[Process]:
 
 
 def rank_of(pid: int) -> int | None:
-    """The rank whose process this is, or whose loader worker; None for torchrun, the script, and what is gone."""
+    """The rank of a process or of its loader worker; None for torchrun, the script, and ended processes."""
     try:
         words = files.kernel(f"/proc/{pid}/environ").split(b"\0")
         return next((int(word[5:]) for word in words if word.startswith(b"RANK=")), None)
@@ -143,7 +143,7 @@ def reap() -> dict[int, int]:
 
 
 def oom_kills() -> int:
-    """How many processes of this control group the kernel has ended for lack of memory; 0 where it can't be told."""
+    """Number of processes of this control group that the kernel ended for lack of memory; 0 when unknown."""
     for root, name in _groups():
         for path in (f"/sys/fs/cgroup{root}{name}/memory.events", f"/sys/fs/cgroup{root}{name}/memory.oom_control"):
             lines = [line.split() for line in files.text(path).splitlines()]

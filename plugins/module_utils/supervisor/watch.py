@@ -2,8 +2,8 @@
 
 Times are seconds of a clock that only goes forward. Each stage has a limit that is announced: reading the weights, the
 first steps (the compiler works), a save, and else the steps themselves: twice the 99th percentile of the times between
-step lines that were seen, and never less than the floor. The trainer tells of a step every `log_every` steps; nothing
-finer can be seen.
+step lines that were seen, and never less than the floor. The trainer logs every `log_every` steps; nothing finer is
+visible.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Limits:
 
 
 class Watch:
-    """One start of the trainer as its own lines tell of it. `save_every`: steps between two saves."""
+    """One start of the trainer, from its log lines. `save_every`: steps between two saves."""
 
     def __init__(self, limits: Limits, save_every: int, now: float) -> None:
         self.reader = Reader(keep=RECENT)
@@ -63,7 +63,7 @@ class Watch:
         self._line_at: float | None = None  # when the last step line came
         self._save_at, self._size = 0.0, 0  # when the save that goes on began, and its bytes so far
         self._saves = 0.0  # seconds of whole saves since the last step line
-        self._torn = False  # a save since the last step line whose end nobody saw
+        self._torn = False  # a save since the last step line whose end was not seen
 
     @property
     def ready(self) -> bool:
@@ -140,7 +140,7 @@ class Watch:
         return self.reader.log()
 
     def unsaved(self, now: float) -> bool:
-        """Would a stop now lose a step? Between two step lines only the time tells that others were made."""
+        """True when a stop now would lose a step. Between two step lines only the time shows that steps were made."""
         begin, rate = self.reader.start, self.log().rate()
         if self.last is None or begin is None:
             return False
@@ -149,7 +149,7 @@ class Watch:
         return self.saved is not None and bool(rate) and now - self.saved_at > max(1.0, 0.5 / float(rate or 1))
 
     def save_in(self) -> float | None:
-        """Seconds until the next save begins; None when it can't be told, 0 while one goes on."""
+        """Seconds until the next save begins; None when unknown, 0 during a save."""
         if self.saving is not None:
             return 0.0
         rate = self.log().rate()

@@ -90,7 +90,7 @@ def text(path: Path, limit: int = limits.FILE_BYTES, *, follow: bool = True) -> 
 
 
 def kernel(path: str) -> bytes:
-    """A file of /proc or /sys, where nobody can lay anything: thousands of them are read at once. Raises OSError."""
+    """A file of /proc or /sys, where no account can write files: thousands are read at once. Raises OSError."""
     if not path.startswith(("/proc/", "/sys/")):
         raise ValueError(path)
     with open(path, "rb") as source:

@@ -36,7 +36,7 @@ def names(path: str | os.PathLike[str], limit: int = limits.FOLDER_NAMES) -> lis
 
 
 def give(path: str | os.PathLike[str], owner: Owner, mode: int | None = None) -> None:
-    """A folder that is there becomes the owner's, with this mode. A link is given to nobody. Raises OSError."""
+    """Give an existing folder to the owner, with this mode. Links are left alone. Raises OSError."""
     with reach(path, follow=False) as place:
         fd = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
         try:

@@ -1,4 +1,4 @@
-"""The door to git: one driver, which asks nobody, takes no locks while it reads, and gives up a server that is silent.
+"""The door to git: one driver without prompts and without locks while it reads. It gives up on a silent server.
 
 Git runs as the owner of the folder, so that git's own ownership check is satisfied without any configuration and
 nothing that the folder configures is run as root.
@@ -40,7 +40,7 @@ def without_secrets(text: str) -> str:
 class Git:
     """Git in one folder. Output is bytes; paths are relative to the folder.
 
-    `bare`: the folder is a repository without a work tree. `tell` hears what has arrived. `variable` names the
+    `bare`: the folder is a repository without a work tree. `tell` gets the progress. `variable` names the
     repository in errors.
     """
 

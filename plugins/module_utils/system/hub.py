@@ -171,7 +171,7 @@ def refuse(error: Exception, repo: str, revision: str, endpoint: str) -> None:
 
 @contextlib.contextmanager
 def watched(part: Path, tell: Callable[[int], None], period: float = 0.5) -> Iterator[None]:
-    """Tells the size of the growing file twice a second while the block runs."""
+    """Report the size of the growing file twice a second while the block runs."""
     ended = threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""What looking at a host may cost, in one place. docs/design.md tells these limits, and a test compares both."""
+"""The limits of an observation, in one place. docs/design.md lists them, and a test compares both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HOST_SECONDS = 120.0  # for the whole look at a host
 PART_SECONDS = 30.0  # for one part of it: a role, the facts, the environment
 GPU_SECONDS = 90.0  # for the part that asks nvidia-smi
 SMI_SECONDS = 75.0  # for nvidia-smi: without the persistence daemon the first call initialises every GPU
-MOUNT_SECONDS = 2.0  # for a file system to tell its size
+MOUNT_SECONDS = 2.0  # for a file system to report its size
 MEMORY_BYTES = 4 << 30  # address space of a part, and of what it runs; the part that asks nvidia-smi has no such limit
 ANSWER_BYTES = 16 << 20  # of a part, as JSON
 FILE_BYTES = 64 << 20  # of a file that is read whole

@@ -56,7 +56,7 @@ def install(names: Sequence[str], progress: Progress) -> None:
 
 
 def configure(sleep: Sleep = time.sleep) -> None:
-    """Mends what a cut left half done; nothing otherwise."""
+    """Repair an interrupted installation, if there is one."""
     when_unlocked(lambda: programs.must("dpkg", "--configure", "-a", env=QUIET), DPKG_LOCKED, sleep)
 
 

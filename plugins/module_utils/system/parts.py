@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from . import limits
 
 GRACE = 2.0  # s from a part's own end to its killing: a process that waits for a dead disk does not end by itself
-NAMED = ("path", "folder", "argv")  # local variables that tell what a part was at
+NAMED = ("path", "folder", "argv")  # local variables that show what a part was doing
 BLOCK = 1 << 16
 
 
@@ -71,7 +71,8 @@ def _start(name: str, part: Part, until: float) -> _Asked:
 
 
 def _answer(part: Part, seconds: float, outlet: int) -> NoReturn:
-    """The child's whole life. It holds neither the module's output nor its terminal: nobody waits for it."""
+    """The whole life of the child. It holds neither the module's output nor its terminal, so no program waits for
+    it."""
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)

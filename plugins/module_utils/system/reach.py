@@ -1,7 +1,7 @@
 """The way to a file: every folder on it is opened by name, and no link of another account leads root anywhere.
 
-A link that root laid in a folder of root is followed. Any other link is followed as the account that laid it, and all
-beyond it is done as that account: root reaches what the account could reach by itself, and nothing more. In a folder of
+A link of root in a folder of root is followed. Any other link is followed as the account that made it, and everything
+beyond it is done as that account. So root reaches only what the account itself could reach. In a folder of
 an account files are read, written and removed as that account. A process that is not root has nothing to give away.
 """
 
@@ -179,14 +179,15 @@ def _made(fd: int, name: str, make: Make, *, last: bool) -> int:
     try:
         with account.acting() if account else nullcontext():
             os.rename(part, name, src_dir_fd=fd, dst_dir_fd=fd)
-    except OSError:  # made by somebody at the same time
+    except OSError:  # made by another process at the same time
         os.close(new)
         return _into(fd, name)
     return new
 
 
 def give(fd: int, owner: Owner) -> None:
-    """The open, just made file or folder becomes the owner's. Nothing where it is, or nobody is named."""
+    """Give the open, new file or folder to the owner. Does nothing without an owner, or if it already is the
+    owner's."""
     info = os.fstat(fd)
     if owner.uid is not None and owner.gid is not None and (info.st_uid, info.st_gid) != (owner.uid, owner.gid):
         os.fchown(fd, owner.uid, owner.gid)

@@ -100,7 +100,7 @@ def _records(settings: Settings, roles: set[str]) -> tuple[list[Leftover], list[
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         path, role = os.path.join(folder, name), RECORDS.get(name)
         if role is None:
-            continue  # taken by its role, or somebody else's in a folder that a user chose
+            continue  # removed by its role, or foreign in a folder that a user chose
         if role in roles or (role == "nvidia" and "nvidia" not in settings["fleet_teardown_include"]):
             staying.append(path)
         elif role == "training" and others:

@@ -149,8 +149,8 @@ def safetensors_flaw(source: BinaryIO, size: int) -> str:
 def zip_flaw(source: BinaryIO, size: int) -> str:
     """Why a zip archive (what torch.save writes) is not complete; "" when it is. Reads less than 200 bytes.
 
-    The directory stands at the end of the file, so a cut anywhere takes its end record away. That the directory
-    begins where the record says, and an entry at byte 0, tells apart a file whose end survived without its middle.
+    The directory is at the end of the file, so a cut file lacks its end record. The check that the directory begins
+    where the record says, with an entry at byte 0, finds a file whose middle is missing.
     """
     if size < 22:
         return f"{size} bytes, too short for an archive"

@@ -1,8 +1,9 @@
 """Why a training died, from the last lines of its error stream. Pure.
 
-The exit code is 1 for everything (contract), so only the text tells. Python's tracebacks end in an error line. C++ code
+The exit code is always 1 (contract), so the text decides. Python's tracebacks end in an error line. C++ code
 (the process group's watchdog, NCCL) writes lines of its own, and NCCL names its cause one line below "Last error:".
-A class is a code that a user can look up; the telling lines are shown beside it. Errors of ranks that died because
+A class is a code that a user can look up; the lines around the cause are shown beside it. Errors of ranks that died
+because
 another one did are the last choice.
 """
 
@@ -97,7 +98,7 @@ FOLLOWS = (
 )
 
 
-# What a user can do about a cause that the class alone does not tell.
+# Remedies for causes that the class alone does not show.
 HINTS = (
     (
         r"\bfe80:|veth|docker0|virbr|no socket interface",
@@ -150,7 +151,7 @@ def retried(kind: str) -> bool:
 
 
 def failure_of(text: str, result: str = "") -> Failure | None:
-    """The failure that the error stream of one start tells of; None when it tells of none.
+    """The failure in the error stream of one start; None without one.
 
     `result` is systemd's own word: "oom-kill" is decisive, since a killed rank leaves no line of its own.
     """
@@ -170,7 +171,7 @@ def failure_of(text: str, result: str = "") -> Failure | None:
 
 
 def _judge(lines: Sequence[str], number: int) -> Failure | None:
-    """What one line tells, with those around it; None for a line that is no error."""
+    """The failure of one line, with the lines around it; None for a line without an error."""
     rank = _RANK.match(lines[number])
     raw = _bare(lines[number])
     line = _CPP.sub("", raw)

@@ -1,8 +1,8 @@
-"""What the trainer's own lines say: a pure reading of its log, and a bounded reading of the file.
+"""Reads the trainer's log: a pure parser of lines, and a bounded reader of the file.
 
 Mirrors MathCanvas cc48f16: train/train_utils.py (the line's frame, with ANSI codes around the time),
 train/pretrain_unified_navit.py (the lines of a run), train/fsdp_utils.py (loading and saving). The file is appended
-on each start, so only what follows the last start counts. Why a run died is told by failures.py.
+on each start, so only what follows the last start counts. failures.py says why a run died.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class TrainLog:
         return len(recent) / sum(1 / rate for rate in recent) if recent else None
 
     def seconds_left(self) -> float | None:
-        """Time until the last step; None while it can't be told. Steps are 0 … total, so `total - step` remain."""
+        """Seconds until the last step; None while unknown. Steps are 0 … total, so `total - step` remain."""
         rate, last = self.rate(), self.last
         if self.reached is not None:
             return 0.0
@@ -164,7 +164,7 @@ class Reader:
         self.weights, self.source, self.flaw = "", "", ""
 
     def feed(self, line: str) -> Step | None:
-        """One plain line; the step that it tells of, if it does."""
+        """Read one plain line; returns its step, if it has one."""
         if (step := _step(line)) is not None:
             self._steps.append(step)
             if self._keep and len(self._steps) > self._keep + 1:

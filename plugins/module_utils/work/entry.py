@@ -67,7 +67,7 @@ def write_result(record: Path, result: dict[str, Any]) -> None:
 
 
 def take_private(path: Path) -> dict[str, Any]:
-    """Secrets and environment; the file is gone once it is read."""
+    """Secrets and environment. The file is removed after reading."""
     private = files.load(path)
     files.remove(path)
     return private

@@ -8,8 +8,8 @@
         log                    what the work printed
     /run/canvas-work/<name>/private.json   secrets and environment, 0600, removed by the work once it has read them
 
-The unit is canvas-work-<name>. A unit that is gone without a result was killed (or the host went down): the work did
-not finish, and starting it again is all that it takes, since every work can be cut anywhere.
+The unit is canvas-work-<name>. A unit that ended without a result was killed, or the host went down. The work is then
+started again, because every work can be interrupted anywhere.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class JobRunner:
             provide_folder(path, owner)
         folders.make_open(self._private.parent)
         for place in (self._record, self._private):
-            folders.make(place, owner, 0o700)  # those above are root's, so that nobody else can exchange it
+            folders.make(place, owner, 0o700)  # the folders above belong to root, so no account can replace it
             folders.give(place, owner, 0o700)
         files.remove(*(self._record / name for name in ("result.json", "progress.json", "log")))
         public = {"worker": job.worker, "spec": job.spec, "digest": job.digest, "request_id": job.request_id}

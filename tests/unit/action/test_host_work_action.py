@@ -1,4 +1,4 @@
-"""The controller's side of long work: waiting, lost connections, and what is told at the end."""
+"""The controller's side of long work: waiting, lost connections, and the report at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trainer is told is written only from settings that all have a meaning."""
+"""The trainer's settings are written only when all of them are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the guard will do at a start, and what it will refuse, is told before."""
+"""The plan announces what the guard will do or refuse at a start."""
 
 from __future__ import annotations
 

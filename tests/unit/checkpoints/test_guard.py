@@ -66,7 +66,7 @@ def test_a_damaged_sealed_file_means_the_one_before(run: Run, name: str, damage:
     run.saved(20, 40, 60)
     path = run.folder / "0000060" / name
     hurt(path, damage)
-    # A name that is gone is still there as a link; what happens to the content happens to both names.
+    # A removed name still exists as a link; a change of the content affects both names.
     assert run.start() == (60 if damage in ("missing", "a folder") else 40)
     assert run.start() == (60 if damage in ("missing", "a folder") else 40)
 

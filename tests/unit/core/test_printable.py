@@ -1,4 +1,4 @@
-"""What a module tells is UTF-8, whatever the names on the host are."""
+"""A module's result is UTF-8, whatever the names on the host are."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ SUBNET = ipaddress.IPv4Network("10.201.7.0/24")
 
 
 class CutError(Exception):
-    """Somebody pressed Ctrl-C."""
+    """Like Ctrl-C."""
 
 
 class FakePodman:

@@ -1,4 +1,4 @@
-"""The catalogue of findings: nothing in it is dead, nothing is told that it does not hold, every trap has its code."""
+"""The catalogue of findings: every code is used, every used code is in it, every trap has its code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TESTS = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests/fuzz").glob("*.py
 WORDS = 29  # in one sentence of an entry
 TOLD = re.compile(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"')
 
-# What the trainer's contract and the issue name, and how a user is told.
+# Traps of the trainer's contract and of the issue, and the codes that report them.
 TRAPS = {
     "yaml in another dialect": ["YAML_DIALECT"],
     "registration in another dialect": ["REGISTRATION_DIALECT", "REGISTRATION_BY_HAND", "REGISTRATION_BROKEN"],

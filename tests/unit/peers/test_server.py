@@ -1,4 +1,4 @@
-"""What the first node tells, and to whom: its own run, the offered files, its heartbeat."""
+"""The first node's answers, and who gets them: its run, the offered files, its heartbeat."""
 
 from __future__ import annotations
 

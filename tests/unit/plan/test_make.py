@@ -1,4 +1,4 @@
-"""The plan: who belongs to a run, what it is told, and whether it may start."""
+"""The plan: the members of a run, its settings, and whether it may start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: every variable typed once, misspelt ones told."""
+"""Settings: every variable typed once, misspelt ones reported."""
 
 from __future__ import annotations
 

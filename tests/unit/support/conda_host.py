@@ -72,7 +72,7 @@ def environments(spec):
 
 
 def assert_clean(spec):
-    """Nothing half made is left: no claim, no folder without a record, no link aside."""
+    """Nothing unfinished is left: no mark, no folder without a record, no second link."""
     assert list(Path(spec["state_dir"], "claims").iterdir()) == []
     for path in Path(spec["prefix"]).parent.iterdir():
         assert path.is_symlink() or (path / conda_env.RECORD).exists(), path

@@ -15,7 +15,7 @@ CALLS = ("replace", "unlink", "symlink", "link", "mkdir", "rmdir")
 
 
 class CutError(BaseException):
-    """The power is gone."""
+    """A power cut."""
 
 
 def cut_at(

@@ -60,7 +60,7 @@ class FakeHost:
         return "" if name in self.lacks or (name == "nvidia-smi" and not self.driver()) else f"/usr/bin/{name}"
 
     def run(self, *argv: str, env: Mapping[str, str] | None = None, timeout: float | None = None) -> Done:
-        """Of programs that tell something."""
+        """For programs with output."""
         if argv[0].endswith("nvidia-smi"):
             return Done(0, WORKS)
         if argv[:2] == ("systemctl", "show"):

@@ -1,4 +1,4 @@
-"""Nodes of a run in folders and threads of one process, for the tests of what they tell each other."""
+"""Nodes of a run in folders and threads of one process, for tests of their messages."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Host:
         return teardown.work(settings, FakeUnits(), check=check)
 
     def files(self) -> list[str]:
-        """All that lies in fleet_root, git's own files aside."""
+        """All files in fleet_root without git's own."""
         found = (path for path in self.fleet.rglob("*") if not path.is_dir() and ".git" not in path.parts)
         return sorted(str(path.relative_to(self.fleet)) for path in found)
 

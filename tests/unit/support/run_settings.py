@@ -1,4 +1,4 @@
-"""Settings as the plan sees them, for tests of what the trainer is told: the roles' own defaults, in a folder."""
+"""Settings as the plan sees them, for tests of the trainer's settings: the roles' own defaults, in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""system/ holds the only doors to a host: elsewhere nobody opens, writes, moves, hashes, starts or fetches by hand."""
+"""system/ holds the only doors to a host: no other code opens, writes, moves, hashes, starts or fetches."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""Which class of failure an error stream tells of."""
+"""The class of failure in an error stream."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def _fewer_tokens(run: Run, node: Node) -> Run | None:
 def nearest_hardware(run: Run, node: Node) -> Change | None:
     """The fewest GPUs of this kind, all of one model's shards, on which the run fits as it is; None where none do.
 
-    The host's memory is told with it, not judged: another host is bought with another memory.
+    The host's memory is stated, not judged, because another host has other memory.
     """
     if not node.gpus:
         return None
@@ -231,7 +231,7 @@ def _plain(phases: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, flo
 
 
 def assess(run: Run, node: Node) -> Fit:
-    """Judge the run as it is told and each profile; look for the nearest that fits only where it is short."""
+    """Judge the run as configured and each profile. Search the nearest fit only when it does not fit."""
 
     def pair(one: Run) -> tuple[Verdict | None, Verdict]:
         judged = run.gpu and node.gpus > 0

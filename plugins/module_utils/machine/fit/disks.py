@@ -18,7 +18,7 @@ AT_LEAST = 2  # checkpoints that the guard keeps able to resume (checkpoints/rot
 
 @dataclass(frozen=True)
 class Saves:
-    """How often a run saves, and what of older saves stays. `node`: this host's rank among the hosts.
+    """How often a run saves, and which older saves stay. `node`: this host's rank among the hosts.
 
     keep_last None: no guard watches the checkpoints, and --del_previous_state alone decides. With the guard the newest
     two whole ones at least stay able to resume, and a keep_last above 0 has older folders removed.

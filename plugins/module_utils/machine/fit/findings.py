@@ -1,4 +1,4 @@
-"""What a machine must have before anything is changed on it: findings from facts and from what the run needs."""
+"""Findings about a host before any change, from its facts and the needs of the run."""
 
 from __future__ import annotations
 

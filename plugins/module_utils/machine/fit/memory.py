@@ -253,7 +253,7 @@ def host_phases(run: Run) -> dict[str, Items]:
 
 
 def host_need(run: Run) -> float:
-    """Bytes with which nothing has to give way: 10 per parameter and rank, and the processes themselves."""
+    """Bytes for an undisturbed load: 10 per parameter and rank, and the processes."""
     return max(sum(items.values()) for items in host_phases(run).values())
 
 

@@ -1,7 +1,7 @@
-"""Brings a checkout to its commit. Nothing that a person changed is lost, and a cut anywhere is mended by the next run.
+"""Bring a checkout to its commit. Edits by hand are kept. The next run repairs an interrupted one.
 
-A first clone is made aside and renamed. A change of commit is announced in our note (`pending`) before git touches the
-work tree: what a killed git left behind is then known for what it is, and not taken for edits of a person.
+A first clone is made in another folder and renamed. A change of commit is noted (`pending`) before git touches the work
+tree, so leftovers of a killed git do not count as edits by hand.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _own_block(git: Git, settings: Settings, ours: Ours) -> bytes | None:
 
 
 def _register_again(git: Git, settings: Settings, ours: Ours, registered: bytes) -> None:
-    """Our block again, in the new commit's file; where it does not fit, run_config tells why."""
+    """Write our block into the new commit's file. If it does not fit, run_config reports why."""
     path = os.path.join(git.folder, ours.registration)
     with contextlib.suppress(FleetError):
         source = managed_files.read(path)
@@ -198,9 +198,9 @@ def _register_again(git: Git, settings: Settings, ours: Ours, registered: bytes)
 
 
 def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
-    """Take back what a killed checkout of `pending` did: files of that commit, whole, cut short, or already gone.
+    """Undo a killed checkout of `pending`: files of that commit that are whole, cut short or removed.
 
-    Edits of a person in such files were refused before the checkout began, so nothing of theirs is among them.
+    Edits by hand in such files were refused before, so none is lost.
     """
     if not git.has(pending):
         return
@@ -238,7 +238,7 @@ def _locked(path: str) -> Iterator[int]:
 
 
 def _remove_stale_locks(path: str) -> None:
-    """Locks and half packs of a git that was killed under our lock; while we hold it nobody of ours is at work."""
+    """Remove locks and partial packs of a killed git. Our lock excludes other runs of this code."""
     top = os.path.join(path, ".git")
     for name in ("index.lock", "shallow.lock", "HEAD.lock", "config.lock", "packed-refs.lock"):
         files.remove(os.path.join(top, name))

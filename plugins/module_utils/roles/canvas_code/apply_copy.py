@@ -1,7 +1,7 @@
-"""Brings a copy of the controller's code folder about. A cut anywhere is mended by the next run.
+"""Copy the controller's code folder. The next run repairs an interrupted one.
 
-What is to come is noted (`pending`) before the first file is written, so that a half-changed copy is not taken for
-edits of a person.
+The new version is noted (`pending`) before the first file is written, so a partial copy does not count as edits by
+hand.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _registered(full: str, data: bytes, settings: Settings) -> bytes:
     try:
         return registration.move(managed_files.read(full) or b"", data, *place)
     except FleetError:
-        return data  # run_config tells why it does not fit
+        return data  # run_config reports why it does not fit
 
 
 def _keep(folder: str, path: str) -> str:

@@ -95,7 +95,7 @@ def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str
         data = files.read(full)
     except OSError:
         return ""
-    with contextlib.suppress(FleetError):  # a broken marker is an edit; run_config tells it
+    with contextlib.suppress(FleetError):  # a broken marker is an edit; run_config reports it
         data = ours.stripped(path, data)
     return sha256(data)
 

@@ -68,7 +68,7 @@ def edits(git: Git, ours: Ours) -> list[str]:
 
 
 def foreign_files(git: Git, ours: Ours) -> list[str]:
-    """Files and folders that no commit holds and that are not ours, those that git is told to ignore too."""
+    """Foreign files and folders outside of all commits, ignored ones too."""
     raw = git("status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
     parts = raw.decode(errors="surrogateescape").split("\0")
     return [part[3:] for part in parts if part[:2] in ("??", "!!") and not ours.hides(part[3:])]

@@ -38,7 +38,7 @@ def folder_state(path: str) -> State:
         return "checkout"
     if os.path.exists(copy.record_path(path)):
         return "copy"
-    # The first note of a copy that was cut off lies aside as ".<name>.canvas-fleet".
+    # The first note of an interrupted copy is ".<name>.canvas-fleet".
     return "foreign" if any(not name.endswith(".canvas-fleet") for name in folders.names(path)) else "absent"
 
 

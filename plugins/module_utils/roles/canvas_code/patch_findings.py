@@ -85,7 +85,7 @@ def _debug_broken(settings: Settings) -> list[Finding]:
 
 
 def of_bagel(settings: Settings) -> list[Finding]:
-    """The finding for a repository that is another code base, told before anything is cloned."""
+    """The finding for a repository with different code, before anything is cloned."""
     repo = str(settings.get("canvas_code_repo") or "")
     if settings["canvas_code_source"] == "controller" or not same_repo(repo.lower(), upstream.BAGEL_REPO.lower()):
         return []

@@ -20,7 +20,7 @@ def remember(state_dir: str, root: str) -> None:
 
 
 def root_is_ours(spec: Mapping[str, Any]) -> bool:
-    """True for a conda that we installed and that nobody has made an environment of their own in."""
+    """True for a conda of the role without foreign environments."""
     root, prefix = str(spec["root"]), str(spec["prefix"])
     if files.load(os.path.join(str(spec["state_dir"]), OURS)).get("root") != root:
         return False

@@ -24,7 +24,7 @@ def root_of_the_user(settings: Settings) -> list[str]:
 
 
 def not_looked_into(settings: Settings) -> list[str]:
-    """Folders in which nobody looks for files of the user's: conda, and the environments that the role built."""
+    """Folders that are not searched for edits by hand: conda, and environments of the role."""
     return [str(settings["conda_env_root"]), *tools.builds(str(settings["conda_env_prefix"]))]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from . import flash_attn
 
-RAW_PROGRESS = (24, 1)  # the first pip that tells its bytes to a program
+RAW_PROGRESS = (24, 1)  # the first pip that reports bytes to a program
 
 
 def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[str]:

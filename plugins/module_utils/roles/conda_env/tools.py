@@ -18,7 +18,7 @@ from .observe import RECORD, listed, unfinished_mark
 BYTES = re.compile(r"Progress (\d+) of (\d+)")
 DOWNLOADING = re.compile(r"\s*Downloading (\S+)")
 INSTALLING = "Installing collected packages: "
-# What a failed program says, and what mends it.
+# Messages of failed programs, and their remedies.
 REMEDIES = (
     ("CERTIFICATE_VERIFY_FAILED", "the host does not trust this server: set fleet_ca_bundle to your proxy's CA"),
     ("No space left on device", "free space below conda_env_root and conda_env_state_dir"),
@@ -69,7 +69,7 @@ def pip(
     *,
     more: Mapping[str, str] | None = None,
 ) -> None:
-    """pip install, told by bytes while a file comes, by seconds while pip unpacks, else by the line that pip is at."""
+    """pip install. Progress shows bytes during a download, seconds while pip unpacks, else pip's last line."""
     current, ticker = "", ExitStack()
 
     def read(line: str) -> None:
@@ -93,7 +93,7 @@ def pip(
 
 @contextmanager
 def report_seconds(progress: Progress, what: str, every: float = 1.0) -> Iterator[None]:
-    """Tell how long this takes, where the program itself says nothing for minutes. `every`: seconds."""
+    """Report the elapsed time while the program prints nothing. `every`: seconds."""
     begun, ended = time.monotonic(), threading.Event()
 
     def tell() -> None:

@@ -1,7 +1,7 @@
-"""Long work of the role conda_env: fetch and run the installer, build the environment aside, prove it, switch.
+"""Long work of the role conda_env: run the installer, build a new environment, test its imports, switch.
 
-Cut anywhere, the next call goes on: the installer's part file and pip's cache are kept, a half-made folder is one that
-we claimed before we made it, and is removed; the link to the working environment moves in one rename at the very end.
+An interrupted call is continued by the next. It keeps the installer's partial file and pip's cache, and removes
+unfinished folders, which are recorded before they are made. The link to the environment moves last, in one rename.
 """
 
 from __future__ import annotations

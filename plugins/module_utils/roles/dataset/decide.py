@@ -56,7 +56,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
     inspected = inspection is not None and _same_source(seen, settings)
     if inspection and seen.known.train and inspected:
         found = judge(replace(inspection, path=seen.known.train.path), settings, topology)
-        # notes tell of what the role mends; once it is mended they are old news
+        # notes name what the role will repair; afterwards they are dropped
         findings += [one for one in found if reasons or one.severity != "note"]
     return RolePlan(
         reasons=tuple(reasons),

@@ -1,4 +1,4 @@
-"""What is wrong with a parquet file, told as findings. Pure: `inspection` is what inspect() returned."""
+"""Findings about a parquet file, from an inspection. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _file(inspection: Inspection, variable: str) -> Iterator[Finding]:
 
 
 def _rows(inspection: Inspection, settings: Settings) -> Iterator[Finding]:
-    """Rows that training drops or dies of, by reason; with dataset_drop_bad_rows they are told as left out."""
+    """Rows that the trainer drops or dies of, by reason. With dataset_drop_bad_rows they are reported as left out."""
     by_code: dict[str, dict[str, list[tuple[int, str]]]] = {}
     for row, why in inspection.bad:
         reason, _, place = why.partition(": ")

@@ -1,4 +1,4 @@
-"""Puts the original files in their place without ever overwriting what somebody else laid there."""
+"""Put the original files in place. Foreign files are never overwritten."""
 
 from __future__ import annotations
 

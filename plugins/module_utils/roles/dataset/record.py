@@ -165,7 +165,7 @@ def other_parquets(paths: Layout) -> list[str]:
 
 
 def identity(path: Path) -> dict[str, int] | None:
-    """Size in bytes, mtime in ns and inode: what tells, without reading it, that a file is still the same."""
+    """Size in bytes, mtime in ns and inode: they show that a file is unchanged without reading it."""
     try:
         stat = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Where the model's tokenizer lies on a host: in the model folder, else fetched for itself (4 MB instead of 29 GB).
+"""The model's tokenizer on a host: from the model folder, else fetched alone (4 MB instead of 29 GB).
 
-Data is looked at before the weights are fetched, so that a sample that does not fit is told early. Without the
-library, or when the hub does not answer soon, texts are estimated; that is said, and is no error.
+The data is checked before the weights are fetched, so long samples are reported early. Without the library or an answer
+of the hub, text lengths are estimated and reported as estimates.
 """
 
 from __future__ import annotations

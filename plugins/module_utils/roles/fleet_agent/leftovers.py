@@ -25,7 +25,7 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
     if os.path.islink(link):
         if os.readlink(link).startswith(f"{link}.d/") and os.path.isdir(f"{link}.d"):
             yield Leftover("fleet_agent", f"{link}.d")
-        yield Leftover("fleet_agent", link)  # last: it tells whose the folder beside it is
+        yield Leftover("fleet_agent", link)  # last, because it says who owns the folder
     for place in work.TRUST:
         for certificate in sorted(Path(place).glob("canvas-fleet-*.crt")):
             yield Leftover("fleet_agent", str(certificate))
@@ -57,7 +57,7 @@ def remove_account(settings: Settings, name: str) -> None:
 
 
 def trust_again(removed: Iterable[str]) -> None:
-    """The host's store of certificates, without those of ours that are gone."""
+    """Rebuild each certificate store from which a file was removed."""
     places = {os.path.dirname(path) for path in removed}
     for place, command in work.TRUST.items():
         if place in places:

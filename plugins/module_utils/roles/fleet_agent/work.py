@@ -71,7 +71,7 @@ def make_account(spec: Any) -> None:
         programs.must("groupadd", "--system", group)
     if not observe.account_exists(user):
         home = os.path.join(str(spec["fleet_root"]), "home")
-        # A shell, so that the training script can be run by hand with sudo -u; no password, so nobody logs in.
+        # A shell, so that the training script can be run by hand with sudo -u. No password, so no login.
         programs.must(
             "useradd", "--system", "--gid", group, "--no-create-home", "--home-dir", home, "--shell", "/bin/bash", user
         )

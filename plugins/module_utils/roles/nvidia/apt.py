@@ -21,7 +21,7 @@ METAS = ("nvidia-open", "cuda-drivers")
 
 def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> None:
     """Ask NVIDIA's source (a file), where every complaint counts; then the others, where an old list will do."""
-    folders.make("/var/lib/apt/lists/partial")  # without it apt waits for a lock that nobody holds
+    folders.make("/var/lib/apt/lists/partial")  # without it apt waits for a stale lock
     configure(sleep)
     progress(0, 0, "", "NVIDIA's repository")
     only = ["-o", f"Dir::Etc::sourcelist={source}", "-o", "Dir::Etc::sourceparts=-"]
@@ -85,7 +85,7 @@ def refuse_branch(name: str, branch: str) -> None:
 
 
 def fabric(name: str, version: str) -> str:
-    """name=version of the fabric manager, as apt is told it."""
+    """name=version of the fabric manager, for apt."""
     have = served(name)
     fits = [one for one in have if packages.upstream(one) == version]
     if not fits:

@@ -1,4 +1,4 @@
-"""What package managers say when they fail, in words of the role nvidia: the variable, and what mends it."""
+"""Failures of package managers in terms of the role nvidia: variable and remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...core.errors import FleetError
 from ...system import programs
 from ...system.packages import QUIET
 
-# What a package manager says, the variable it is about, and what mends it. The first that fits.
+# Message of a package manager, variable, and remedy. The first match counts.
 REMEDIES = (
     (
         r"Conflicting values set for option Signed-By",
@@ -65,7 +65,7 @@ def explained(error: FleetError, what: str) -> FleetError:
 
 
 def attempt(what: str, *argv: str, each_line: Callable[[str], None] | None = None) -> list[str]:
-    """Run it; returns its lines. Raises FleetError with what the program said, and what mends it."""
+    """Run it and return its lines. Raises FleetError with the program's message and a remedy."""
     lines: list[str] = []
 
     def each(line: str) -> None:

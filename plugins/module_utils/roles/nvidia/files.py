@@ -129,7 +129,7 @@ def pins(branch: str) -> File:
 
 
 def repository_files(plan: RolePlan, seen: Observation, settings: Settings, check: bool) -> list[File]:
-    """What the packages need, for the work to lay down. A dry run asks nobody for a key."""
+    """Files that the packages need, for the work to write. A dry run fetches no key."""
     system = table.system(seen.release)
     if not system or not (plan.values.get("packages") or plan.values.get("key")):
         return []
@@ -141,7 +141,7 @@ def repository_files(plan: RolePlan, seen: Observation, settings: Settings, chec
 
 
 def profile(plan: RolePlan, seen: Observation, check: bool) -> list[File]:
-    """Once the toolkit is there; a dry run tells it together with the toolkit."""
+    """After the toolkit is installed; a dry run reports both together."""
     text = plan.values.get("profile")
     return [File(observe.PROFILE, text.encode())] if text and (seen.toolkit or check) else []
 

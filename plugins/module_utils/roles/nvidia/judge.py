@@ -93,7 +93,7 @@ def fabric_down(seen: Observation) -> tuple[Finding, ...]:
 
 
 def judge_nvlink5(seen: Observation) -> Driver:
-    """NVSwitches that are no PCI devices; where every GPU's fabric is up somebody has set it up."""
+    """NVSwitches that are no PCI devices. No finding when every GPU's fabric is up already."""
     if not seen.nvlink5 or (seen.fabric and all(state == "Completed" for state in seen.fabric)):
         return Driver()
     found = f"{seen.nvlink5} ways to NVSwitches of NVLink 5 (ConnectX-7 with SW_MNG)"
@@ -121,7 +121,7 @@ def judge_holds(seen: Observation, settings: Settings) -> Driver:
 
 
 def judge_key(seen: Observation, settings: Settings) -> Driver:
-    """The key that we laid on the host against the one that is wanted now; another source of the same address."""
+    """Findings about a changed key and about a foreign source with the same address."""
     if seen.foreign_source:
         note = finding("NVIDIA_SOURCE_FOREIGN", found=seen.foreign_source, expected="one source for one address")
         ours = seen.own_source

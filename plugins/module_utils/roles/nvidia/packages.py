@@ -89,7 +89,7 @@ def own_source(root: str, family: str) -> str:
 
 
 def key_fingerprints(root: str, family: str) -> list[str]:
-    """Of the key that we laid on this host; [] when there is none."""
+    """Fingerprints of the key file that the role wrote; [] without one."""
     try:
         return openpgp.fingerprints(files.read(os.path.join(root, KEYRINGS[family].lstrip("/"))))
     except (OSError, ValueError):

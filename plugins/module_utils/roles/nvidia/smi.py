@@ -46,7 +46,7 @@ def size(text: str) -> int:
 def parse(text: str) -> Seen:
     """What the tool's XML says. A text that is no such XML is a broken driver's, and is classified."""
     try:
-        # The driver's own tool says it, as root on its host: nobody else's text is parsed here.
+        # Only output of the driver's own tool is parsed here, run by root.
         log = ElementTree.fromstring(text[text.index("<") :])  # noqa: S314
     except (ValueError, ElementTree.ParseError):
         return trouble(text)

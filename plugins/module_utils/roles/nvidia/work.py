@@ -1,7 +1,7 @@
-"""Long work of the role nvidia: packages of driver and toolkit, holds, initramfs, services; and all of it back.
+"""Long work of the role nvidia: packages of driver and toolkit, holds, initramfs, services, and their removal.
 
-Runs as root under the system's Python. Cut anywhere, the next call goes on: apt's own state is mended first, what was
-fetched is kept by apt, and the record of what is ours is written before the first package is unpacked.
+Runs as root under the system's Python. An interrupted call is continued by the next: it repairs apt's state first, and
+apt keeps its downloads. The record of our packages is written before the first one is unpacked.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def bring(spec: Mapping[str, Any], wanted: Sequence[File], progress: Progress) -
 
 
 def chosen(spec: Mapping[str, Any], progress: Progress) -> tuple[list[str], dict[str, list[str]]]:
-    """Packages as the manager is told them, and those that are new by it (see nvidia_apt.simulated)."""
+    """Packages in the manager's notation, and the new ones among them (apt.simulated)."""
     if spec["family"] != "debian":
         dnf.refresh(str(spec["source"]), progress)
         return spec["packages"], {"packages": dnf.new(spec["packages"], dnf.installed()), "others": []}

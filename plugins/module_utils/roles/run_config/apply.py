@@ -1,6 +1,6 @@
-"""Writes what the trainer is told: script, yaml, registration and the W&B key, in one call.
+"""Write the settings of the trainer in one call: script, yaml, registration and W&B key.
 
-Each file is have, want, decide, apply. A person's edit of a file of ours is kept beside it and reported.
+Each file has have, want, decide, apply. An edit by hand is kept beside the file and reported.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _plan(target: Target, have: bytes | None, record: Record) -> dict[str, Any]:
     """What would be done to one file."""
     report: dict[str, Any] = {"name": target.name, "path": target.path, "kept": "", "changed": False}
     if target.want is None:
-        # A key file that we did not write is somebody's own; the script uses it if it can be read.
+        # A foreign key file is kept; the script uses it if it can read it.
         report["changed"] = have is not None and record.knows(target.path, sha256(have))
         return report
     report["sha256"] = "" if target.secret else sha256(target.want)

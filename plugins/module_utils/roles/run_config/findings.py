@@ -1,4 +1,4 @@
-"""What is wrong with what the trainer would be told: findings of the role run_config. Pure."""
+"""Findings about the settings of the trainer. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...trainer import registration
 from . import script
 from .observe import File, Observation, entry
 
-EMA_BASE_SHARE = 0.5  # of the base model left in ema.safetensors at the end; more is told
+EMA_BASE_SHARE = 0.5  # share of the base model in ema.safetensors at the end; more gives a finding
 
 
 def judge(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
-    """All findings of the role that can be told without reading the data."""
+    """All findings of the role that need no data."""
     return [
         *_weights(seen, settings),
         *_shards(settings, topology),

@@ -1,4 +1,4 @@
-"""Role run_config: everything that the trainer is told, as it stands on the host against what it should be.
+"""Role run_config: the settings of the trainer on the host, compared with the wanted ones.
 
 The number of samples is read from the dataset's info file on the host, when observing and when applying alike:
 roles do not see each other, and the file is what the loader will read.

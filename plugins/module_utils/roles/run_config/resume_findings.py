@@ -109,7 +109,7 @@ def _earlier(seen: Observation, settings: Settings, topology: Topology) -> list[
     try:
         now = script.flags(settings, topology)
     except FleetError:
-        return []  # told elsewhere
+        return []  # reported elsewhere
     before = resume.flags(text)
     found = []
     if text and truth(before.get("freeze_llm", "False")) != truth(now.get("freeze_llm", "False")):

@@ -1,6 +1,6 @@
 """What the trainer is told: settings and the topology of the run become the values of the role's templates.
 
-Pure. Everything that is decided here is decided once: the unit and a user at the keyboard run the same file.
+Pure. The unit and a person run the same file.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ def wandb_enabled(settings: Settings) -> bool:
 
 
 def values(settings: Settings, topology: Topology) -> dict[str, object]:
-    """What the templates are filled with: one flat mapping, described in the role's README.
+    """The values of the templates: one flat mapping, described in the role's README.
 
-    Raises FleetError for settings that the trainer could not be told.
+    Raises FleetError for settings that the trainer cannot take.
     """
     arguments = flags(settings, topology)
     own = {name: arguments.pop(name) for name in ORDER}
@@ -201,8 +201,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def texts(settings: Settings, topology: Topology, fill: Fill) -> Texts:
-    """All that lands on the host. Raises FleetError for settings that the trainer could not be told, and for a template
-    of the user that does not say what was planned."""
+    """All texts for the host. Raises FleetError for settings that the trainer cannot take, and for a template that
+    differs from the plan."""
     arguments = values(settings, topology)
     return Texts(
         script=_script(settings, arguments, fill),

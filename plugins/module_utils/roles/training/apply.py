@@ -27,8 +27,8 @@ class Outcome:
 
 
 def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, settle: float) -> Outcome:
-    """Bring the unit to `state` and look again, waiting `settle` s for what takes time: a stop waits for a save, a
-    start for its first step. What still goes on then is told as `waiting`: come again when it is over.
+    """Bring the unit to `state` and observe again, for up to `settle` s: a stop waits for a save, a start for its first
+    step. `waiting` names what still goes on then; call again when it is over.
 
     Raises FleetError when a start is refused or failed, or when the host did not follow.
     """

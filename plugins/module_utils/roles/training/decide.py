@@ -51,7 +51,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
     elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, settings)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
-    # What can be told without asking again; not of a training that is going to be another, or to be followed.
+    # The report for the status table; not for a training that will change or be followed.
     reportable = not reasons and not settings.get("training_follow")
     values = {"report": wire.to_dict(report_of(seen, want))} if reportable else {}
     return RolePlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
@@ -87,7 +87,7 @@ def runs_older(have: Have, want: Want) -> Finding | None:
 
 
 def stays_finished(seen: Observation, settings: Settings) -> Finding | None:
-    """A finished run was given more steps: a converge leaves what has ended, so it has to be told to go on."""
+    """A finished run got more steps: a converge does not start it again unless asked."""
     have, total, wanted = seen.unit, seen.log.total_steps, settings["run_config_total_steps"]
     if not have.finished or have.running or not total or total >= wanted:
         return None

@@ -1,4 +1,4 @@
-"""Root's files of a training's unit: written aside and renamed, and the supervisor's code, of which old ones go."""
+"""Root's files of a training's unit, and the supervisor's code, whose old versions are removed."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# systemd's own exit codes for a unit that it could not start (systemd.exec(5)): no restart mends these.
+# systemd's own exit codes for a unit that it could not start (systemd.exec(5)): no restart helps.
 SETUP = {
     200: "its working directory is not there, or the user may not enter it",
     203: "/usr/bin/python3 could not be executed",
@@ -38,7 +38,7 @@ class Have:
     text: str | None = None  # None: no such file
     key_id: str = ""  # fingerprint of the run's secret; "" when the host holds none
     gpu: str | None = None  # the same of the unit that makes the GPUs' nodes
-    spec: str | None = None  # what the supervisor is told
+    spec: str | None = None  # the supervisor's settings
     payloads: tuple[str, ...] = ()  # files with the supervisor's code
     load: str = "not-found"
     active: str = "inactive"

@@ -82,7 +82,7 @@ def observed(have: Have, want: Want) -> Observation:
 
 
 def _seen(place: Place) -> guard.Seen:
-    """The checkpoints. Root is nobody on a network file system (root_squash), so there they are read as their owner."""
+    """The checkpoints, read as their owner, because root is nobody on a network file system (root_squash)."""
     seen = guard.look(place)
     denied = os.strerror(errno.EACCES)
     flaws = [flaw for one in (*seen.found.checkpoints, *seen.kept) for flaw in one.flaws]
@@ -131,7 +131,7 @@ def unit_failure(have: Have, want: Want) -> Failure | None:
         return None
     if have.result == "exit-code" and have.status in SETUP:
         return Failure("UNIT_SETUP", SETUP[have.status])
-    # A start that got no further than systemd left no records: those that are there tell of an earlier start.
+    # A start that failed in systemd left no records: present ones are of an earlier start.
     known = not have.invocation or have.started.get("invocation") == have.invocation
     judged = supervisor_record.read(f"{want.own}/failure.json") if known else {}
     if judged and judged.get("invocation") == have.started.get("invocation"):

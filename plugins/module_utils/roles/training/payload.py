@@ -1,7 +1,7 @@
-"""What the supervisor is told: the spec, and the file that holds its code. Pure, but for reading our own source.
+"""The supervisor's spec, and the file with its code. Pure, except that it reads our own source.
 
 The code goes to the host as one zip, <state_dir>/supervisor/<digest>.pyz: the supervisor and all that it imports of
-ours. Its name is the digest of what is in it, so a new version is a new file, and what runs keeps the one it runs from.
+ours. Its name is the digest of its content. A new version is a new file; a running training keeps its own.
 """
 
 from __future__ import annotations

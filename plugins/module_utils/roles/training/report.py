@@ -1,4 +1,4 @@
-"""What is told of a training: its unit, its log, its checkpoints, how its supervisor sees it, and why it failed."""
+"""The report of a training: unit, log, checkpoints, the supervisor's state, and the failure."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Row:
 
 
 def row(report: Report, host: str, rank: int = 0) -> Row:
-    """`rank` is the host's place in its run; only 0 has steps to tell of."""
+    """`rank` is the host's place in its run; only rank 0 reports steps."""
     return Row(
         host=host,
         run=report.run,
@@ -63,7 +63,7 @@ def verdict(report: Report, rank: int = 0) -> list[str]:
     if report.phase != "finished":
         return [_end(report)]
     if rank > 0:
-        return []  # the first host of a run tells of steps, weights and saves
+        return []  # only the first host of a run reports steps, weights and saves
     problems = []
     if report.weights != "loaded":
         problems.append(_weights(report))

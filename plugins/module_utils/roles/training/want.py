@@ -30,8 +30,8 @@ class Texts:
 
 @dataclass(frozen=True)
 class Want:
-    """A training's unit as it should be. `topology` is ALONE where only the plan could know it and nobody asks; `texts`
-    come from the controller, and are empty where nothing of the unit is compared or written."""
+    """The wanted unit. `topology` is ALONE where it is not needed. `texts` come from the controller and are empty where
+    the unit is neither compared nor written."""
 
     settings: Settings  # of all roles, typed by their specs
     topology: Topology = ALONE

@@ -121,7 +121,7 @@ class Fetcher:
         return bool(digests.get(key) == file.etag and digests.get("sha256") == given)
 
     def _adopt(self, file: HubFile) -> bool:
-        """True for a file that was brought by somebody else and is right. Raises FleetError for one that is wrong."""
+        """True for a foreign file with the right digest. Raises FleetError for a wrong one."""
         path = self._folder / file.name
         now, entry = observe.stamp(path), self._entries.get(file.name, {})
         if now is None:
@@ -172,7 +172,7 @@ class Fetcher:
         return self._staging / f"{file.name.replace('/', '--')}.{file.etag}.part"
 
     def _remove_stale_parts(self, missing: list[HubFile]) -> None:
-        """Parts of files that nobody wants any more."""
+        """Partial files that are no longer wanted."""
         alive = {self._part(file) for file in missing}
         for part in self._staging.glob("*.part"):
             if part not in alive:
@@ -191,7 +191,7 @@ class Fetcher:
             )
 
     def _fetch_all(self, missing: list[HubFile]) -> float:
-        """Returns the B/s of what came over the line, verifying included; 0 where it was too little to tell."""
+        """Returns the rate in B/s including verification; 0 when too little was fetched."""
         total, before, started = sum(file.size for file in missing), 0, time.monotonic()
         there = sum(min(file.size, observe.size_of(self._part(file))) for file in missing)
         if missing:

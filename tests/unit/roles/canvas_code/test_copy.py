@@ -1,4 +1,4 @@
-"""The code as a copy of a folder on the controller: edits are kept, a cut at any write is mended."""
+"""The code as a copy of a folder on the controller: edits are kept, and an interruption at any write is repaired."""
 
 from __future__ import annotations
 

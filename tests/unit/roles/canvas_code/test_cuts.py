@@ -1,4 +1,4 @@
-"""A kill at any git command of a checkout is mended by the next converge."""
+"""The next converge repairs a checkout that was killed at any git command."""
 
 from __future__ import annotations
 

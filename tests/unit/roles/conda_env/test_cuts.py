@@ -1,4 +1,4 @@
-"""The environment is taken back, and a cut at any step is mended by the next run."""
+"""The environment can be removed, and the next run repairs an interruption at any step."""
 
 import contextlib
 import os

@@ -161,7 +161,7 @@ def test_a_page_that_was_overwritten_is_unreadable(tmp_path):
 
 def test_test_rows_in_train_are_found_by_content(tmp_path):
     train = write(tmp_path / "a.parquet", [row(n) for n in range(6)])
-    again = row(3, task_id=99, solution_interleave=[image(0)])  # the same puzzle, told otherwise
+    again = row(3, task_id=99, solution_interleave=[image(0)])  # the same puzzle in other words
     test = write(tmp_path / "b" / "t.parquet", [row(100), again, row(101)])
     assert inspect(str(train), str(test)).test.rows_in_train == ((1, 3, 1),)
 

@@ -1,4 +1,4 @@
-"""What a host lacks, judged and mended; with real virtual environments made by the system's Python."""
+"""What a host lacks, and its installation, with real virtual environments of the system's Python."""
 
 from __future__ import annotations
 

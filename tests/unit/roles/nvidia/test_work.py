@@ -21,7 +21,7 @@ WANTED = ["linux-headers-6.1.0-x", "nvidia-open", "nvidia-persistenced", "nvidia
 
 
 class Host(FakeHost):
-    """A Debian whose apt is a table; dpkg's status file tells what is installed, as it does on a real one."""
+    """A Debian whose apt is a table; dpkg's status file says what is installed, as on a real one."""
 
     def __init__(self, status):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is written on a host: nothing of a person is lost, a cut anywhere is mended, the key stands in one file."""
+"""What is written on a host: edits by hand are kept, an interruption anywhere is repaired, the key is in one file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def converge(root: Path, key: str = "", *, check: bool = False, **changes: Any) 
 
 
 def reasons(root: Path, key: str = "", **changes: Any) -> list[str]:
-    """What the plan still wants; file owners aside, since the test's user is not fleet_user."""
+    """What the plan still wants, without file owners, because the test's user is not fleet_user."""
     masked = "sha256:" + hashlib.sha256(key.encode()).hexdigest() if key else ""
     told = settings(root, run_config_wandb_api_key=masked, **changes)
     found = run_config.observe(told)

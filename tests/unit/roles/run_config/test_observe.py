@@ -1,4 +1,4 @@
-"""What the role run_config tells: reasons for a change, and findings with their near misses."""
+"""The role run_config: reasons for a change, and findings with their near misses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The role `training`: what it reads of a training and tells of it."""
+"""The role `training`: observation and report of a training."""
 
 from __future__ import annotations
 

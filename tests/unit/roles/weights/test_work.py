@@ -164,7 +164,7 @@ def test_a_file_that_was_changed_afterwards_is_noticed_and_refused(spec: dict[st
 
 
 class Cut(BaseException):
-    """The process is gone, as after kill -9: nothing catches it."""
+    """The process ends like after kill -9: nothing catches it."""
 
 
 def cutting(monkeypatch: pytest.MonkeyPatch, depot: Depot, after: int) -> None:
