@@ -18,16 +18,17 @@ from demo.surroundings import enter
 BIN = CHECKOUT / ".venv" / "bin"
 PYTHON = str(BIN / "python")
 PLAY = str(BIN / "ansible-playbook")
+DEMO = ("-i", "inventory/demo")
 
 UP = (
     Step("Build the image of a bare host", [PYTHON, "-m", "demo.image"]),
     Step("Start three bare hosts: atlas, bolt0, bolt1", [PYTHON, "-m", "demo.fleet", "hosts"]),
     Step("Fill and start the depot: hub, git, packages", [PYTHON, "-m", "demo.fleet", "depot"]),
     Step("Write addresses into the inventory", [PYTHON, "-m", "demo.fleet", "inventory"]),
-    Step("Bring the fleet up: ansible-playbook site.yml", [PLAY, "site.yml"], shown=True),
+    Step("Bring the fleet up: ansible-playbook site.yml", [PLAY, *DEMO, "site.yml"], shown=True),
     Step(
         "Follow the trainings to their end",
-        [PLAY, "playbooks/status.yml", "-e", "training_follow=true"],
+        [PLAY, *DEMO, "playbooks/status.yml", "-e", "training_follow=true"],
         shown=True,
     ),
 )

@@ -28,6 +28,21 @@ ENTRIES: dict[str, Entry] = {
         "two hosts of a run have the same address, so one of them cannot be reached",
         "give each host of the run its own fleet_address, at which the others reach it",
     ),
+    "NO_HOSTS": Entry(
+        "error",
+        "nothing can be done without a host",
+        "name your inventory (-i inventory/mine), and put its hosts below `trainers:` (inventory/example/hosts.yml)",
+    ),
+    "LIMIT_EMPTY": Entry(
+        "error",
+        "a limit chooses among the hosts that train, and this one leaves none of them",
+        "name hosts of the group trainers, or a group within it",
+    ),
+    "TAG_UNKNOWN": Entry(
+        "error",
+        "Ansible passes over all tasks when a tag fits none",
+        "correct the tag, or leave it out to do all",
+    ),
     # what hosts answer
     "HOST_ANSWER_MALFORMED": Entry(
         "error",

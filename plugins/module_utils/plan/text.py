@@ -79,7 +79,9 @@ def run_line(hosts: Sequence[HostPlan]) -> str:
 
 def finding_lines(found: Finding) -> list[str]:
     """One finding: code and place, then the variable where there is one, found, expected, because, remedy."""
-    place = " ".join(part for part in (f"run {found.run}" if found.run else "", f"host {found.host}") if part.strip())
+    place = " ".join(
+        part for part in (f"run {found.run}" if found.run else "", f"host {found.host}" if found.host else "") if part
+    )
     label = "accepted" if found.accepted else found.severity
     lines = [f"{label:<8} {found.code:<24} {place}".rstrip()]
     for name in ("variable", "found", "expected", "because", "remedy"):

@@ -38,7 +38,7 @@ SOUND: dict[str, Any] = {
 }
 HOME = "ansible_collections.canvas.fleet.plugins"
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py") if path.stem != "__init__")
-LOCAL = {"plan", "training_table"}  # they ask no host
+LOCAL = {"command_line", "plan", "training_table"}  # they ask no host
 ARGS: dict[str, dict[str, Any]] = {"host_work": {"worker": "weights"}, "teardown": {"show": False}}
 SETTINGS: dict[str, Any] = {
     "canvas_code_source": "git",

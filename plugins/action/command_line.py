@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Refuse a call that would do nothing and end with 0. Runs on the controller and opens no connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils.plan.command_line import Command, slips
+from ..module_utils.plan.text import finding_lines
+
+
+class ActionModule(ActionBase):
+    """Run once, before the first play that asks a host."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("tags",))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = task_vars or {}
+        command = Command(
+            sources=given.get("ansible_inventory_sources") or (),
+            groups=given["groups"],
+            chosen=given["ansible_play_hosts_all"],
+            tags=given.get("ansible_run_tags") or (),
+            skipped_tags=given.get("ansible_skip_tags") or (),
+            known_tags=self._task.args.get("tags") or (),
+        )
+        found = [*slips(command)]
+        if not found:
+            return {**result, "changed": False}
+        Display().display("\n" + "\n\n".join("\n".join(finding_lines(one)) for one in found) + "\n")
+        return {**result, "failed": True, "msg": f"Nothing was done: {', '.join(one.code for one in found)}."}
