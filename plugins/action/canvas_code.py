@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings the trainer's code; the controller's files come along where they are the source and differ."""
+"""Updates the trainer's code. Sends the controller's files if they are the source and differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..plugin_utils.role_action import RoleAction
 
 
 class ActionModule(RoleAction):
-    """Asks first, sends second: a copy that is right already costs one call and no transfer."""
+    """Asks first, so a copy that is in sync costs one call and no transfer."""
 
     def work(self) -> dict[str, Any]:
         if self.settings["canvas_code_source"] != "controller":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts an older checkpoint back on the first host of a run; the others follow it at the next start."""
+"""Restores an older checkpoint on the first host of a run. The others follow at the next start."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at the controller's parquet files once for all hosts, then lets the module look at the host."""
+"""Reads the controller's parquet files once for all hosts, then calls the module on the host."""
 
 from __future__ import annotations
 

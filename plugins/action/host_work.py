@@ -1,6 +1,6 @@
 # Copyright: canvas-fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Waits for long work on a host: polls it, shows rate and time left, and outlives a lost connection for a while."""
+"""Waits for long work on a host: polls it, shows rate and time left, and tolerates a lost connection for a while."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ Resolve = Callable[[str], str]
 def decide_dataset(
     seen: dataset.Observation, settings: Settings, topology: Topology, resolve: Resolve = os.path.expanduser
 ) -> RolePlan:
-    """The role's own decision; a file that lies here is looked at before anything is copied."""
+    """The role's decision; a file of the controller is read before it is copied."""
     if settings["dataset_source"] != "controller":
         return dataset_plan.decide(seen, settings, topology)
     try:
@@ -80,7 +80,7 @@ DECIDE: dict[str, Decide] = {
 
 
 def lost(answer: Mapping[str, Any], in_play: bool) -> Finding | None:
-    """Why a host was not observed, or None when it was."""
+    """The finding for a host that was not observed, or None."""
     missing = None
     if not answer or not in_play:
         found = "left out by --limit, or lost or failed earlier in this play"

@@ -1,4 +1,4 @@
-"""Fill the settings of a host, take canvas-fleet off it, and print what went and what stays."""
+"""Fill the settings of a host, remove canvas-fleet from it, and print what was removed and what stays."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at a training from outside, once or until it has ended, and outlives a lost connection for a while."""
+"""Asks for a training's state, once or until it has ended, and tolerates a lost connection for a while."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ActionModule(RoleAction):
         return self._result(wire.from_dict(Report, answer["training"]), follow)
 
     def _watch(self) -> dict[str, Any]:
-        """Asks every few seconds until the training is over; a line when something moved, and at least now and then."""
+        """Asks every few seconds until the training is over. Prints a line at each change, and from time to time."""
         shown, last_line = 0.0, ""
         while True:
             answer = self._asked()

@@ -62,7 +62,7 @@ class ActionModule(RoleAction):
         return {**result, "failed": True, "msg": report_status.failed_start(training)}
 
     def _watch(self, over: Callable[[Report], bool]) -> Report:
-        """Asks every few seconds until it is over; a line when something moved, and now and then."""
+        """Asks every few seconds until it is over. Prints a line at each change, and from time to time."""
         shown, last_line = 0.0, ""
         while True:
             answer = self._asked("queried")

@@ -1,6 +1,6 @@
 # Copyright: canvas-fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a host answers to an action of the collection. It is data: declared keys alone reach the task's result.
+"""A host's answer to an action of the collection. Only declared keys reach the task's result.
 
 Ansible obeys some keys of a result, whoever wrote them (add_host, add_group, ansible_facts, _ansible_*).
 """

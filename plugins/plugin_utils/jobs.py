@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a host's settings each worker of long work is handed. A worker's role adds no list of its variables."""
+"""The settings that each worker of long work gets."""
 
 from __future__ import annotations
 

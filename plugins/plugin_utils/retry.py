@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the controller's plugins share: asking a host again while its connection is lost."""
+"""Ask a host again while its connection is lost."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way into a role's work: the settings of a host, resolved once by the specs of all roles, for one module."""
+"""Resolves a host's settings once by the specs of all roles, for one module call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ display = Display()
 
 
 class Specs(NamedTuple):
-    """What the roles say: their options, and raw defaults (templates)."""
+    """The roles' options and raw defaults (templates)."""
 
     options: dict[str, Option]
     defaults: dict[str, Any]
@@ -37,7 +37,7 @@ class Specs(NamedTuple):
 
 @cache
 def load_specs() -> Specs:
-    """Of all roles, by variable name. Not to be altered: all hosts share it."""
+    """Options of all roles, by variable name. Do not change it: all hosts share it."""
     loader = DataLoader()
     specs: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
@@ -120,7 +120,7 @@ class RoleAction(ActionBase):
         return self._planned("topology")
 
     def planned(self, role: str) -> dict[str, Any]:
-        """What the plan made for this role on this host (RolePlan.values)."""
+        """The plan's values for this role on this host (RolePlan.values)."""
         return dict(self._planned("roles").get(role, {}).get("values", {}))
 
     def _planned(self, part: str) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class RoleAction(ActionBase):
         return dict(found)
 
     def module(self, name: str = "", /, **arguments: Any) -> dict[str, Any]:
-        """What a module of the collection declares of its answer; `name`: this action's by default."""
+        """The declared answer of a module; `name`: this action's by default."""
         name = name or type(self).__module__.rpartition(".")[2]
         answered = self._execute_module(f"canvas.fleet.{name}", module_args=arguments, task_vars=self.variables)
         answer = answers.of_module(name, answered)

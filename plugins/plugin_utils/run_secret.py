@@ -16,7 +16,7 @@ from ..module_utils.system.digests import sha256
 
 
 def secret_of(run: str, folder: str) -> str:
-    """64 hexadecimal digits, the same for all that ask in one folder. Whoever comes first has drawn it."""
+    """64 hexadecimal digits, the same for all that ask in one folder. The first one draws it."""
     path = os.path.join(folder, f"canvas-fleet-{sha256(run)[:16]}")
     new = f"{path}.{secrets.token_hex(8)}"
     files.write(new, secrets.token_hex(32).encode(), 0o600)

@@ -1,6 +1,6 @@
-"""Digests of a sealed save's whole content, computed beside the training: hundreds of gigabytes take minutes.
+"""Digests of a sealed save, computed while the training runs: hundreds of gigabytes take minutes.
 
-A copy to another node and a checkpoint that is put back are verified by them.
+They verify copies to other nodes and restored checkpoints.
 """
 
 from __future__ import annotations

@@ -196,9 +196,9 @@ def _link_missing(source: str, target: str, names: Sequence[str]) -> None:
 
 
 def prepare(place: Place, shards: int, save_every: int, say: Say) -> Checkpoint | None:
-    """Before a start: returns what it will resume from, None when it begins anew.
+    """Prepare a start. Returns the checkpoint to resume from, or None for step 0.
 
-    Raises FleetError when it could not start, or only by losing work; then nothing was moved.
+    Raises FleetError, and moves nothing, when a start is impossible or would lose work.
     """
     decision = decide(look(place), place, save_every)
     refuse_other_shards(decision.target, shards)

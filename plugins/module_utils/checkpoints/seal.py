@@ -40,7 +40,7 @@ class Place:
     kept: str
 
     def folder(self, step: int) -> str:
-        """Where the trainer itself puts the save of a step."""
+        """The trainer's folder for a step."""
         return f"{self.checkpoints}/{step:07d}"
 
     def links(self, step: int) -> str:
@@ -91,7 +91,7 @@ def write_manifest(place: Place, manifest: Manifest) -> None:
 
 
 def mark_of(path: str) -> dict[str, Any]:
-    """{"size": bytes, "mtime": ns, "mark": digest of both ends}. Raises OSError for what is no plain file."""
+    """{"size": bytes, "mtime": ns, "mark": digest of both ends}. Raises OSError unless it is a plain file."""
     source, size = files.open_plain(path)
     with source:
         begin = source.read(MARK)
@@ -116,9 +116,9 @@ def judge(path: str, step: int, manifest: Mapping[str, Any] | None) -> Checkpoin
 
 
 def changes(path: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """How a folder's files differ from what was sealed.
+    """How a folder's files differ from its seal.
 
-    None of the files as it was: another save of the same step, of which the manifest knows nothing.
+    When all differ, it is another save of the same step, which the manifest does not describe.
     """
     sealed: Mapping[str, Mapping[str, Any]] = manifest["files"]
     now: dict[str, dict[str, Any]] = {}
@@ -218,9 +218,9 @@ def _link_all(place: Place, step: int, path: str, names: list[str], say: Say) ->
 
 
 def out_of_the_way(place: Place, path: str, name: str = "") -> str:
-    """Move a file or folder to the aside folder under a free name, and return where.
+    """Move a file or folder into quarantine under a free name, and return the new path.
 
-    Raises FleetError where the two folders are not of one mount.
+    Raises FleetError when the folders are on different mounts.
     """
     folders.make(place.quarantine)
     base = name or os.path.basename(path).lstrip(".")

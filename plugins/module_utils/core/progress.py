@@ -1,4 +1,4 @@
-"""Progress of long work: written beside the work on the host, read and worded on the controller.
+"""Progress of long work: a record on the host, read and shown on the controller.
 
 A record is a small JSON file: {"done", "total", "unit", "what", "samples": [[at, done], …]}, times in seconds of the
 host's clock. Rate and time left are pure functions of it, over the last 30 s and not since the start: a stall is shown
@@ -62,7 +62,7 @@ class Progress:
 
 
 def thinned(samples: Sequence[tuple[float, int]], now: float) -> list[tuple[float, int]]:
-    """The samples that a rate needs: about one a second, none older than the window but the last one before it."""
+    """The samples for a rate: about one a second, within the window, and the last one before it."""
     kept: list[tuple[float, int]] = []
     for at, done in samples:
         if len(kept) > 1 and at - kept[-2][0] < 1.0:
@@ -74,7 +74,7 @@ def thinned(samples: Sequence[tuple[float, int]], now: float) -> list[tuple[floa
 
 
 def rate(samples: Sequence[Sequence[float]], now: float) -> float | None:
-    """Things per second over the last 30 s up to `now`; 0.0 for a stall, None when it is too early to say."""
+    """Units per second over the last 30 s before `now`; 0.0 for a stall, None when it is too early."""
     if not samples:
         return None
     begin = max(samples[0][0], now - WINDOW)
@@ -87,7 +87,7 @@ def rate(samples: Sequence[Sequence[float]], now: float) -> float | None:
 
 
 def done_at(samples: Sequence[Sequence[float]], moment: float) -> float:
-    """What was done at a moment not before the first sample, on the straight line between its neighbours."""
+    """Units done at a time after the first sample, interpolated between its neighbours."""
     for (at, done), (after, more) in zip(samples, samples[1:]):
         if at <= moment < after:
             return done + (more - done) * (moment - at) / (after - at)

@@ -24,7 +24,7 @@ ROLES = ("fleet_agent", "nvidia", "conda_env", "canvas_code", "dataset", "weight
 
 @dataclass(frozen=True)
 class RolePlan:
-    """What a role would do on one host. No reasons: in sync, and the role is skipped whole."""
+    """The changes of a role on one host. Without reasons it is in sync and is skipped."""
 
     reasons: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()

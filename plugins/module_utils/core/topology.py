@@ -65,7 +65,7 @@ class Topology:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Topology:
-        """The way back from as_dict(). The counts that follow from others are not read."""
+        """The inverse of as_dict(). Derived counts are not read."""
         return cls(
             run=str(raw["run"]),
             hosts=tuple(map(str, raw["hosts"])),

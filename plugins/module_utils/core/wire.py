@@ -2,7 +2,7 @@
 
 A dataclass declares all that may come: int, float, str, bool, None, Literal, Mapping, tuple, and other dataclasses.
 A float is finite; a Measured may be nan or infinite, as the losses of a training may.
-The reader is on its guard. It takes declared keys alone, in their declared types, and bounds every size.
+The reader accepts only declared keys in their declared types, and bounds every size.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def from_record(kind: type[T], value: Any) -> T | None: ...
 @overload
 def from_record(kind: type[T], value: Any, otherwise: T) -> T: ...
 def from_record(kind: type[T], value: Any, otherwise: T | None = None) -> T | None:
-    """The same of a record on a disk, which may be of an older version, or broken."""
+    """The same for a record on a disk, which may be older or broken."""
     try:
         return from_dict(kind, value)
     except MalformedError:
@@ -68,7 +68,7 @@ def from_record(kind: type[T], value: Any, otherwise: T | None = None) -> T | No
 
 
 class _Reader:
-    """Reads one answer; `left` is what may still come of it."""
+    """Reads one answer; `left` is the size that it may still have."""
 
     def __init__(self) -> None:
         self.left = WHOLE
@@ -174,7 +174,7 @@ READERS: Mapping[Any, Callable[[_Reader, Any, Any, str], Any]] = {
 
 
 def shown(value: Any) -> str:
-    """A few letters of what came, without control characters."""
+    """The start of a value, without control characters."""
     if value is None:
         return "nothing"
     if isinstance(value, (dict, list)):

@@ -1,4 +1,4 @@
-"""What the catalogue of findings says of one code."""
+"""The type of a catalogue entry."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a training meets on a host besides memory and disks: shared memory, ports, a compiler, mounts, its master.
+"""The environment of a training besides memory and disks: shared memory, ports, compiler, mounts, master.
 
-Asks the kernel for a handful of folders: a few milliseconds. What is asked only before a start (ports, the master) can
-take longer. Standard library only.
+Asks the kernel for a handful of folders: a few milliseconds. Questions before a start (ports, master) can take longer.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a training meets. `listening` and `master` are asked before a start alone."""
+    """The environment of a training. `listening` and `master` are read only before a start."""
 
     shm: Space | None = None
     compiler: str = ""  # its path
@@ -64,7 +64,7 @@ def observe(settings: Settings, root: str = "/") -> Environment:
 
 
 def before_start(master: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked before a start alone: the ports on the first host of a run, the way to it on the others."""
+    """Read only before a start: the ports on the first host of a run, the connection to it on the others."""
     if not master:
         return {"listening": listening()}
     return {"master": reach(str(master["address"]), int(master["port"]))}
@@ -95,7 +95,7 @@ def compiler(prefix: str, root: str = "/") -> str:
 
 
 def headers(prefix: str) -> bool | None:
-    """Whether the environment's Python has its headers; those of a virtual environment lie with its base."""
+    """True when the environment's Python has its headers; a virtual environment uses those of its base."""
     if not prefix or not os.path.isdir(prefix):
         return None
     return any(glob.glob(os.path.join(glob.escape(place), "include/python3*/Python.h")) for place in _homes(prefix))
@@ -108,7 +108,7 @@ def _homes(prefix: str) -> list[str]:
 
 
 def mount(path: str) -> Mount:
-    """Of a folder that may not exist yet."""
+    """Space of a folder that may not exist yet."""
     try:
         flags = os.statvfs(existing_parent(path)).f_flag
     except OSError:

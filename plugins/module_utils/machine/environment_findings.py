@@ -22,7 +22,7 @@ BRINGS_COMPILER = ("gcc", "clang", "build-essential", "compilers", "c-compiler",
 
 
 def check(host: Host, settings: Settings, topology: Topology) -> list[Finding]:
-    """What of one host would stop or spoil its training."""
+    """Findings about one host that would stop or spoil its training."""
     around, starts = host.environment, will_start(host.phase, settings)
     # A driver that is yet to be built brings a compiler of its own (dkms).
     compiles = settings["nvidia_gpu_expected"] and settings["run_config_use_flex"] and host.driver
@@ -91,7 +91,7 @@ def _no_headers(settings: Settings) -> str:
 
 
 def _shared_memory(shm: Space | None, settings: Settings, topology: Topology) -> Iterator[Finding]:
-    """An error where even the smallest batches cannot lie there together; a warning where large ones could not."""
+    """An error when even the smallest batches do not fit together; a note when large ones may not."""
     extra = settings.get("run_config_extra_flags") or {}
     prefetch = int(extra.get("prefetch_factor", PREFETCH))
     batches = topology.nproc_per_node * max(1, topology.num_workers) * prefetch
@@ -141,7 +141,7 @@ def _mixed(names: Sequence[str], other: str, settings: Settings) -> Iterator[Fin
 
 
 def between(hosts: Sequence[Host], settings: Settings) -> list[Finding]:
-    """What hosts of one run, or one host and the controller, do not have in common. The first is compared with."""
+    """Differences between the hosts of a run, or a host and the controller. The first is the reference."""
     found: list[Finding] = []
     for place, host in enumerate(hosts):
         name, own, first = host.name, host.skew, hosts[0].skew

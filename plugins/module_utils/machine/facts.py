@@ -1,4 +1,4 @@
-"""Facts of a host that any later step needs, read in one go. Standard library only; reads, never writes."""
+"""Facts of a host for all later steps, read in one call. Standard library only; changes nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Init:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a machine is. Sizes in bytes, `time` in seconds since the epoch by its own clock."""
+    """Facts of a host. Sizes in bytes; `time` is its own clock, in seconds since the epoch."""
 
     python: str
     memory_bytes: int

@@ -1,4 +1,4 @@
-"""Whether a converge starts a training. Asked on the host, which then looks at more, and in the plan."""
+"""Whether a converge starts a training. Used by the plan, and on the host, which then reads more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ALIVE = ("running", "restarting", "stopping")  # phases of a training that has p
 
 
 def will_start(phase: str, settings: Settings) -> bool:
-    """True for a training that does not run, and has not come to its end."""
+    """True for a training that neither runs nor has finished."""
     state = settings.get("training_state")
     over = phase == "finished" and state != "restarted"
     return state in ("started", "restarted") and not over and phase not in ALIVE

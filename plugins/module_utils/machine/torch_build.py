@@ -1,4 +1,4 @@
-"""Torch's build for one CUDA version, against the indexes, the driver, the GPUs and the toolkit. Pure."""
+"""Compares torch's CUDA build with indexes, driver, GPUs and toolkit. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INDEX = re.compile(r"/cu(\d{2,3})/?$")
 
 
 def check(host: Host, settings: Settings) -> Iterator[Finding]:
-    """What torch's build does not exist for, or cannot run on."""
+    """Findings about a torch build that does not exist or cannot run here."""
     existing = settings["conda_env_use_existing"]
     if not existing:
         yield from missing(settings)
@@ -107,7 +107,7 @@ def _mismatch(build: str, variable: str, *, found: str, expected: str, remedy: s
 
 
 def _driver(have: str, settings: Settings) -> tuple[str, str]:
-    """Name and version of the driver that there will be: the one that works and stays, else the branch's newest."""
+    """Name and version of the future driver: the working one that stays, else the newest of the branch."""
     stays = have and cuda.driver_suffices(have, str(settings["nvidia_cuda_version"]))
     branch = settings["nvidia_driver_branch"]
     return (f"driver {have}", have) if stays else (f"nvidia_driver_branch: {branch}", f"{branch}.999")

@@ -1,4 +1,4 @@
-"""Who may ask at all, and where the first node listens."""
+"""Addresses that may ask, and the address at which the first node listens."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the first node announces, believed only as far as the trainer's contract goes. Pure.
+"""Checks the first node's announcement against the trainer's contract. Pure.
 
-The first node holds the run's secret, and may be in foreign hands all the same: a name it sends must not become a path
-outside of the checkpoint's folder, and a size no file without an end.
+The first node holds the run's secret but may be compromised. Its names must not become paths outside the checkpoint's
+folder, and its sizes are bounded.
 """
 
 from __future__ import annotations

@@ -30,14 +30,14 @@ class MismatchError(UnreachableError):
 
 
 class Stream:
-    """What comes from a socket until a point in time."""
+    """Reads from a socket until a deadline."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection, self._rest = connection, b""
         self.allow(seconds)
 
     def allow(self, seconds: float) -> None:
-        """From now on. Raises nothing."""
+        """Restart the deadline. Raises nothing."""
         self._until = time.monotonic() + seconds
 
     def send(self, text: bytes) -> None:

@@ -30,14 +30,14 @@ TRIES = 3  # of one file that comes whole, but not as it was sent
 
 
 class Source(Protocol):
-    """What of the first node is needed here."""
+    """The part of the first node's client that this module uses."""
 
     def blocks(self, path: str, begin: int, size: int) -> Iterator[bytes]: ...
     def ask(self, path: str) -> dict[str, Any]: ...
 
 
 def same(folder: str, files: Iterable[File]) -> bool:
-    """Does a folder hold these files, by size and by the mark of both ends?"""
+    """True when a folder holds these files, by size and by the mark of both ends."""
     return all(_alike(f"{folder}/{one.name}", one) for one in files)
 
 
@@ -50,7 +50,7 @@ def _alike(path: str, file: File) -> bool:
 
 
 def has(place: Place, offered: Announced) -> bool:
-    """Does this node have the announced checkpoint whole, in the trainer's folder or as links?"""
+    """True when this node has the announced checkpoint whole, in the trainer's folder or as links."""
     if offered.step is None:
         return True
     seen = checkpoint_guard.look(place)
@@ -59,7 +59,7 @@ def has(place: Place, offered: Announced) -> bool:
 
 
 def fetch(place: Place, offered: Announced, source: Source, say: Say, ended: Callable[[float], bool]) -> None:
-    """Bring the checkpoint into the trainer's folder. Raises FleetError for a full disk and for what does not match."""
+    """Copy the checkpoint into the trainer's folder. Raises FleetError for a full disk and for wrong content."""
     step, wanted = int(offered.step or 0), offered.files
     folder, part = place.folder(step), place.part("fetch", step)
     folders.make(part)
@@ -156,7 +156,7 @@ def note_fetched(place: Place, steps: Iterable[int]) -> None:
 
 
 def forget_older(place: Place, step: int | None, say: Say) -> None:
-    """Take away copies that were fetched for earlier starts, all but the newest: the first node has them."""
+    """Remove copies of earlier starts except the newest; the first node has them."""
     steps = [one for one in fetched(place) if step is not None and one < step]
     for old in steps[:-1]:
         checkpoint_rotation.drop(place, old)

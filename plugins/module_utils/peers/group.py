@@ -94,7 +94,7 @@ class Wait:
 
 
 def node_group_of(spec: Mapping[str, Any]) -> NodeGroup:
-    """From the unit's spec."""
+    """Made from the unit's spec."""
     hosts = tuple(str(host) for host in spec.get("addresses") or spec.get("hosts") or ())
     return NodeGroup(
         run=str(spec.get("run") or ""),
@@ -153,13 +153,13 @@ def gather(server: Server, offer: Offer, node_group: NodeGroup, say: Say, ended:
 
 
 def _missing(node_group: NodeGroup, missing: Iterable[int], doubts: Mapping[str, str]) -> str:
-    """Who is waited for, and what was wrong with those who came without a proof."""
+    """The missing nodes, and the problems of nodes without a proof."""
     parts = [f"nodes {', '.join(f'{rank} ({node_group.hosts[rank]})' for rank in missing)}"]
     return "; ".join([*parts, *(f"{address} {what}" for address, what in list(doubts.items())[:4])])
 
 
 def join(node_group: NodeGroup, place: Place, say: Say, ended: Callable[[float], bool]) -> Checkpoint | None:
-    """On every other node: come to the first node's checkpoint, and return when all start. Raises FleetError."""
+    """On every other node: get the first node's checkpoint, and return when all start. Raises FleetError."""
     client = Client(node_group.master, node_group.port, node_group.proof)
     wait, last, cuts = Wait(node_group.timeout, say, ended), joined(place, node_group.rank), 0
     first = f"the first node ({node_group.master}:{node_group.port})"
@@ -189,7 +189,7 @@ def _refuse_cuts(cuts: int, error: UnreachableError) -> None:
 
 
 def agree(node_group: NodeGroup, answer: Answer) -> Answer:
-    """Raises FleetError when the first node speaks of another run, or of another topology of it."""
+    """Raises FleetError when the first node serves another run or another topology."""
     for name in ("run", "nnodes", "share", "resume"):
         if answer.get(name) != getattr(node_group, name):
             raise FleetError(

@@ -1,4 +1,4 @@
-"""What the nodes of a run say to each other, one question per connection. Pure.
+"""The protocol of the nodes of a run, one question per connection. Pure.
 
     first node   HTTP/1.1 403 …, with Fleet-Challenge: <32 digits>, and a sentence for a node of version 0.1
     node         fleet-peers/2 <path> <begin> <nonce> <proof>

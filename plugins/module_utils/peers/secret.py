@@ -39,7 +39,7 @@ def is_secret(text: str) -> bool:
 
 
 def fingerprint(secret: str) -> str:
-    """What may be shown of a secret; empty for what is none."""
+    """The fingerprint of a secret; empty for an invalid one."""
     return sha256(f"canvas-fleet peer secret\0{secret}")[:16] if is_secret(secret) else ""
 
 
@@ -50,7 +50,7 @@ def read(path: str) -> str:
 
 
 def key_of_unit(run: str) -> RunKey:
-    """From the credentials of this process's unit. Raises FleetError where there is none."""
+    """The secret from the unit's credentials. Raises FleetError without one."""
     secret = read(f"{os.environ.get('CREDENTIALS_DIRECTORY', '')}/{CREDENTIAL}")
     if not secret:
         raise FleetError(

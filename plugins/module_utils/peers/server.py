@@ -65,7 +65,7 @@ class Offer:
 
 
 class Heartbeat:
-    """The newest step and when it was seen to come. Monotonic: a clock that jumps is no silence."""
+    """The newest step and the time when it was seen, by the monotonic clock."""
 
     def __init__(self, log: str = "", now: Callable[[], float] = time.monotonic) -> None:
         self._log, self._now = log, now

@@ -154,7 +154,7 @@ def checkpoint_limit(parameters: int) -> int:
 
 
 def lacks_secret(members: Sequence[HostSeen]) -> bool:
-    """Do the hosts hold no secret in common, by its fingerprints, or is the run to be started anew?"""
+    """True when the hosts share no secret, by fingerprints, or the run will be restarted."""
     held = {_key_id(host) for host in members}
     return len(held) > 1 or "" in held or any(host.settings.get("training_state") == "restarted" for host in members)
 
@@ -213,7 +213,7 @@ def same_address(members: Sequence[HostSeen]) -> list[Finding]:
 
 
 def unlike(members: Sequence[HostSeen]) -> list[Finding]:
-    """What the machines of one run do not have in common: clocks, kinds of GPU."""
+    """Findings about hosts of one run that differ: clocks, GPU models."""
     judged = [host for host in members if host.whole]
     seen = [host.whole.compared(host.name, host.asked) for host in judged if host.whole]
     return host_findings.between(seen, judged[0].settings) if judged else []
@@ -283,7 +283,7 @@ def _machine_findings(
 
 
 def unforeseen(part: str, error: Exception) -> Finding:
-    """What could not be judged, by an error that no rule expects."""
+    """The finding for an unexpected error of a rule."""
     found = f"{part}: {type(error).__name__}: {wire.shown(str(error))}"
     return finding("ANSWER_NOT_JUDGED", found=found, expected="an answer that the plan can judge")
 

@@ -1,4 +1,4 @@
-"""What a host answers, as the plan knows it. The controller reads it here, and nowhere else."""
+"""A host's answer, as the plan uses it. The controller reads it only here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..roles.weights import observe as weights
 
 @dataclass(frozen=True)
 class Roles:
-    """What each role saw; nothing where it was silent."""
+    """Observations by role, without silent ones."""
 
     fleet_agent: fleet_agent.Observation = field(default_factory=fleet_agent.Observation)
     nvidia: nvidia.Observation = field(default_factory=lambda: nvidia.Observation("absent", ""))
@@ -40,7 +40,7 @@ class Roles:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one host answered. Of a part that is `silent` nothing is known but why; the machine is judged if none is."""
+    """One host's answer. `silent` parts have only a reason; the host's facts are judged if no part is silent."""
 
     facts: Facts = field(default_factory=lambda: Facts("", 0))
     environment: Environment = field(default_factory=Environment)
@@ -49,7 +49,7 @@ class Observation:
 
     @property
     def findings(self) -> list[Finding]:
-        """Of the parts that gave no answer."""
+        """Findings about parts without an answer."""
         expected = "an answer within the limits of docs/design.md"
         parts = self.silent.items()
         return [finding("HOST_PART_SILENT", found=f"{part}: {why}", expected=expected) for part, why in parts]
@@ -60,7 +60,8 @@ class Observation:
         return Machine(self.facts, nvidia.gpus, weights.model, weights.bytes, weights.rate, *self._sample())
 
     def compared(self, name: str, asked: tuple[float, float] | None) -> Host:
-        """What is compared with other hosts. `asked`: the controller's clock before and after the observation."""
+        """Facts that are compared with other hosts. `asked`: the controller's clock before and after the
+        observation."""
         nvidia, environment = self.roles.nvidia, self.roles.conda_env.record
         return Host(
             name=name,
@@ -99,7 +100,7 @@ class HostSeen:
 
     @property
     def whole(self) -> Observation | None:
-        """What was observed, if every part of the host answered."""
+        """The observation, if every part answered."""
         return self.observation if self.judged and self.observation and not self.observation.silent else None
 
     @property

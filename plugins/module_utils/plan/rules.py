@@ -1,7 +1,7 @@
-"""What a value of the inventory may be beyond its type: ranges, forms, full paths, and no secret in the wrong place.
+"""Rules for values beyond their type: ranges, forms, full paths, and no secret in the wrong place.
 
-One table for the variables of all roles. What needs two variables stands in `together`; what needs the host, the data
-or the run is judged by the roles.
+One table for the variables of all roles. Rules about two variables are in `together`. Roles judge what needs the host,
+the data or the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..findings.finding import CATALOGUE, Finding, finding
 
 @dataclass(frozen=True)
 class Rule:
-    """What is expected, in words, and whether a value of the right type is that."""
+    """The expected form in words, and a test of a value of the right type."""
 
     expected: str
     fits: Callable[[Any], bool]
@@ -200,7 +200,7 @@ def wrong_kind(kind: str, value: Any) -> str:
 
 
 def broken(name: str, kind: str, value: Any) -> str:
-    """What is expected instead of a converted value; "" when it may stand."""
+    """The expected value instead of a converted one; "" when it is valid."""
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, str) and _CONTROL.search(one):
             return "one line without control characters"
@@ -240,7 +240,7 @@ def misplaced_secret(name: str, value: Any) -> Finding | None:
 
 
 def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator[Finding]:
-    """What two variables of one host say against each other; a name that is not there is not judged.
+    """Contradictions between variables of one host; missing names are not judged.
 
     `paths`: the variables that name a path on the host, as owned_paths() gives them.
     """

@@ -15,7 +15,7 @@ ON_HOST = ("checkout", "copy")  # states in which the files of the code can be c
 
 @dataclass(frozen=True)
 class Skipped:
-    """What was not looked at, in words, and why."""
+    """A skipped check and the reason."""
 
     check: str
     reason: str
@@ -25,7 +25,7 @@ class Skipped:
 
 
 def skipped(host: Host, code_state: str, settings: Settings, plans: Mapping[str, RolePlan]) -> Iterator[Skipped]:
-    """Of one host that was observed; `plans` by role."""
+    """Skipped checks of an observed host; `plans` by role."""
     if host.asked is None:
         yield Skipped("the clock", "the time of the controller is unknown")
     if settings["nvidia_gpu_expected"] and not host.driver:
@@ -42,5 +42,5 @@ def skipped(host: Host, code_state: str, settings: Settings, plans: Mapping[str,
 
 
 def unseen(codes: list[str], what: str = "everything on the host") -> tuple[Skipped, ...]:
-    """Of a host that was not observed, or not whole, or whose variables are not sound."""
+    """Skipped checks of a host that was not fully observed or has invalid variables."""
     return (Skipped(what, ", ".join(dict.fromkeys(codes)) or "it was not observed"),)

@@ -33,7 +33,7 @@ FIT_HEAD = ("fit", "GPU memory", "host memory", "disk", "full", "frozen", "downl
 
 
 def fit_row(host: HostPlan) -> tuple[str, ...]:
-    """What the run needs of a host, of what it has; the profiles that fit; and the nearest setting that does."""
+    """Needed and available memory of a host, the profiles that fit, and the nearest setting that fits."""
     fit = host.fit
     if not fit:
         return (host.name, *[NONE] * (len(FIT_HEAD) - 2), "not judged")
@@ -153,7 +153,7 @@ def summary_line(plan: Plan) -> str:
 
 
 def ending(plan: Plan) -> list[str]:
-    """What was skipped, then the summary."""
+    """The skipped checks, then the summary."""
     skipped = skipped_lines(plan)
     return [*skipped, *([""] if skipped else []), summary_line(plan)]
 

@@ -1,4 +1,4 @@
-"""Why a host could not be observed: the words of ssh, sudo, Python and Ansible, as a finding. Pure.
+"""Why a host could not be observed: messages of ssh, sudo, Python and Ansible, as findings. Pure.
 
 tests/fixtures/ansible/unreached.yml holds what they really say; `make chaos` makes each of these faults on a host.
 """

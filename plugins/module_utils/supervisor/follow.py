@@ -159,7 +159,7 @@ class Follower:
         return Failure("RANK_KILLED" if code == -9 else "UNKNOWN", last[-1][-300:] if last else f"ended by {by}", last)
 
     def drain(self) -> None:
-        """What the pipes still hold."""
+        """Read the rest of the pipes."""
         until = time.monotonic() + DRAIN
         while self._selector.get_map() and time.monotonic() < until:
             supervisor_tree.end(None, 0)

@@ -1,4 +1,4 @@
-"""What the supervisor calls around a training: before it starts, after each save, while it runs, when it has ended.
+"""The guard, called by the supervisor before a start, after each save, while the training runs, and at its end.
 
 The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, shards, nnodes, node_rank, hosts,
 master_addr, peer_port, peer_networks, auto_resume, save_every, keep_last, keep_every, addresses (in rank order; else
@@ -141,7 +141,7 @@ def close() -> None:
 
 
 def _rests(place: Place, step: int, timeout: float, now: Callable[[], float] = time.monotonic) -> bool:
-    """Is the save whole, and the same twice in a row? Waits up to `timeout` seconds for it."""
+    """Wait up to `timeout` seconds until the save is whole and unchanged twice in a row."""
     until, before = now() + timeout, None
     while True:
         found = checkpoints.examine(place.folder(step), step)

@@ -39,7 +39,7 @@ def real_guard() -> Guard:
 
 
 def asks(spec: Mapping[str, Any]) -> bool:
-    """Is this a node that can ask the first one of its run how it fares?"""
+    """True on a node that can ask the first one for its state."""
     return bool(spec.get("node_rank")) and bool(spec.get("peer_port")) and bool(spec.get("auto_resume", True))
 
 
@@ -90,7 +90,7 @@ class GuardRunner:
             time.sleep(PEER_EVERY)
 
     def answers(self) -> list[dict[str, Any] | None]:
-        """What the first node has answered since the last call."""
+        """The first node's answer since the last call."""
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def tell(self, stage: str, step: int | None) -> None:
@@ -145,7 +145,7 @@ class GuardRunner:
             self._note = note
 
     def note(self) -> str:
-        """What stands behind the status: a disk that the next save would fill."""
+        """Text after the status: a disk that the next save would fill."""
         return f"; {self._note}" if self._note else ""
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the trainer prints, made small enough to keep: a flood is summed up, a file does not grow without end."""
+"""The trainer's output, bounded: floods are summed up, files are rotated."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class PeerWatch:
             self.stage, self._proved = "steps", True
 
     def observe(self, state: Mapping[str, Any] | None, now: float) -> None:
-        """What the first node answered; None: nothing."""
+        """Take the first node's answer; None without one."""
         if state is None:
             return
         if not state.get("same"):

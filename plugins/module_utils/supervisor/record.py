@@ -1,4 +1,4 @@
-"""What the supervisor leaves on the disk: how the training stands, why a start failed, how often in a row.
+"""The supervisor's records: state of the training, reason of a failed start, failures in a row.
 
     <record>/            root's: spec.json, started, ended, finished, kernel
     <record>/own/        the training user's

@@ -65,7 +65,7 @@ def below(root: int, processes: Iterable[Process]) -> list[Process]:
 
 
 def processes() -> list[Process]:
-    """All that this process may see."""
+    """All processes that this one may see."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():

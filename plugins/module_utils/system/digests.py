@@ -14,7 +14,7 @@ BLOCK = 4 << 20  # bytes read at once
 
 
 def sha256(*parts: bytes | str) -> str:
-    """Of these bytes and UTF-8 texts, one behind the other."""
+    """Digest of these bytes and UTF-8 texts in order."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.encode() if isinstance(part, str) else part)

@@ -118,7 +118,7 @@ def load(path: Path, limit: int = limits.RECORD_BYTES, *, follow: bool = True) -
 
 
 def write(path: Path, data: bytes, mode: int = 0o644, owner: Owner = NOBODY, *, durable: bool = True) -> None:
-    """Whole or not at all. `owner`: whose the file is, else its writer's. Raises OSError; the old file is intact then.
+    """Write a file atomically. `owner`: its owner, else the writer. Raises OSError; the old file is then unchanged.
 
     durable: also after a power cut; a caller that writes thousands of files syncs once instead.
     """
@@ -173,7 +173,7 @@ def _part(place: Place) -> str:
 
 
 def _clear_stale(place: Place) -> None:
-    """What writers that were cut off left of this very file."""
+    """Temporary files of interrupted writers of this file."""
     pattern = re.compile(re.escape(f".{place.name}.") + r"([0-9a-f]{8}\.)?canvas-fleet")
     with suppress(OSError):
         fd = place.opened()
@@ -188,7 +188,7 @@ def _clear_stale(place: Place) -> None:
 
 
 def _sync(place: Place) -> None:
-    """What was renamed in a folder is there after a power cut. Some network file systems refuse: no harm."""
+    """Flush renames in a folder to the disk. Network file systems may refuse; that is accepted."""
     with suppress(OSError):
         fd = place.opened()
         try:
@@ -198,7 +198,7 @@ def _sync(place: Place) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """What was renamed or made in this folder is there after a power cut, as far as its file system allows."""
+    """Flush renames and new files in this folder to the disk, if its file system allows."""
     with suppress(OSError), reach(os.path.join(path, "-")) as place:
         _sync(place)
 
@@ -266,13 +266,13 @@ def remove(*paths: Path) -> None:
 
 
 def stays_below(path: str) -> bool:
-    """Is this a relative, normalised path to something below the folder that it is joined to?"""
+    """True for a relative, normalised path below its folder."""
     plain = os.path.normpath(path) == path and not os.path.isabs(path) and "\0" not in path
     return plain and path.split("/")[0] not in ("..", ".")
 
 
 def capture(path: Path) -> None:
-    """From here on everything that this process prints goes into a new file."""
+    """Redirect all output of this process to a new file."""
     remove(path)
     sys.stdout.flush()
     with open_part(path) as out:

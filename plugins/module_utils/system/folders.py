@@ -27,7 +27,7 @@ def make(path: str | os.PathLike[str], owner: Owner = NOBODY, mode: int = 0o755)
 
 
 def names(path: str | os.PathLike[str], limit: int = limits.FOLDER_NAMES) -> list[str]:
-    """What lies in a folder, sorted. Raises OSError, and FleetError for more than `limit` names."""
+    """Sorted names in a folder. Raises OSError, and FleetError for more than `limit` names."""
     with os.scandir(path) as entries:
         found = [entry.name for entry in itertools.islice(entries, limit + 1)]
     if len(found) > limit:

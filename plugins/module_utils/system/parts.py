@@ -104,7 +104,7 @@ def _reply(part: Part, seconds: float) -> bytes:
 
 
 def _place(error: BaseException) -> str:
-    """What the innermost function that knows it was at: a path, or a program with its arguments."""
+    """The path, or program with arguments, that the innermost known function was using."""
     found, trace = "", error.__traceback__
     while trace:
         local = trace.tb_frame.f_locals

@@ -21,7 +21,7 @@ Process = subprocess.Popen
 
 @dataclass(frozen=True)
 class Done:
-    """How a program ended. 127: it could not be started, and `err` says why."""
+    """Result of a program. 127: it could not be started, and `err` says why."""
 
     code: int
     out: str = ""
@@ -32,7 +32,7 @@ class Done:
 
 
 def find(name: str, path: str | None = None) -> str:
-    """Where the program lies, "" when it is not there. `path`: where to look, else as the environment says."""
+    """Path of the program, or "". `path`: folders to search, else those of the environment."""
     return shutil.which(name, path=path) or ""
 
 
@@ -75,7 +75,7 @@ def follow(
 
 
 def must(*argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None) -> None:
-    """As follow(), with these variables besides our own. Raises FleetError with the last words of what failed."""
+    """Like follow(), with more environment variables. Raises FleetError with the program's last lines."""
     sys.stdout.write(f"+ {' '.join(argv)}\n")
     try:
         code, last = follow(*argv, each=each, env=environment(**(env or {})))

@@ -27,7 +27,7 @@ FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
 
 @dataclass(frozen=True)
 class Account:
-    """Whom root acts as."""
+    """The account as which root acts."""
 
     uid: int
     gid: int
@@ -39,7 +39,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Make:
-    """How missing folders are made: whose they are, and the mode of the last one (0755 above it)."""
+    """Owner of new folders, and the mode of the last one (0755 above it)."""
 
     owner: Owner
     mode: int
@@ -58,7 +58,7 @@ class Place:
         return self.account.acting() if self.account else nullcontext()
 
     def stat(self) -> os.stat_result:
-        """Of the name itself, a link included. Raises FileNotFoundError."""
+        """lstat of the name itself. Raises FileNotFoundError."""
         with self.acting():
             return os.stat(self.name, dir_fd=self.fd, follow_symlinks=False)
 
@@ -91,7 +91,7 @@ def reach(path: str | os.PathLike[str], *, follow: bool = True, make: Make | Non
 
 @contextmanager
 def as_owner(folder: str) -> Iterator[None]:
-    """As the user whom the checkpoints belong to: nothing of root's can be reached through a link that lies there.
+    """Act as the owner of the checkpoints, so a link there reaches nothing of root's.
 
     Raises FleetError when there is no such folder.
     """
@@ -106,7 +106,7 @@ def as_owner(folder: str) -> Iterator[None]:
 
 
 def _walk(path: str, follow: bool, make: Make | None) -> Place:
-    """As root, folder by folder."""
+    """Open as root, folder by folder."""
     names, here, links = _names(path), "/", 0
     fd = os.open("/", FOLDER)
     try:
@@ -155,7 +155,7 @@ def _into(fd: int, name: str) -> int:
 
 
 def _tried(fd: int, call: Callable[[], T]) -> T:
-    """As root; as the folder's owner where root may not, as on a network file system."""
+    """Act as root, or as the folder's owner where root may not (network file systems)."""
     try:
         return call()
     except PermissionError:
@@ -222,7 +222,7 @@ def _follow(fd: int | None, path: str, follow: bool, make: Make | None) -> tuple
 
 
 def _target(name: str, fd: int) -> str:
-    """Where a link leads; "" for what is none, or nothing yet."""
+    """Target of a link; "" without a link."""
     try:
         return os.readlink(name, dir_fd=fd)
     except OSError:
@@ -245,7 +245,7 @@ def _folders(fd: int | None, path: str, mode: int) -> None:
 
 
 def account_of(folder: os.stat_result) -> Account | None:
-    """Who acts in a folder: its owner, when we are root and it is not root's."""
+    """The account that acts in a folder: its owner, if we are root and it is not root's."""
     return _account(folder.st_uid, folder.st_gid) if folder.st_uid and os.geteuid() == 0 else None
 
 

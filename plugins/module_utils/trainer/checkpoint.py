@@ -57,7 +57,7 @@ class Survey:
 
 
 def survey(folder: str) -> Survey:
-    """What lies in a checkpoint folder; empty when there is none."""
+    """Survey of a checkpoint folder; empty without one."""
     try:
         names = folders.names(folder)
     except OSError:
@@ -97,7 +97,7 @@ def _optimizers(names: Sequence[str]) -> list[str]:
 
 
 def _shards(names: Sequence[str]) -> tuple[int | None, list[str]]:
-    """How many shards the optimizer was saved in, and what is missing of them."""
+    """Number of optimizer shards, and their flaws."""
     matches = [match for name in names if (match := OPTIMIZER.fullmatch(name))]
     if not matches:
         return None, ["no optimizer file"]
@@ -117,7 +117,7 @@ def _size(path: str) -> int:
 
 
 def _flaw(folder: str, name: str, judge: Callable[[BinaryIO, int], str]) -> str:
-    """What is wrong with one file, with its name in front; "" when nothing is."""
+    """The flaw of one file, with its name; "" without one."""
     try:
         source, size = open_plain(os.path.join(folder, name))
     except FileNotFoundError:

@@ -51,7 +51,7 @@ def _pickle(data: bytes) -> bytes:
 
 
 class _Stack:
-    """What a pickle's operations work on."""
+    """The stack machine of a pickle."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []

@@ -75,5 +75,5 @@ def truth(value: Any) -> bool:
 
 
 def text(value: Value) -> str:
-    """As it stands on the command line: True and False as in the guide, 1e-05 as 1e-5."""
+    """The value on the command line: True and False as in the guide, 1e-5 for 1e-05."""
     return re.sub(r"e([+-])0+(?=\d)", r"e\1", repr(value)) if isinstance(value, float) else str(value)

@@ -54,7 +54,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a log says of a training, in short. `rate`: steps per second; `seconds_left` until the last step."""
+    """Summary of a log. `rate`: steps per second; `seconds_left` until the last step."""
 
     step: int | None = None
     total_steps: int | None = None

@@ -1,4 +1,4 @@
-"""How large a model is, part by part: counted in the headers of its folder, else BAGEL-7B-MoT's own figures. Pure.
+"""Size of a model, part by part: from the headers of its folder, else the figures of BAGEL-7B-MoT. Pure.
 
 The parts are those that flags freeze and that FSDP wraps (MathCanvas cc48f16: modeling/bagel, train/fsdp_utils.py).
 """
@@ -15,7 +15,7 @@ POSITIONS = ("latent_pos_embed.", "vit_pos_embed.")
 
 @dataclass(frozen=True)
 class Read:
-    """What the files of a model folder say of its size. `problem`: why nothing could be counted; "" when it could."""
+    """Size of a model by its files. `problem`: why it could not be counted, else ""."""
 
     parts: Mapping[str, int] = field(default_factory=dict)  # parameters by part
     vae: int = 0  # parameters
@@ -48,7 +48,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """All that is saved, loaded and sharded: without the VAE."""
+        """All parameters that are saved, loaded and sharded: without the VAE."""
         return self.llm + self.vit + self.connectors + self.positions
 
     @property

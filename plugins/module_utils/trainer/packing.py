@@ -1,4 +1,4 @@
-"""How the trainer packs samples into batches, and which it throws away: the arithmetic alone.
+"""How the trainer packs samples into batches, and which it drops. Pure.
 
 Mirrors PackedDataset.__iter__ of MathCanvas cc48f16, data/dataset_base.py, with one mandatory group. Lengths are in
 tokens. Dropout of conditions makes real batches shorter; it is left out, so this is the worst case.
@@ -26,7 +26,7 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Packed:
-    """What became of `parsed` samples; those in the buffer at the end count as neither."""
+    """Fate of `parsed` samples; those in the buffer at the end do not count."""
 
     parsed: int
     skipped: int  # over the limit per sample

@@ -44,7 +44,7 @@ class Patch:
 
 
 def standing(patches: Iterable[Patch], digest: str) -> tuple[tuple[Patch, ...], str]:
-    """Which of these patches of one file stand in a file of that digest, and the digest of the file without them."""
+    """Patches in a file with that digest, and its digest without them."""
     found: list[Patch] = []
     for patch in reversed(tuple(patches)):
         if digest in patch.before:

@@ -1,4 +1,4 @@
-"""Which patches of the deployed code the settings want. On one file they lie in the order of `known()`."""
+"""Patches of the deployed code by the settings. On one file they lie in the order of `known()`."""
 
 from __future__ import annotations
 

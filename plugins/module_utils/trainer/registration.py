@@ -96,7 +96,7 @@ def move(old: bytes, new: bytes, group: str, name: str) -> bytes:
 
 
 def lookup(source: bytes, group: str, name: str) -> Registered:
-    """How the dataset stands in the file. Raises FleetError when the file cannot be parsed or has no DATASET_INFO."""
+    """State of the dataset in the file. Raises FleetError when the file cannot be parsed or has no DATASET_INFO."""
     found: ast.expr | None = None
     for node in _entries(source, group, name):
         found = node  # the later one wins, as in Python

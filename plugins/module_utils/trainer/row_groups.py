@@ -1,4 +1,4 @@
-"""How rows are spread over the row groups of the training copy, and what the loader makes of a file's groups."""
+"""How rows are spread over row groups, and how the loader uses the groups of a file."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def parse(read: Read, where: str) -> Header:
 
 
 def header_of(text: bytes) -> Header:
-    """From the header's own bytes. Raises ValueError for what is none."""
+    """Parse the header's bytes. Raises ValueError for an invalid one."""
     try:
         loaded = json.loads(text)
         tensors = {

@@ -1,6 +1,6 @@
-"""How many tokens a sample costs, by the arithmetic of the trainer's data code.
+"""Tokens of a sample, by the arithmetic of the trainer's data code.
 
-Images are exact. Text is counted by the model's own tokenizer where its files and the library are at hand. Else it is
+Images are exact. Text is counted by the model's tokenizer if its files and the library are available. Else it is
 estimated, between its words and: each digit a token (the tokenizer splits numbers so), all other text one token per
 three bytes, which is more than English or Chinese needs.
 """

@@ -45,13 +45,13 @@ def worker(name: str) -> ModuleType:
 
 
 def preview(name: str, spec: dict[str, Any]) -> list[str]:
-    """What the work would do, one sentence each; a worker may offer preview(spec) that reads only."""
+    """What the work would do, one sentence each, from the worker's preview(spec), if it has one."""
     tell: Callable[[dict[str, Any]], list[str]] | None = getattr(worker(name), "preview", None)
     return tell(spec) if tell else [f"run the work {name}"]
 
 
 def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """What the worker did, as the record keeps it: {"ok": true, "result"} or {"ok": false, "error", "unexpected"}."""
+    """The worker's result in its record: {"ok": true, "result"} or {"ok": false, "error", "unexpected"}."""
     try:
         return {"ok": True, "result": worker(name).work(spec, progress)}
     except FleetError as error:

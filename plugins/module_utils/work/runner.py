@@ -39,7 +39,7 @@ CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CE
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What is to be done. Equal digests are the same work; secrets are not part of the digest."""
+    """The spec of a work. Equal digests are the same work; secrets are not in the digest."""
 
     name: str
     worker: str

@@ -17,7 +17,7 @@ MOST_GPUS = 128  # of one run; more than that and another kind of GPU is the ans
 
 @dataclass(frozen=True)
 class Node:
-    """What a host has. gpu_bytes is the smallest GPU's memory; 0 GPUs: none seen, so none judged."""
+    """Hardware of a host. gpu_bytes is the smallest GPU's memory; 0 GPUs: none seen, none judged."""
 
     gpus: int
     gpu_bytes: float
@@ -27,7 +27,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`floor` is what the run cannot do without, `need` what lets it run at ease, both in bytes."""
+    """`floor` is the minimum of the run, `need` a comfortable amount, both in bytes."""
 
     need: float
     floor: float
@@ -60,7 +60,7 @@ class Change:
 
 
 def judge_gpu(run: Run, node: Node) -> Verdict:
-    """The first phase that is too much is the one the run dies in; else the one that needs most."""
+    """The first phase that does not fit, or else the one that needs most."""
     phases = gpu_phases(run)
     totals = {name: sum(items.values()) for name, items in phases.items()}
     floors = {
@@ -82,7 +82,7 @@ def judge_host(run: Run, node: Node) -> Verdict:
 
 
 def fits(run: Run, node: Node) -> bool:
-    """True when neither a GPU nor the host is short of anything."""
+    """True when the memory of GPUs and host suffices."""
     if run.gpu and node.gpus and (run.ranks > node.gpus or judge_gpu(run, node).state != "fits"):
         return False
     return judge_host(run, node).state != "short"
@@ -125,7 +125,7 @@ def _fitting(run: Run, node: Node) -> Iterator[Change]:
 
 
 def _variants(run: Run, node: Node) -> Iterator[tuple[dict[str, Any], Run]]:
-    """From the least change to the largest: shards, processes, what is trained, then the CPU: five times slower."""
+    """From the smallest change to the largest: shards, processes, profile, then CPU offload (five times slower)."""
     kinds: list[tuple[dict[str, Any], Run]] = [({}, run)]
     if not run.patched:
         # the default of run_config_ema follows the profile: 0, no copy

@@ -1,4 +1,4 @@
-"""What a run writes on the disks of its hosts, and how long a download and a save take. Bytes and seconds. Pure."""
+"""Disk space of a run on its hosts, and the time of a download and a save. Bytes and seconds. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Saves:
 
     @property
     def kept(self) -> int:
-        """Of the saves before the last one: those that stay able to resume while it is written."""
+        """Number of earlier saves that stay ready to resume while the last one is written."""
         before = max(0, self.number - 1)
         if self.keep_last is None:
             return min(before, 1)
@@ -50,12 +50,12 @@ class Saves:
 
     @property
     def folders(self) -> int:
-        """With model and EMA in them, at the fullest moment: while the last save is written."""
+        """Checkpoints with model and EMA at the peak, while the last save is written."""
         return self.kept + min(1, self.number) if self.keep_last else self.number
 
     @property
     def states(self) -> int:
-        """With the optimizer's moments: a save deletes older ones only when it is complete."""
+        """Checkpoints with optimizer state at the peak: a save deletes older state only when it is complete."""
         return self.kept + min(1, self.number) if self.thinned or self.keep_last else self.number
 
 
@@ -77,7 +77,7 @@ def save_parts(run: Run, node: int = 0) -> dict[str, float]:
 
 
 def run_parts(run: Run, saves: Saves) -> dict[str, float]:
-    """Bytes of all checkpoints at the fullest moment."""
+    """Bytes of all checkpoints at the peak."""
     one = save_parts(run, saves.node)
     parts = {name: size * (saves.states if name == "optimizer" else saves.folders) for name, size in one.items()}
     if saves.fetches:
@@ -87,7 +87,7 @@ def run_parts(run: Run, saves: Saves) -> dict[str, float]:
 
 
 def fewer_saves(run: Run, saves: Saves, role: float) -> Saves | None:
-    """The least that is given up to fit: the most saves that end with the last step; None where not even one fits."""
+    """The largest number of saves that fits and ends with the last step; None when not even one fits."""
     total = saves.total_steps
     for number in range(saves.number - 1, 0, -1):
         fewer = replace(saves, save_every=total // number)
@@ -98,7 +98,7 @@ def fewer_saves(run: Run, saves: Saves, role: float) -> Saves | None:
 
 @dataclass(frozen=True)
 class Disk:
-    """One file system of a host: what is still to be written there, against what is free."""
+    """One file system of a host: bytes still to be written, and free bytes."""
 
     at: str
     have: float
@@ -132,7 +132,7 @@ def disks(seen: Mapping[str, FileSystem], wants: Mapping[str, tuple[str, float]]
 
 
 def seconds(size: float, rate: float) -> float:
-    """Time for that many bytes; 0 where there is nothing to move or no rate."""
+    """Seconds for that many bytes; 0 without bytes or rate."""
     return size / rate if size > 0 and rate > 0 else 0.0
 
 

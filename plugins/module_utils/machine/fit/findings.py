@@ -28,7 +28,7 @@ def human(size: float) -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the arithmetic asks of a host: its facts, and what the roles saw."""
+    """Facts of a host, and observations of the roles, for the arithmetic."""
 
     facts: Facts
     gpus: tuple[Gpu, ...] = ()
@@ -40,7 +40,7 @@ class Machine:
 
 
 def run_of(machine: Machine, settings: Settings, topology: Topology) -> Run:
-    """What the settings come to for the arithmetic of memory, with the model and the longest sample as observed."""
+    """The run for the memory arithmetic, with the observed model and longest sample."""
 
     def flag(name: str, otherwise: Any) -> Any:
         extra = settings.get("run_config_extra_flags") or NO_FLAGS
@@ -72,7 +72,7 @@ def as_bool(value: Any) -> bool:
 
 
 def fit_of(machine: Machine, settings: Settings, topology: Topology) -> Fit:
-    """Whether the run fits this host, itemised; pure."""
+    """How the run fits this host, item by item; pure."""
     gpus = machine.gpus if settings["nvidia_gpu_expected"] else ()
     node = Node(
         gpus=len(gpus),
@@ -115,7 +115,7 @@ def _system(facts: Facts) -> list[Finding]:
 
 
 def _gpus(fit: Fit) -> list[Finding]:
-    """Nothing where no GPU was seen: the nvidia role judges that, it may be its own work to bring the driver."""
+    """Nothing without a GPU: the role nvidia judges that and may install the driver."""
     if not fit.gpu:
         return []
     found = []
@@ -233,7 +233,7 @@ def _disks(fit: Fit, saves: Saves) -> list[Finding]:
 
 
 def _less(run: Run, saves: Saves, disk: Disk) -> str:
-    """What may be given up so that the checkpoints fit beside the rest; "" leaves the catalogue's own remedy."""
+    """The remedy when checkpoints do not fit; "" keeps the catalogue's."""
     if "checkpoints" not in disk.parts:
         return ""
     now = sum(run_parts(run, saves).values())

@@ -1,8 +1,8 @@
-"""What one training needs of each GPU and of each host's memory, item by item, in bytes. Pure.
+"""Memory of one training on each GPU and host, item by item, in bytes. Pure.
 
 Measured (contract, "Size of the thing"): 20 B per parameter at rest, 24 in optimizer.step, 26.65 at most on one GPU,
 where FSDP switches to NO_SHARD and a save clones the model on the GPU; 14.9 with --cpu_offload on one GPU; 10 per rank
-of host memory while loading, 30 with --cpu_offload at a save. What else is taken stands among CONSTANTS, with reasons.
+of host memory while loading, 30 with --cpu_offload at a save. Other numbers are in CONSTANTS, with reasons.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Items = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Run:
-    """What decides about memory."""
+    """The numbers that decide about memory."""
 
     model: Model
     ranks: int  # on one host
@@ -60,8 +60,8 @@ class Run:
 
     @property
     def batch_tokens(self) -> int:
-        """Of the longest batch. The packer takes a first sample and always one more before it looks at what is
-        expected: one token less than that or the longest sample, and then the longest sample (PackedDataset; seen).
+        """Tokens of the longest batch. The packer takes one more sample before it checks the expected number: one token
+        less than that or the longest sample, and then the longest sample (PackedDataset; seen).
         """
         return max(1, min(self.most_tokens, max(self.expected_tokens - 1, self.sample_tokens) + self.sample_tokens))
 
@@ -155,7 +155,7 @@ def _pictures(run: Run) -> Items:
 
 
 def _state_dict(run: Run) -> Items:
-    """What a save adds on the GPU: the larger of the two models, which are saved one after the other.
+    """Bytes that a save adds on the GPU, for the larger of the two models, which are saved one after the other.
 
     NO_SHARD's state dict is a clone on the GPU, and so is its bf16 copy. A sharded one is gathered and moved to the
     host unit by unit: the largest unit counts, the root. Measured with torch 2.11 on two and four H100s; the save code

@@ -31,7 +31,7 @@ _NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role 
 
 
 def refuse(seen: Observation, settings: Settings) -> RolePlan:
-    """What is to be changed, and why. Raises FleetError for what may not be touched."""
+    """Changes and their reasons. Raises FleetError for a foreign folder."""
     plan = decide(seen, settings, _NOBODY)
     raise_for(plan.findings)
     return plan
@@ -72,7 +72,7 @@ def _move(seen: Observation, settings: Settings) -> str:
 
 
 def _clone(path: str, settings: Settings, *, unfinished: bool) -> None:
-    """Into a folder beside, then renamed: a checkout is there whole or not at all."""
+    """Clone into another folder, then rename: a checkout is whole or absent."""
     owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     part = path if unfinished else f"{path}.canvas-fleet-part"
     managed_files.make_folders(part, owner, 0o755)
@@ -122,7 +122,7 @@ def _change(path: str, settings: Settings, edited: list[str]) -> str:
 
 
 def _fetch(git: Git, asked: str, *, shallow: bool, lock: int) -> str:
-    """The commit that was asked for, fetched if it is not there. Raises FleetError when the repository lacks it.
+    """The wanted commit, fetched if it is missing. Raises FleetError when the repository lacks it.
 
     shallow: the commit alone, where the server allows it; a person's full clone is never made shallow.
     """
@@ -161,7 +161,7 @@ def _set_remote(git: Git, url: str) -> None:
 
 
 def _stash(git: Git, paths: list[str], settings: Settings, lock: int) -> str:
-    """Save edits twice, as a patch file of ours and in git's stash, then take them out of the work tree."""
+    """Save edits twice, as a patch file and in git's stash, then remove them from the work tree."""
     if settings["canvas_code_local_edits"] != "stash":
         raise FleetError.of(edits_in_the_way(paths, str(settings["canvas_code_commit"])[:8]))
     git("add", "--intent-to-add", "--", *paths, lock=lock)

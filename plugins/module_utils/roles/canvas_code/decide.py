@@ -1,4 +1,4 @@
-"""What the plan says of the checkout. Runs on the controller, and in the role before it changes anything."""
+"""The plan's part about the checkout. Runs on the controller, and in the role before it changes anything."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _decide_git(seen: Observation, settings: Settings) -> tuple[list[str], list[
 
 
 def _is_repo(seen: Observation, settings: Settings) -> bool:
-    """Ours by our own note, by its remote, or because it already stands on the wanted commit."""
+    """True when the checkout has our note, the right remote, or the wanted commit."""
     if seen.record or not seen.git or seen.commit == settings["canvas_code_commit"]:
         return True
     return git.same_repo(seen.remote, str(settings["canvas_code_repo"]))

@@ -20,7 +20,7 @@ _OWN_NAMES = re.compile(r"(^|/)\.[^/]*\.canvas-fleet$|\.user-[0-9a-f]{8}$")
 
 @dataclass(frozen=True)
 class Ours:
-    """What we write inside the checkout, which is no edit of a person. Paths are relative to the checkout."""
+    """Files that canvas-fleet writes in the checkout. They are no edits. Paths are relative to the checkout."""
 
     registration: str
     yaml: str

@@ -1,4 +1,4 @@
-"""What the role left: the code with what a person changed in it, our patches, edits that were saved. Reads only."""
+"""Leftovers: the code with edits by hand, patches, saved edits. Changes nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
 
 
 def _missed(path: str, settings: Settings, seen: Observation) -> str:
-    """What a person would miss of the code's folder; "" when it is all ours."""
+    """What a person would lose with the code's folder; "" when nothing."""
     ours = Ours.of(settings)
     if seen.state == "copy":
         note = copy.record(path)

@@ -1,4 +1,4 @@
-"""What the plan says of the patches, and of the upstream code by its digests. Pure."""
+"""The plan's part about the patches, and of the upstream code by its digests. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .patching import unknown
 
 
 def reasons(seen: Code, settings: Settings) -> list[str]:
-    """What is to be patched or taken back; files that cannot be patched are findings, not reasons."""
+    """Patches to apply or remove; files that cannot be patched are findings, not reasons."""
     found = []
     for path in patch_table.paths():
         wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
@@ -32,7 +32,7 @@ def reasons(seen: Code, settings: Settings) -> list[str]:
 
 
 def findings(seen: Code, settings: Settings, commit: str) -> list[Finding]:
-    """What is not known of the code as it stands."""
+    """Findings about unknown upstream code."""
     found = [*_patch_findings(seen, settings)]
     if upstream.is_bagel(seen.digests):
         return [*found, not_supported(f"{settings['canvas_code_dir']}: files of ByteDance-Seed/Bagel")]

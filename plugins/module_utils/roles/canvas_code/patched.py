@@ -1,4 +1,4 @@
-"""Which patches of ours stand in the deployed code; each file's digest without our own part."""
+"""Patches in the deployed code, and each file's digest without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings the wanted patches into the deployed code, and takes the others back."""
+"""Apply the wanted patches to the deployed code, and remove the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def unknown(patch: Patch, digest: str) -> Finding:
 
 
 def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
-    """Put in and take back what the settings ask; returns Ansible's diff of each file that changes.
+    """Apply and remove patches by the settings; returns Ansible's diff of each file that changes.
 
     Raises FleetError before the first write when a file to be patched is not a known one.
     """
@@ -47,7 +47,7 @@ def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
 
 
 def take_back(settings: Settings) -> None:
-    """All patches out, so that another commit can come; converge() puts in what is wanted."""
+    """Remove all patches before a change of commit; converge() applies the wanted ones."""
     converge(cast("Settings", {**settings, **patch_table.NONE}), check=False)
 
 

@@ -1,4 +1,4 @@
-"""The environment taken back: builds that we made, the link, conda where we installed it, downloads and records."""
+"""Remove the environment: our builds, the link, our conda, downloads and records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ OURS = "conda.json"  # in the state folder: the root that we installed
 
 
 def remember(state_dir: str, root: str) -> None:
-    """Say that conda at this root is ours. Written while the root is still claimed, so a cut here installs it anew."""
+    """Record that conda at this root is ours. Written while the root is marked, so an interruption here installs it
+    again."""
     files.save(os.path.join(state_dir, OURS), {"written_by": "canvas.fleet, role conda_env", "root": root})
 
 
@@ -30,7 +31,7 @@ def root_is_ours(spec: Mapping[str, Any]) -> bool:
 
 
 def preview(spec: Mapping[str, Any]) -> list[str]:
-    """What would be removed; reads only."""
+    """What would be removed; changes nothing."""
     prefix, state_dir = str(spec["prefix"]), str(spec["state_dir"])
     steps = [f"remove {path}" for path in tools.builds(prefix)]
     if os.path.islink(prefix) and (steps or not os.path.exists(prefix)):

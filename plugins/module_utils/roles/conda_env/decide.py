@@ -1,4 +1,4 @@
-"""What the plan says of the environment. Runs on the controller, and in the role before it changes anything."""
+"""The plan's part about the environment. Runs on the controller, and in the role before it changes anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
 
 
 def refusals(seen: Observation, want: EnvSpec) -> list[Finding]:
-    """What stands where ours should, and is the user's."""
+    """Findings about foreign files in our place."""
     found = []
     root, prefix = seen.root, seen.prefix
     if root.kind in ("file", "broken_link"):
@@ -111,7 +111,7 @@ def differences(seen: Observation, want: EnvSpec) -> list[str]:
 
 
 def contents(seen: Observation, want: EnvSpec) -> list[str]:
-    """What is in the environment against what was asked for."""
+    """Differences between the environment and the wanted packages."""
     found = []
     record = seen.record or Record()
     have_python = record.python

@@ -1,4 +1,4 @@
-"""Which prebuilt wheel of flash-attn fits: named by CUDA major, torch minor, C++11 ABI and Python tag."""
+"""The prebuilt wheel of flash-attn that fits, by CUDA major, torch minor, C++11 ABI and Python tag."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def wheel_name(version: str, *, torch: str, cuda: str, cxx11_abi: bool, python: 
 
 
 def wheel_url(name: str, releases: str = RELEASES) -> str:
-    """Where a release keeps its wheel; `releases` may name a mirror of the same layout."""
+    """URL of a release's wheel; `releases` may name a mirror of the same layout."""
     version = name.split("-")[1].split("+")[0]
     return f"{releases.rstrip('/')}/v{version}/{name.replace('+', '%2B')}"

@@ -1,4 +1,4 @@
-"""What the role left. It takes its environment back itself (absent.py), before teardown is called."""
+"""Leftovers. The role removes its environment itself (absent.py), before teardown is called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import absent, tools
 
 
 def to_take_back(settings: Settings) -> bool:
-    """Whether the role itself has to be asked first."""
+    """True when the role itself must run first."""
     return bool(absent.preview(spec(settings)))
 
 
@@ -29,5 +29,5 @@ def not_looked_into(settings: Settings) -> list[str]:
 
 
 def spec(settings: Settings) -> dict[str, str]:
-    """What absent.py is asked with."""
+    """The spec for absent.py."""
     return {name: str(named(settings, f"conda_env_{name}")) for name in ("root", "prefix", "state_dir")}

@@ -30,7 +30,7 @@ def conda_versions(lock: Iterable[str]) -> dict[str, str]:
 
 
 def conda_stale(lock: Iterable[str], specs: Iterable[str]) -> list[str]:
-    """What a lock of conda has instead of what was asked for; [] for a lock of these packages, or none at all."""
+    """Packages of a conda lock that differ from the wanted ones; [] without a lock or difference."""
     have = conda_versions(lock)
     wrong = []
     for spec in specs if have else ():
@@ -57,7 +57,7 @@ def same_version(have: str, pin: str) -> bool:
 
 
 def stale(lock: Iterable[str], requirements: Iterable[str]) -> list[str]:
-    """What the lock has instead of what was asked for; [] for a lock of these requirements, or none at all."""
+    """Packages of a pip lock that differ from the requirements; [] without a lock or difference."""
     texts = [str(text).strip() for text in requirements]
     locked, asked = pins_of(line.split(" ")[0] for line in lock), pins_of(texts)
     if not locked:

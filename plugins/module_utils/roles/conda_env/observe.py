@@ -24,7 +24,7 @@ RECORD = ".canvas-fleet.json"
 
 @dataclass(frozen=True)
 class Root:
-    """Where conda itself lies. `half`: a work of ours that makes or removes it was cut off."""
+    """The folder of conda. `half`: making or removing it was interrupted."""
 
     kind: Kind = "absent"
     conda: str = ""  # its version
@@ -44,7 +44,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Record:
-    """What was proved of an environment."""
+    """The result of testing an environment."""
 
     digest: str = ""
     python: str = ""
@@ -54,7 +54,7 @@ class Record:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Record | None:
-        """From the record on the disk; None for one that cannot be used."""
+        """Read from the record; None for an unusable one."""
         if not kept:
             return None
         imports, torch = kept.get("imports"), kept.get("torch")
@@ -74,7 +74,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What is wanted. `digest` covers what the environment holds, not where its parts are fetched from."""
+    """The wanted environment. `digest` covers its content, not the sources."""
 
     root: str
     prefix: str
@@ -112,12 +112,12 @@ class EnvSpec:
 
     @property
     def adoption_record(self) -> str:
-        """Where the proof of a user's own environment is kept: beside our things, never inside theirs."""
+        """Record of a test of a foreign environment: in our folder, never in theirs."""
         return os.path.join(self.state_dir, f"adopted-{sha256(self.prefix)[:12]}.json")
 
 
 def wanted(settings: Mapping[str, Any]) -> EnvSpec:
-    """From the flat settings, or from a work's spec, which has the same names without the role's prefix."""
+    """Made from the settings, or from a work's spec, which has the same names without prefix."""
 
     def value(name: str) -> Any:
         return settings[PREFIX + name] if PREFIX + name in settings else settings[name]

@@ -66,7 +66,7 @@ def import_all(python: str, modules: list[str], *, ours: bool = True, flex: str 
 
 
 def torch_of(python: str) -> dict[str, Any]:
-    """What torch says of itself: version, cuda, cxx11_abi."""
+    """Torch's own version, cuda and cxx11_abi."""
     proof = import_all(python, ["torch"])
     if proof["failed"]:
         raise FleetError("torch can't be imported", variable="conda_env_pip_packages", found=proof["failed"]["torch"])

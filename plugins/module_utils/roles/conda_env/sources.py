@@ -1,4 +1,4 @@
-"""Where the parts of the training environment come from: index, channel, release, mirror, or a wheelhouse. Pure."""
+"""Sources of the training environment: index, channel, release, mirror, or wheelhouse. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RAW_PROGRESS = (24, 1)  # the first pip that reports bytes to a program
 
 
 def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[str]:
-    """Where pip looks, and how it talks; an index without TLS was chosen by the user, so its host is trusted."""
+    """pip's options for index and output. The user chose an index without TLS, so its host is trusted."""
     index, more = str(spec["pip_index_url"] or ""), [str(url) for url in spec["pip_extra_index_urls"]]
     links = str(spec["pip_find_links"] or "")
     if spec["wheelhouse"]:  # offline: no other place is asked
@@ -33,7 +33,7 @@ def pip_options(spec: Mapping[str, Any], state_dir: str, version: str) -> list[s
 
 
 def installer_url(spec: Mapping[str, Any]) -> str:
-    """Of conda's installer; from the wheelhouse when there is one."""
+    """URL of conda's installer, from the wheelhouse if there is one."""
     url = str(spec["installer_url"])
     return f"file://{spec['wheelhouse']}/installer/{url.rsplit('/', 1)[-1]}" if spec["wheelhouse"] else url
 
@@ -53,7 +53,7 @@ def locked_urls(lock: Sequence[str], spec: Mapping[str, Any]) -> list[str]:
 
 
 def flash_attn_url(name: str, spec: Mapping[str, Any]) -> str:
-    """Where the wheel of that name is; with its digest when that was given."""
+    """URL of the wheel, with its digest if given."""
     if spec["wheelhouse"]:
         url = f"file://{spec['wheelhouse']}/wheels/{name.replace('+', '%2B')}"
     else:

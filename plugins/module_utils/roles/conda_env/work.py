@@ -21,7 +21,7 @@ from .observe import RECORD, EnvSpec
 
 
 def preview(spec: dict[str, Any]) -> list[str]:
-    """What work() would do on this host; reads only."""
+    """What work() would do on this host; changes nothing."""
     if spec.get("absent"):
         return absent.preview(spec)
     seen, want = observe.observe(spec), observe.wanted(spec)
@@ -129,7 +129,7 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
 
 
 def create(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
-    """From the lock, each file by its digest; without one conda solves."""
+    """Install from the lock, each file by its digest; without a lock conda solves."""
     progress(0, 0, "", f"conda create: python {want.python}")
     argv = [os.path.join(want.root, "bin", "conda"), "create", "--yes", "--prefix", build]
     if want.conda_lock:

@@ -58,7 +58,7 @@ def facts(settings: Settings, resolve: Resolve = os.path.expanduser) -> dict[str
 
 
 def digests_of(found: Mapping[str, Recorded]) -> dict[str, str]:
-    """As the variables that a user could set."""
+    """The files as variables that a user could set."""
     return {f"dataset_{kind}_sha256": file.sha256 for kind, file in found.items()}
 
 
@@ -68,7 +68,7 @@ def with_digests(settings: Settings, found: Mapping[str, Recorded]) -> Settings:
 
 
 def inspected(found: Mapping[str, Recorded], tokenizer: str = "") -> Inspection | None:
-    """What inspect() says of these files; None without pyarrow and Pillow here (then the host looks)."""
+    """The inspection of these files; None without pyarrow and Pillow here (the host then reads them)."""
     if "train" not in found or not all(find_spec(name) for name in ("pyarrow", "PIL")):
         return None
     train, test = found["train"], found.get("test", Recorded())

@@ -1,4 +1,4 @@
-"""What the plan says of the data. Runs on the controller."""
+"""The plan's part about the data. Runs on the controller."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wanted_digest(settings: Settings, kind: str) -> str:
 
 
 def copy_spec(settings: Settings, train_sha256: str, world_size: int, num_workers: int) -> Spec:
-    """What the training copy is made from and how; another spec means another copy."""
+    """The spec of the training copy; another spec needs another copy."""
     reshard = bool(settings.get("dataset_reshard", True))
     return {
         "from": train_sha256,
@@ -89,7 +89,7 @@ def _blocking(seen: Observation, settings: Settings) -> Iterator[Finding]:
 
 
 def in_the_way(blocked: tuple[str, object] | None, others: Sequence[str], train_dir: str) -> Iterator[Finding]:
-    """What a person has to move first: `blocked` is a variable and the file at its folder's place, or empty."""
+    """Findings about a file in the place of a folder: `blocked` is variable and file, or empty."""
     if blocked:
         variable, place = blocked
         yield finding("PATH_IS_A_FILE", variable=variable, found=f"{place} is no folder", expected="a folder")

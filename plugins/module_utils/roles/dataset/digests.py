@@ -1,7 +1,7 @@
-"""What makes two rows the same: of their content, so that neither another file, order, id nor encoding hides it.
+"""Digests by which rows are compared. Another file, order, id or encoding does not change them.
 
 A question is its texts and the pixels of its images. Texts are compared in Unicode's composed form with single spaces,
-images as decoded (bytes where that fails), answers without regard to case. Needs nothing but what is handed in.
+images as decoded (bytes where that fails), answers without regard to case. Uses only its arguments.
 """
 
 from __future__ import annotations

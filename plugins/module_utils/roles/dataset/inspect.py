@@ -25,7 +25,7 @@ def quiet(done: int, total: int, unit: str, what: str) -> None:
 
 
 def inspect(path: str, test: str = "", progress: Progress = quiet, tokenizer: str = "") -> Inspection:
-    """What the training file holds, and how the test file relates to it. Never raises for a bad file.
+    """Inspect the training file and compare the test file with it. Never raises for a bad file.
 
     `tokenizer` is a folder with the model's vocab.json and merges.txt; without it texts are estimated.
     """

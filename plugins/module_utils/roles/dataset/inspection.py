@@ -1,4 +1,4 @@
-"""What was seen of a parquet file: made by inspect.py, kept in the record, judged by judge.py."""
+"""The inspection of a parquet file: made by inspect.py, kept in the record, judged by judge.py."""
 
 from __future__ import annotations
 

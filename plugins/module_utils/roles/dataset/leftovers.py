@@ -1,4 +1,4 @@
-"""What the role left: the data as it came, the training copy, starts of a download. Reads only."""
+"""Leftovers: original data, training copy, partial downloads. Changes nothing."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Observation:
 
 
 def observe(settings: Settings) -> Observation:
-    """What lies on the host. Reads the record, looks at files by size, mtime and inode; hashes nothing."""
+    """Observe the data. Reads the record, and compares files by size, mtime and inode; hashes nothing."""
     try:
         paths = layout(settings)
     except FleetError as error:

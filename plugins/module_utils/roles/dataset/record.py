@@ -1,4 +1,4 @@
-"""Where the data lies on a host, and the record of what canvas-fleet put there. Standard library only."""
+"""Paths of the data on a host, and the record of canvas-fleet's files. Standard library only."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Copy(Recorded):
 
 @dataclass(frozen=True)
 class Known:
-    """What the record holds for the plan. An inspection of another form is one by no rules."""
+    """The record for the plan. An inspection in another form counts as one by older rules."""
 
     originals: Mapping[str, Original] = field(default_factory=dict)
     copy: Copy | None = None

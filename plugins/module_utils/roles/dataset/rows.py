@@ -39,7 +39,7 @@ class BadRowError(Exception):
 
 @dataclass
 class Seen:
-    """What was found in the rows so far."""
+    """Problems of the rows so far."""
 
     bad: list[tuple[int, str]] = field(default_factory=list)
     index_nulls: int = 0
@@ -70,7 +70,7 @@ def batches(file: Any, path: str, columns: Sequence[str] | None = None) -> Itera
 
 
 def missing_columns(schema: Any) -> list[str]:
-    """What the loader needs and does not find, each in words."""
+    """Columns that the loader needs and that are missing or wrong, in words."""
     kinds = import_module("pyarrow.types")
 
     def text(kind: Any) -> bool:
@@ -212,7 +212,7 @@ class ImageCache:
         return self.sizes[content]
 
     def digest(self, picture: Any) -> bytes:
-        """Of what is seen, or of what is stored where nothing can be seen."""
+        """Digest of the pixels, or of the bytes when they cannot be decoded."""
         content = _content(picture)
         with suppress(BadRowError):
             self.size(content, "")

@@ -1,4 +1,4 @@
-"""What the plan says of the hosts' ground: account, folders, packages, the agent. Runs on the controller."""
+"""The plan's part about the hosts' ground: account, folders, packages, the agent. Runs on the controller."""
 
 from __future__ import annotations
 

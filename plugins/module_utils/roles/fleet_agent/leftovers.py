@@ -1,4 +1,4 @@
-"""What the role left: its environment, certificates, and the account, which goes with its home."""
+"""Leftovers: the environment, certificates, and the account with its home."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Agent:
 
 @dataclass(frozen=True)
 class Observation:
-    """What is there. `trusted`: digests of certificates, only when they are asked for."""
+    """Observe the host. `trusted`: digests of certificates, only if requested."""
 
     account: bool = False
     group: bool = False

@@ -30,7 +30,7 @@ STEPS = 5
 
 
 def preview(spec: Any) -> list[str]:
-    """What work() would do on this host; reads only."""
+    """What work() would do on this host; changes nothing."""
     seen = observe.observe(spec)
     changes = [] if seen.account else [f"make the account {spec['fleet_user']}"]
     changes += [f"make {path}" for path in folders(spec) if not os.path.isdir(path)]

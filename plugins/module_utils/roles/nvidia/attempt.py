@@ -82,7 +82,7 @@ def attempt(what: str, *argv: str, each_line: Callable[[str], None] | None = Non
 
 
 def whole(found: str, lines: Sequence[str]) -> str:
-    """What dnf says below a bare "Error:", which is all that the caller caught; else as it was."""
+    """dnf's lines below a bare "Error:", else the error unchanged."""
     if found.strip() != "Error:":
         return found
     below = lines[[line.strip() for line in lines].index("Error:") + 1 :]

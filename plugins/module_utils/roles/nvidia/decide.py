@@ -1,4 +1,4 @@
-"""What the plan says of driver and toolkit. Runs on the controller, and in the role for what it is about to do."""
+"""The plan's part about driver and toolkit. Runs on the controller, and in the role for what it is about to do."""
 
 from __future__ import annotations
 

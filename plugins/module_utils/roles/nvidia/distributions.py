@@ -85,7 +85,7 @@ def header_packages(of: System, kernel: str) -> list[str]:
 
 
 def driver_packages(of: System, branch: str, module: str, kernel: str, nvswitch: bool) -> list[str]:
-    """What brings the driver of a branch (which the pin chooses on Debian's family), headers, and fabric manager."""
+    """Packages for the driver of a branch (a pin chooses it on Debian and Ubuntu), headers, and fabric manager."""
     fabric = [fabric_package(of, branch)] if nvswitch else []
     if of.family == "el":
         stream = f"{branch}-open" if module == "open" else f"{branch}-dkms"

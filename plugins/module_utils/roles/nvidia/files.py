@@ -1,4 +1,4 @@
-"""What the role nvidia writes by itself: NVIDIA's repository with its key, and the profile of the CUDA variables."""
+"""Files of the role nvidia: NVIDIA's repository with its key, and the profile with the CUDA variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the role nvidia thinks of single parts: restart, Secure Boot, NVSwitch, holds, the key, the GPUs."""
+"""Judges parts of the driver: restart, Secure Boot, NVSwitch, holds, key, GPUs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PERSISTENCE = "nvidia-persistenced"
 
 @dataclass(frozen=True)
 class Driver:
-    """What one part of the driver needs: packages, a restart, a service, a hold, a key, or a person (findings)."""
+    """Needs of one part of the driver: packages, restart, service, hold, key, or findings."""
 
     reasons: tuple[str, ...] = ()
     install: bool = False
@@ -49,7 +49,7 @@ def restart(seen: Observation, settings: Settings) -> Driver:
 
 
 def fault(seen: Observation) -> str:
-    """What a restart is asked for. The same in a later boot: it did not help; another one: it is a new affair."""
+    """The reason for a restart. The same reason in a later boot means that the restart did not help."""
     return " ".join((seen.trouble, seen.kernel, seen.loaded)).strip()
 
 
@@ -146,7 +146,7 @@ def fingerprint(system: table.System, settings: Settings) -> str:
 
 
 def judge_gpu(gpu: Gpu, settings: Settings) -> list[Finding]:
-    """What would spoil a training on this GPU. Programs below nvidia_busy_ignore_below do not count."""
+    """Findings about one GPU. Programs below nvidia_busy_ignore_below do not count."""
     found, name = [], f"GPU {gpu.index} ({gpu.name})"
     own = str(settings["nvidia_busy_ignore_below"]).rstrip("/")
     others = [process for process in gpu.busy_processes if not (own and process.startswith(f"{own}/"))]

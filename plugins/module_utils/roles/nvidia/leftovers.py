@@ -1,4 +1,4 @@
-"""What the role left. It takes the driver back itself, before teardown is called, and only where that is asked for."""
+"""Leftovers. The role removes the driver itself, before teardown is called, and only if asked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ RECORDS: tuple[str, ...] = ("nvidia", observe.RECORD)
 
 
 def to_take_back(settings: Settings) -> bool:
-    """Whether the role itself has to be asked first."""
+    """True when the role itself must run first."""
     record = os.path.join(str(settings["fleet_state_dir"]), observe.RECORD)
     return "nvidia" in settings["fleet_teardown_include"] and os.path.exists(record)

@@ -39,7 +39,7 @@ class Restart:
 
 @dataclass(frozen=True)
 class Record:
-    """What the role installed and holds, and what it still waits for."""
+    """The role's record: installed and held packages, and a pending restart."""
 
     packages: tuple[str, ...] = ()
     others: tuple[str, ...] = ()  # packages that came with them
@@ -49,7 +49,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Observation(smi.Seen):
-    """What nvidia-smi says, what sits on the PCI bus, and what is installed."""
+    """Observation of nvidia-smi, PCI bus and installed packages."""
 
     devices: tuple[int, ...] = ()  # device numbers of the GPUs on the bus
     nvswitches: int = 0

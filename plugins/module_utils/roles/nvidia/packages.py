@@ -1,4 +1,4 @@
-"""What a host's package manager and systemd know of NVIDIA's driver; files are read, no package tool is started."""
+"""Packages and services of NVIDIA's driver, read from files without a package tool."""
 
 from __future__ import annotations
 

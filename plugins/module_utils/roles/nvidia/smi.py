@@ -15,7 +15,7 @@ from ...system import limits, programs
 PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
-# What the tool says when it can't work, and what that means. JobSpec matters: the first that fits.
+# What the tool says when it can't work, and what that means. The first match counts.
 TROUBLES = (
     ("mismatch", re.compile(r"driver/library version mismatch", re.IGNORECASE)),
     ("not_loaded", re.compile(r"couldn't communicate with the NVIDIA driver", re.IGNORECASE)),
@@ -44,7 +44,7 @@ def size(text: str) -> int:
 
 
 def parse(text: str) -> Seen:
-    """What the tool's XML says. A text that is no such XML is a broken driver's, and is classified."""
+    """Parse the tool's XML. Any other text is a sign of a broken driver and is classified."""
     try:
         # Only output of the driver's own tool is parsed here, run by root.
         log = ElementTree.fromstring(text[text.index("<") :])  # noqa: S314
@@ -97,7 +97,7 @@ def find() -> str:
 
 
 def ask(tool: str) -> str:
-    """What the tool prints, on either channel."""
+    """The tool's output, on either channel."""
     try:
         done = programs.run(tool, "-q", "-x", timeout=limits.SMI_SECONDS)
     except TimeoutError:
@@ -108,6 +108,6 @@ def ask(tool: str) -> str:
 
 
 def observe_gpus(tool: str = "", say: Callable[[str], str] = ask) -> Seen:
-    """What this host's tool says; never raises."""
+    """Run the host's nvidia-smi; never raises."""
     tool = tool or find()
     return parse(say(tool)) if tool else Seen("absent", "no nvidia-smi on this host")

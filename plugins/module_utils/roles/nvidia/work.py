@@ -26,7 +26,7 @@ INITRAMFS = (("update-initramfs", "-u"), ("dracut", "--force"))
 
 
 def preview(spec: Mapping[str, Any]) -> list[str]:
-    """What work() would do on this host; reads only."""
+    """What work() would do on this host; changes nothing."""
     if spec.get("absent"):
         here = [path for path in ours() if os.path.exists(path)]
         kept = recorded(spec)
@@ -102,7 +102,7 @@ def chosen(spec: Mapping[str, Any], progress: Progress) -> tuple[list[str], dict
 
 
 def dnf_bring(spec: Mapping[str, Any], fresh: Mapping[str, list[str]], progress: Progress) -> dict[str, list[str]]:
-    """What dnf brought is known only afterwards; until then the names that were asked for stand in the record."""
+    """The record has the requested names until dnf has finished; only then its packages are known."""
     earlier, before = recorded(spec), dnf.installed()
     remember(spec, fresh)
     locks = recorded(spec, "locks") if nvidia_files.exchanged(spec["packages"]) else []

@@ -43,7 +43,7 @@ class Target:
 
 
 def targets(settings: Settings, texts: Texts, key: str, *, check: bool) -> list[Target]:
-    """What is to be brought about, in the order in which it is written. Raises FleetError for bad settings."""
+    """Wanted files, in the order of writing. Raises FleetError for bad settings."""
     try:
         owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
     except FleetError:

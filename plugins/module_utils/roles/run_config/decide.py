@@ -1,4 +1,4 @@
-"""What the plan says of the trainer's files. Runs on the controller."""
+"""The plan's part about the trainer's files. Runs on the controller."""
 
 from __future__ import annotations
 

@@ -104,10 +104,10 @@ def _ema(settings: Settings) -> list[Finding]:
 
 
 def _tokens(settings: Settings) -> list[Finding]:
-    """What is certain whatever the data: the role dataset judges the rest with the longest sample.
+    """Findings that need no data; the role dataset judges the rest with the longest sample.
 
-    A batch is given out at expected_num_tokens; where the hard limit is no higher, the sample that would complete it
-    never fits and is thrown away, one in each batch.
+    A batch is given out at expected_num_tokens; if the hard limit is not higher, the last sample never fits and is
+    dropped, one in each batch.
     """
     limit, expected_tokens = settings["run_config_max_num_tokens"], settings["run_config_expected_num_tokens"]
     if limit > expected_tokens:

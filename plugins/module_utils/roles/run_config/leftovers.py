@@ -1,4 +1,4 @@
-"""What the role left: the files of the trainer as they were written, our block, the compile cache. Reads only."""
+"""Leftovers: the trainer's files, our block, the compile cache. Changes nothing."""
 
 from __future__ import annotations
 

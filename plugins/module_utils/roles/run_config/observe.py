@@ -89,7 +89,7 @@ def info_rows(path: str) -> int | None:
 
 
 def dialect(text: str, group: str) -> str:
-    """Whose form a dataset yaml has: loader, guide (data_names, data_weights), group (the loader's form, as in the
+    """The form of a dataset yaml: loader, guide (data_names, data_weights), group (the loader's form, as in the
     user's own repository, for a group without a class) or unknown. Standard library only.
     """
     keys = set(re.findall(r"^[\"']?(\w+)[\"']?\s*:", text, re.MULTILINE))
@@ -153,6 +153,6 @@ def _registration(settings: Settings) -> Registration:
 
 
 def _literal(value: Any) -> str | int:
-    """What an entry by hand may hold: any literal."""
+    """The value of an entry by hand: any literal."""
     whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < wire.NUMBER
     return value if whole or isinstance(value, str) else repr(value)[:TEXT]

@@ -1,4 +1,4 @@
-"""What a start would resume from, as it lies on the host: the newest checkpoint, and what the earlier script said.
+"""The state from which a start would resume: the newest checkpoint, and the earlier script.
 
 The trainer takes the folder with the highest number, whole or not (MathCanvas cc48f16, train/train_utils.py). Reads a
 few kilobytes: data_status.pt, the header of model.safetensors, and the scripts. Never raises for what is absent.

@@ -1,4 +1,4 @@
-"""What is wrong with what a run would go on from: findings of the role run_config, beside run_findings. Pure."""
+"""Findings about the state from which a run would resume. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _auto_resume(settings: Settings) -> list[Finding]:
 
 
 def _profile(settings: Settings) -> list[Finding]:
-    """What the unpatched code cannot do, asked of it all the same."""
+    """Findings about flags that the unpatched code cannot handle."""
     if settings.get("training_profile") == "frozen":
         return []
     found = []

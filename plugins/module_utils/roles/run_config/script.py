@@ -100,7 +100,7 @@ def flags(settings: Settings, topology: Topology) -> dict[str, str]:
 
 
 def profile_flags(settings: Settings) -> dict[str, Any]:
-    """What training_profile adds; --ema follows it through the default of run_config_ema."""
+    """Flags of training_profile; --ema follows from the default of run_config_ema."""
     return {"freeze_llm": True, "freeze_vit": True} if settings.get("training_profile") == "frozen" else {}
 
 
@@ -173,7 +173,7 @@ def _code(settings: Settings) -> str:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What the script exports, the user's own last or in the place of ours."""
+    """Exports of the script; the user's come last and replace ours."""
     results = str(settings["training_results_dir"])
     # The compile caches need a writable folder on an exec file system, and a service has no HOME.
     cache = f"{results}/{CACHE}"

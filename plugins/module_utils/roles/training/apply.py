@@ -17,7 +17,7 @@ from .want import Want
 
 @dataclass(frozen=True)
 class Outcome:
-    """What converge() did, or in check mode would do. `waiting`: start or stop, which goes on; "" when all is done."""
+    """Steps of converge(), also in check mode. `waiting`: start or stop while it goes on, else ""."""
 
     steps: tuple[str, ...]
     before: Have

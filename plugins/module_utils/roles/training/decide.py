@@ -1,4 +1,4 @@
-"""What the plan says of the unit. Runs on the controller."""
+"""The plan's part about the unit. Runs on the controller."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REASONS = {
 
 
 def decide(seen: Observation, settings: Settings, topology: Topology, fill: text.Fill) -> RolePlan:
-    """What the role would do, and what stands in the way of a start."""
+    """Changes of the role, and obstacles of a start."""
     want, have, state = Want(settings, topology), seen.unit, str(settings["training_state"])
     try:
         want = replace(want, texts=text.texts(want, fill))

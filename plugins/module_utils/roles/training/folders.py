@@ -1,6 +1,6 @@
-"""The folders of a training's unit: root's that anybody may pass through, and those of the training's user.
+"""The folders of a training's unit: those of root, and those of the training's user.
 
-The user's are looked at and made as that user, as far as that goes: on a network file system root may be nobody.
+The user's folders are read and made as that user, because root may be nobody on a network file system.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .want import Want
 
 
 def ready(want: Want) -> bool:
-    """Is each there, whose it should be, and open to those who need it?"""
+    """True when each folder exists, with the right owner and access."""
     if not all(os.path.isdir(path) and not folders.is_closed(path) for path in _roots(want)):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What the role left: checkpoints, their seals and links, the log. Reads only."""
+"""Leftovers: checkpoints, their seals and links, the log. Changes nothing."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def folders(settings: Settings) -> tuple[str, ...]:
 
 
 def kept_dir(settings: Settings) -> str:
-    """Where the run's seals and links lie."""
+    """The run's kept folder."""
     names = ("training_results_dir", "training_checkpoint_dir", "training_kept_dir")
     return kept_dir_of(*(str(named(settings, name)) for name in names))

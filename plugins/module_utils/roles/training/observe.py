@@ -25,7 +25,7 @@ from .want import Want
 
 @dataclass(frozen=True)
 class Supervised:
-    """How the supervisor of the last start sees it."""
+    """The supervisor's state of the last start."""
 
     stage: str = ""
     status: str = ""
@@ -48,7 +48,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class State:
-    """Of state.json, which the training's account writes, what is believed."""
+    """The trusted part of state.json, which the training's account writes."""
 
     invocation: str
     stage: str | None = None
@@ -96,7 +96,7 @@ def _seen(place: Place) -> guard.Seen:
 
 
 def _state(have: Have, want: Want) -> State | None:
-    """What the supervisor of the last start wrote; None without one."""
+    """The record of the last start's supervisor; None without one."""
     found = wire.from_record(State, supervisor_record.read(f"{want.own}/state.json"))
     start = have.invocation or have.started.get("invocation")
     return found if found and start and found.invocation == start else None
@@ -109,7 +109,7 @@ def _supervised(state: State) -> Supervised:
 
 
 def _heard(log: train_log.Summary, state: State | None) -> train_log.Summary:
-    """With what the beginning of the log said and the supervisor heard, where the log was rotated since."""
+    """Adds what the supervisor read from the start of the log, if the log was rotated since."""
     if log.weights or state is None:
         return log
     names = ("weights", "total_steps", "start_step")

@@ -29,5 +29,5 @@ def _load() -> None:
 
 
 def path(folder: str) -> str:
-    """Of the file in the folder of a unit's payloads."""
+    """Name of the payload file."""
     return f"{folder}/{payload()[0]}"

@@ -10,7 +10,7 @@ ALIVE = ("active", "activating", "deactivating", "reloading")
 
 
 def refusals(have: Have, want: Want) -> list[Finding]:
-    """What would end a start, as errors of the catalogue; to be asked where a start is among the steps."""
+    """Findings that would end a start; used when a start is among the steps."""
     busy = [name for name, state in have.others.items() if state in ALIVE]
     found = []
     if busy:

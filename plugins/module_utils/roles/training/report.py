@@ -25,7 +25,7 @@ class UnitState:
 
 @dataclass(frozen=True)
 class Report(Summary):
-    """What canvas.fleet.training_unit returns of a training, flat."""
+    """The result of canvas.fleet.training_unit."""
 
     unit: str = ""
     run: str = ""

@@ -32,7 +32,7 @@ def steps_to(have: Have, want: Want, state: str) -> list[str]:
 
 
 def _files(have: Have, want: Want) -> list[str]:
-    """What the next start reads. What runs goes on with what it was started from."""
+    """Inputs of the next start. A running training keeps those of its own start."""
     steps = []
     if not have.folders:
         steps.append("folders")

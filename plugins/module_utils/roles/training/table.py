@@ -95,7 +95,7 @@ def _weights(report: Report) -> str:
 
 
 def notes(report: Report, rank: int = 0) -> list[str]:
-    """What a person should know of a training now: its end's problems, or what looks wrong while it runs."""
+    """The note of a training: problems at its end, or while it runs."""
     phase, supervisor = report.phase, report.supervisor
     found = verdict(report, rank) if phase in ENDED else []
     if phase == "restarting" and report.failure:
@@ -131,7 +131,7 @@ def progress_line(host: str, report: Report) -> str:
 
 
 def waiting_line(host: str, report: Report) -> str:
-    """What a start or a stop that takes time is at, in the supervisor's words: `atlas  stops after the save of …`."""
+    """Progress of a start or stop in the supervisor's words: `atlas stops after the save of …`."""
     return f"{host}  {(report.supervisor and report.supervisor.status) or report.phase}"
 
 

@@ -20,7 +20,7 @@ CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
 
 
 class UnitHost(Protocol):
-    """What converge() needs of a host."""
+    """Interface to a host for converge()."""
 
     def read(self, want: Want) -> Have: ...
     def do(self, step: str, want: Want) -> None: ...
@@ -73,7 +73,7 @@ class Host:
         unit_files.write(Path(want.path), want.texts.unit.encode())
 
     def _place_secret(self, want: Want) -> None:
-        """What runs goes on with the secret that systemd gave it at its start."""
+        """A running training keeps the secret of its start."""
         if not secret.is_secret(self._secret):
             raise FleetError("the run needs a new secret, but none was given", variable="topology")
         unit_files.write(Path(want.secret_path), f"{self._secret}\n".encode(), mode=0o600)

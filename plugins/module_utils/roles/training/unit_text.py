@@ -1,4 +1,4 @@
-"""What the templates of a training's unit are filled with. Pure. templates/training.service.j2 says why it is so."""
+"""Values of the unit's templates. Pure. templates/training.service.j2 gives the reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plan says of the model folder. Runs on the controller, and in the role before it fetches."""
+"""The plan's part about the model folder. Runs on the controller, and in the role before it fetches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def revision_reasons(seen: Observation, settings: Settings) -> list[str]:
 
 
 def judge_settings(settings: Settings) -> list[Finding]:
-    """What can be said without the host: the revision's form, and the digests that a user gave."""
+    """Findings that need no host: the form of revision and digests."""
     found = []
     if not COMMIT.fullmatch(settings["weights_revision"]):
         found.append(

@@ -1,4 +1,4 @@
-"""What the model's own files say of its size: headers of its weights and its two configs. Reads a few hundred kB."""
+"""Size of the model from the headers of its weights and its two configs. Reads a few hundred kB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the role left: the files of the model that it fetched, and the start of a download. Reads only."""
+"""Leftovers: fetched files of the model, and a partial download. Changes nothing."""
 
 from __future__ import annotations
 

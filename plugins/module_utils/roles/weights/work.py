@@ -24,7 +24,7 @@ WRONG = "the file is not the one of this revision"
 
 
 def preview(spec: Any) -> list[str]:
-    """What work() would do, by the record alone."""
+    """What work() would do, judged by the record alone."""
     return list(decide.decide(observe.observe(spec), spec, None).reasons)
 
 
@@ -89,7 +89,7 @@ class Fetcher:
         folders.make(self._record_path.parent)
 
     def _wanted(self) -> list[HubFile]:
-        """What the revision holds, small files first; without a network where the user's digests say it all."""
+        """Files of the revision, small ones first; without a network if the user gave all digests."""
         given = self._spec["weights_sha256"]
         names, revision = list(self._spec["weights_files"]), str(self._spec["weights_revision"])
         if decide.COMMIT.fullmatch(revision) and all(name in given for name in names):
