@@ -7,6 +7,7 @@ from typing import Any
 
 from ..module_utils.core.topology import Topology
 from ..module_utils.roles.dataset import controller as dataset_controller
+from ..module_utils.roles.dataset import record
 from ..module_utils.roles.dataset.inspect import refuse
 from ..module_utils.roles.dataset.record import layout
 from ..plugin_utils.role_action import RoleAction
@@ -24,5 +25,6 @@ class ActionModule(RoleAction):
             refuse(inspection, settings, Topology.from_dict(topology))
         result = self.module(settings=dataset_controller.with_digests(settings, found), topology=topology)
         lacking = [kind for kind in result.get("lacking", ()) if kind in found]
-        copies = [{"src": found[kind].path, "dest": str(paths.originals[kind])} for kind in lacking]
+        incoming = record.incoming(settings)
+        copies = [{"src": found[kind].path, "dest": str(incoming / paths.originals[kind].name)} for kind in lacking]
         return {**result, "copies": copies, "digests": dataset_controller.digests_of(found)}

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ..module_utils.core import progress
+from ..module_utils.core import progress, wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.settings import named
+from ..module_utils.findings.finding import finding
+from ..module_utils.work.polled import Polled, Step
 from ..plugin_utils import answers
 from ..plugin_utils.jobs import JOBS, Job, spec_of
 from ..plugin_utils.role_action import RoleAction
@@ -49,7 +52,7 @@ class ActionModule(RoleAction):
         answer = self._patiently(asked)
         if "work" not in answer:
             return answer
-        polling = {**asked, "state": "polled", "digest": answer["work"]["digest"], "spec": {}, "secrets": {}}
+        polling = {**asked, "state": "polled", "digest": _read(answer).digest, "spec": {}, "secrets": {}}
         return self._wait(answer, {**polling, "environment": {}})
 
     def _order(self, job: Job, more: dict[str, Any], absent: bool) -> dict[str, Any]:
@@ -72,40 +75,39 @@ class ActionModule(RoleAction):
     def _wait(self, answer: dict[str, Any], polling: dict[str, Any]) -> dict[str, Any]:
         begun = shown = self.clock.monotonic()
         periods = iter(PERIODS)
-        while answer.get("work", {}).get("phase") == "running":
+        while "work" in answer and (work := _read(answer)).phase == "running":
             now = self.clock.monotonic()
             if now - begun >= FIRST_LINE and (now - shown >= LINE_EVERY or shown == begun):
-                self._show(answer["work"], str(polling.get("noun") or ""))
+                self._show(work, str(polling.get("noun") or ""))
                 shown = now
             self.clock.sleep(next(periods, LINE_EVERY if LIVE else PERIOD))
             answer = self._patiently(polling)
         return self._ended(answer) if "work" in answer else answer
 
-    def _show(self, work: dict[str, Any], noun: str) -> None:
-        text = progress.line(progress.reading(work["progress"], work["now"]), noun) if work["progress"] else "works"
+    def _show(self, work: Polled, noun: str) -> None:
+        begun = work.progress != Step()
+        text = progress.line(progress.reading(vars(work.progress), work.now), noun) if begun else "works"
         self.show(f"{self.host}  {self.doing}  {text}")
 
     def _ended(self, answer: dict[str, Any]) -> dict[str, Any]:
-        work = answer["work"]
-        if work["phase"] == "ended" and work["result"]["ok"]:
-            return answers.of_worker(self._task.args["worker"], work["result"]["result"])
-        if work["phase"] == "ended":
-            error = FleetError.from_dict(work["result"]["error"])
-            log = work["log"] if work["result"]["unexpected"] else []
-            return self._failed(error, log)
-        if work["phase"] == "killed":
+        work = _read(answer)
+        if work.result and work.result.ok:
+            return answers.of_worker(self._task.args["worker"], answer["work"]["result"].get("result"))
+        if work.result:
+            return self._failed(FleetError.from_dict(work.result.error), work.log if work.result.unexpected else ())
+        if work.phase == "killed":
             error = FleetError(
                 f"the work {self.doing} did not finish",
-                found=f"its unit {work['unit']} ended without a result ({work['unit_result']})",
+                found=f"its unit {work.unit} ended without a result ({work.unit_result})",
                 remedy="run the converge again; it continues where it was cut",
             )
         else:
             error = FleetError(
                 f"the work {self.doing} was taken over", found="another controller started other work under this name"
             )
-        return self._failed(error, work.get("log", []))
+        return self._failed(error, work.log)
 
-    def _failed(self, error: FleetError, log: list[str]) -> dict[str, Any]:
+    def _failed(self, error: FleetError, log: Sequence[str]) -> dict[str, Any]:
         tail = ("\nlast lines of its log:\n  " + "\n  ".join(log)) if log else ""
         return {"failed": True, **error.as_result(), "msg": f"{error}{tail}"}
 
@@ -115,3 +117,12 @@ class ActionModule(RoleAction):
             "converge attaches to it"
         )
         return self.patiently(goes_on, **asked)
+
+
+def _read(answer: dict[str, Any]) -> Polled:
+    """Raises FleetError for what no host of ours answers."""
+    try:
+        return wire.from_dict(Polled, answer["work"], "work")
+    except wire.MalformedError as error:
+        found = f"{error.place}: {error.found}"
+        raise FleetError.of(finding("HOST_ANSWER_MALFORMED", found=found, expected=error.expected)) from None

@@ -92,9 +92,9 @@ def main() -> None:
         paths = layout(settings)
         reasons = list(decide(observe(settings), settings, topology).reasons)
         copied = paths.originals if settings["dataset_source"] == "controller" else ()  # the rest is fetched
-        wanted = {kind: wanted_digest(settings, kind) for kind in copied}
+        wanted = {kind: digest for kind in copied if (digest := wanted_digest(settings, kind))}
         owner = Owner() if module.check_mode else owner_of(settings["fleet_user"], settings["fleet_group"])
-        found = prepare(paths, {kind: digest for kind, digest in wanted.items() if digest}, owner, module.check_mode)
+        found = prepare(settings, paths, wanted, owner, module.check_mode)
     lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
     diff = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
     module.exit_json(diff=diff, reasons=reasons, **found)

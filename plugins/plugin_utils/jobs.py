@@ -56,6 +56,7 @@ JOBS = {
         without="conda_env_",
         named={"cuda_home": "nvidia_cuda_home"},
         environment="conda_env_environment",
+        folders=("conda_env_state_dir",),
         user="fleet_user",
     ),
     "dataset": Job(

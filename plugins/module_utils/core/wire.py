@@ -22,7 +22,7 @@ from .printable import printable
 TEXT = 1 << 20  # characters of one text
 ITEMS = 1_000_000  # of one list or mapping
 WHOLE = 1 << 24  # characters and items of one answer
-NUMBER = 1 << 63  # whole numbers are smaller, whatever their sign
+NUMBER = 1 << 64  # whole numbers are smaller, whatever their sign
 
 T = TypeVar("T")
 Measured = Annotated[float, "nan or infinite, too"]

@@ -26,6 +26,7 @@ from .ownership import Owner
 from .reach import Place, give, reach
 
 Path = Union[str, "os.PathLike[str]"]
+BLOCK = 4 << 20  # bytes copied at once
 STALE = 3600.0  # seconds after which a part of a writer that was cut off is removed
 NOBODY = Owner()
 
@@ -218,6 +219,15 @@ def open_part(path: Path, mode: int = 0o600) -> BinaryIO:
     out, _ = _plain(fd, "r+b", path)
     out.seek(0, os.SEEK_END)
     return out
+
+
+def copy(source: Path, part: Path) -> None:
+    """The content of a plain file, in a new one that is its writer's. Raises OSError."""
+    remove(part)
+    found, _ = open_plain(source)
+    with found, open_part(part) as out:
+        while block := found.read(BLOCK):
+            out.write(block)
 
 
 def put(part: Path, path: Path, mode: int | None = None) -> None:

@@ -47,6 +47,17 @@ def give(path: str | os.PathLike[str], owner: Owner, mode: int | None = None) ->
             os.close(fd)
 
 
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """A folder of whoever we are, and no link to one. Raises OSError."""
+    found = os.stat(path, follow_symlinks=False)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def is_anothers(path: str | os.PathLike[str]) -> bool:
+    """Something is there, and it is no folder of whoever we are."""
+    return os.path.lexists(path) and not is_ours(path)
+
+
 def is_closed(path: str | os.PathLike[str]) -> bool:
     """Ours, and not everybody may pass through. Raises OSError."""
     found = os.stat(path)

@@ -48,6 +48,7 @@ ROLES: dict[str, Role] = {
 RECORDS = {
     **{name: role for role, own in ROLES.items() for name in own.RECORDS},
     **dict.fromkeys(nvidia.RECORDS, "nvidia"),
+    **dict.fromkeys(conda_env.RECORDS, "conda_env"),
     "work": "work",
 }
 

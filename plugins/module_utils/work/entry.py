@@ -1,4 +1,4 @@
-"""The program of a work unit: reads the record folder, runs the worker, leaves result.json.
+"""The program of a work unit: reads the record folder, runs the worker, leaves result.json in its own folder there.
 
 Started as `<python> payload.zip <record folder> <folder with the private file>`; payload.zip is the copy of the code
 that the module itself ran from, so nothing has to be installed first.
@@ -17,6 +17,7 @@ from typing import Any
 from ..core.errors import FleetError
 from ..core.progress import Progress
 from ..system import files
+from .records import as_the_account
 
 
 def worker(name: str) -> ModuleType:
@@ -61,9 +62,9 @@ def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, An
         return {"ok": False, "error": {"message": f"{type(error).__name__}: {error}"}, "unexpected": True}
 
 
-def write_result(record: Path, result: dict[str, Any]) -> None:
+def write_result(own: Path, result: dict[str, Any]) -> None:
     """The result survives a power cut or is not there: it is what says that the work ended."""
-    files.save(record / "result.json", result)
+    files.save(own / "result.json", result)
 
 
 def take_private(path: Path) -> dict[str, Any]:
@@ -75,13 +76,14 @@ def take_private(path: Path) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     record, private_file = Path(arguments[0]), Path(arguments[1])
-    files.capture(record / "log")
+    own = record / "own"
+    files.capture(own / "log")
     job = files.load(record / "spec.json")
     private = take_private(private_file)
     os.environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     os.environ.update(private["environment"])
-    spec = {**job["spec"], **private["secrets"]}
-    progress = Progress(lambda state: files.save(record / "progress.json", state, durable=False))
+    spec = {**as_the_account(job["worker"], job["spec"], own), **private["secrets"]}
+    progress = Progress(lambda state: files.save(own / "progress.json", state, durable=False))
     result = outcome(job["worker"], spec, progress)
-    write_result(record, {**result, "digest": job["digest"], "request_id": job["request_id"]})
+    write_result(own, {**result, "digest": job["digest"], "request_id": job["request_id"]})
     return 0 if result["ok"] else 1

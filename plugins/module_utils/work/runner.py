@@ -1,11 +1,13 @@
 """Long work on a host: its record folder and its transient systemd unit.
 
-    <state_dir>/work/<name>/   0700, owned by the work's user
+    <state_dir>/work/<name>/   root's
         payload.zip            the code, copied from the module's own payload
         spec.json              worker, spec, digest, request_id; no secrets
-        progress.json          see progress.py
-        result.json            only when the work ended by itself
-        log                    what the work printed
+        own/                   0700, the work's user's: what root reads here is that user's word
+            progress.json      see progress.py
+            result.json        only when the work ended by itself
+            log                what the work printed
+            <worker>/          the work's own record (records.py)
     /run/canvas-work/<name>/private.json   secrets and environment, 0600, removed by the work once it has read them
 
 The unit is canvas-work-<name>. A unit that ended without a result was killed, or the host went down. The work is then
@@ -27,9 +29,9 @@ from typing import Any, Protocol
 from ..core.errors import FleetError
 from ..system import files, folders
 from ..system.digests import sha256
-from ..system.ownership import Owner
 from ..system.payload import account, payload, provide_folder
 from ..system.units import UnitState
+from . import records
 
 LIMIT = 1 << 20  # bytes of a record, and of the log's end
 PRIVATE_ROOT = Path("/run/canvas-work")
@@ -58,6 +60,7 @@ class JobSpec:
 
 
 ENTRY = "work/entry.py"  # the program of a work unit
+OWN = "own"  # the folder of the work's user in the record
 
 
 class Units(Protocol):
@@ -78,15 +81,15 @@ class JobRunner:
             raise FleetError("the name of a work is part of a unit's name", variable="name", found=name)
         self.unit = f"canvas-work-{name}"
         self._record = state_dir / "work" / name
+        self._own = self._record / OWN
         self._private = private_root / name
         self._units = units
 
     def started(self, job: JobSpec) -> dict[str, Any]:
         """Starts the work, or attaches to the one that runs; another work under this name is stopped first."""
         with self._locked():
-            current = self._read("spec.json")
-            same = current.get("digest") == job.digest
-            answered = same and job.request_id and self._read("result.json").get("request_id") == job.request_id
+            same = self._job().get("digest") == job.digest
+            answered = same and job.request_id and self._told("result.json").get("request_id") == job.request_id
             running = self._units.state(self.unit).runs
             if answered or (running and same):
                 return {**self.polled(job.digest), "started": False}
@@ -99,8 +102,8 @@ class JobRunner:
         """{"phase": running | ended | killed | replaced | none, "progress", "now", "unit", and when it is over
         "result" or "unit_result", "log"}."""
         unit = self._units.state(self.unit)  # before the result is read: a unit ends after it has written it
-        job, result = self._read("spec.json"), self._read("result.json")
-        seen: dict[str, Any] = {"progress": self._read("progress.json"), "now": time.time(), "unit": self.unit}
+        job, result = self._job(), self._told("result.json")
+        seen: dict[str, Any] = {"progress": self._told("progress.json"), "now": time.time(), "unit": self.unit}
         if not job:
             return {**seen, "phase": "none"}
         if digest and job.get("digest") != digest:
@@ -108,6 +111,7 @@ class JobRunner:
         if unit.runs:
             return {**seen, "phase": "running"}
         folders.remove_tree(self._private)
+        records.take(str(job["worker"]), job["spec"], self._own)
         if result.get("digest") == job["digest"]:
             return {**seen, "phase": "ended", "result": result, "log": self._log_tail()}
         return {**seen, "phase": "killed", "unit_result": unit.result, "log": self._log_tail()}
@@ -120,6 +124,8 @@ class JobRunner:
                 self._units.stop(self.unit)
                 self._units.forget(self.unit)
                 folders.remove_tree(self._private)
+                job = self._job()
+                records.take(str(job.get("worker")), job.get("spec", {}), self._own)
                 folders.remove_tree(self._record)
         return running or kept
 
@@ -133,18 +139,24 @@ class JobRunner:
                 remedy="run the role that makes this environment first",
             )
         self._units.forget(self.unit)
-        for path in (self._record.parents[1] / job.worker, *map(Path, job.folders)):
+        for path in map(Path, job.folders):
             provide_folder(path, owner)
-        folders.make_open(self._private.parent)
-        for place in (self._record, self._private):
-            folders.make(place, owner, 0o700)  # the folders above belong to root, so no account can replace it
-            folders.give(place, owner, 0o700)
-        files.remove(*(self._record / name for name in ("result.json", "progress.json", "log")))
+        if folders.is_anothers(self._record):
+            folders.remove_tree(self._record)  # of version 0.1, the user's; what was cut goes on from other records
+        for place in (self._record, self._private.parent):
+            folders.make_open(place)
+        if os.path.lexists(self._own) and os.lstat(self._own).st_uid != owner.uid:
+            folders.remove_tree(self._own)  # of an account before
+        folders.remove_tree(self._private)
+        for place in (self._own, self._private):  # the folders above belong to root, so no account can replace it
+            folders.make(place, owner, 0o700)
+        records.hand_over(job.worker, job.spec, self._own, owner)
+        files.remove(*(self._own / name for name in ("result.json", "progress.json", "log")))
         public = {"worker": job.worker, "spec": job.spec, "digest": job.digest, "request_id": job.request_id}
         private = {"secrets": job.secrets, "environment": job.environment}
-        _write(self._record / "payload.zip", payload(ENTRY), owner)
-        _write(self._record / "spec.json", json.dumps(public, sort_keys=True).encode(), owner)
-        _write(self._private / "private.json", json.dumps(private).encode(), owner)
+        files.write(self._record / "payload.zip", payload(ENTRY), durable=False)
+        files.write(self._record / "spec.json", json.dumps(public, sort_keys=True).encode(), durable=False)
+        files.write(self._private / "private.json", json.dumps(private).encode(), 0o600, owner, durable=False)
         # Type=exec: a program that cannot be executed is an error of the start, not of the work.
         properties = [
             "Type=exec",
@@ -157,11 +169,15 @@ class JobRunner:
         argv = [job.python, str(self._record / "payload.zip"), str(self._record), str(self._private / "private.json")]
         self._units.start(self.unit, properties, argv)
 
-    def _read(self, name: str) -> dict[str, Any]:
-        return files.load(self._record / name, LIMIT, follow=False)
+    def _job(self) -> dict[str, Any]:
+        """What root noted when the work was started; {} where the folder is not root's."""
+        return {} if folders.is_anothers(self._record) else files.load(self._record / "spec.json")
+
+    def _told(self, name: str) -> dict[str, Any]:
+        return files.load(self._own / name, LIMIT, follow=False)
 
     def _log_tail(self) -> list[str]:
-        lines = files.tail(self._record / "log", LIMIT).decode("utf-8", "replace").splitlines()
+        lines = files.tail(self._own / "log", LIMIT).decode("utf-8", "replace").splitlines()
         return [line[-500:] for line in lines[-15:]] or self._units.last_lines(self.unit)
 
     @contextmanager
@@ -172,10 +188,6 @@ class JobRunner:
             folders.make_open(place)
         with files.locked(folder / f".{self._record.name}.lock"):
             yield
-
-
-def _write(path: Path, content: bytes, owner: Owner) -> None:
-    files.write(path, content, 0o600, owner, durable=False)
 
 
 def work_environment(own: Mapping[str, str], system_ca: bool) -> dict[str, str]:

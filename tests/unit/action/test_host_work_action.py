@@ -157,3 +157,23 @@ def test_a_module_that_failed_is_handed_on(clock: actions.Clock) -> None:
     failed = {"failed": True, "msg": "no such user"}
     assert run(action(clock, iter([failed]))) == failed
     assert run(action(clock, iter([answer("running"), failed]))) == failed
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param({"phase": "ended", "result": {"ok": "yes"}}, id="a result that is no result"),
+        pytest.param({"phase": "ended", "result": {"ok": False, "error": [1]}}, id="an error that is no error"),
+        pytest.param({"phase": "odd"}, id="an unknown phase"),
+        pytest.param({"progress": {"done": "x"}}, id="progress in words"),
+        pytest.param({"progress": {"samples": [[0.0]]}}, id="a sample without a count"),
+        pytest.param({"now": float("inf")}, id="a clock beyond time"),
+        pytest.param({"log": "x" * 10}, id="a log that is no list"),
+    ],
+)
+def test_a_work_that_answers_nonsense_fails_by_name(clock: actions.Clock, work: dict[str, Any]) -> None:
+    """The account that a work runs as writes its progress and its result."""
+    broken = answer("running")
+    broken["work"].update(work)
+    result = run(action(clock, iter([broken])))
+    assert (result["failed"], result["finding"]["code"]) == (True, "HOST_ANSWER_MALFORMED")

@@ -31,6 +31,8 @@ SOUND: dict[str, Any] = {
     "observation": {"facts": {}},
     "work": {
         "phase": "ended",
+        "unit": "canvas-work-weights",
+        "now": 0.0,
         "digest": "d",
         "result": {"ok": True, "result": {**POISON, "changed": True, "revision": "r"}},
     },

@@ -63,7 +63,7 @@ def test_what_is_measured_may_be_no_number(loss: float) -> None:
         ({"unit": {}}, "roles.a.unit.pid: found nothing, expected int"),
         ({"unit": {"pid": True}}, "roles.a.unit.pid: found True, expected int"),
         ({"unit": {"pid": 1.0}}, "roles.a.unit.pid: found 1.0, expected int"),
-        ({"unit": {"pid": 2**63}}, "roles.a.unit.pid: found a number beyond 64 bits, expected int"),
+        ({"unit": {"pid": 2**64}}, "roles.a.unit.pid: found a number beyond 64 bits, expected int"),
         (
             {"unit": {"pid": 1, "state": "odd"}},
             "roles.a.unit.state: found 'odd', expected one of 'active', 'failed'",

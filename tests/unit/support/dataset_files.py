@@ -14,7 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import controller as dataset_controller
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.decide import wanted_digest
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.originals import prepare
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.record import layout
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset.record import incoming, layout
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from PIL import Image
 
@@ -105,12 +105,9 @@ def copy_originals(wanted: dict[str, Any]) -> None:
     asked = {**wanted, "dataset_train_sha256": "", "dataset_test_sha256": ""}
     wanted.update(dataset_controller.digests_of(dataset_controller.facts(asked)))
     paths = layout(wanted)
-    digests = {kind: wanted_digest(wanted, kind) for kind in paths.originals}
-    found = prepare(paths, {kind: digest for kind, digest in digests.items() if digest}, Owner(), check=False)
-    for kind in found["lacking"]:
-        aside = paths.originals[kind].with_suffix(".new")
-        shutil.copy(wanted[f"dataset_{kind}"], aside)
-        aside.replace(paths.originals[kind])
+    digests = {kind: digest for kind in paths.originals if (digest := wanted_digest(wanted, kind))}
+    for kind in prepare(wanted, paths, digests, Owner(), check=False)["lacking"]:
+        shutil.copy(wanted[f"dataset_{kind}"], incoming(wanted) / paths.originals[kind].name)
 
 
 def parsed(row_values: Any) -> int:

@@ -11,6 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import record as weights_record
 from ansible_collections.canvas.fleet.plugins.module_utils.system import digests
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
 
@@ -82,7 +83,7 @@ class Host:
         for name, origin in files.items():
             stamp = weights.stamp(self.write(folder / name, name))
             entries[name] = {**(stamp or {}), "sha256": "0", "origin": origin}
-        record = weights.record_path(self.settings)
+        record = weights_record.path(self.settings)
         self.write(record, "")
         dataset_record.save(record, {"files": entries})
 

@@ -17,6 +17,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import absent as conda_absent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import record as weights_record
 from ansible_collections.canvas.fleet.plugins.module_utils.system import digests, files, folders, managed_files
 from ansible_collections.canvas.fleet.plugins.module_utils.teardown import apply as teardown
 
@@ -294,10 +295,10 @@ def test_what_the_account_wrote_into_a_record_is_not_removed(host: Host, path: s
     known = files.load(record)
     known["owned"][named] = [digests.sha256(b"precious")]
     dataset_record.save(record, known)
-    weights_record = weights.record_path(host.settings)
-    entries = json.loads(weights_record.read_text())
+    of_weights = weights_record.path(host.settings)
+    entries = json.loads(of_weights.read_text())
     entries["files"][named] = {**(weights.stamp(precious) or {}), "origin": "fetched"}
-    weights_record.write_text(json.dumps(entries))
+    of_weights.write_text(json.dumps(entries))
     host.teardown(*EVERYTHING)
     assert precious.read_text() == "precious"
     assert (data / "link").is_symlink()

@@ -16,10 +16,13 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import work as fleet_agent_work
+from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
 from ansible_collections.canvas.fleet.plugins.module_utils.system.units import UnitState
 from ansible_collections.canvas.fleet.plugins.module_utils.work import entry as work_main
 from ansible_collections.canvas.fleet.plugins.module_utils.work import runner as host_work
 from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import JobRunner, JobSpec
+
+from tests.unit.support.accounts import give
 
 
 class FakeUnits:
@@ -192,8 +195,8 @@ def test_a_link_laid_by_the_user_is_neither_read_nor_written(
     record = tmp_path / "state" / "work" / "weights"
     units.kill()
     for name in ("log", "result.json", "progress.json"):
-        (record / name).unlink(missing_ok=True)
-        (record / name).symlink_to(precious)
+        (record / "own" / name).unlink(missing_ok=True)
+        (record / "own" / name).symlink_to(precious)
     seen = desk.polled("")
     assert seen["phase"] == "killed"
     assert "root:secret" not in str(seen)
@@ -273,8 +276,60 @@ def test_the_hosts_store_is_named_for_clients_that_bring_their_own(
     assert (trusting["SSL_CERT_FILE"], trusting["PIP_CERT"]) == (str(store), "/mine")
 
 
-def test_the_record_is_the_users_alone(desk: JobRunner, order: JobSpec, tmp_path: Path) -> None:
+def test_the_record_is_roots_and_the_user_has_a_folder_of_its_own_in_it(
+    desk: JobRunner, order: JobSpec, tmp_path: Path
+) -> None:
     desk.started(order)
     record = tmp_path / "state" / "work" / "weights"
-    assert record.stat().st_mode & 0o777 == 0o700
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (record, *record.iterdir())}
+    assert modes == {"weights": "0o755", "own": "0o700", "payload.zip": "0o644", "spec.json": "0o644"}
     assert json.loads((record / "spec.json").read_text())["digest"] == order.digest
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders to an account")
+def test_a_record_that_the_account_owns_is_not_believed_and_goes(
+    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+) -> None:
+    """As version 0.1 made it: the account could write any result, and any spec to it."""
+    record = tmp_path / "state" / "work" / "weights"
+    record.mkdir(parents=True)
+    poison = {"digest": order.digest, "request_id": order.request_id, "ok": True, "result": {"add_host": "evil"}}
+    for name in ("spec.json", "result.json", "own"):
+        path = record / name
+        path.mkdir() if name == "own" else path.write_text(json.dumps({**poison, "worker": "weights", "spec": {}}))
+    (record / "own/result.json").write_text(json.dumps(poison))
+    for path in (*record.rglob("*"), record):
+        give(path)
+    assert desk.polled(order.digest)["phase"] == "none"
+    assert "evil" not in str(desk.started(order))
+    assert (record.stat().st_uid, units.started != []) == (0, True)
+    assert not (record / "own/result.json").exists()
+
+
+def test_a_work_of_the_account_keeps_its_record_in_its_own_folder_and_root_takes_it(
+    desk: JobRunner, units: FakeUnits, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "a").write_text("abc")
+    spec = {
+        "fleet_state_dir": str(tmp_path / "state"),
+        "weights_dir": str(model),
+        "weights_files": ["a"],
+        "weights_repo": "o/n",
+        "weights_revision": "c" * 40,
+        "weights_sha256": {"a": sha256("abc")},
+        "weights_endpoint": "http://nowhere",
+        "weights_stall_timeout": 1,
+        "weights_parameters": 0,
+        "weights_bytes": 1,
+    }
+    job = JobSpec("weights", "weights", spec, user_name(), sys.executable, "t1")
+    desk.started(job)
+    units.end()
+    assert (tmp_path / "state/work/weights/own/weights").is_dir()
+    assert list((tmp_path / "state/weights").iterdir()) == []
+    answer = desk.polled(job.digest)
+    assert answer["result"]["ok"], answer
+    (record,) = (tmp_path / "state/weights").iterdir()
+    assert json.loads(record.read_text())["files"]["a"]["sha256"] == sha256("abc")

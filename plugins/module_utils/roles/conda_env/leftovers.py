@@ -7,6 +7,8 @@ import os
 from ...core.settings import Settings, named
 from . import absent, tools
 
+RECORDS: tuple[str, ...] = ("wheelhouse",)
+
 
 def to_take_back(settings: Settings) -> bool:
     """True when the role itself must run first."""

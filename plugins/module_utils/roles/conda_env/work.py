@@ -39,6 +39,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     want = observe.wanted(spec)
     folders.make(os.path.join(want.state_dir, "claims"))
     tools.remove_unfinished(want.state_dir, keep=os.path.realpath(want.prefix))
+    folders.remove_tree(os.path.join(want.state_dir, "wheelhouse"))  # where version 0.1 had it
     seen = observe.observe(spec)
     raise_for([*decide.refusals(seen, want), *decide.stale_lock(want)])
     if not decide.differences(seen, want):

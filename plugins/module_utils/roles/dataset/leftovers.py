@@ -7,22 +7,22 @@ from pathlib import Path
 
 from ...core.leftover import Leftover
 from ...core.settings import Settings
-from ...system import digests, files
+from ...system import digests
 from . import record
 
-RECORDS: tuple[str, ...] = ("dataset",)
+RECORDS: tuple[str, ...] = ("dataset", "incoming")
 
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:
     paths = record.layout(settings)
-    known = files.load(paths.record_path)
+    known = record.read(settings)
     folders = {paths.output_dir, paths.train_dir, paths.info_path.parent}
     originals = {str(entry.get("path")): entry for entry in (known.get("originals") or {}).values()}
     entries = {**originals, str((known.get("copy") or {}).get("path")): known.get("copy")}
     for name, written in sorted((known.get("owned") or {}).items()):
         path = Path(name)
         if path.parent not in folders or path.is_symlink() or not path.is_file():
-            continue  # the account writes the record: only what lies where data lies is believed to be ours
+            continue
         entry = entries.get(name)
         same = record.unchanged(path, entry) or digests.of_file(path) in written
         if not same:

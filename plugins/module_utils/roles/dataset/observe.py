@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core.errors import FleetError
 from ...core.settings import Settings
-from ...system import files
+from ...system import files, folders
 from . import record
 from .record import Known, Recorded, layout
 
@@ -44,6 +44,7 @@ class Observation:
     info: str = ""
     others: tuple[str, ...] = ()
     blocked: tuple[str, str] | None = None
+    former: bool = False  # the record lies in a folder of the account, as version 0.1 made it
 
 
 def observe(settings: Settings) -> Observation:
@@ -52,7 +53,7 @@ def observe(settings: Settings) -> Observation:
         paths = layout(settings)
     except FleetError as error:
         return Observation(Misplaced(error.variable, error.found, error.message))
-    raw = files.load(paths.record_path)
+    raw = record.read(settings)
     known, owned = record.known_of(raw), raw.get("owned") or ()
     blocked = record.file_in_the_way(paths)
 
@@ -66,4 +67,5 @@ def observe(settings: Settings) -> Observation:
         info=files.text(paths.info_path)[:INFO],
         others=tuple(record.other_parquets(paths)),
         blocked=(blocked[0], str(blocked[1])) if blocked else None,
+        former=folders.is_anothers(paths.record_path.parent),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
+from ...core.settings import Settings
 from ...findings.finding import finding
 from ...system import digests, files
 from ...system import folders as folder_door
@@ -52,14 +53,14 @@ def check_digest(found: str, wanted: str, variable: str, what: str) -> None:
         )
 
 
-def prepare(paths: Layout, digests: Mapping[str, str], owner: Owner, check: bool) -> dict[str, Any]:
+def prepare(settings: Settings, paths: Layout, digests: Mapping[str, str], owner: Owner, check: bool) -> dict[str, Any]:
     """Makes the folders and says which originals lack.
 
     `digests` holds the wanted sha256 by kind where it is known; "lacking" in the result holds those kinds whose file is
     absent or another one that canvas-fleet put there. Raises FleetError for a file of somebody else.
     """
     check_places(paths)
-    known = files.load(paths.record_path)
+    known = record.read(settings)
     lacking = []
     for kind, wanted in digests.items():
         path = paths.originals[kind]
@@ -67,15 +68,13 @@ def prepare(paths: Layout, digests: Mapping[str, str], owner: Owner, check: bool
         may_replace(path, present, wanted, known, f"dataset_{kind}")
         if present != wanted:
             lacking.append(kind)
-    folders = {*paths.folders.values(), paths.record_path.parent}
+    folders = set(paths.folders.values())
     absent = sorted(str(folder) for folder in folders if not folder.is_dir())
     if not check:
-        folder_door.make(paths.record_path.parent.parent)  # root's, whoever owns the data
+        folder_door.remove_tree(record.incoming(settings))  # what an earlier call left there
+        folder_door.make(record.incoming(settings))
         for folder in sorted(folders):
             folder_door.make(folder, owner)
-        noted = [record.own(known, paths.originals[kind], digests[kind]) for kind in digests]
-        if any(noted):
-            record.save(paths.record_path, known)
     return {"changed": bool(absent or lacking), "lacking": lacking, "folders": absent}
 
 

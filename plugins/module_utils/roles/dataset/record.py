@@ -83,6 +83,13 @@ class Known:
         return self.originals.get("train")
 
 
+@dataclass(frozen=True)
+class Owned:
+    """The digests of what canvas-fleet put at a path."""
+
+    owned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 def known_of(record: Mapping[str, Any]) -> Known:
     """Parts that cannot be used count as absent, so that the work makes them anew."""
     inspection = record.get("inspection")
@@ -91,6 +98,32 @@ def known_of(record: Mapping[str, Any]) -> Known:
         wire.from_record(Copy, record.get("copy")),
         wire.from_record(Inspection, inspection, Inspection()) if inspection else None,
     )
+
+
+def path(settings: Settings) -> Path:
+    return Path(str(settings["fleet_state_dir"])) / "dataset" / "record.json"
+
+
+def incoming(settings: Settings) -> Path:
+    """Root's folder with the controller's files, until the work has taken them to their place as the account."""
+    return Path(str(settings["fleet_state_dir"])) / "incoming"
+
+
+def sound(settings: Settings, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What root takes of the account's record: files that lie where `settings` have them; {} for nothing."""
+    folders = {str(folder) for folder in layout(settings).folders.values()}
+
+    def lies_there(name: str) -> bool:
+        return os.path.dirname(name) in folders and files.stays_below(os.path.basename(name))
+
+    known, owned = known_of(found), wire.from_record(Owned, {"owned": found.get("owned")}, Owned()).owned
+    parts = {
+        "originals": {kind: one for kind, one in known.originals.items() if lies_there(one.path)},
+        "copy": known.copy if known.copy and lies_there(known.copy.path) else None,
+        "inspection": known.inspection,
+        "owned": {name: digests for name, digests in owned.items() if lies_there(name)},
+    }
+    return {"by": "canvas-fleet", **{name: wire.to_dict(part) for name, part in parts.items() if part}} if found else {}
 
 
 def file_name(place: str, source: str) -> str:
@@ -110,7 +143,7 @@ def layout(settings: Settings) -> Layout:
         train_dir=Path(str(settings["dataset_train_dir"])),
         train_file=train_file,
         info_path=Path(str(settings["dataset_info_path"])),
-        record_path=Path(str(settings["fleet_state_dir"])) / "dataset" / "record.json",
+        record_path=path(settings),
         originals=originals,
     )
     _check_apart(found)
@@ -186,6 +219,11 @@ def described(path: Path, digest: str) -> dict[str, Any]:
 
 def save(path: Path, record: Mapping[str, Any]) -> None:
     files.save(path, {"by": "canvas-fleet", **record})
+
+
+def read(settings: Settings) -> dict[str, Any]:
+    """The record as far as it is sound."""
+    return sound(settings, files.load(path(settings)))
 
 
 def own(record: dict[str, Any], path: Path, digest: str) -> bool:

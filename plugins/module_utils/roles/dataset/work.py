@@ -60,6 +60,7 @@ class _Work:
 
     def run(self) -> dict[str, Any]:
         places.check_places(self.paths)
+        folders.make(self.paths.record_path.parent)
         originals = {kind: self._original(kind, path) for kind, path in self.paths.originals.items()}
         folders.remove_tree(self.repository)  # the files are out of it, and it is as large as they
         inspection = self._inspected(originals)
@@ -89,13 +90,11 @@ class _Work:
 
     def _original(self, kind: str, path: Path) -> dict[str, Any]:
         entry = self.known.get("originals", {}).get(kind) or {}
-        source, wanted, came = self.spec["dataset_source"], wanted_digest(self.spec, kind), origin(self.spec, kind)
+        wanted, came = wanted_digest(self.spec, kind), origin(self.spec, kind)
         present = places.digest_of(path, entry)
         ours = entry.get("origin") == came and present == entry.get("sha256")
         if present and (present == wanted or (not wanted and ours)):
             return self._kept(path, present, came)
-        if source == "controller":
-            return self._copied(kind, path, present, wanted, came)
         part = path.with_name(f".{path.name}.part")
         self._fetch(kind, part)
         digest = digests.of_file(part)
@@ -117,28 +116,30 @@ class _Work:
         self._own(path, digest)
         return {**record.described(path, digest), "origin": came}
 
-    def _copied(self, kind: str, path: Path, present: str, wanted: str, came: str) -> dict[str, Any]:
-        if not present:
-            raise FleetError(
-                f"the {kind} file has not been copied to the host",
-                variable=f"dataset_{kind}",
-                found=f"nothing at {path}",
-                expected="the file, copied by the role before this step",
-            )
-        places.check_digest(present, wanted, f"dataset_{kind}_sha256", str(path))
-        return self._kept(path, present, came)
-
     def _fetch(self, kind: str, part: Path) -> None:
         place, name = str(self.spec[f"dataset_{kind}"]), part.name[1:-5]
 
         def on_progress(done: int, total: int) -> None:
             self.progress(done, total, "B", name)
 
-        if self.spec["dataset_source"] == "url":
+        if self.spec["dataset_source"] == "controller":
+            self._take(kind, part)
+        elif self.spec["dataset_source"] == "url":
             http.fetch_part(place, part, f"dataset_{kind}", on_progress)
         else:
             repo, commit = str(self.spec["dataset_repo"]), str(self.spec["dataset_commit"])
             fetch_git(repo, commit, place, part, self.repository, on_progress)
+
+    def _take(self, kind: str, part: Path) -> None:
+        source = Path(self.spec.get("incoming") or record.incoming(self.spec)) / self.paths.originals[kind].name
+        if not source.is_file():
+            raise FleetError(
+                f"the {kind} file has not been copied to the host",
+                variable=f"dataset_{kind}",
+                found=f"nothing at {source}",
+                expected="the file, copied by the role before this step",
+            )
+        files.copy(source, part)
 
     # --- the rows
 

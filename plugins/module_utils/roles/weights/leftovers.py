@@ -7,25 +7,21 @@ from pathlib import Path
 
 from ...core.leftover import Leftover
 from ...core.settings import Settings
-from ...system import files
-from . import observe
+from . import observe, record
 
 RECORDS: tuple[str, ...] = ("weights",)
 
 
 def leftovers(settings: Settings) -> Iterator[Leftover]:
     folder = Path(str(settings["weights_dir"]))
-    record = files.load(observe.record_path(settings))
-    for name, entry in sorted((record.get("files") or {}).items()):
-        if not files.stays_below(name):
-            continue
+    for name, entry in sorted(record.read(settings).files.items()):
         path = folder / name
         now = observe.stamp(path)
         if now is None:
             continue
-        if entry.get("origin") != "fetched":
+        if entry.origin != "fetched":
             yield Leftover("weights", str(path), "it was there before canvas-fleet")
-        elif not observe.known(entry, now):
+        elif not observe.known(vars(entry), now):
             yield Leftover("weights", str(path), "changed since it was fetched", "edits")
         else:
             yield Leftover("weights", str(path), "hours of download", "weights")

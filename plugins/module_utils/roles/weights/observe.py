@@ -1,7 +1,6 @@
 """The role weights: the model's files, each known by size and digest.
 
-What was once hashed is remembered with size, mtime and inode in `<fleet_state_dir>/weights/<digest of folder>.json`, so
-that looking takes no time. Files that a user brought are adopted when their digest is right, and never altered.
+What was once hashed is recorded (record.py). A user's own files are adopted when their digest is right, never altered.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...core.settings import Settings
-from ...system import files, folders
-from ...system.digests import sha256
+from ...system import folders
 from ...trainer.model import Read
-from . import headers
+from . import headers, record
 
 STAGING = ".canvas-fleet-parts"  # inside the model folder: it is on the same disk even where that is a mount point
 
@@ -42,13 +40,7 @@ class Observation:
     rate: float = 0  # B/s of the last download; 0: not known
     bytes: int = 0  # that need not be fetched any more, parts of files among them
     model: Read | None = None
-
-
-def record_path(settings: Settings) -> Path:
-    """The record of this model folder; several folders on one host each have their own."""
-    folder = os.path.normpath(str(settings["weights_dir"]))
-    name = sha256(folder)[:12]
-    return Path(str(settings["fleet_state_dir"])) / "weights" / f"{name}.json"
+    former: bool = False  # the record lies in a folder of the account, as version 0.1 made it
 
 
 def stamp(path: Path) -> dict[str, int] | None:
@@ -69,19 +61,19 @@ def known(entry: Mapping[str, Any], now: Mapping[str, int] | None) -> bool:
 
 def observe(settings: Settings) -> Observation:
     folder = Path(str(settings["weights_dir"]))
-    record = files.load(record_path(settings))
-    entries: Mapping[str, Any] = record.get("files", {})
-    found = {name: _file(folder / name, entries.get(name, {})) for name in settings["weights_files"]}
+    known = record.read(settings)
+    found = {name: _file(folder / name, known.files.get(name)) for name in settings["weights_files"]}
     parts = sum(size_of(part) for part in _parts(folder / STAGING))
     return Observation(
         kind="folder" if folder.is_dir() else "other" if os.path.lexists(folder) else "absent",
-        repo=str(record.get("repo", "")),
-        revision=str(record.get("revision", "")),
-        asked=str(record.get("asked", "")),
+        repo=known.repo,
+        revision=known.revision,
+        asked=known.asked,
         files=found,
-        rate=record.get("rate", 0),
+        rate=known.rate,
         bytes=parts + sum(file.size for file in found.values()),
         model=headers.observe(settings),
+        former=folders.is_anothers(record.path(settings).parent),
     )
 
 
@@ -92,13 +84,13 @@ def _parts(folder: Path) -> list[Path]:
         return []
 
 
-def _file(path: Path, entry: Mapping[str, Any]) -> File:
+def _file(path: Path, entry: record.Entry | None) -> File:
     now = stamp(path)
     if now is None:
         return File("absent")
-    if not known(entry, now):
+    if entry is None or not known(vars(entry), now):
         return File("unverified", now["size"])
-    return File("verified", now["size"], str(entry.get("sha256", "")))
+    return File("verified", now["size"], entry.sha256)
 
 
 def size_of(path: Path) -> int:

@@ -17,7 +17,7 @@ from ...core.progress import Progress, amount
 from ...system import files, folders
 from ...system.digests import git_blob, of_file
 from ...system.hub import Hub, HubFile, watched
-from . import decide, observe
+from . import decide, observe, record
 
 TELLING = 64 << 20  # bytes below which a rate says little of the line
 WRONG = "the file is not the one of this revision"
@@ -31,8 +31,7 @@ def preview(spec: Any) -> list[str]:
 def work(spec: Any, progress: Progress) -> dict[str, Any]:
     """`spec`: the weights_* settings and fleet_state_dir. Returns changed, fetched, adopted, revision and bytes."""
     if not preview(spec):
-        record = files.load(observe.record_path(spec))
-        return {"changed": False, "fetched": [], "adopted": [], "revision": record["revision"]}
+        return {"changed": False, "fetched": [], "adopted": [], "revision": record.read(spec).revision}
     return Fetcher(spec, progress).bring()
 
 
@@ -44,7 +43,7 @@ class Fetcher:
         self._progress = progress
         self._folder = Path(str(spec["weights_dir"]))
         self._staging = self._folder / observe.STAGING
-        self._record_path = observe.record_path(spec)
+        self._record_path = record.path(spec)
         self._record = files.load(self._record_path)
         self._entries: dict[str, dict[str, Any]] = self._record.get("files", {})
         self._hub = Hub(

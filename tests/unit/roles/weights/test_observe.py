@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import decide as weights_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import record as weights_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights.observe import File, Observation
 
 SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
@@ -91,7 +92,7 @@ def test_a_record_that_cannot_be_read_means_nothing_is_verified(tmp_path: Path, 
     settings = {**SETTINGS, "fleet_state_dir": str(tmp_path / "s"), "weights_dir": str(tmp_path / "m")}
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "b.json").write_text("12345")
-    path = weights.record_path(settings)
+    path = weights_record.path(settings)
     path.parent.mkdir(parents=True)
     if record:
         path.write_text(record)
@@ -113,5 +114,5 @@ def test_parts_on_the_disk_need_no_space_any_more(tmp_path: Path) -> None:
 
 def test_two_folders_of_one_host_have_two_records() -> None:
     other = {**SETTINGS, "weights_dir": "/srv/models/other"}
-    assert weights.record_path(SETTINGS) != weights.record_path(other)
-    assert weights.record_path(SETTINGS) == weights.record_path({**SETTINGS, "weights_dir": "/srv/models/bagel/"})
+    assert weights_record.path(SETTINGS) != weights_record.path(other)
+    assert weights_record.path(SETTINGS) == weights_record.path({**SETTINGS, "weights_dir": "/srv/models/bagel/"})

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import record as weights_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import work as weights_work
 from ansible_collections.canvas.fleet.plugins.module_utils.system import folders
 from ansible_collections.canvas.fleet.plugins.module_utils.system import hub as weights_hub
@@ -315,7 +316,7 @@ def test_a_branch_is_resolved_once_and_recorded_with_its_commit(spec: dict[str, 
     branch = {**spec, "weights_revision": "main"}
     assert weights_work.work(branch, Progress())["revision"] == depot.facts["weights_revision"]
     assert reasons(branch) == []
-    record = json.loads(weights.record_path(spec).read_text())
+    record = json.loads(weights_record.path(spec).read_text())
     assert (record["asked"], record["revision"]) == ("main", depot.facts["weights_revision"])
 
 

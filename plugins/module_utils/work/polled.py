@@ -1,0 +1,41 @@
+"""What the module answers of a work. Progress and result are the word of the account that the work runs as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Step:
+    """As core/progress.py writes it."""
+
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    what: str = ""
+    samples: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the work ended by itself. What it returns beside is read by the kinds of its worker."""
+
+    ok: bool
+    error: Mapping[str, str] = field(default_factory=dict)
+    unexpected: bool = False
+
+
+@dataclass(frozen=True)
+class Polled:
+    """`unit_result`: systemd's word for the end of a unit that left no result."""
+
+    phase: Literal["running", "ended", "killed", "replaced", "none"]
+    unit: str
+    now: float
+    digest: str = ""
+    progress: Step = Step()
+    result: Result | None = None
+    unit_result: str = ""
+    log: tuple[str, ...] = ()
