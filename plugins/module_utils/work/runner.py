@@ -89,7 +89,7 @@ class JobRunner:
         """Starts the work, or attaches to the one that runs; another work under this name is stopped first."""
         with self._locked():
             same = self._job().get("digest") == job.digest
-            answered = same and job.request_id and self._told("result.json").get("request_id") == job.request_id
+            answered = same and job.request_id and self._said("result.json").get("request_id") == job.request_id
             running = self._units.state(self.unit).runs
             if answered or (running and same):
                 return {**self.polled(job.digest), "started": False}
@@ -102,8 +102,8 @@ class JobRunner:
         """{"phase": running | ended | killed | replaced | none, "progress", "now", "unit", and when it is over
         "result" or "unit_result", "log"}."""
         unit = self._units.state(self.unit)  # before the result is read: a unit ends after it has written it
-        job, result = self._job(), self._told("result.json")
-        seen: dict[str, Any] = {"progress": self._told("progress.json"), "now": time.time(), "unit": self.unit}
+        job, result = self._job(), self._said("result.json")
+        seen: dict[str, Any] = {"progress": self._said("progress.json"), "now": time.time(), "unit": self.unit}
         if not job:
             return {**seen, "phase": "none"}
         if digest and job.get("digest") != digest:
@@ -173,7 +173,7 @@ class JobRunner:
         """What root noted when the work was started; {} where the folder is not root's."""
         return {} if folders.is_anothers(self._record) else files.load(self._record / "spec.json")
 
-    def _told(self, name: str) -> dict[str, Any]:
+    def _said(self, name: str) -> dict[str, Any]:
         return files.load(self._own / name, LIMIT, follow=False)
 
     def _log_tail(self) -> list[str]:
