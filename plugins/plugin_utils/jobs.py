@@ -52,9 +52,8 @@ JOBS = {
         python="fleet_agent_base_python",
     ),
     "conda_env": Job(
-        parts=("conda_env_", "run_config_use_flex"),
+        parts=("conda_env_", "run_config_use_flex", "run_config_env", "nvidia_cuda_home", "nvidia_gpu_expected"),
         without="conda_env_",
-        named={"cuda_home": "nvidia_cuda_home"},
         environment="conda_env_environment",
         folders=("conda_env_state_dir",),
         user="fleet_user",

@@ -212,6 +212,59 @@ ENTRIES: dict[str, Entry] = {
         "uncorrected memory errors spoil numbers or end the process",
         "reset the GPU or restart the host; if the count grows, have the card replaced",
     ),
+    "GPU_MISSING": Entry(
+        "error",
+        "a GPU that does not answer is not used. A run of fewer GPUs has another world size, and does not go on from "
+        "checkpoints of all",
+        "look at dmesg on the host (Xid) and restart it. To train on those that answer, set run_config_processes to "
+        "their number",
+    ),
+    "NVIDIA_SMI_WARNS": Entry(
+        "warning",
+        "nvidia-smi says something beside its report",
+        "look at what it says; a damaged infoROM or a failing card is the provider's to replace",
+    ),
+    "GPU_RESET_PENDING": Entry(
+        "warning",
+        "the GPU waits for a reset, and works otherwise until then",
+        "restart the host, or reset the GPU while nothing uses it (nvidia-smi --gpu-reset -i N)",
+    ),
+    "GPU_MEMORY_TAKEN": Entry(
+        "error",
+        "a process that nvidia-smi does not list holds memory of the GPU, and the training would run out of it",
+        "find who holds the GPU (fuser -v /dev/nvidia*, containers of the host) and end it; if nobody does, reset the "
+        "GPU or restart the host",
+    ),
+    "GPU_HIDDEN": Entry(
+        "error",
+        "a process of the training without a GPU ends with an invalid device ordinal",
+        "take CUDA_VISIBLE_DEVICES out of run_config_env, or set run_config_processes to the number of GPUs it shows",
+    ),
+    "NVIDIA_PERSISTENCE_OFF": Entry(
+        "note",
+        "without the persistence daemon the driver forgets the GPUs between two programs, and each start waits for it",
+        "install nvidia-persistenced (it comes with the driver that the role nvidia installs)",
+    ),
+    "ARCHITECTURE_OTHER": Entry(
+        "error",
+        "the packaged installer, the locks of the collection and the wheels of flash-attn are made for x86_64",
+        "name an installer (conda_env_installer_url, conda_env_installer_sha256) and a lock (make lock) of this "
+        "architecture with conda_env_flash_attn_from: source, or use an environment that is there "
+        "(conda_env_use_existing: true)",
+    ),
+    "TOOLKIT_OLDER": Entry(
+        "warning",
+        "the toolkit's libraries take the place of those that torch brings along, and older ones lack symbols that it "
+        "needs",
+        "set nvidia_cuda_version to the CUDA version that torch is built for, or take LD_LIBRARY_PATH out of "
+        "run_config_env; the proof of the environment imports torch with it",
+    ),
+    "LIBC_OLD": Entry(
+        "error",
+        "a wheel that was built for a newer C library is installed, and fails when it is imported",
+        "use a newer distribution (Debian 12, Ubuntu 22.04, EL 9); for flash-attn alone "
+        "conda_env_flash_attn_from: source builds it on the host",
+    ),
     "GPU_MIG_ON": Entry(
         "error",
         "MIG cuts the GPU into instances, and a process gets only one of them",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..core.settings import Settings, named
 from ..core.topology import Topology
 from ..findings.finding import Finding, finding
-from . import torch_build
+from . import disagreements, torch_build
 from .environment import Environment, Mount, Space
 from .host import Host
 from .starts import ALIVE, will_start
@@ -34,6 +34,7 @@ def check(host: Host, settings: Settings, topology: Topology) -> list[Finding]:
         *(_master(around.master, topology) if starts else ()),
         *_mixed(host.gpu_names[: topology.nproc_per_node], "", settings),
         *torch_build.check(host, settings),
+        *disagreements.check(host, settings, topology),
     ]
 
 

@@ -60,6 +60,7 @@ class Facts:
     distribution_name: str = ""
     kernel: str = ""
     architecture: str = ""
+    libc: str = ""  # version of glibc; "" for another one
     cpus: int = 1
     memory_available_bytes: int = 0
 
@@ -129,6 +130,15 @@ def checkpoints_bytes(settings: Settings) -> int:
     return tree_bytes(place.checkpoints, place.kept, without=place.quarantine) if folder else 0
 
 
+def libc() -> str:
+    """glibc 2.36 → 2.36; "" for another library."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return ""
+    return version if name == "glibc" else ""
+
+
 def init_system() -> Init:
     name = _read("/proc/1/comm").strip()
     running = os.path.isdir("/run/systemd/system")
@@ -150,6 +160,7 @@ def observe(settings: Settings) -> Facts:
         distribution_name=release.get("PRETTY_NAME", "unknown"),
         kernel=platform.release(),
         architecture=platform.machine(),
+        libc=libc(),
         python=".".join(str(part) for part in sys.version_info[:3]),
         init=init_system(),
         cpus=os.cpu_count() or 1,

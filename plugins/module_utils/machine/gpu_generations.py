@@ -58,6 +58,12 @@ def generation(device: int) -> Generation | None:
     return next((g for g in GENERATIONS if any(low <= device <= high for low, high in g.devices)), None)
 
 
+def served(device: int, branch: int) -> bool:
+    """True when that driver branch knows the GPU; a newer one than the table is taken for known."""
+    known = generation(device)
+    return not known.last_branch or branch <= known.last_branch if known else device >= GENERATIONS[0].devices[0][0]
+
+
 def major(cuda: str) -> int:
     """12.6 → 12; 0 for an empty text."""
     return (version_tuple(cuda) or (0,))[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .environment import Environment
+from .facts import Facts
+from .gpu import Gpu
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,9 @@ class Host:
     driver: str = ""  # version of the one that works
     devices: tuple[int, ...] = ()  # PCI device numbers of the GPUs
     torch_cuda: str = ""  # of the environment's torch, as it said when the imports were proved
+    gpus: tuple[Gpu, ...] = ()  # that answer
+    facts: Facts | None = None
+    proved: tuple[str, ...] = ()  # modules that the environment imported
     phase: str = "absent"  # of the training
     time: float = 0  # of its own clock, in seconds since the epoch
     asked: tuple[float, float] | None = None  # the controller's clock before and after the question

@@ -126,3 +126,24 @@ def test_a_missing_build_names_those_that_exist() -> None:
     assert found.variable == "conda_env_pip_index_url"
     assert found.found == f"torch 2.7.1 for CUDA 12.1 (conda_env_pip_index_url: {INDEX}cu121)"
     assert found.expected == "torch 2.7.1 for CUDA 12.6 or 11.8 or 12.8"
+
+
+B200 = seen(device=BLACKWELL)
+LOCK_OF_128 = [line.replace("torch==2.7.1 ", "torch==2.7.1+cu128 ") for line in LOCK_126 if "cuda-runtime" not in line]
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"conda_env_pip_lock": LOCK_126}, ["TORCH_BUILD_UNFIT"]),
+        ({"conda_env_pip_lock": LOCK_126, "nvidia_cuda_version": "12.8"}, ["TORCH_BUILD_UNFIT"]),
+        ({"conda_env_pip_lock": LOCK_126, **PINS_128, "nvidia_cuda_version": "12.8"}, ["TORCH_BUILD_UNFIT"]),
+        ({"conda_env_pip_lock": LOCK_OF_128, **PINS_128, "nvidia_cuda_version": "12.8"}, []),
+    ],
+    ids=["as it is", "a newer toolkit alone", "another pin, the same lock", "all that the remedy says"],
+)
+def test_eight_b200_are_told_until_the_whole_remedy_is_followed(settings: dict[str, Any], wanted: list[str]) -> None:
+    """What is installed comes from the lock: a pin or a toolkit beside it changes nothing."""
+    assert codes(B200, **settings) == wanted
+    remedies = [one.remedy for one in torch_build.check(B200, {**SETTINGS, **settings})]
+    assert all("torch==2.7.1+cu128" in remedy and "lock" in remedy for remedy in remedies)

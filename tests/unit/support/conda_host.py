@@ -51,7 +51,9 @@ def make_spec(tmp_path, monkeypatch):
         "flash_attn_from": "wheel",
         "flash_attn_sha256": "",
         "run_config_use_flex": False,
-        "cuda_home": str(tmp_path / "cuda"),
+        "run_config_env": {},
+        "nvidia_gpu_expected": False,
+        "nvidia_cuda_home": str(tmp_path / "cuda"),
     }
 
 

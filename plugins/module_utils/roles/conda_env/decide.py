@@ -105,6 +105,8 @@ def differences(seen: Observation, want: EnvSpec) -> list[str]:
         if seen.installed.get(name) != version and name not in want.pins
     ]
     unproved = [module for module in want.imports if module not in record.imports]
+    if want.imports and record.script not in ("", want.script.digest):
+        found.append("the script's environment is another one than that in which the imports were proved")
     if unproved:
         found.append("import not tested: " + shortened(unproved))
     return found + ([shortened(changed)] if changed else [])

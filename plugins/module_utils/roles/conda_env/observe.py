@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ...core.wire import from_record
 from ...system import files, folders
 from ...system.digests import sha256
+from ...trainer.environment import Script
 from .lock import lock_lines, made_for, normalised, pins_of
 
 Kind = Literal["absent", "link", "broken_link", "folder", "file"]
@@ -51,6 +52,7 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict)  # by normalised name
     imports: tuple[str, ...] = ()
     torch_cuda: str = ""  # the CUDA version that torch is built for
+    script: str = ""  # digest of the script's environment; "" in records of 0.1
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Record | None:
@@ -90,6 +92,7 @@ class EnvSpec:
     lock_python: str = ""  # that the pip part of the lock was made for, as far as it says so
     from_source: bool = False  # flash-attn is built on the host
     flex: bool = False  # the proof compiles flex attention, where there is a GPU
+    script: Script = field(default_factory=Script)  # in whose environment the imports are proved
 
     @property
     def digest(self) -> str:
@@ -137,6 +140,7 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         lock_python=made_for(value("pip_lock")),
         from_source=value("flash_attn_from") == "source",
         flex=truth(settings["run_config_use_flex"]),
+        script=Script.of(settings),
     )
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ...core.errors import FleetError
 from ...system import folders, programs
-from .tools import environment
+
+SUSPECTS = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "PYTHONHOME", "CUDA_VISIBLE_DEVICES")
 
 IMPORTER = """
-import importlib, json, platform, sys
+import importlib, json, os, platform, sys, warnings
+if sys.path and sys.path[0] in ("", os.getcwd()):
+    del sys.path[0]
+said = []
+warnings.showwarning = lambda message, *more: said.append(str(message))
 out = {"imports": {}, "failed": {}, "torch": {}, "python": platform.python_version()}
 for name in json.loads(sys.argv[1]):
     try:
@@ -23,6 +30,19 @@ if torch is not None and "torch" in out["imports"]:
     out["torch"] = {"version": str(torch.__version__), "cuda": torch.version.cuda or "",
                     "cuda_available": bool(torch.cuda.is_available()),
                     "cxx11_abi": bool(torch.compiled_with_cxx11_abi())}
+def gpu():
+    if not out["torch"]["cuda_available"]:
+        raise RuntimeError("torch sees no GPU" + "".join(": " + text for text in said[-1:]))
+    have = torch.cuda.get_arch_list()
+    for number in range(torch.cuda.device_count()):
+        major, minor = torch.cuda.get_device_capability(number)
+        kinds = [(kind, int(code)) for kind, code in (one.rstrip("af").split("_") for one in have)]
+        fits = [code for kind, code in kinds if code <= major * 10 + minor and (kind != "sm" or code // 10 == major)]
+        if have and not fits:
+            which = "GPU %d (sm_%d%d)" % (number, major, minor)
+            raise RuntimeError("no kernel image for %s: torch has %s" % (which, " ".join(have)))
+    if float(torch.ones(2, device="cuda").sum()) != 2.0:
+        raise ValueError("the GPU computes nonsense")
 def flex():
     import time
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
@@ -32,27 +52,41 @@ def flex():
     mask = create_block_mask(lambda batch, head, query, key: query >= key, None, None, 256, 256, device=device)
     if not bool(torch.compile(flex_attention)(rows, rows, rows, block_mask=mask).isfinite().all()):
         raise ValueError("flex attention computes nonsense")
-    return round(time.monotonic() - begun, 1)
-if sys.argv[2] and (out["torch"].get("cuda_available") or sys.argv[2] == "cpu"):
+    out["flex_seconds"] = round(time.monotonic() - begun, 1)
+def attempt(name, what):
     try:
-        out["flex_seconds"] = flex()
+        what()
     except BaseException as error:
-        out["failed"]["flex attention"] = f"{type(error).__name__}: {error}"[:300]
+        out["failed"][name] = f"{type(error).__name__}: {error}"[:300]
+if out["torch"] and sys.argv[3]:
+    attempt("a GPU", gpu)
+if not out["failed"].get("a GPU") and sys.argv[2] and (out["torch"].get("cuda_available") or sys.argv[2] == "cpu"):
+    attempt("flex attention", flex)
 sys.stdout.write("\\n" + json.dumps(out) + "\\n")
 """
+# What of our own environment would let other packages and libraries in than those that the script sees.
+OTHERS = ("PYTHON", "CONDA", "LD_", "CUDA", "NCCL", "TORCH", "PATH")
 
 
-def import_all(python: str, modules: list[str], *, ours: bool = True, flex: str = "") -> dict[str, Any]:
+def import_all(
+    python: str,
+    modules: list[str],
+    *,
+    script: Mapping[str, str],
+    ours: bool = True,
+    flex: str = "",
+    gpu: bool = False,
+) -> dict[str, Any]:
     """{"imports": {module: version}, "failed": {module: error}, "torch": {...}, "python"} from one new process.
 
-    In an environment of the user's (not `ours`) not even bytecode is written. `flex`: the device, cuda, that flex
-    attention is compiled for once where there is one; "" for not.
+    It sees what the trainer's processes will see: `script`. In an environment of the user's (not `ours`) not even
+    bytecode is written. `flex`: the device, cuda, that flex attention is compiled for once where there is one; "" for
+    not. `gpu`: torch has to see one, and to have code for each.
     """
-    argv = [python, "-I" if ours else "-IB", "-c", IMPORTER, json.dumps(modules), flex]
+    argv = [python, *([] if ours else ["-B"]), "-c", IMPORTER, json.dumps(modules), flex, "gpu" if gpu else ""]
     with folders.temporary() as folder:
         caches = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME"), folder)
-        env = {**environment(), **caches}
-        done = programs.run(*argv, env=env)
+        done = programs.run(*argv, env={**programs.environment(drop=OTHERS), **script, **caches})
     lines = done.out.strip().splitlines()
     if not done or not lines:
         said = " / ".join(done.err.strip().splitlines()[-3:])
@@ -65,10 +99,36 @@ def import_all(python: str, modules: list[str], *, ours: bool = True, flex: str 
     return found
 
 
-def torch_of(python: str) -> dict[str, Any]:
+def blamed(python: str, modules: list[str], script: Mapping[str, str]) -> str:
+    """The variable of the script's environment without which these modules are imported; "" where none is to blame."""
+    for name in (name for name in SUSPECTS if name in script):
+        without = {key: value for key, value in script.items() if key != name}
+        with suppress(FleetError):
+            if not import_all(python, modules, script=without, ours=False)["failed"]:
+                return name
+    return ""
+
+
+def torch_of(python: str, script: Mapping[str, str]) -> dict[str, Any]:
     """Torch's own version, cuda and cxx11_abi."""
-    proof = import_all(python, ["torch"])
+    proof = import_all(python, ["torch"], script=script)
     if proof["failed"]:
-        raise FleetError("torch can't be imported", variable="conda_env_pip_packages", found=proof["failed"]["torch"])
+        raise failure(proof["failed"], python, script, "torch can't be imported", "conda_env_pip_packages")
     torch: dict[str, Any] = proof["torch"]
     return torch
+
+
+def failure(
+    failed: Mapping[str, str], python: str, script: Mapping[str, str], message: str, variable: str
+) -> FleetError:
+    """Names the variable of the script's environment where that is the cause, else `variable`."""
+    found = "; ".join(f"{module}: {text}" for module, text in failed.items())
+    expected = "every import of the trainer works in the script's environment"
+    cause = blamed(python, [module for module in failed if " " not in module] or ["torch"], script)
+    if not cause:
+        remedy = "correct conda_env_pip_packages; the environment in use was not changed"
+        return FleetError(message, variable=variable, found=found, expected=expected, remedy=remedy)
+    remedy = f"without {cause} it is imported: take {cause} out of run_config_env, or set nvidia_cuda_version to the "
+    remedy += "CUDA version that torch is built for; the environment in use was not changed"
+    found = f"{cause}={script[cause]}; {found}"
+    return FleetError(message, variable="run_config_env", found=found, expected=expected, remedy=remedy)

@@ -114,7 +114,7 @@ def build_flash_attn(
     python: str, version: str, options: Sequence[str], spec: Mapping[str, Any], progress: Progress
 ) -> None:
     """Compile it here, against the torch that is here; an hour or more. As many jobs as memory allows (9 GB each)."""
-    home = str(spec["cuda_home"])
+    home = str(spec["nvidia_cuda_home"])
     if not os.access(os.path.join(home, "bin", "nvcc"), os.X_OK):
         raise FleetError(
             "flash-attn can't be built without the CUDA toolkit",

@@ -14,10 +14,14 @@ from typing import Any
 
 from ...core.errors import FleetError, raise_for
 from ...core.progress import Progress
+from ...findings.finding import finding
+from ...machine.disagreements import made_for
 from ...system import files, folders, http
 from . import absent, decide, flash_attn, observe, sources, tools
 from . import proof as conda_proof
 from .observe import RECORD, EnvSpec
+
+DRIVER = "/proc/driver/nvidia/version"  # there while NVIDIA's module is loaded
 
 
 def preview(spec: dict[str, Any]) -> list[str]:
@@ -114,6 +118,10 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
     if os.path.isdir(want.root):
         folders.remove_empty(want.root)  # empty, or it would have been refused; the installer wants no folder
     url = sources.installer_url(spec)
+    if made_for(url) not in ("", platform.machine()):
+        name = "conda_env_installer_url"
+        found, expected = f"{url.rsplit('/', 1)[-1]} on {platform.machine()}", f"an installer for {platform.machine()}"
+        raise FleetError.of(finding("ARCHITECTURE_OTHER", variable=name, found=found, expected=expected))
     folder = os.path.join(want.state_dir, "download")
     folders.make(folder)
     path = os.path.join(folder, url.rsplit("/", 1)[-1])
@@ -165,7 +173,7 @@ def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: 
 def install_flash_attn(
     want: EnvSpec, spec: dict[str, Any], python: str, options: list[str], progress: Progress
 ) -> None:
-    torch = conda_proof.torch_of(python)
+    torch = conda_proof.torch_of(python, want.script.environment(os.path.dirname(os.path.dirname(python))))
     name = flash_attn.wheel_name(
         want.flash_attn,
         torch=torch["version"],
@@ -182,16 +190,13 @@ def install_flash_attn(
 def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) -> dict[str, Any]:
     """Import everything in one process of the environment; the record says what came of it."""
     progress(0, 0, "", f"importing {len(want.imports)} modules")
-    python, flex = os.path.join(prefix, "bin", "python"), "cuda" if want.flex else ""
-    proof = conda_proof.import_all(python, list(want.imports), ours=ours, flex=flex)
+    python, script = os.path.join(prefix, "bin", "python"), want.script.environment(prefix)
+    gpu = bool(want.script.cuda_home) and os.path.exists(DRIVER)
+    flex = "cuda" if want.flex else ""
+    proof = conda_proof.import_all(python, list(want.imports), script=script, ours=ours, flex=flex, gpu=gpu)
     if proof["failed"]:
-        raise FleetError(
-            f"{len(proof['failed'])} of {len(want.imports)} imports fail",
-            variable="conda_env_imports",
-            found="; ".join(f"{module}: {text}" for module, text in proof["failed"].items()),
-            expected="every import of the trainer works",
-            remedy="correct conda_env_pip_packages; the environment in use was not changed",
-        )
+        message = f"{len(proof['failed'])} of {len(want.imports)} imports fail"
+        raise conda_proof.failure(proof["failed"], python, script, message, "conda_env_imports")
     return {
         "written_by": "canvas.fleet, role conda_env",
         "digest": want.digest,
@@ -199,5 +204,6 @@ def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) 
         "versions": observe.installed(prefix),
         "imports": proof["imports"],
         "torch": proof["torch"],
+        "script": want.script.digest,
         **({"flex_seconds": proof["flex_seconds"]} if "flex_seconds" in proof else {}),
     }

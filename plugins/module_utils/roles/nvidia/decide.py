@@ -14,12 +14,14 @@ from . import distributions as table
 from .judge import (
     Driver,
     counted,
+    judge_count,
     judge_devices,
     judge_fabric,
     judge_gpu,
     judge_holds,
     judge_key,
     judge_nvlink5,
+    judge_persistence,
     restart,
     secure_boot,
 )
@@ -50,6 +52,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology | None) -> 
     toolkit = judge_toolkit(seen, settings)
     reasons = [reason for part in parts for reason in part.reasons] + toolkit
     findings = [found for part in parts for found in part.findings] + judge_devices(seen, settings)
+    findings += [*judge_count(seen, settings), *judge_persistence(seen)]
     findings += [found for gpu in seen.gpus for found in judge_gpu(gpu, settings)]
     profile = profile_text(str(settings["nvidia_cuda_home"])) if seen.toolkit or toolkit else ""
     if profile and seen.profile != profile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...core.settings import Settings
 from ...findings.finding import Finding, finding
@@ -12,6 +12,7 @@ from ...machine.gpu import Gpu
 from . import distributions as table
 from . import packages
 from .observe import Observation
+from .smi import TROUBLES
 
 FABRIC = "nvidia-fabricmanager"
 PERSISTENCE = "nvidia-persistenced"
@@ -152,12 +153,44 @@ def judge_gpu(gpu: Gpu, settings: Settings) -> list[Finding]:
     others = [process for process in gpu.busy_processes if not (own and process.startswith(f"{own}/"))]
     if gpu.mig:
         found.append(finding("GPU_MIG_ON", found=f"{name}: MIG is on", expected="off"))
+    if gpu.pending:
+        found.append(finding("GPU_RESET_PENDING", found=f"{name}: {'; '.join(gpu.pending)}", expected="nothing"))
+    if gpu.worn:
+        text = f"{name}: a row of its memory could not be replaced"
+        found.append(finding("GPU_ECC_ERRORS", found=text, expected="spare rows"))
     if gpu.ecc_errors:
         text = f"{name}: {gpu.ecc_errors} uncorrected memory errors since the driver was loaded"
         found.append(finding("GPU_ECC_ERRORS", found=text, expected="none"))
     if others:
         found.append(finding("GPU_BUSY", found=f"{name}: {', '.join(others)}", expected="no other process"))
     return found
+
+
+def judge_count(seen: Observation, settings: Settings) -> list[Finding]:
+    """GPUs that are there and do not answer, by the bus, by the driver's own count, and by what nvidia-smi says."""
+    if seen.state != "works":
+        return []
+    branch = gpu_generations.version_tuple(seen.gpus[0].driver_version)[0]
+    there = max(sum(gpu_generations.served(device, branch) for device in seen.devices), seen.attached)
+    good = sum(1 for gpu in seen.gpus if gpu.memory_bytes)
+    lost = any(kind == "fallen_off" and pattern.search(seen.said) for kind, pattern in TROUBLES)
+    found = []
+    if good < there or good < len(seen.gpus) or lost:
+        text = f"{max(there, len(seen.gpus))} GPUs are there, {good} answer" + (f" ({seen.said})" if seen.said else "")
+        judged = finding("GPU_MISSING", found=text, expected="every GPU answers", variable="run_config_processes")
+        chosen = int(settings.get("run_config_processes") or 0)
+        found.append(replace(judged, severity="warning") if 0 < chosen <= good and not lost else judged)
+    elif seen.said:
+        found.append(finding("NVIDIA_SMI_WARNS", found=seen.said, expected="its report alone"))
+    return found
+
+
+def judge_persistence(seen: Observation) -> list[Finding]:
+    """A daemon that is installed and does not run is started by the role."""
+    off = [str(gpu.index) for gpu in seen.gpus if not gpu.persistence]
+    if not off or PERSISTENCE in seen.services:
+        return []
+    return [finding("NVIDIA_PERSISTENCE_OFF", found=f"persistence is off on GPU {', '.join(off)}", expected="on")]
 
 
 def judge_devices(seen: Observation, settings: Settings) -> list[Finding]:

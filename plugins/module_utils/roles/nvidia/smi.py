@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,9 @@ from ...system import limits, programs
 PLACES = ("/usr/local/nvidia/bin", "/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/opt/bin", "/usr/lib/wsl/lib")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
+REPORT = re.compile(r"<nvidia_smi_log\b.*(?:</nvidia_smi_log\s*|/)>", re.DOTALL)
+HEAD = re.compile(r"<\?xml[^>]*>|<!DOCTYPE[^>]*>")
+SAID = 500  # characters
 # What the tool says when it can't work, and what that means. The first match counts.
 TROUBLES = (
     ("mismatch", re.compile(r"driver/library version mismatch", re.IGNORECASE)),
@@ -35,6 +38,8 @@ class Seen:
     trouble: str = ""
     gpus: tuple[Gpu, ...] = ()
     fabric: tuple[str, ...] = ()  # state of the NVSwitch fabric per GPU, where there is one
+    attached: int = 0  # GPUs by the driver's own count
+    said: str = ""  # what the tool prints around its report
 
 
 def size(text: str) -> int:
@@ -44,19 +49,23 @@ def size(text: str) -> int:
 
 
 def parse(text: str) -> Seen:
-    """Parse the tool's XML. Any other text is a sign of a broken driver and is classified."""
+    """Parse the tool's XML, and keep the words around it. Any other text is a broken driver's, and is classified."""
+    report = REPORT.search(text)
     try:
         # Only output of the driver's own tool is parsed here, run by root.
-        log = ElementTree.fromstring(text[text.index("<") :])  # noqa: S314
-    except (ValueError, ElementTree.ParseError):
+        log = ElementTree.fromstring(report[0] if report else "")  # noqa: S314
+    except ElementTree.ParseError:
         return trouble(text)
+    around = HEAD.sub("", text.replace(report[0], "")) if report else ""
     driver, cuda = log.findtext("driver_version", ""), log.findtext("cuda_version", "")
     gpus = tuple(gpu(element, index, driver, cuda) for index, element in enumerate(log.iter("gpu")))
     if not gpus:
         return Seen("broken", f"driver {driver} sees no GPU", "no_device")
     states = (element.findtext("fabric/state", "N/A").strip() for element in log.iter("gpu"))
     fabric = tuple(state for state in states if state != "N/A")
-    return Seen("works", f"{names(gpus)}, driver {driver}", gpus=gpus, fabric=fabric)
+    said = "; ".join(line.strip() for line in around.splitlines() if line.strip())[:SAID]
+    attached = number(log.findtext("attached_gpus"))
+    return Seen("works", f"{names(gpus)}, driver {driver}", gpus=gpus, fabric=fabric, attached=attached, said=said)
 
 
 def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu:
@@ -68,6 +77,7 @@ def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu
         for process in element.iter("process_info")
         if process.findtext("type", "C").strip() != "G"
     )
+    held = [text_of.strip() for text_of in (one.findtext("used_memory", "") for one in element.iter("process_info"))]
     volatile = element.find("ecc_errors/volatile")
     counts = [] if volatile is None else [item for item in volatile if "uncorrectable" in item.tag]
     return Gpu(
@@ -79,9 +89,29 @@ def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu
         driver_version=driver,
         cuda_version=cuda,
         busy_processes=processes,
-        ecc_errors=sum(int(item.text) for item in counts if item.text and item.text.strip().isdigit()),
+        ecc_errors=sum(number(item.text) for item in counts),
         mig=text("mig_mode/current_mig") == "Enabled",
+        memory_used_bytes=size(text("fb_memory_usage/used")),
+        memory_held_bytes=sum(map(size, held)) if all(map(size, held)) else None,
+        persistence=text("persistence_mode") != "Disabled",
+        pending=tuple(pending(text)),
+        worn=text("remapped_rows/remapped_row_failure") == "Yes",
     )
+
+
+def number(text: str | None) -> int:
+    """0 for what is none."""
+    return int(text) if text and text.strip().isdigit() else 0
+
+
+def pending(text: Callable[[str], str]) -> Iterator[str]:
+    """What waits for a reset of the GPU. `text`: of an element of its report."""
+    for name, now, then in (("ECC", "ecc_mode/current_ecc", "ecc_mode/pending_ecc"),
+                            ("MIG", "mig_mode/current_mig", "mig_mode/pending_mig")):  # fmt: skip
+        if text(then) in ("Enabled", "Disabled") and text(now) != text(then):
+            yield f"{name} is {text(now)} now and {text(then)} after it"
+    if "Yes" in (text("remapped_rows/remapped_row_pending"), text("retired_pages/pending_retirement")):
+        yield "memory that failed is taken out of use by it"
 
 
 def trouble(text: str) -> Seen:
@@ -104,7 +134,7 @@ def ask(tool: str) -> str:
         return f"nvidia-smi did not answer for {limits.SMI_SECONDS:g} s"
     if done.code == programs.NOT_FOUND:
         return f"nvidia-smi can't be run: {done.err}"
-    return done.out if done.out.strip() else done.err
+    return "\n".join((done.out, done.err)).strip()
 
 
 def observe_gpus(tool: str = "", say: Callable[[str], str] = ask) -> Seen:

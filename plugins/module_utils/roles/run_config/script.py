@@ -15,6 +15,7 @@ from ...core.errors import FleetError
 from ...core.settings import Settings, named
 from ...core.topology import Topology
 from ...core.version import VERSION
+from ...trainer import environment as trainer_environment
 from ...trainer import registration
 from ...trainer.flags import KNOWN, text, typed
 from ...trainer.tokens import IMAGE_EDGE
@@ -188,7 +189,7 @@ def environment(settings: Settings) -> dict[str, str]:
         own["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     if wandb_enabled(settings):
         own.update({"WANDB_DIR": results, "WANDB_CONFIG_DIR": f"{cache}/wandb"})
-    given = {str(name): str(value) for name, value in (settings.get("run_config_env") or {}).items()}
+    given = trainer_environment.given(settings)
     for name in given:
         if not _NAME.fullmatch(name) or name == "WANDB_API_KEY":
             raise FleetError(

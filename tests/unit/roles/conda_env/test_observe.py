@@ -29,7 +29,10 @@ def settings(**changes):
         "flash_attn_from": "wheel",
         **changes,
     }
-    return {f"conda_env_{name}": value for name, value in values.items()} | {"run_config_use_flex": False}
+    return {f"conda_env_{name}": value for name, value in values.items()} | OTHERS
+
+
+OTHERS = {"run_config_use_flex": False, "nvidia_gpu_expected": True, "nvidia_cuda_home": "/usr/local/cuda-12.6"}
 
 
 def observed(**changes):

@@ -24,6 +24,9 @@ def _no_tool_here(monkeypatch):
 
 
 OURS = {"nvidia_busy_ignore_below": "/srv/blockmoving"}
+ONE = {"index": 0, "name": "NVIDIA H100", "memory_bytes": 82 * 10**9, "driver_version": "580.159.04"}
+SEVEN = {"devices": [H100] * 8, "gpus": [ONE] * 7, **READY}
+PERSISTENCE, RESET = "NVIDIA_PERSISTENCE_OFF", "GPU_RESET_PENDING"
 FINDINGS = {
     "no GPU at all": ("", {}, {}, ["NO_GPU"]),
     "a tool and no GPU": ("described/driver-not-loaded.txt", {}, {}, ["NO_GPU"]),
@@ -94,7 +97,7 @@ FINDINGS = {
     ),
     "… whose fabric somebody has set up": (
         REAL,
-        {"devices": [B200] * 8, "nvlink5": 4, "fabric": ["Completed"] * 8, **READY},
+        {"devices": [B200], "nvlink5": 4, "fabric": ["Completed"] * 8, **READY},
         {},
         [],
     ),
@@ -127,6 +130,39 @@ FINDINGS = {
         {"nvidia_driver_branch": "590"},
         ["GPU_TOO_OLD", "VARIABLE_INVALID"],
     ),
+    "seven of eight answer": (REAL, SEVEN, {}, ["GPU_MISSING"]),
+    "… as the user knows": (REAL, SEVEN, {"run_config_processes": 7}, ["GPU_MISSING"]),
+    "eight of eight": ("described/8xh100-nvswitch.xml", {"devices": [H100] * 8, **READY}, {}, []),
+    "a card for the screen that the driver does not know": (REAL, {"devices": [H100, 0x128B], **READY}, {}, []),
+    "a bus that is not seen": (REAL, {"devices": [], **READY}, {}, []),
+    "by the driver's own count": (REAL, {"devices": [H100], "attached": 2, **READY}, {}, ["GPU_MISSING"]),
+    "a device handle that fails before a good report": (
+        REAL,
+        {"devices": [H100], "said": "Unable to determine the device handle for GPU0000:3B:00.0: GPU is lost", **READY},
+        {"run_config_processes": 1},
+        ["GPU_MISSING"],
+    ),
+    "a warning behind a good report": (
+        REAL,
+        {"devices": [H100], "said": "WARNING: infoROM is corrupted at gpu 0000:3B:00.0", **READY},
+        {},
+        ["NVIDIA_SMI_WARNS"],
+    ),
+    "no persistence": (REAL, {"devices": [H100], "gpus": [{**ONE, "persistence": False}], **READY}, {}, [PERSISTENCE]),
+    "… whose daemon the role starts": (
+        REAL,
+        {
+            "devices": [H100],
+            "gpus": [{**ONE, "persistence": False}],
+            "services": {"nvidia-persistenced": "inactive"},
+            **READY,
+        },
+        {},
+        [],
+    ),
+    "a reset that waits": (REAL, {"devices": [H100], "gpus": [{**ONE, "pending": ["x"]}], **READY}, {}, [RESET]),
+    "no spare rows": (REAL, {"devices": [H100], "gpus": [{**ONE, "worn": True}], **READY}, {}, ["GPU_ECC_ERRORS"]),
+    "a GPU without its memory": (REAL, {"gpus": [{**ONE, "memory_bytes": 0}], **READY}, {}, ["GPU_MISSING"]),
     "a CUDA older than the GPU": ("", {"devices": [B200]}, {"nvidia_cuda_version": "12.6"}, ["VARIABLE_INVALID"]),
     "a GPU too old for the trainer, with a driver that works": (
         REAL,
@@ -192,3 +228,8 @@ def test_findings(smi, changes, settings, codes):
     assert all(found.found and found.expected for found in plan.findings)
     if "NVIDIA_DRIVER_BROKEN" in codes:
         assert plan.reasons, "a host whose driver is broken is not in sync"
+
+
+@pytest.mark.parametrize(("processes", "severity"), [(0, "error"), (7, "warning"), (8, "error")])
+def test_a_run_of_fewer_gpus_needs_the_users_word(processes, severity):
+    assert [one.severity for one in decide(REAL, SEVEN, run_config_processes=processes).findings] == [severity]

@@ -1,3 +1,4 @@
+import re
 import shlex
 
 import pytest
@@ -9,6 +10,7 @@ from tests.unit.support.places import FIXTURES
 
 RECORDED = FIXTURES / "nvidia-smi"
 MIB = 1 << 20
+RECORDED_H100 = "580.159.04/nvidia-smi-q.xml"
 
 
 def text(name):
@@ -149,3 +151,50 @@ def test_no_tool_no_gpu(monkeypatch):
     monkeypatch.setattr(nvidia_smi, "PLACES", ("/nonexistent",))
     seen = nvidia_smi.observe_gpus()
     assert (seen.state, seen.gpus, seen.detail) == ("absent", (), "no nvidia-smi on this host")
+
+
+EIGHT = "described/8xh100-nvswitch.xml"
+LOST = "Unable to determine the device handle for GPU0000:3B:00.0: Unknown Error"
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "said"),
+    [
+        ("", "", ""),
+        (LOST + "\n", "", LOST),
+        (
+            "",
+            "\nWARNING: infoROM is corrupted at gpu 0000:3B:00.0\n",
+            "WARNING: infoROM is corrupted at gpu 0000:3B:00.0",
+        ),
+        (LOST + "\n", "\n<x>not closed", f"{LOST}; <x>not closed"),
+    ],
+    ids=["nothing", "before", "behind", "both, one like XML"],
+)
+def test_words_around_the_report_are_kept_and_do_not_spoil_it(before, behind, said):
+    seen = parse(before + text(EIGHT) + behind)
+    assert (seen.state, len(seen.gpus), seen.said) == ("works", 8, said)
+
+
+def test_what_a_report_says_of_memory_and_of_what_is_pending():
+    plain = text(RECORDED_H100)
+    changed = plain.replace("<pending_ecc>Enabled", "<pending_ecc>Disabled").replace(
+        "<remapped_row_pending>No", "<remapped_row_pending>Yes"
+    )
+    changed = changed.replace("<persistence_mode>Enabled", "<persistence_mode>Disabled")
+    changed = changed.replace("<used>0 MiB</used>", "<used>80000 MiB</used>", 1)
+    changed = changed.replace("<remapped_row_failure>No", "<remapped_row_failure>Yes")
+    before, after = parse(plain).gpus[0], parse(changed).gpus[0]
+    assert (before.pending, before.persistence, before.memory_used_bytes, before.worn) == ((), True, 0, False)
+    assert after.pending == (
+        "ECC is Enabled now and Disabled after it",
+        "memory that failed is taken out of use by it",
+    )
+    assert (after.persistence, after.memory_used_bytes, after.memory_held_bytes) == (False, 80000 * MIB, 0)
+    assert after.worn
+
+
+def test_processes_tell_what_they_hold():
+    assert parse(text("described/2xrtx4090-busy.xml")).gpus[0].memory_held_bytes > 0
+    untold = re.sub("<used_memory>[^<]*", "<used_memory>N/A", text("described/2xrtx4090-busy.xml"))
+    assert parse(untold).gpus[0].memory_held_bytes is None

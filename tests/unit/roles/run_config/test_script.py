@@ -15,7 +15,9 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.core.version import VERSION
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
+from ansible_collections.canvas.fleet.plugins.module_utils.system.programs import SYSTEM_PATH
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import flags as trainer_flags
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.environment import Script
 from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
@@ -45,6 +47,26 @@ def run(root: Path, environment: dict[str, str] | None = None, **changes: Any) -
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"nvidia_gpu_expected": False},
+        {"run_config_env": {"LD_LIBRARY_PATH": "/opt/a b", "PYTHONPATH": "/x", "CUDA_HOME": "/other", "N": 1}},
+    ],
+    ids=["as it is", "without a GPU", "the user's own"],
+)
+def test_the_environment_is_proved_as_the_trainer_gets_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    told = settings(tmp_path, **changes)
+    proved = Script.of(told).environment(told["conda_env_prefix"])
+    env = run(tmp_path, **changes)["env"]
+    path = env.pop("PATH").replace(f"{tmp_path}/bin:{os.environ['PATH']}", SYSTEM_PATH)
+    assert path.endswith(proved.pop("PATH"))  # what python3 puts before it here is not of the script
+    assert {name: env.get(name) for name in proved} == proved
+    loader = re.compile("LD_|CUDA|PYTHON(?!UNBUFFERED)|CONDA")
+    assert [name for name in env if loader.match(name) and name not in proved] == []
 
 
 def test_the_trainer_gets_exactly_the_planned_arguments(tmp_path: Path) -> None:
