@@ -138,7 +138,7 @@ def cut(group: Group, name: str) -> None:
 
 
 def mend(group: Group, name: str) -> None:
-    """Puts a host that was cut off back on the network, with the address it had."""
+    """Reconnects a host to the network, with its old address."""
     podman("network", "connect", "--ip", listing(group)[name]["address"], NETWORK, group.container(name))
 
 

@@ -53,7 +53,7 @@ def write(path: Path, text: str) -> None:
 
 
 def made(folder: Path, inputs: Iterable[Path | str], make: Callable[[Path], Result]) -> Result:
-    """What `make(folder)` returns; made anew only when `inputs` changed or a run was cut off.
+    """What `make(folder)` returns; made again only when `inputs` changed or a run was interrupted.
 
     The stamp goes before the folder and comes after it, so a cut at any moment leads to a new making.
     """

@@ -23,7 +23,7 @@ from ..plugin_utils.role_action import RoleAction
 SYSTEM_PYTHON = "/usr/bin/python3"
 # Asked when the plugin is loaded: the forked worker that runs it has no terminal of its own.
 LIVE = sys.stdout.isatty()
-FIRST_LINE = 5.0  # seconds; shorter work ends without a word
+FIRST_LINE = 5.0  # seconds; shorter work prints nothing
 LINE_EVERY = 3.0 if LIVE else 10.0
 PERIODS = (0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0)  # seconds between the first polls, then
 PERIOD = 5.0

@@ -100,12 +100,12 @@ def _read(kind: Any, value: Any, place: str) -> Any:
 
 
 def _raised(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of an error that a module did not expect. Ansible hands it over as an object with an event."""
+    """The message of an unexpected error. Ansible gives it as an object with an event."""
     event = getattr(answer.get("exception"), "event", None)
     return {"msg": event.msg} if event else {}
 
 
 def _warnings(given: Any) -> list[str]:
-    """Their texts. Ansible hands a module's warnings over as objects with an event."""
+    """Texts of warnings. Ansible gives them as objects with an event."""
     texts = [getattr(getattr(one, "event", None), "msg", one) for one in given] if isinstance(given, list) else []
     return [text for text in texts if isinstance(text, str)]

@@ -32,7 +32,7 @@ def retry_connection(
     """The answer of `ask`; a connection that is lost is tried again for so many seconds.
 
     Raises AnsibleConnectionFailure with the words `given_up`, so that the host counts as unreachable; at once, with
-    ssh's own words, where waiting is in vain.
+    ssh's message, when waiting cannot help.
     """
     lost = 0.0
     while True:

@@ -1,6 +1,6 @@
-"""A checkpoint of the run's first node, brought to this one: fetched aside, verified by content, then renamed.
+"""Copies a checkpoint of the run's first node: fetch, verify the content, rename.
 
-A download that was cut goes on where it stopped. Only what was fetched by this code is ever deleted by it.
+An interrupted download continues. This code deletes only copies that it fetched.
 """
 
 from __future__ import annotations

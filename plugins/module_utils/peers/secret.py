@@ -1,4 +1,4 @@
-"""The secret of a run: who holds it belongs to the run.
+"""The secret of a run: a node that proves it belongs to the run.
 
 The controller draws it, root keeps it on each node (0600), and systemd hands it to the supervisor as a credential: it
 is in no argument, environment, log or result. What may be shown is its fingerprint, which does not lead back to 256

@@ -25,7 +25,7 @@ class Command:
 
 
 def slips(command: Command) -> Iterator[Finding]:
-    """Why nothing, or not what was meant, would be done."""
+    """Why the command would do nothing, or something unintended."""
     members = command.groups.get(command.group, ())
     if not members:
         yield finding("NO_HOSTS", found=_instead(command), expected=f"a host in the group {command.group}")

@@ -167,7 +167,7 @@ RULES: dict[str, Rule] = {
 # Paths that may hold the checkpoint folder, and those that are read or compared with, which anybody may own.
 ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir")
 NOT_OWNED = ("training_checkpoint_dir", "run_config_resume_from", "nvidia_busy_ignore_below")
-# With these nothing is known of a host, or of what was meant, so there is nothing that could go on.
+# With these the host or the intention is unknown, so the run cannot go on.
 NEVER_ACCEPTED = (
     "VARIABLE_INVALID",
     "SECRET_MISPLACED",
@@ -175,7 +175,7 @@ NEVER_ACCEPTED = (
     "HOST_PART_SILENT",
     "CHECKPOINTS_LINKED_AWAY",  # this and the next: the start itself refuses them, too
     "TRAINING_OF_ANOTHER_RUN",
-    "DATASET_IN_USE",  # rows would be lost in silence
+    "DATASET_IN_USE",  # rows would be lost without a message
 )
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

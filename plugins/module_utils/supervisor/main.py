@@ -42,7 +42,7 @@ PERIOD = 0.25  # seconds between two looks
 MARGIN = 2.0  # seconds that systemd waits longer than the supervisor, so that the class is written first
 GRACE = 5.0  # seconds until the supervisor does itself what systemd's watchdog should have done
 END_TIMEOUT = 15.0  # seconds that the trainer's processes have to end after SIGTERM
-PREPARE = 7200.0  # seconds without a word that making the checkpoints ready may take
+PREPARE = 7200.0  # seconds without a message while checkpoints are prepared
 
 
 class EndError(Exception):

@@ -1,4 +1,4 @@
-"""A training that trains something else than what was meant is stopped at once: it would look healthy to its end.
+"""Stops a training with wrong weights at once: it would look healthy to its end.
 
 Without the weights the trainer says one line, and its losses look normal (contract). The first CE of a model that was
 read is far below the logarithm of the vocabulary (11.9), that of random weights is near it.

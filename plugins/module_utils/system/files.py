@@ -27,7 +27,7 @@ from .reach import Place, give, reach
 
 Path = Union[str, "os.PathLike[str]"]
 BLOCK = 4 << 20  # bytes copied at once
-STALE = 3600.0  # seconds after which a part of a writer that was cut off is removed
+STALE = 3600.0  # seconds after which the part of an interrupted writer is removed
 NOBODY = Owner()
 
 
@@ -231,7 +231,7 @@ def copy(source: Path, part: Path) -> None:
 
 
 def put(part: Path, path: Path, mode: int | None = None) -> None:
-    """Moves a finished part to its place, for good. Raises OSError."""
+    """Rename a finished part to its final path and flush it. Raises OSError."""
     source, _ = open_plain(part, follow=False)
     with source:
         if mode is not None:

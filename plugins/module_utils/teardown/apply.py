@@ -64,7 +64,7 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
     records, kept_records = _records(settings, {part.role for part in staying})
     foreign_files = _foreign_files(settings, [part.path for part in found])
     if foreign_files:
-        staying.append(Leftover("fleet_agent", named(foreign_files), "not put there by canvas-fleet"))
+        staying.append(Leftover("fleet_agent", named(foreign_files), "foreign files"))
     going += records
     account = fleet_agent.account(settings) if not staying else ""
     removed = [{"role": part.role, "path": part.path, "bytes": _size(part)} for part in going]

@@ -1,4 +1,4 @@
-"""What the module answers of a work. Progress and result are the word of the account that the work runs as."""
+"""The module's answer about a work. Progress and result come from the account of the work."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ TRAPS = {
     "clocks": ["CLOCK_SKEW"],
     "a taken port": ["PORT_TAKEN"],
     "hosts that cannot reach each other": ["PEER_UNREACHABLE", "ADDRESS_TWICE"],
-    "hosts that are told different things": ["RUN_DISAGREES"],
+    "hosts with different settings": ["RUN_DISAGREES"],
     "a small /dev/shm": ["SHM_SMALL"],
     "no systemd": ["NO_SYSTEMD"],
     "an unknown upstream commit": ["UPSTREAM_UNKNOWN", "UPSTREAM_FILE_UNKNOWN"],

@@ -1,4 +1,4 @@
-"""Why a host was not observed: what ssh, sudo, Python and Ansible really said, told as findings."""
+"""Why a host was not observed: real messages of ssh, sudo, Python and Ansible, as findings."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_nothing_that_a_person_laid_there_ever_goes(host: Host) -> None:
     before = [path.read_bytes() for path in theirs]
     report = host.teardown(*EVERYTHING)
     assert [path.read_bytes() for path in theirs] == before
-    foreign_files = next(part for part in report["kept"] if part["why"] == "not put there by canvas-fleet")
+    foreign_files = next(part for part in report["kept"] if part["why"] == "foreign files")
     assert all(str(path) in foreign_files["path"] for path in theirs)
     assert foreign_files["also"] == ""
 

@@ -20,7 +20,8 @@ def parquet_files(data_dir: str, num_used: int) -> list[str]:
 
 
 def known_row_groups(data_dirs: list[str], num_used_data: list[int], parquet_info: dict[str, Any]) -> list[RowGroup]:
-    """All row groups of the files whose full path is a key of the info file; other files are passed over in silence."""
+    """All row groups of the files whose full path is a key of the info file; other files are skipped without a
+    message."""
     groups: list[RowGroup] = []
     for data_dir, num_used in zip(data_dirs, num_used_data, strict=False):
         for path in parquet_files(data_dir, num_used):

@@ -58,7 +58,7 @@ def load_state(
     """Optimizer and scheduler as they were; returns the next step and this rank's place in the data.
 
     Raises FileNotFoundError, EOFError or RuntimeError for what is absent, empty or cut. Only data_status.pt may be
-    absent: the data then starts again, in silence.
+    absent: the data then starts again without a message.
     """
     if folder is None or not os.path.exists(folder):
         return 0, None

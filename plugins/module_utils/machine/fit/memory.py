@@ -231,7 +231,8 @@ def host_phases(run: Run) -> dict[str, Items]:
     save = {"bytes to be written": float(BF16 * everything), "processes": process * ranks}
     if run.split > 1 and not run.offload:
         # A unit is gathered on the GPU and moved here. FSDP leaves the module's tensors pointing at that copy until the
-        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, for good. The first
+        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, until the end. The
+        # first
         # rank of each replica does it: 14 B per parameter in `full`, 4 in `frozen`, measured (docs/gpu-proof.md).
         replicas = max(1, ranks // run.split)
         save["state dict"] = run.weights * replicas

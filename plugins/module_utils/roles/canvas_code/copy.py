@@ -112,6 +112,6 @@ def edits(folder: str, note: Mapping[str, Any], ours: Ours) -> list[str]:
 
 
 def observe(folder: str, ours: Ours) -> tuple[str, bool, tuple[str, ...]]:
-    """(digest of the manifest, whether a change was cut off, files that a person changed)."""
+    """(digest of the manifest, whether a change was interrupted, files that a person changed)."""
     note = record(folder)
     return note["digest"], bool(note["pending"]), tuple(edits(folder, note, ours))

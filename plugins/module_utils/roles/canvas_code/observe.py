@@ -53,7 +53,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Observation:
-    """The folder of the code. `unfinished`: a clone that was cut off."""
+    """The folder of the code. `unfinished`: an interrupted clone."""
 
     path: str = ""
     state: State = "absent"

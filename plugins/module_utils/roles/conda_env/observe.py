@@ -177,7 +177,7 @@ def installed(prefix: str) -> dict[str, str]:
 
 
 def unfinished_mark(state_dir: str, path: str) -> str:
-    """The file that says: this folder is being made (or removed) by us, and may be removed when that was cut off."""
+    """The file that says: this folder is being made or removed by us, and may be removed after an interruption."""
     return os.path.join(state_dir, "claims", sha256(path)[:16])
 
 

@@ -17,7 +17,7 @@ INFO = 4096  # characters; the loader's info file has some hundred
 
 @dataclass(frozen=True)
 class Misplaced:
-    """A path that cannot be meant."""
+    """An invalid path."""
 
     variable: str
     found: str

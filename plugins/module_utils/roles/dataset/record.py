@@ -132,7 +132,7 @@ def file_name(place: str, source: str) -> str:
 
 
 def layout(settings: Settings) -> Layout:
-    """Raises FleetError for paths that cannot be meant."""
+    """Raises FleetError for invalid paths."""
     output = Path(str(settings["dataset_output_dir"]))
     given = {kind: str(settings.get(f"dataset_{kind}") or "") for kind in KINDS}
     source = str(settings.get("dataset_source") or "")

@@ -27,7 +27,7 @@ def whole(folder: Path) -> bool:
 
 
 def folder(spec: Mapping[str, Any], beside: Path, hub: Source = Hub) -> str:
-    """A folder with vocab.json and merges.txt of the model; "" when there is none to be had.
+    """A folder with vocab.json and merges.txt of the model; "" when there is none.
 
     `spec` holds weights_dir, and weights_repo, weights_revision, weights_endpoint and weights_token for the fetch, each
     optional. What is fetched stays below `beside`.

@@ -1,4 +1,4 @@
-"""What the trainer is told: settings and the topology of the run become the values of the role's templates.
+"""Values of the role's templates, from the settings and the topology of the run.
 
 Pure. The unit and a person run the same file.
 """

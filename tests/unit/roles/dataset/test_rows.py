@@ -169,7 +169,7 @@ def test_test_rows_in_train_are_found_by_content(tmp_path):
 @pytest.mark.parametrize(
     ("change", "pairs"),
     [
-        pytest.param({"answer": "A"}, [[0, 0, 0]], id="with another answer it is told as such"),
+        pytest.param({"answer": "A"}, [[0, 0, 0]], id="another answer is reported as such"),
         pytest.param({"answer": " d\n"}, [[0, 0, 1]], id="an answer in another case and with blanks is the same"),
         pytest.param({"question_images": [{"bytes": encoded(3, "bmp")}]}, [[0, 0, 1]], id="an image in another format"),
         pytest.param({"question_interleave": [text("Which  moves? 3\n"), image(0)]}, [[0, 0, 1]], id="other blanks"),

@@ -89,7 +89,7 @@ def test_only_the_first_host_of_a_run_answers_for_steps_and_saves() -> None:
     [
         pytest.param({}, [], id="all well"),
         pytest.param({"newest_whole": None}, [], id="nothing saved yet"),
-        pytest.param({"weights": "scratch"}, ["trained from random weights"], id="random weights are told at once"),
+        pytest.param({"weights": "scratch"}, ["trained from random weights"], id="random weights are reported at once"),
         pytest.param({"older": ["/a"]}, ["older than the settings on disk"], id="a changed setting"),
         pytest.param(
             {"foreign": ["a", "b", "c", "d"]}, ["foreign names among the checkpoints: a, b, c"], id="foreign folders"
