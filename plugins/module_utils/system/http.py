@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.error
 import urllib.request
@@ -50,10 +51,28 @@ def read(url: str, *, limit: int, proxies: Mapping[str, str] | None = None) -> b
         return found
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to http and https alone, never from https to http, and takes no login to another server."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
+            raise urllib.error.HTTPError(
+                req.full_url, code, f"leads to {public(newurl)}, which is not followed", headers, fp
+            )
+        made = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if made and (old.scheme, old.netloc) != (new.scheme, new.netloc):
+            for name in ("Authorization", "Cookie"):
+                made.headers.pop(name, None)
+        return made
+
+
 def _open(url: str, headers: Mapping[str, str], proxies: Mapping[str, str] | None = None) -> Any:
     sent = {"User-Agent": "canvas-fleet", "Accept-Encoding": "identity", **headers}
     request = urllib.request.Request(url, headers=sent)  # noqa: S310 - see check()
-    handlers = [urllib.request.ProxyHandler({**urllib.request.getproxies(), **proxies})] if proxies else []
+    handlers: list[Any] = [_Redirects()]
+    if proxies:
+        handlers.append(urllib.request.ProxyHandler({**urllib.request.getproxies(), **proxies}))
     return urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT)
 
 
@@ -140,11 +159,14 @@ def _fetch_once(url: str, part: Path, tell: Tell, known: bool) -> None:
         files.remove(part)
         raise OSError("the server has another file now") from error
     with answer, files.open_part(part) as out:
+        mark = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         if getattr(answer, "status", 200) != 206:
             done = 0
             out.truncate(0)
+        elif not _goes_on(answer.headers, done) or headers.get("If-Range", mark) != mark:
+            out.truncate(0)
+            raise OSError("the server answered with another part, or of another file")
         total = done + int(answer.headers.get("Content-Length") or 0)
-        mark = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         files.save(note, {"url": url, "mark": mark}, 0o600, durable=False)
         out.seek(done)
         while block := answer.read(BLOCK):
@@ -154,6 +176,12 @@ def _fetch_once(url: str, part: Path, tell: Tell, known: bool) -> None:
     if total > done:
         raise EOFError(f"the connection ended after {done} of {total} bytes")
     files.remove(note)
+
+
+def _goes_on(headers: Mapping[str, str], done: int) -> bool:
+    """Whether a partial answer begins where the part ends. One of several ranges does not say where."""
+    begin = re.match(r"bytes (\d+)-", headers.get("Content-Range") or "")
+    return begin is not None and int(begin[1]) == done
 
 
 def _resume_point(url: str, part: Path, note: Path, known: bool) -> tuple[int, dict[str, str]]:

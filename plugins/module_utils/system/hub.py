@@ -92,7 +92,8 @@ class Hub:
         found = self._metadata(file.name, file.commit)
         headers = build_hf_headers(token=self._token or False)
         # Signed addresses of a storage elsewhere: the token is for the hub alone.
-        if urlsplit(found.location).netloc != urlsplit(self._url(file.name, file.commit)).netloc:
+        there, hub = urlsplit(found.location), urlsplit(self._url(file.name, file.commit))
+        if (there.scheme, there.netloc) != (hub.scheme, hub.netloc):
             headers.pop("authorization", None)
         # No part of ours is compressed: a Range of a compressed body would be another range.
         headers["Accept-Encoding"] = "identity"

@@ -15,18 +15,27 @@ SHA = hashlib.sha256(BODY).hexdigest()
 class Server(servers.BaseHTTPRequestHandler):
     """Serves `body`; `cuts` says after how many bytes the next answers break off, `failures` which codes come first."""
 
-    body, cuts, failures, asked, ranges, weak = BODY, [], [], [], True, False
+    body, cuts, failures, asked, ranges, weak, said = BODY, [], [], [], True, False, []
+    heedless = False  # it gives the rest of whatever file it has now
+    leads, heard = {}, []  # where a path leads; the headers of each question
 
     def do_GET(self):
         cls = type(self)
         cls.asked.append(self.headers.get("Range", ""))
+        cls.heard.append(dict(self.headers))
+        if urlsplit(self.path).path in cls.leads:
+            self.send_response(302)
+            self.send_header("Location", cls.leads[urlsplit(self.path).path])
+            self.end_headers()
+            return
         if cls.failures:
             self.send_error(cls.failures.pop(0))
             return
         # A weak mark says that two bodies mean the same, not that their bytes are the same.
         mark = 'W/"v1"' if cls.weak else f'"{hashlib.sha256(cls.body).hexdigest()[:8]}"'
         start = 0
-        if cls.ranges and self.headers.get("Range") and self.headers.get("If-Range", mark) == mark:
+        same = cls.heedless or self.headers.get("If-Range", mark) == mark
+        if cls.ranges and self.headers.get("Range") and same:
             start = int(self.headers["Range"][6:].split("-")[0])
         if start >= len(cls.body):
             self.send_error(416)
@@ -34,6 +43,10 @@ class Server(servers.BaseHTTPRequestHandler):
         content = cls.body[start:]
         self.send_response(206 if start else 200)
         self.send_header("ETag", mark)
+        if start and cls.said:
+            self.send_header("Content-Range", cls.said.pop(0))
+        elif start:
+            self.send_header("Content-Range", f"bytes {start}-{len(cls.body) - 1}/{len(cls.body)}")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[: cls.cuts.pop(0)] if cls.cuts else content)
@@ -46,7 +59,8 @@ class Server(servers.BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.setattr(http, "PAUSE", 0.001)
     Server.body, Server.cuts, Server.failures, Server.asked = BODY, [], [], []
-    Server.ranges, Server.weak = True, False
+    Server.ranges, Server.weak, Server.said, Server.heedless = True, False, [], False
+    Server.leads, Server.heard = {}, []
     httpd = servers.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{httpd.server_address[1]}/data/train_split.parquet?key=s3cret"
@@ -226,3 +240,74 @@ def test_an_answer_is_read_within_bounds(server):
 def test_a_proxy_is_asked_instead(server):
     with pytest.raises(OSError, match="refused"):
         http.read(server, limit=1, proxies={"http": "http://127.0.0.1:9"})
+
+
+WRONG = ["bytes 0-99/1048576", "bytes 300001-1048575/1048576", "bytes */1048576", "", "items 300000-1/2"]
+
+
+@pytest.mark.parametrize("said", WRONG)
+@pytest.mark.parametrize("sha256", ["", SHA], ids=["an unknown file", "a known file"])
+def test_a_partial_answer_that_begins_elsewhere_begins_the_file_anew(server, tmp_path, said, sha256):
+    Server.cuts, Server.said = [300_000], [said]
+    fetch_part(server, tmp_path / "p", "dataset_train", quiet, sha256=sha256)
+    assert (tmp_path / "p").read_bytes() == BODY
+    assert Server.asked == ["", "bytes=300000-", ""]
+
+
+def test_the_rest_of_another_file_is_not_taken_though_the_server_gives_it(server, tmp_path):
+    """Some ignore If-Range: then its own mark tells."""
+    Server.cuts, Server.heedless = [300_000], True
+    other = bytes(reversed(BODY))
+
+    def changes(done, total):
+        if done >= 250_000:
+            Server.body = other
+
+    fetch_part(server, tmp_path / "p", "dataset_train", changes)
+    assert (tmp_path / "p").read_bytes() == other
+
+
+def test_a_part_that_is_longer_than_the_file_is_begun_anew(server, tmp_path):
+    """The answer is 416."""
+    part = tmp_path / "p"
+    Server.cuts = [300_000]
+    Server.failures = []
+    with pytest.raises(KeyboardInterrupt):
+        fetch_part(server, part, "dataset_train", interrupt)
+    part.write_bytes(BODY + b"more")
+    fetch_part(server, part, "dataset_train", quiet)
+    assert part.read_bytes() == BODY
+
+
+def interrupt(done, total):
+    raise KeyboardInterrupt
+
+
+def ask(url, **headers):
+    with http._open(url, headers) as answer:
+        return answer.read()
+
+
+def test_a_login_does_not_follow_to_another_server(server):
+    there = server.replace("127.0.0.1", "localhost")
+    Server.leads = {"/away": there, "/near": server}
+    login = {"Authorization": "Bearer s3cret", "Cookie": "a=b", "Range": "bytes=5-"}
+    assert ask(server.replace("/data/train_split.parquet", "/near"), **login) == BODY[5:]
+    assert Server.heard[1]["Authorization"] == "Bearer s3cret"
+    assert ask(server.replace("/data/train_split.parquet", "/away"), **login) == BODY[5:]
+    assert not {"Authorization", "Cookie"} & set(Server.heard[3])
+
+
+@pytest.mark.parametrize("away", ["ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://x/"])
+def test_a_server_leads_to_http_alone(server, tmp_path, away):
+    Server.leads = {"/data/train_split.parquet": away}
+    with pytest.raises(FleetError) as caught:
+        fetch_part(server, tmp_path / "p", "dataset_train", quiet)
+    assert "is not followed" in caught.value.found or "not allowed" in caught.value.found
+    assert "s3cret" not in str(caught.value)
+
+
+def test_https_is_not_left_for_http():
+    request = http.urllib.request.Request("https://a.test/x")
+    with pytest.raises(http.urllib.error.HTTPError, match="not followed"):
+        http._Redirects().redirect_request(request, None, 302, "Found", {}, "http://a.test/x")
