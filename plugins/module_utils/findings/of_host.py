@@ -30,18 +30,18 @@ ENTRIES: dict[str, Entry] = {
     ),
     "NO_HOSTS": Entry(
         "error",
-        "nothing can be done without a host",
-        "name your inventory (-i inventory/mine), and put its hosts below `trainers:` (inventory/example/hosts.yml)",
+        "the inventory has no host to train on",
+        "name your inventory (-i inventory/mine), and list its hosts under `trainers:` (inventory/example/hosts.yml)",
     ),
     "LIMIT_EMPTY": Entry(
         "error",
-        "a limit chooses among the hosts that train, and this one leaves none of them",
+        "this limit leaves no host of the group trainers",
         "name hosts of the group trainers, or a group within it",
     ),
     "TAG_UNKNOWN": Entry(
         "error",
-        "Ansible passes over all tasks when a tag fits none",
-        "correct the tag, or leave it out to do all",
+        "no task has this tag, so Ansible would skip all of them",
+        "correct the tag, or leave it out to run everything",
     ),
     # what hosts answer
     "HOST_ANSWER_MALFORMED": Entry(
@@ -56,9 +56,9 @@ ENTRIES: dict[str, Entry] = {
     ),
     "HOST_PART_SILENT": Entry(
         "error",
-        "a part of the host did not answer, so nothing is changed in its run",
-        "look at the named path or program by hand on the host: a file system that hangs has to be mounted anew, a "
-        "nvidia-smi that hangs needs a restart of the host",
+        "a part of the host did not answer, so its run is left unchanged",
+        "look at the named path or program on the host: mount a hanging file system again; restart the host for a "
+        "hanging nvidia-smi",
     ),
     # the machine
     "NO_SYSTEMD": Entry(
@@ -214,56 +214,54 @@ ENTRIES: dict[str, Entry] = {
     ),
     "GPU_MISSING": Entry(
         "error",
-        "a GPU that does not answer is not used. A run of fewer GPUs has another world size, and does not go on from "
-        "checkpoints of all",
-        "look at dmesg on the host (Xid) and restart it. To train on those that answer, set run_config_processes to "
+        "a GPU does not answer; a run with fewer GPUs has another world size and cannot resume the checkpoints",
+        "look at dmesg on the host (Xid) and restart it; to train on the other GPUs, set run_config_processes to "
         "their number",
     ),
     "NVIDIA_SMI_WARNS": Entry(
         "warning",
-        "nvidia-smi says something beside its report",
-        "look at what it says; a damaged infoROM or a failing card is the provider's to replace",
+        "nvidia-smi prints a warning beside its report",
+        "read the warning; ask the provider to replace a failing card or a damaged infoROM",
     ),
     "GPU_RESET_PENDING": Entry(
         "warning",
-        "the GPU waits for a reset, and works otherwise until then",
+        "the GPU needs a reset; it works until then",
         "restart the host, or reset the GPU while nothing uses it (nvidia-smi --gpu-reset -i N)",
     ),
     "GPU_MEMORY_TAKEN": Entry(
         "error",
-        "a process that nvidia-smi does not list holds memory of the GPU, and the training would run out of it",
-        "find who holds the GPU (fuser -v /dev/nvidia*, containers of the host) and end it; if nobody does, reset the "
-        "GPU or restart the host",
+        "a process that nvidia-smi does not list holds memory of the GPU, so the training would run out of it",
+        "find the process (fuser -v /dev/nvidia*, containers of the host) and end it; without one, reset the GPU or "
+        "restart the host",
     ),
     "GPU_HIDDEN": Entry(
         "error",
-        "a process of the training without a GPU ends with an invalid device ordinal",
-        "take CUDA_VISIBLE_DEVICES out of run_config_env, or set run_config_processes to the number of GPUs it shows",
+        "a process of the training without a GPU ends with: invalid device ordinal",
+        "remove CUDA_VISIBLE_DEVICES from run_config_env, or set run_config_processes to the number of GPUs in it",
     ),
     "NVIDIA_PERSISTENCE_OFF": Entry(
         "note",
-        "without the persistence daemon the driver forgets the GPUs between two programs, and each start waits for it",
-        "install nvidia-persistenced (it comes with the driver that the role nvidia installs)",
+        "without the persistence daemon the driver initializes the GPUs again for each program, so each start is "
+        "slower",
+        "install nvidia-persistenced; the role nvidia installs it together with a driver",
     ),
     "ARCHITECTURE_OTHER": Entry(
         "error",
-        "the packaged installer, the locks of the collection and the wheels of flash-attn are made for x86_64",
-        "name an installer (conda_env_installer_url, conda_env_installer_sha256) and a lock (make lock) of this "
-        "architecture with conda_env_flash_attn_from: source, or use an environment that is there "
+        "the conda installer, the shipped locks and the wheels of flash-attn are for x86_64",
+        "set an installer (conda_env_installer_url, conda_env_installer_sha256), a lock (make lock) and "
+        "conda_env_flash_attn_from: source for this architecture; or use an existing environment "
         "(conda_env_use_existing: true)",
     ),
     "TOOLKIT_OLDER": Entry(
         "warning",
-        "the toolkit's libraries take the place of those that torch brings along, and older ones lack symbols that it "
-        "needs",
-        "set nvidia_cuda_version to the CUDA version that torch is built for, or take LD_LIBRARY_PATH out of "
-        "run_config_env; the proof of the environment imports torch with it",
+        "LD_LIBRARY_PATH puts the toolkit's libraries before torch's own, and older ones lack symbols",
+        "set nvidia_cuda_version to the CUDA version of the torch build, or remove LD_LIBRARY_PATH from run_config_env",
     ),
     "LIBC_OLD": Entry(
         "error",
-        "a wheel that was built for a newer C library is installed, and fails when it is imported",
-        "use a newer distribution (Debian 12, Ubuntu 22.04, EL 9); for flash-attn alone "
-        "conda_env_flash_attn_from: source builds it on the host",
+        "a wheel for a newer C library can be installed but not imported",
+        "use a newer distribution (Debian 12, Ubuntu 22.04, EL 9); conda_env_flash_attn_from: source builds "
+        "flash-attn for this one",
     ),
     "GPU_MIG_ON": Entry(
         "error",

@@ -13,7 +13,7 @@ from .gpu_generations import major, version_tuple
 from .host import Host
 from .starts import ALIVE
 
-TAKEN = 2e9  # bytes of a GPU that nobody tells of; a driver takes some hundred MB for itself
+TAKEN = 2e9  # bytes of a GPU that no process explains; a driver takes some hundred MB for itself
 MADE_FOR = re.compile(r"x86_64|aarch64|arm64|ppc64le|linux-64|linux-aarch64")
 NAMES = {"linux-64": "x86_64", "linux-aarch64": "aarch64", "arm64": "aarch64"}
 # The C library that wheels want: those of flash-attn, as they are released, and torch's (manylinux_2_28).
@@ -92,7 +92,7 @@ def _taken(host: Host) -> Iterator[Finding]:
         yield finding(
             "GPU_MEMORY_TAKEN",
             found=f"GPU {gpu.index} ({gpu.name}): {gpu.memory_used_bytes / 1e9:.1f} of {gpu.memory_bytes / 1e9:.1f} GB "
-            f"are in use, {held / 1e9:.1f} GB of it by the processes that nvidia-smi tells of",
+            f"are in use, {held / 1e9:.1f} GB of it by the processes that nvidia-smi lists",
             expected=f"less than {TAKEN / 1e9:.0f} GB that nobody holds",
         )
 

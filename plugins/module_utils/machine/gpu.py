@@ -19,7 +19,7 @@ class Gpu:
     ecc_errors: int = 0  # uncorrected ones since the driver was loaded
     mig: bool = False
     memory_used_bytes: int = 0
-    memory_held_bytes: int | None = 0  # by the processes that are told of; None where one does not tell
+    memory_held_bytes: int | None = 0  # by the listed processes; None if one is unknown
     persistence: bool = True
     pending: tuple[str, ...] = ()  # what a reset of the GPU would change
     worn: bool = False  # it has no spare row of memory left
