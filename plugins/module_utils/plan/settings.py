@@ -7,10 +7,8 @@ one.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,37 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..findings.finding import Finding, finding, placed
 from ..system.digests import sha256
-from . import rules
-
-# What the plan hands to the roles; no settings of a user.
-PLAN_NAMES = ("preflight_plan", "__fleet_plan")
-# Variables of 0.1 under the name that they have now, or the variable that decides the same.
-RENAMED = {
-    "conda_env_adopt": "conda_env_use_existing",
-    "conda_env_compiler": "fleet_agent_compiler",
-    "dataset_num_workers": "run_config_num_workers",
-    "dataset_world_size": "run_config_processes",
-    "conda_env_mirrors": "fleet_mirrors",
-    "fleet_patience": "fleet_reconnect_timeout",
-    "fleet_teardown_also": "fleet_teardown_include",
-    "nvidia_own_programs": "nvidia_busy_ignore_below",
-    "preflight_accept": "preflight_accepted_findings",
-    "training_auto_resume": "run_config_auto_resume",
-    "training_first_ce_stop": "training_max_first_loss",
-    "training_first_ce_warn": "training_warn_first_loss",
-    "training_inputs": "run_config_yaml",
-    "training_num_shard": "run_config_num_shard",
-    "training_peer_allow": "training_peer_networks",
-    "training_save_every": "run_config_save_every",
-    "training_script": "run_config_script",
-    "training_share": "training_shared_checkpoints",
-    "training_total_steps": "run_config_total_steps",
-    "run_config_wandb_key_file": "run_config_wandb_api_key",
-    "training_wandb_key_file": "run_config_wandb_api_key",
-    "training_working_dir": "canvas_code_dir",
-    "weights_patience": "weights_stall_timeout",
-}
-PREFIX_ALIKE = 0.85  # of 1: one or two letters of a role's name
+from . import names, rules
 
 
 @dataclass(frozen=True)
@@ -143,7 +111,7 @@ def read(
     findings += [untemplated(options[name], why) for name, why in failed.items()]
     # a default that stands on a broken variable is not broken itself
     findings = [found for found in findings if found.variable in variables] or findings
-    findings += unknown(options, variables, {option.role for option in options.values()})
+    findings += names.unknown({name: option.role for name, option in options.items()}, variables)
     # a list of codes that is wrong itself accepts nothing
     sound = all(found.variable != "preflight_accepted_findings" for found in findings)
     return settings, placed(
@@ -215,43 +183,3 @@ def kind_of(value: Any) -> str:
     """The plain type's name: Ansible marks the values that it read with types of its own."""
     plain = (bool, int, float, str, list, dict)
     return next((kind.__name__ for kind in plain if isinstance(value, kind)), "nothing" if value is None else "?")
-
-
-def unknown(options: Mapping[str, Option], names: Iterable[str], roles: Iterable[str]) -> list[Finding]:
-    """A finding for each name that carries a role's prefix, or nearly one, and that no spec knows."""
-    prefixes = tuple(f"{role}_" for role in roles)
-    squeezed = {squeeze(name): [name] for name in options}
-    findings = []
-    for name in sorted(set(names) - set(options) - set(PLAN_NAMES)):
-        near = [RENAMED[name]] if name in RENAMED else squeezed.get(squeeze(name), [])
-        if name.startswith(prefixes):
-            near = near or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
-        elif not (near := near or misspelt_prefix(options, name)):
-            continue
-        findings.append(
-            finding(
-                "VARIABLE_UNKNOWN",
-                variable=name,
-                found=f"{name}, which no role knows",
-                expected=f"{near[0]}?" if near else "a variable of docs/variables.md",
-                remedy=f"write {near[0]} instead of {name}, or remove it" if near else "",
-            )
-        )
-    return findings
-
-
-def squeeze(name: str) -> str:
-    """The letters alone, so that Weights-Dir and weightsdir are seen to mean weights_dir."""
-    return re.sub(r"[\W_]", "", name).lower()
-
-
-def misspelt_prefix(options: Mapping[str, Option], name: str) -> list[str]:
-    """The option that differs from `name` only by some letters of its role's name, as traning_run does."""
-    heads = [name[:place] for place, letter in enumerate(name) if letter == "_"]
-    return [
-        known
-        for known, option in options.items()
-        for head in heads
-        if known == option.role + name[len(head) :]
-        and difflib.SequenceMatcher(None, head, option.role).ratio() >= PREFIX_ALIKE
-    ][:1]

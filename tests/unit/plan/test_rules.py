@@ -184,16 +184,3 @@ def test_a_text_that_cannot_be_resolved_is_told_with_its_variable() -> None:
         "weights_dir",
         "weights_dir: 'nope' is undefined",
     )
-
-
-@pytest.mark.parametrize(
-    ("name", "known"),
-    [
-        pytest.param("traning_run", "training_run", id="a letter of the role's name is missing"),
-        pytest.param("weight_dir", "weights_dir", id="the role's name in the singular"),
-        pytest.param("train_script", "", id="a user's own variable"),
-    ],
-)
-def test_a_misspelt_role_name_is_seen_too(name: str, known: str) -> None:
-    found = core.unknown(OPTIONS, [name], {option.role for option in OPTIONS.values()})
-    assert [one.expected for one in found] == ([f"{known}?"] if known else [])

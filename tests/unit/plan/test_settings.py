@@ -67,20 +67,6 @@ def test_a_secret_is_only_seen_as_its_digest() -> None:
     assert core.resolve(OPTIONS, {"run_config_key": ""})[0] == {"run_config_key": ""}
 
 
-def test_a_misspelt_variable_is_told_with_its_nearest_kin() -> None:
-    found = core.unknown(OPTIONS, ["run_config_total_step", "preflight_plan", "run_config_lr"], ["run_config", "fleet"])
-    assert [one.code for one in found] == ["VARIABLE_UNKNOWN"]
-    assert "run_config_total_steps instead of run_config_total_step" in found[0].remedy
-
-
-@pytest.mark.parametrize(("old", "new"), sorted(core.RENAMED.items()))
-def test_an_old_name_is_told_with_the_variable_that_decides_now(old: str, new: str) -> None:
-    options = core.options_of({path.parents[1].name: yaml.safe_load(path.read_text()) for path in SPEC_FILES})
-    (found,) = core.unknown(options, [old], ROLE_NAMES)
-    assert (found.code, found.expected) == ("VARIABLE_UNKNOWN", f"{new}?")
-    assert new in options
-
-
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir()))
 def test_defaults_and_specs_of_a_role_say_the_same(role: str) -> None:
     spec = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
