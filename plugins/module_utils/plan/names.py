@@ -1,4 +1,4 @@
-"""Names of variables: one that no role knows, and the one that was meant. Pure."""
+"""Names of variables: those that no role knows, and the variables that they stand for. Pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def unknown(known: Mapping[str, str], names: Iterable[str]) -> list[Finding]:
 
 
 def _meant(known: Mapping[str, str], name: str, given: set[str], prefixed: bool) -> Iterator[str]:
-    """Variables that may be meant, the likeliest first."""
+    """Variables that the name may stand for, the likeliest first."""
     if name in RENAMED:
         yield RENAMED[name]
     yield from (one for one in known if _squeezed(one) == _squeezed(name))
