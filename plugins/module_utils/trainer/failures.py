@@ -21,7 +21,10 @@ LONGEST = 300  # letters of a line that are kept
 _RANK = re.compile(r"^\[(?:default|rank)?(\d+)\]:\s?")
 _CPP = re.compile(r"^.*?\[[EF]\d*[ \d:.]* ?[\w/.]+\.(?:cpp|cc|cu|h|hpp):\d+\]\s*|^what\(\):\s+")
 _ERROR = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit)(?::|$)")
-_OTHER = re.compile(r"Received \d+ death signal|: error: |^ERROR: Unexpected bus error")
+_OTHER = re.compile(
+    r"Received \d+ death signal|: (?:fatal )?error: |^ERROR: Unexpected bus error|^nccl\w+(?:Error|Usage|Argument):"
+    r"|^Unable to determine the device handle|NVMLError_\w+: |No working C(?:\+\+)? compiler"
+)
 _NCCL = re.compile(
     r"^nccl\w+(?:Error|Usage|Argument):|NCCL error|ncclUnhandled|ncclSystem|ncclRemote|ncclInternal|ncclInvalid"
 )
@@ -51,11 +54,11 @@ KINDS: tuple[tuple[str, str, str], ...] = (
     ("GPU_OUT_OF_MEMORY", r"OutOfMemoryError|OUT_OF_MEMORY|CU\w+_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation", ""),
     ("GPU_OUT_OF_MEMORY", r"CUBLAS_STATUS_NOT_INITIALIZED when calling .cublasCreate|Failed to CUDA \w*alloc", ""),
     ("HOST_OUT_OF_MEMORY", r"^MemoryError|can't allocate memory|not enough memory: you tried|std::bad_alloc", ""),
-    ("HOST_OUT_OF_MEMORY", r"Cannot allocate memory|Unable to allocate .* for an array", ""),
+    ("HOST_OUT_OF_MEMORY", r"Cannot allocate memory|Unable to allocate .* for an array|posix_memalign", ""),
     ("SHARED_MEMORY_FULL", r"\bshm\b|shared memory|/dev/shm|/torch_\d|signal: Bus error", ""),
     ("SHARED_MEMORY_FULL", r"No space left on device", r"multiprocessing/(?:synchronize|shared_memory|heap)|SemLock"),
     ("GPU_LOST", r"GPU is lost|fallen off the bus|\bXid\b.*\b79\b|device is not available", ""),
-    ("GPU_LOST", r"cudaErrorDevicesUnavailable|busy or unavailable", ""),
+    ("GPU_LOST", r"cudaErrorDevicesUnavailable|busy or unavailable|^Unable to determine the device handle", ""),
     ("GPU_ARCHITECTURE", r"no kernel image is available|no binary for GPU|not compatible with the current PyTorch", ""),
     ("GPU_ORDINAL", r"invalid device ordinal|Duplicate GPU detected|Invalid device (?:id|index)", ""),
     ("NO_GPU", r"^AssertionError", r"cuda\.is_available"),
@@ -84,10 +87,10 @@ KINDS: tuple[tuple[str, str, str], ...] = (
     ("SHARDS_MISMATCH", r"Mesh should not be bigger", ""),
     ("WORKERS_GREW", r"^KeyError: \d+$", ""),
     ("WANDB_LOGIN", r"api_key not configured|API key must be|wandb.*(?:login|credential)|not logged in.*wandb", ""),
-    ("WANDB_LOGIN", r"wandb\.(?:errors|sdk).*(?:Authentication|CommError: .*(?:401|403|permission))", ""),
+    ("WANDB_LOGIN", r"wandb\.(?:errors|sdk).*Authentication|\bCommError: .*(?:401|403|[Pp]ermission)", ""),
     ("FLAG_UNKNOWN", r"not used by the HfArgumentParser|unrecognized arguments|invalid (?:\w+ )?value", ""),
-    ("IMPORT_MISSING", r"ModuleNotFoundError|^ImportError", ""),
-    ("COMPILER_MISSING", r"InductorError|Failed to find C compiler|No working C compiler", ""),
+    ("IMPORT_MISSING", r"ModuleNotFoundError|^ImportError|Failed to import \S+ because of", ""),
+    ("COMPILER_MISSING", r"InductorError|Failed to find C compiler|No working C|fatal error: \S+\.h:", ""),
 )
 # Seen on ranks, and on torchrun itself, when something else had already ended the run.
 FOLLOWS = (

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 import yaml
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer.failures import FINAL, KINDS, failure_of, retried
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.failures import (
+    FINAL,
+    FOLLOWS,
+    KINDS,
+    failure_of,
+    retried,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +21,19 @@ from tests.unit.support.places import FIXTURES, ROOT
 
 RECORDED = FIXTURES / "trainer" / "torchrun-2.13.0"
 REPORTS = yaml.safe_load((FIXTURES / "trainer" / "reports.yml").read_text())
+WORDINGS = yaml.safe_load((FIXTURES / "trainer" / "wordings.yml").read_text())
+# The words of one line of the trainer, or of torch, in which nothing varies.
+OF_ONE_LINE = {
+    "YAML_DIALECT",
+    "REGISTRATION_DIALECT",
+    "INFO_PATHS_FOREIGN",
+    "IMAGES_MISSING",
+    "CHECKPOINTS_FOREIGN_NAME",
+    "CHECKPOINT_SHARDS_DIFFER",
+    "SHARDS_MISMATCH",
+    "WORKERS_GREW",
+    "CHILD_FAILED",
+}
 
 
 def trace(error: str, source: str = "pass") -> str:
@@ -54,11 +74,34 @@ def test_what_people_reported_is_understood(report: dict[str, str]) -> None:
     assert report.get("shows", "") in found.line
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [pytest.param(kind, words, id=f"{kind} {source}") for kind, of in WORDINGS.items() for source, words in of.items()],
+)
+def test_every_wording_reaches_its_class(kind: str, words: str) -> None:
+    found = failure_of(words)
+    assert found is not None
+    assert found.kind == kind
+
+
+def test_each_class_is_reached_by_five_real_texts() -> None:
+    count = Counter([*(one["kind"] for one in REPORTS), *(kind for kind, of in WORDINGS.items() for _ in of)])
+    classes = {kind for kind, *_ in (*KINDS, *FOLLOWS)} | {"RANK_KILLED"}
+    assert {kind: count[kind] for kind in classes - OF_ONE_LINE if count[kind] < 5} == {}
+    assert set(count) <= classes
+
+
 def test_a_wrong_interface_is_answered_with_the_variable_that_names_the_right_one() -> None:
     report = next(one for one in REPORTS if "fe80::" in one["text"])
     found = failure_of(report["text"])
     assert found is not None
     assert "NCCL_SOCKET_IFNAME" in found.lines[-1]
+
+
+def test_the_compilers_word_about_our_own_code_is_no_missing_compiler() -> None:
+    found = failure_of("/x/kernel.cu:4:10: error: identifier x is undefined\n")
+    assert found is not None
+    assert found.kind == "UNKNOWN"
 
 
 def test_lines_of_cpp_code_that_end_nothing_are_no_failure() -> None:

@@ -21,6 +21,12 @@ INSTALLING = "Installing collected packages: "
 # Messages of failed programs, and their remedies.
 REMEDIES = (
     ("CERTIFICATE_VERIFY_FAILED", "the host does not trust this server: set fleet_ca_bundle to your proxy's CA"),
+    (
+        "conda.anaconda.org",
+        "this host does not reach conda.anaconda.org: name a channel that it reaches (conda_env_channels) or a proxy "
+        "(conda_env_environment); if it is the installer that asks there, name one that brings its packages along "
+        "(conda_env_installer_url: Miniforge 26.3.2-3 or 26.1.1-3; 26.3.2-0 to 26.3.2-2 do not)",
+    ),
     ("No space left on device", "free space below conda_env_root and conda_env_state_dir"),
     (
         "DO NOT MATCH THE HASHES",

@@ -131,7 +131,8 @@ def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> No
     progress(0, 0, "", f"installing {name}")
     tools.mark_unfinished(want.state_dir, want.root)
     folders.make(os.path.dirname(want.root))
-    tools.call(["bash", path, "-b", "-p", want.root], "the installer of conda failed")
+    command = ["bash", path, "-b", "-p", want.root]
+    tools.call(command, "the installer of conda failed", variable="conda_env_installer_url")
     absent.remember(want.state_dir, want.root)
     tools.unmark(want.state_dir, want.root)
     files.remove(path)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import observe as conda_env
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import work as conda_env_work
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.environment import Script
 
 from tests.unit.support.conda_host import INSTALLER, calls, in_sync, make_spec, run
+from tests.unit.support.places import ROOT
 
 
 @pytest.fixture
@@ -74,6 +77,23 @@ def test_an_installer_for_another_architecture_is_not_run(spec, tmp_path):
         run({**spec, "installer_url": other.as_uri()})
     assert (caught.value.code, caught.value.variable) == ("ARCHITECTURE_OTHER", "conda_env_installer_url")
     assert calls(spec) == []
+
+
+def test_an_installer_that_wants_the_network_says_so_with_its_variables(spec, monkeypatch):
+    monkeypatch.setenv("FAKE_OFFLINE", "1")
+    with pytest.raises(FleetError) as caught:
+        run(spec)
+    assert caught.value.variable == "conda_env_installer_url"
+    assert "conda.anaconda.org" in caught.value.found
+    for name in ("conda_env_channels", "conda_env_environment", "conda_env_installer_url", "26.3.2-3"):
+        assert name in caught.value.remedy
+    monkeypatch.delenv("FAKE_OFFLINE")
+    assert run(spec)["changed"]
+
+
+def test_the_pinned_installer_is_none_of_those_that_want_the_network():
+    pinned = yaml.safe_load((ROOT / "roles/conda_env/defaults/main.yml").read_text())["conda_env_installer_url"]
+    assert not re.search(r"26\.3\.2-[012]\b", pinned)
 
 
 @pytest.mark.parametrize(
