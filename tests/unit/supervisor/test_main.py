@@ -132,7 +132,7 @@ def test_a_stop_does_not_wait_for_a_save_that_cannot_come_in_time(run: Supervise
     wait_for(lambda: run.step() >= 20)
     asked = run.send(signal.SIGTERM)
     assert run.end() == STOPPED
-    assert time.monotonic() - asked < 3
+    assert time.monotonic() - asked < 15
     assert any("training_stop_seconds" in line for line in run.output)
 
 

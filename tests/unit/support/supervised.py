@@ -137,7 +137,7 @@ class Supervised:
         return sorted(found)
 
 
-def wait_for(true: Callable[[], object], seconds: float = 15) -> None:
+def wait_for(true: Callable[[], object], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it never happened"
