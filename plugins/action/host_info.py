@@ -9,7 +9,9 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ..module_utils.core.settings import Settings
+from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.unreached import unreached
+from ..plugin_utils.inventory import given_by_groups
 from ..plugin_utils.role_action import RoleAction
 
 
@@ -42,6 +44,7 @@ class ActionModule(RoleAction):
 
     def work(self) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False}
+        self.findings += self._ambiguous()
         if not any(found.refuses for found in self.findings):
             begin, answer = time.time(), self._answer()
             if cause := unreached(answer):
@@ -49,6 +52,14 @@ class ActionModule(RoleAction):
             else:
                 result = {**answer, "asked": [begin, time.time()]}
         return {**result, "settings": self.settings, "findings": [found.as_dict() for found in self.findings]}
+
+    def _ambiguous(self) -> list[Finding]:
+        """Groups that put the host into two runs: Ansible takes one of them without a message."""
+        groups = given_by_groups(self._task, self.host, "training_run") if "training_run" in self.variables else {}
+        if len({str(run) for run in groups.values()}) < 2:
+            return []
+        found = "; ".join(f"{run} by the group {group}" for group, run in groups.items())
+        return [finding("RUN_AMBIGUOUS", variable="training_run", found=found, expected="one run")]
 
     def _answer(self) -> dict[str, Any]:
         """The module's answer, or what Ansible says where there is none: the task never fails, and the plan goes on."""

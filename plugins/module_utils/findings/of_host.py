@@ -43,6 +43,16 @@ ENTRIES: dict[str, Entry] = {
         "no task has this tag, so Ansible would skip all of them",
         "correct the tag, or leave it out to run everything",
     ),
+    "MACHINE_TWICE": Entry(
+        "error",
+        "two trainings on one machine take each other's GPUs and files",
+        "remove one of the two names, or correct its ansible_host",
+    ),
+    "RUN_AMBIGUOUS": Entry(
+        "error",
+        "a host trains one run, and Ansible takes the one of the group that comes last by name",
+        "remove the host from one of the groups, or set training_run in its host_vars",
+    ),
     # what hosts answer
     "HOST_ANSWER_MALFORMED": Entry(
         "error",

@@ -63,6 +63,7 @@ class Facts:
     libc: str = ""  # version of glibc; "" for another one
     cpus: int = 1
     memory_available_bytes: int = 0
+    identity: str = ""  # of this host in its present boot; no other host can guess it
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -150,6 +151,12 @@ def init_system() -> Init:
     return Init("systemd" if running and systemctl else name or "unknown", version)
 
 
+def identity() -> str:
+    """Hosts of one image may share /etc/machine-id, containers of one machine its boot id."""
+    parts = [_read(path).strip() for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id")]
+    return ":".join([*parts, socket.gethostname()]) if all(parts) else ""
+
+
 def observe(settings: Settings) -> Facts:
     release = os_release(_read("/etc/os-release"))
     memory = meminfo(_read("/proc/meminfo"))
@@ -165,6 +172,7 @@ def observe(settings: Settings) -> Facts:
         init=init_system(),
         cpus=os.cpu_count() or 1,
         memory_bytes=memory.get("MemTotal", 0),
+        identity=identity(),
         memory_available_bytes=memory.get("MemAvailable", 0),
         disks={name: disk(str(named(settings, name))) for name in FOLDER_SETTINGS if settings.get(name)},
         checkpoints_bytes=checkpoints_bytes(settings),

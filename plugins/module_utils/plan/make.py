@@ -212,6 +212,22 @@ def same_address(members: Sequence[HostSeen]) -> list[Finding]:
     return found
 
 
+def same_machine(hosts: Sequence[HostSeen]) -> list[Finding]:
+    """Names of the whole fleet that lead to one machine."""
+    first: dict[str, HostSeen] = {}
+    found = []
+    for host in hosts:
+        identity = host.observation.facts.identity if host.observation else ""
+        other = first.setdefault(identity, host)
+        if identity and other is not host:
+            given = f"{other.name} of run {other.run} is the same machine ({host.settings.get('fleet_address')})"
+            expected = "one name for one machine"
+            found.append(
+                finding("MACHINE_TWICE", host=host.name, variable="ansible_host", found=given, expected=expected)
+            )
+    return found
+
+
 def unlike(members: Sequence[HostSeen]) -> list[Finding]:
     """Findings about hosts of one run that differ: clocks, GPU models."""
     judged = [host for host in members if host.whole]
@@ -227,17 +243,20 @@ def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide], limited: 
         runs.setdefault(host.run, []).append(host)
     plans: dict[str, HostPlan] = {}
     outside = tuple(run for run, members in runs.items() if all(host.name in limited for host in members))
+    twice = same_machine(hosts)
     for run, members in runs.items():
         if run not in outside:
-            plans.update(_plan_run(members, decide))
+            plans.update(_plan_run(members, decide, twice))
     return Plan({host.name: plans[host.name] for host in hosts if host.name in plans}, outside)
 
 
-def _plan_run(members: Sequence[HostSeen], decide: Mapping[str, Decide]) -> dict[str, HostPlan]:
+def _plan_run(
+    members: Sequence[HostSeen], decide: Mapping[str, Decide], twice: Sequence[Finding]
+) -> dict[str, HostPlan]:
     """Plan one run. An unexpected answer of a host refuses its run; other runs go on."""
     try:
         place = topologies(members)
-        at_odds = disagreements(members) + same_address(members) + unlike(members)
+        at_odds = [*disagreements(members), *same_address(members), *unlike(members), *twice]
     except Exception as error:
         names = tuple(host.name for host in members)
         place = {name: Topology(members[0].run, names, rank, 1, 0, "", 0) for rank, name in enumerate(names)}

@@ -165,6 +165,7 @@ RULES: dict[str, Rule] = {
     "training_keep_every": span(0, 1_000_000_000),
 }
 # Paths that may hold the checkpoint folder, and those that are read or compared with, which anybody may own.
+NO_PARQUET = tuple(f".{form}" for form in ("csv", "tsv", "json", "jsonl", "xlsx", "arrow", "zip", "gz", "txt"))
 ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir")
 NOT_OWNED = ("training_checkpoint_dir", "run_config_resume_from", "nvidia_busy_ignore_below")
 # With these the host or the intention is unknown, so the run cannot go on.
@@ -260,6 +261,10 @@ def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator
             "run_config_master_port"
         )
         yield finding("VARIABLE_INVALID", variable="training_peer_port", found=given, expected="a port of its own")
+    for kind in ("train", "test"):
+        given = str(get(f"dataset_{kind}", ""))
+        if given.lower().endswith(NO_PARQUET):
+            yield finding("DATASET_NOT_PARQUET", variable=f"dataset_{kind}", found=given, expected="a file in parquet")
     yield from _shared_with_checkpoints(settings, paths)
 
 

@@ -317,3 +317,14 @@ def test_a_run_of_which_no_host_was_asked_for_is_not_planned() -> None:
     assert [*made.hosts] == ["a0", "b1", "b0"]
     assert (made.outside, made.hosts["b1"].refusal) == (("c",), "HOST_MISSING on b0")
     assert report.summary_line(made).endswith("; outside of --limit: c")
+
+
+def test_one_machine_under_two_names_is_refused_under_the_second() -> None:
+    def seen(identity: str) -> Observation:
+        return replace(observed(), facts=replace(observed().facts, identity=identity))
+
+    hosts = [host("a", seen=seen("m1")), host("b", seen=seen("m2")), host("c", "d", seen("m1"))]
+    made = plan.make_plan([*hosts, host("e", seen=seen("")), host("f", seen=seen(""))], {})
+    assert [(found.code, found.host) for found in made.findings] == [("MACHINE_TWICE", "c")]
+    assert "a of run a" in made.findings[0].found
+    assert [name for name, one in made.hosts.items() if one.refused] == ["c"]

@@ -184,3 +184,18 @@ def test_a_text_that_cannot_be_resolved_is_told_with_its_variable() -> None:
         "weights_dir",
         "weights_dir: 'nope' is undefined",
     )
+
+
+@pytest.mark.parametrize("variable", ["dataset_train", "dataset_test"])
+@pytest.mark.parametrize(
+    ("path", "fits"),
+    [
+        pytest.param("data/train.csv", False, id="a table"),
+        pytest.param("https://x/TRAIN.JSONL", False, id="lines of json at a URL"),
+        pytest.param("train.parquet.zip", False, id="packed"),
+        pytest.param("data/train.parquet", True, id="as it should be"),
+        pytest.param("csv/train", True, id="a folder of that name"),
+    ],
+)
+def test_data_in_another_form_is_refused_by_its_name(variable: str, path: str, fits: bool) -> None:
+    assert codes(**{variable: path}) == ([] if fits else [("DATASET_NOT_PARQUET", variable)])
