@@ -8,6 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils.core import shown
 from ..module_utils.plan.command_line import Command, slips
 from ..module_utils.plan.text import finding_lines
 
@@ -33,5 +34,6 @@ class ActionModule(ActionBase):
         found = [*slips(command)]
         if not found:
             return {**result, "changed": False}
-        Display().display("\n" + "\n\n".join("\n".join(finding_lines(one)) for one in found) + "\n")
+        report = "\n\n".join("\n".join(finding_lines(one)) for one in found)
+        Display().display(f"\n{shown.lines(report)}\n")
         return {**result, "failed": True, "msg": f"Nothing was done: {', '.join(one.code for one in found)}."}

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.role_plan import RolePlan
 from ..module_utils.core.settings import Settings
@@ -104,7 +105,7 @@ class ActionModule(ActionBase):
         plan = make_plan(hosts, self._decide(), {host.name for host in hosts if host.name not in asked})
         forms = [host.settings["fleet_plan_format"] for host in hosts if "fleet_plan_format" in host.settings]
         self._show(plan, args.get("show", "plan"), forms[0] if forms else "table")
-        return {**result, "changed": False, **plan.as_dict()}
+        return shown.result({**result, "changed": False, **plan.as_dict()})
 
     def _decide(self) -> dict[str, Decide]:
         """Each role's decision; a relative path of the controller means the same as for a task that copies the file."""
@@ -142,10 +143,10 @@ class ActionModule(ActionBase):
         if what == "nothing":
             text = "\n".join(findings_of(plan, of_reach.ENTRIES))
         elif form == "json":
-            text = json.dumps(plan.as_dict(), indent=2, default=str)
+            text = json.dumps(shown.result(plan.as_dict()), indent=2, default=str)
         elif what == "plan":
             text = plan_text(plan)
         else:
             text = "\n".join([*findings_of(plan), *ending(plan)])
         if text:
-            Display().display("\n" + text + "\n")
+            Display().display(f"\n{shown.lines(text)}\n")

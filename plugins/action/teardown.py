@@ -17,11 +17,12 @@ class ActionModule(RoleAction):
     def work(self) -> dict[str, Any]:
         result = self.module(settings=self.settings)
         if "kept" in result and self._task.args.get("show", True):
-            self.show(_report(self.host, result, self._task.check_mode))
+            for line in _report(self.host, result, self._task.check_mode):
+                self.show(line)
         return result
 
 
-def _report(host: str, result: dict[str, Any], check: bool) -> str:
+def _report(host: str, result: dict[str, Any], check: bool) -> list[str]:
     """`atlas  removed 14 parts, 31 MB`, and a line for each part that stays."""
     removed, kept = result["removed"], result["kept"]
     size = amount(sum(part["bytes"] for part in removed), "B")
@@ -32,4 +33,4 @@ def _report(host: str, result: dict[str, Any], check: bool) -> str:
     for (folder, why, also), paths in alike.items():
         what = paths[0] if len(paths) == 1 else f"{len(paths)} in {folder}"
         lines.append(f"  {host}  kept {what}: {why}{f'  (fleet_teardown_include: {also})' if also else ''}")
-    return "\n".join(lines)
+    return lines

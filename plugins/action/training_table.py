@@ -9,6 +9,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils.core import shown
 from ..module_utils.core.wire import from_dict, to_dict
 from ..module_utils.roles.training.report import Report
 from ..module_utils.roles.training.table import Row, fleet_table, lost_row, row
@@ -28,8 +29,8 @@ class ActionModule(ActionBase):
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
         plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
-        Display().display("\n" + fleet_table(rows) + "\n")
-        return {**result, "changed": False, "rows": to_dict(rows)}
+        Display().display(f"\n{shown.lines(fleet_table(rows))}\n")
+        return shown.result({**result, "changed": False, "rows": to_dict(rows)})
 
     def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> Row:
         answer = variables.get(seen) or {}

@@ -76,6 +76,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.canvas_code import apply as code_apply
 from ..module_utils.roles.canvas_code import apply_copy as code_copy_apply
@@ -98,11 +99,12 @@ def main() -> None:
         else:
             report = code_apply.converge(given["settings"], check=check)
     if report["stashed"]:
-        module.warn(f"changes made by hand were in the way; they are saved in {report['stashed']}")
-    before, after = (f"{report[key]}\n" if report[key] else "" for key in ("before", "commit"))
+        module.warn(shown.line(f"changes made by hand were in the way; they are saved in {report['stashed']}"))
+    before, after = (f"commit {report[key]}\n" if report[key] else "" for key in ("before", "commit"))
     patches = report.pop("patches")
     diff = [{"before": before, "after": after}] if before != after else []
-    module.exit_json(diff=[*diff, *patches], patched=[one["after_header"] for one in patches], **report)
+    patched = [one["after_header"] for one in patches]
+    module.exit_json(**shown.result({"diff": [*diff, *patches], "patched": patched, **report}))
 
 
 if __name__ == "__main__":

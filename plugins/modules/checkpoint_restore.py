@@ -55,8 +55,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checkpoints import restore as checkpoint_restore
 from ..module_utils.checkpoints.seal import Place, kept_dir_of
+from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
-from ..module_utils.core.printable import printable
 from ..module_utils.system.reach import as_owner
 
 
@@ -72,12 +72,9 @@ def main() -> None:
             done = checkpoint_restore.restore(place, settings["training_restore_step"], module.check_mode)
             now = checkpoint_restore.resumes_from(place)
     header = f"{place.checkpoints} (step and kind)"
-    module.exit_json(
-        changed=bool(done.moves),
-        moves=printable(done.moves),
-        resumes_from=now,
-        diff=printable({"before": done.before, "after": done.after, "before_header": header, "after_header": header}),
-    )
+    diff = {"before": done.before, "after": done.after, "before_header": header, "after_header": header}
+    result = {"changed": bool(done.moves), "moves": list(done.moves), "resumes_from": now, "diff": diff}
+    module.exit_json(**shown.result(result))
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.core.topology import Topology
 from ..module_utils.roles.dataset.decide import decide, wanted_digest
@@ -97,7 +98,7 @@ def main() -> None:
         found = prepare(settings, paths, wanted, owner, module.check_mode)
     lines = [*found["folders"], *(str(paths.originals[kind]) for kind in found["lacking"])]
     diff = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
-    module.exit_json(diff=diff, reasons=reasons, **found)
+    module.exit_json(**shown.result({"diff": diff, "reasons": reasons, **found}))
 
 
 if __name__ == "__main__":

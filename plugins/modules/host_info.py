@@ -67,7 +67,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core import wire
+from ..module_utils.core import shown, wire
 from ..module_utils.core.errors import FleetError, reported
 from ..module_utils.core.settings import Settings
 from ..module_utils.machine import environment, facts, mounts
@@ -125,7 +125,8 @@ def main() -> None:
     with reported(module.fail_json):
         if account := os.geteuid():
             raise FleetError("only root sees all", code="NOT_ROOT", found=f"the account {account}", expected="root")
-        module.exit_json(changed=False, observation=observe(module.params["settings"], module.params["master"]))
+        found = observe(module.params["settings"], module.params["master"])
+    module.exit_json(**shown.result({"changed": False, "observation": found}))
 
 
 if __name__ == "__main__":

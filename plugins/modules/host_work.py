@@ -122,9 +122,11 @@ would:
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.system import units
 from ..module_utils.work import entry as work_main
@@ -154,26 +156,31 @@ def main() -> None:
     given = module.params
     name = given["name"] or given["worker"]
     with reported(module.fail_json):
-        runner = host_work.JobRunner(Path(given["state_dir"]), name, units.Systemd())
-        if given["state"] == "absent":
-            module.exit_json(changed=runner.absent(module.check_mode))
-        if given["state"] == "polled":
-            module.exit_json(changed=False, work=runner.polled(given["digest"]))
-        if module.check_mode:
-            would = work_main.preview(given["worker"], given["spec"])
-            module.exit_json(changed=bool(would), would=would)
-        job = host_work.JobSpec(
-            name=name,
-            worker=given["worker"],
-            spec=given["spec"],
-            user=given["user"],
-            python=given["python"],
-            request_id=given["request_id"],
-            secrets=given["secrets"],
-            folders=given["folders"],
-            environment=host_work.work_environment(given["environment"], given["system_ca"]),
-        )
-        module.exit_json(changed=False, work={**runner.started(job), "digest": job.digest})
+        result = _result(given, name, module.check_mode)
+    module.exit_json(**shown.result(result))
+
+
+def _result(given: dict[str, Any], name: str, check: bool) -> dict[str, Any]:
+    runner = host_work.JobRunner(Path(given["state_dir"]), name, units.Systemd())
+    if given["state"] == "absent":
+        return {"changed": runner.absent(check)}
+    if given["state"] == "polled":
+        return {"changed": False, "work": runner.polled(given["digest"])}
+    if check:
+        would = work_main.preview(given["worker"], given["spec"])
+        return {"changed": bool(would), "would": would}
+    job = host_work.JobSpec(
+        name=name,
+        worker=given["worker"],
+        spec=given["spec"],
+        user=given["user"],
+        python=given["python"],
+        request_id=given["request_id"],
+        secrets=given["secrets"],
+        folders=given["folders"],
+        environment=host_work.work_environment(given["environment"], given["system_ca"]),
+    )
+    return {"changed": False, "work": {**runner.started(job), "digest": job.digest}}
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.nvidia import files as nvidia_files
 
@@ -78,8 +79,8 @@ def main() -> None:
     with reported(module.fail_json):
         result = nvidia_files.converge(module.params["settings"], module.check_mode)
     for warning in result.pop("warnings"):
-        module.warn(warning)
-    module.exit_json(**result)
+        module.warn(shown.line(warning))
+    module.exit_json(**shown.result(result))
 
 
 if __name__ == "__main__":

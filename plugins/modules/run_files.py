@@ -70,6 +70,7 @@ from dataclasses import fields
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.run_config.apply import converge
 from ..module_utils.roles.run_config.texts import Texts
@@ -92,8 +93,9 @@ def main() -> None:
         report = converge(module.params["settings"], texts, module.params["wandb_api_key"], check=module.check_mode)
     for entry in report["files"]:
         if entry["kept"]:
-            module.warn(f"{entry['path']} was made or changed by hand; that text is kept as {entry['kept']}")
-    module.exit_json(**report)
+            by_hand = f"{entry['path']} was made or changed by hand; that text is kept as {entry['kept']}"
+            module.warn(shown.line(by_hand))
+    module.exit_json(**shown.result(report))
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ roles:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
-from ..module_utils.core.printable import printable
 from ..module_utils.system import units
 from ..module_utils.teardown import apply as teardown
 
@@ -76,7 +76,7 @@ def main() -> None:
         report = teardown.work(settings, units.Systemd(), check=module.check_mode)
     before = "".join(f"{part['path']}\n" for part in report["removed"])
     result = {"roles": roles, "diff": [{"before": before, "after": ""}] if before else [], **report}
-    module.exit_json(**printable(result))
+    module.exit_json(**shown.result(result))
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core import wire
+from ..module_utils.core import shown, wire
 from ..module_utils.core.errors import reported
 from ..module_utils.core.topology import Topology
 from ..module_utils.peers.secret import fingerprint
@@ -196,20 +196,22 @@ def main() -> None:
     def report(have: Have) -> Any:
         return wire.to_dict(report_of(observed(have, want), want))
 
-    with reported(module.fail_json, lambda: {"training": report(host.read(want))}):
+    with reported(module.fail_json, lambda: shown.result({"training": report(host.read(want))})):
         if state in ("awaited", "queried"):
-            module.exit_json(changed=False, training=report(host.read(want)), steps=[], findings=[], waiting="")
+            looked = {"training": report(host.read(want)), "steps": [], "findings": [], "waiting": ""}
+            module.exit_json(**shown.result({"changed": False, **looked}))
         done = training_apply.converge(host, want, state, module.check_mode, SETTLE)
     for found in done.warnings:
-        module.warn(f"{found.code}: {found.found}; {found.because}; {found.remedy}")
-    module.exit_json(
-        changed=bool(done.steps),
-        training=report(done.after),
-        steps=list(done.steps),
-        findings=[found.as_dict() for found in done.warnings],
-        waiting=done.waiting,
-        diff=training_apply.difference(done, want, state),
-    )
+        module.warn(shown.line(f"{found.code}: {found.found}; {found.because}; {found.remedy}"))
+    result = {
+        "changed": bool(done.steps),
+        "training": report(done.after),
+        "steps": list(done.steps),
+        "findings": [found.as_dict() for found in done.warnings],
+        "waiting": done.waiting,
+        "diff": training_apply.difference(done, want, state),
+    }
+    module.exit_json(**shown.result(result))
 
 
 if __name__ == "__main__":

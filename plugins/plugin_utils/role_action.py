@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import time
+import traceback
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils.core import shown
 from ..module_utils.core.errors import FleetError, raise_for
 from ..module_utils.core.settings import Settings
 from ..module_utils.findings.finding import Finding
-from ..module_utils.plan.settings import Option, options_of, read, validator
+from ..module_utils.plan.settings import Option, cleaned, options_of, read, validator
 from ..module_utils.system import files
 from . import answers
 from .retry import Clock, retry_connection
@@ -71,11 +73,21 @@ class RoleAction(ActionBase):
         super().run(tmp, task_vars)
         resolved, self.findings = self._resolved()
         self.settings = cast("Settings", resolved)
+        return shown.result(self._worked())
+
+    def _worked(self) -> dict[str, Any]:
+        """The task's result. No text of an error goes another way, since nobody would have looked through it."""
         try:
             self.refuse()
             return self.work()
         except FleetError as error:
             return {"failed": True, "changed": False, **error.as_result()}
+        except AnsibleConnectionFailure as error:  # the host counts as unreachable
+            raise AnsibleConnectionFailure(shown.lines(str(error))) from None
+        except Exception as error:
+            display.vvv(shown.lines(traceback.format_exc()))
+            words = str(error) if isinstance(error, AnsibleError) else f"{type(error).__name__}: {error}"
+            return {"failed": True, "changed": False, "msg": words}
 
     def refuse(self) -> None:
         """Raises FleetError for settings that the role cannot work with."""
@@ -103,10 +115,9 @@ class RoleAction(ActionBase):
             self._own_templar = self._templar.copy_with_new_env(available_variables=known)
         return self._own_templar
 
-    def secret(self, name: str) -> str:
-        """A secret's plain value, for a module's no_log argument alone."""
-        value = self._template(self.variables.get(name, load_specs().defaults.get(name)))
-        return "" if value is None else str(value)
+    def secret(self, name: str) -> Any:
+        """A secret as it is used, for a module's no_log argument alone."""
+        return cleaned(self._template(self.variables.get(name, load_specs().defaults.get(name))))
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -153,7 +164,7 @@ class RoleAction(ActionBase):
 
     def show(self, text: str) -> None:
         """A line on the terminal while the task is at work."""
-        display.display(f"  {text}")
+        display.display(f"  {shown.line(text)}")
 
 
 # Ansible imports the plugin before it forks a process for each host: what is read here is not read again in each.

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE
+from ansible_collections.canvas.fleet.plugins.module_utils.core import shown
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import Plan, make_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import finding_lines, plan_text
@@ -86,7 +87,7 @@ def missed(case: Case) -> str:
 def unsaid(found: Finding) -> str:
     """A part of a finding that its text does not show; "" when all is said."""
     text = " ".join(" ".join(finding_lines(found)).split())
-    parts = (found.host, found.variable, found.found, found.expected, found.remedy)
+    parts = map(shown.line, (found.host, found.variable, found.found, found.expected, found.remedy))
     return "; ".join(f"{found.code} does not say {part!r}" for part in parts if " ".join(part.split()) not in text)
 
 

@@ -87,7 +87,7 @@ OF_A_HOST: dict[str, Draw] = {
     "training_state": one("started", "present", "stopped"),
     "training_follow": one(True, False),
     "preflight_accepted_findings": one([], ["GPU_BUSY"], "DISK_SHORT"),
-    "run_config_wandb_api_key": one("", "0123456789abcdef" * 2),
+    "run_config_wandb_api_key": one("0123456789abcdef" * 2, "0123456789abcdef01234567\n"),
     "my_own_variable": one("x"),
     "train_script": one("x"),
 }
@@ -121,6 +121,7 @@ def fleet(random: Random, base: Mapping[str, Any]) -> list[Host]:
         total = random.choice(sorted(DIVISORS))
         told = {
             **base,
+            "run_config_wandb_api_key": "0123456789",
             **some(random, OF_A_RUN),
             "run_config_total_steps": total,
             "run_config_save_every": random.choice(DIVISORS[total]),

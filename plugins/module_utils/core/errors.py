@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Callable
 
 from ..findings.shape import Finding
+from . import shown
 
 PARTS = ("message", "code", "variable", "found", "expected", "remedy")
 
@@ -43,19 +44,23 @@ class FleetError(Exception):
 
     def as_dict(self) -> dict[str, str]:
         """Its parts that are not empty."""
-        return {name: getattr(self, name) for name in PARTS if getattr(self, name)}
+        return {name: self._shown(name) for name in PARTS if getattr(self, name)}
+
+    def _shown(self, name: str) -> str:
+        """A part for a person. What was found is one line; the words around it are ours, and may be several."""
+        value = str(getattr(self, name))
+        return shown.lines(value) if name in ("message", "remedy") else shown.line(value)
 
     def as_result(self) -> dict[str, Any]:
         """For fail_json and for a failed action: the text for a person, and the same as data."""
         return {"msg": str(self), "finding": self.as_dict()}
 
     def __str__(self) -> str:
-        parts = [f"{self.code}: {self.message}" if self.code else self.message]
-        for label in ("variable", "found", "expected", "remedy"):
-            value = getattr(self, label)
-            if value:
-                parts.append(f"{label}: {value}")
-        return "; ".join(parts)
+        parts = self.as_dict()
+        code, message = parts.pop("code", ""), parts.pop("message", "")
+        return "; ".join(
+            [f"{code}: {message}" if code else message, *(f"{name}: {one}" for name, one in parts.items())]
+        )
 
 
 def raise_for(findings: Iterable[Finding], codes: Iterable[str] | None = None) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import shown
+
 WINDOW = 30.0  # seconds that the rate looks back
 WRITE_EVERY = 0.5  # seconds between two writes of the record
 EVEN = ("B", "%")  # units of about equal duration, which allow an estimate of the time left
@@ -138,4 +140,4 @@ def line(now: Reading, noun: str = "") -> str:
         parts.append(f"{duration(left)} left")
     elif now.rate == 0.0 and now.unit == "B" and not whole:
         parts.append("stalled: no data for 30 s")
-    return "  ".join([*parts, now.what]) if now.what else "  ".join(parts)
+    return shown.line("  ".join([*parts, now.what] if now.what else parts))

@@ -239,6 +239,12 @@ ENTRIES: dict[str, Entry] = {
         "the plan judges the trainer's flags only, not what your script template does besides",
         "no action needed; unset run_config_script_template to use the role's own script",
     ),
+    "WANDB_KEY_MISSING": Entry(
+        "error",
+        "the trainer logs in to W&B when it starts, and ends without a key; its flag wandb_offline does not help",
+        "set run_config_wandb_api_key (in ansible-vault), or run_config_env: {WANDB_MODE: offline}, or "
+        "run_config_enable_wandb: false",
+    ),
     "WANDB_KEY_IN_SCRIPT": Entry(
         "warning",
         "everybody who can read the script can read the key, also in its copies",

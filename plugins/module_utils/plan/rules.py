@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core import masking
 from ..findings import of_reach
 from ..findings.finding import CATALOGUE, Finding, finding
 
@@ -179,9 +180,11 @@ NEVER_ACCEPTED = (
     "DATASET_IN_USE",  # rows would be lost without a message
 )
 
+# W&B's keys have 40 hexadecimal digits, too.
+COMMITS = ("canvas_code_commit", "dataset_commit", "weights_revision", "nvidia_repository_fingerprint")
+
+SERVER = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bwandb_v\d_\w{20,}|://[^\s/@]*:[^\s/@]+@")
-_SECRET_NAME = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
 
 
 def wrong_kind(kind: str, value: Any) -> str:
@@ -223,21 +226,49 @@ def _not_acceptable(codes: list[str]) -> str:
     return ""
 
 
-def misplaced_secret(name: str, value: Any) -> Finding | None:
-    """A secret where it would be written into a readable file; its text is not shown."""
-    places = [(name, value)]
-    if isinstance(value, dict):
-        places = [(f"{name}: {key}", inner) for key, inner in value.items()]
-    for place, inner in places:
-        named = isinstance(value, dict) and _SECRET_NAME.search(place) and inner not in ("", None)
-        if named or _SECRET_VALUE.search(str(inner)):
+def broken_secret(kind: str, value: Any) -> str:
+    """What is expected instead of a secret; "" when it may stand."""
+    if kind == "dict":
+        fits = isinstance(value, Mapping) and all(
+            SERVER.fullmatch(str(name)) and _is_word(one) and masking.clean(one) for name, one in value.items()
+        )
+        return "" if fits else "a mapping of host or host:port to login:password or a token, each of one word"
+    return "" if value is None or _is_word(value) else "one word"
+
+
+def _is_word(secret: Any) -> bool:
+    text = masking.clean(secret)
+    return (
+        isinstance(secret, (str, int)) and not isinstance(secret, bool) and not re.search(r"\s|[\x00-\x1f\x7f]", text)
+    )
+
+
+def misplaced_secret(name: str, value: Any, secrets: Iterable[str] = ()) -> Finding | None:
+    """A secret where it would be written into a readable file; its text is not shown. `secrets`: those of the host."""
+    given = [one for one in secrets if len(one) >= masking.GRAM]
+    for place, key, inner in _leaves(name, "", value):
+        text = inner.strip()
+        commit = name in COMMITS and re.fullmatch(r"[0-9a-fA-F ]{40,50}", text)
+        if (not commit and masking.holds_secret(key, text)) or any(one in text for one in given):
             return finding(
                 "SECRET_MISPLACED",
                 variable=name,
-                found=f"{place} holds a secret",
+                found=f"{masking.masked(place)} holds a secret",
                 expected="no secret in this variable",
             )
     return None
+
+
+def _leaves(place: str, key: str, value: Any) -> Iterator[tuple[str, str, str]]:
+    """Each text of a value: where it stands, the key that names it, and the text."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(f"{place}: {name}", str(name), inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(place, key, inner)
+    elif value is not None and not isinstance(value, bool):
+        yield place, key, str(value)
 
 
 def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator[Finding]:

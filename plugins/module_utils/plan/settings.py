@@ -8,13 +8,14 @@ one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ..core import masking
 from ..findings.finding import Finding, finding, placed
 from ..system.digests import sha256
 from . import names, rules
@@ -83,10 +84,18 @@ def _validator(name: str, spec: str) -> ArgumentSpecValidator:
     return ArgumentSpecValidator({name: json.loads(spec)})
 
 
-def masked(value: Any) -> str:
+def digest_of(secret: Any) -> str:
     """A secret as the plan sees it: its digest, enough to notice a change; "" when it is not set."""
-    text = "" if value is None else str(value)
-    return "sha256:" + sha256(text) if text else ""
+    text = cleaned(secret)
+    text = json.dumps(text, sort_keys=True) if isinstance(text, dict) else text
+    return "sha256:" + sha256(text) if text not in ("", "{}") else ""
+
+
+def cleaned(secret: Any) -> Any:
+    """A secret as it is used: a word without what a vault or an editor put around it, or a mapping of such words."""
+    if isinstance(secret, Mapping):
+        return {str(name): masking.clean(one) for name, one in secret.items()}
+    return masking.clean(secret)
 
 
 def read(
@@ -138,10 +147,13 @@ def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[di
     """
     settings: dict[str, Any] = {}
     findings: list[Finding] = []
+    secrets = [value for name, value in given.items() if options[name].secret]
+    masking.remember(*secrets)
+    words = [word for one in map(cleaned, secrets) for word in (one.values() if isinstance(one, dict) else [one])]
     for name, value in given.items():
         option = options[name]
         try:
-            settings[name], found = judged(option, value)
+            settings[name], found = judged(option, value, words)
         except (ValueError, TypeError) as error:
             settings[name], found = value, invalid(option, value, option.kind, str(error))
         findings += [found] if found else []
@@ -149,17 +161,20 @@ def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[di
     return settings, findings or list(rules.together(settings, paths))
 
 
-def judged(option: Option, value: Any) -> tuple[Any, Finding | None]:
-    """The typed value, and what is wrong with it. Raises ValueError or TypeError when it can't be converted."""
+def judged(option: Option, value: Any, secrets: Sequence[str] = ()) -> tuple[Any, Finding | None]:
+    """The typed value, and what is wrong with it. Raises ValueError or TypeError when it can't be converted.
+
+    `secrets`: those of this host, which no other variable may hold.
+    """
     if option.secret:
-        fits = isinstance(value, (str, int)) and not isinstance(value, bool) and len(str(value).split()) < 2
-        return masked(value), None if fits else invalid(option, value, "one word")
+        expected = rules.broken_secret(option.kind, value)
+        return digest_of(value), invalid(option, value, expected) if expected else None
+    if secret := rules.misplaced_secret(option.name, plain(value), secrets):
+        return "a secret, not shown", secret  # the settings are part of verbose output
     kind = rules.wrong_kind(option.kind, value)
     if kind:
         return value, invalid(option, value, kind)
     typed = plain(convert(option, value))
-    if secret := rules.misplaced_secret(option.name, typed):
-        return "a secret, not shown", secret  # the settings are part of verbose output
     broken = rules.broken(option.name, option.kind, typed)
     return typed, invalid(option, value, broken) if broken else None
 
@@ -169,11 +184,11 @@ def invalid(option: Option, value: Any, expected: str, why: str = "") -> Finding
     if option.spec.get("choices"):
         expected += ", one of " + ", ".join(str(choice) for choice in option.spec["choices"])
     remedy = f"correct {option.name} in the inventory" + (f" ({why})" if why else "")
-    shown = "a secret" if option.secret else repr(value)
+    found = f"{option.name}: {value!r} ({kind_of(value)})"
     return finding(
         "VARIABLE_INVALID",
         variable=option.name,
-        found=f"{option.name}: {shown} ({kind_of(value)})",
+        found=f"{option.name} ({kind_of(value)}, not shown)" if option.secret else found,
         expected=expected,
         remedy="" if option.secret else remedy,
     )

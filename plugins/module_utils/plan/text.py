@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Container, Iterable, Sequence
 
-from ..core import table
+from ..core import shown, table
 from ..core.progress import duration
 from ..core.table import NONE
 from ..findings.finding import CATALOGUE, SEVERITIES, Finding
@@ -25,7 +25,9 @@ def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
     for number, (name, role) in enumerate(host.roles.items()):
         state = "in sync" if role.in_sync else "will change"
         why = role.summary if role.in_sync else "; ".join(role.reasons)
-        rows.append((host.name if number == 0 else "", name, state, textwrap.shorten(why, WIDTH, placeholder=" …")))
+        rows.append(
+            (host.name if number == 0 else "", name, state, textwrap.shorten(shown.line(why), WIDTH, placeholder=" …"))
+        )
     return rows
 
 
@@ -66,7 +68,7 @@ def mark(pair: tuple[Verdict | None, Verdict]) -> str:
 
 
 def run_line(hosts: Sequence[HostPlan]) -> str:
-    topology = hosts[0].topology
+    topology = shown.each(hosts[0].topology)
     if not any(host.roles for host in hosts):
         return f"run {topology.run}: {many(topology.nnodes, 'host')}, not judged"
     return (
@@ -79,6 +81,7 @@ def run_line(hosts: Sequence[HostPlan]) -> str:
 
 def finding_lines(found: Finding) -> list[str]:
     """One finding: code and place, then the variable where there is one, found, expected, because, remedy."""
+    found = shown.each(found)
     place = " ".join(
         part for part in (f"run {found.run}" if found.run else "", f"host {found.host}" if found.host else "") if part
     )
@@ -127,7 +130,7 @@ def skipped_lines(plan: Plan) -> list[str]:
     for name, host in plan.hosts.items():
         for one in host.skipped:
             hosts.setdefault((one.check, one.reason), []).append(name)
-    return [f"skipped  {check}: {reason} ({few(names)})" for (check, reason), names in hosts.items()]
+    return [shown.line(f"skipped  {check}: {reason} ({few(names)})") for (check, reason), names in hosts.items()]
 
 
 def few(names: Sequence[str]) -> str:
@@ -149,7 +152,7 @@ def summary_line(plan: Plan) -> str:
         line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"
     if plan.outside:
         line += f"; outside of --limit: {few(plan.outside)}"
-    return line
+    return shown.line(line)
 
 
 def ending(plan: Plan) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import MutableMapping
 
+from ..core import shown
+
 OWN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 STATUS_LIMIT = 500  # characters of the status line
 
@@ -29,7 +31,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """The line of `systemctl status`; sent when it differs from the one before."""
-        line = " ".join(text.split())[:STATUS_LIMIT]
+        line = shown.line(" ".join(text.split()))[:STATUS_LIMIT]
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")

@@ -16,8 +16,9 @@ import re
 import secrets
 import stat
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Literal, Union
 
@@ -26,6 +27,8 @@ from .ownership import Owner
 from .reach import Place, give, reach
 
 Path = Union[str, "os.PathLike[str]"]
+LINE = 1 << 16  # characters of a line that is printed
+COPIED = 10.0  # seconds for the last lines; a program that was left behind may hold the pipe for ever
 BLOCK = 4 << 20  # bytes copied at once
 STALE = 3600.0  # seconds after which the part of an interrupted writer is removed
 NOBODY = Owner()
@@ -281,13 +284,33 @@ def stays_below(path: str) -> bool:
     return plain and path.split("/")[0] not in ("..", ".")
 
 
-def capture(path: Path) -> None:
-    """Redirect all output of this process to a new file."""
+@contextlib.contextmanager
+def captured(path: Path, line: Callable[[str], str]) -> Iterator[None]:
+    """All that this process and its programs print in the block goes into a new file, as `line` makes each line."""
     remove(path)
-    sys.stdout.flush()
-    with open_part(path) as out:
-        os.dup2(out.fileno(), 1)
-        os.dup2(out.fileno(), 2)
+    ends = os.pipe()
+    with open_part(path) as out, os.fdopen(ends[0], "r", errors="replace", newline="\n") as source:
+
+        def copy() -> None:
+            while text := source.readline(LINE):
+                out.write(line(text.rstrip("\n")).encode("utf-8", "replace") + b"\n" * text.endswith("\n"))
+                out.flush()
+
+        copier = threading.Thread(target=copy, daemon=True)
+        copier.start()
+        _print_to(ends[1])
+        os.close(ends[1])
+        try:
+            yield
+        finally:
+            _print_to(out.fileno())
+            copier.join(COPIED)
+
+
+def _print_to(fd: int) -> None:
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        stream.flush()
+        os.dup2(fd, number)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..core import masking, shown
 from ..core.errors import FleetError
 from ..core.progress import Progress
 from ..system import files
@@ -59,7 +60,8 @@ def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, An
         return {"ok": False, "error": error.as_dict(), "unexpected": False}
     except Exception as error:
         traceback.print_exc()
-        return {"ok": False, "error": {"message": f"{type(error).__name__}: {error}"}, "unexpected": True}
+        words = FleetError(f"{type(error).__name__}: {error}")
+        return {"ok": False, "error": words.as_dict(), "unexpected": True}
 
 
 def write_result(own: Path, result: dict[str, Any]) -> None:
@@ -75,15 +77,17 @@ def take_private(path: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    record, private_file = Path(arguments[0]), Path(arguments[1])
-    own = record / "own"
-    files.capture(own / "log")
-    job = files.load(record / "spec.json")
-    private = take_private(private_file)
+    record, private = Path(arguments[0]), take_private(Path(arguments[1]))
+    masking.remember(private["secrets"])
+    with files.captured(record / "own" / "log", shown.line):
+        return _work(record / "own", files.load(record / "spec.json"), private)
+
+
+def _work(own: Path, job: dict[str, Any], private: dict[str, Any]) -> int:
     os.environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     os.environ.update(private["environment"])
     spec = {**as_the_account(job["worker"], job["spec"], own), **private["secrets"]}
-    progress = Progress(lambda state: files.save(own / "progress.json", state, durable=False))
+    progress = Progress(lambda state: files.save(own / "progress.json", shown.each(state), durable=False))
     result = outcome(job["worker"], spec, progress)
     write_result(own, {**result, "digest": job["digest"], "request_id": job["request_id"]})
     return 0 if result["ok"] else 1

@@ -50,6 +50,7 @@ TRAPS = {
     "an average too slow": ["EMA_TOO_SLOW"],
     "sample text in the log": ["DEBUG_BATCHES_PRINT"],
     "a key in a script": ["WANDB_KEY_IN_SCRIPT", "SECRET_MISPLACED"],
+    "W&B without a key": ["WANDB_KEY_MISSING"],
     "flags that the parser does not know": ["FLAG_UNKNOWN"],
     "the mesh": ["SHARDS_MISMATCH"],
     "frozen parts on unpatched code": ["FREEZE_NEEDS_PROFILE", "EMA_COPY_KEPT"],

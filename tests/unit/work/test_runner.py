@@ -23,6 +23,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.work import runner as
 from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import JobRunner, JobSpec
 
 from tests.unit.support.accounts import give
+from tests.unit.support.places import ROOT
 
 
 class FakeUnits:
@@ -154,6 +155,46 @@ def test_an_unexpected_error_comes_back_with_its_log(desk: JobRunner, units: Fak
     assert answer["result"]["unexpected"] is True
     assert "KeyError" in answer["result"]["error"]["message"]
     assert any("Traceback" in line for line in answer["log"])
+
+
+LEAK = """
+import os, subprocess, sys
+from pathlib import Path
+from ansible_collections.canvas.fleet.plugins.module_utils.work import entry
+
+class Leaky:
+    @staticmethod
+    def work(spec, progress):
+        progress(1, 2, "B", f"with {spec['token']}")
+        print("curl", spec["token"], "\\x1b[2J\\udc80")
+        subprocess.run(["echo", f"https://me:{spec['token']}@host/"], check=True)
+        os.write(2, spec["token"].encode())
+        raise ValueError(f"illegal header {spec['token']!r}")
+
+entry.worker = lambda name: Leaky
+sys.exit(entry.main(sys.argv[1:]))
+"""
+
+
+def test_a_work_that_prints_its_secret_leaves_none(tmp_path: Path) -> None:
+    """In its log, its programs' output, its progress, its result, and what comes of them."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "spec.json").write_text(json.dumps({"worker": "x", "spec": {}, "digest": "d", "request_id": "r"}))
+    token = "s3cr3t-wörd"  # noqa: S105
+    private = {"secrets": {"token": token}, "environment": {}}
+    (tmp_path / "private.json").write_text(json.dumps(private))
+    argv = [sys.executable, "-c", LEAK, tmp_path, tmp_path / "private.json"]
+    home = {**os.environ, "PYTHONPATH": str(ROOT / "collections")}
+    done = subprocess.run(argv, capture_output=True, check=False, text=True, env=home)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    for part in (token, "s3cr3t", "wörd", r"w\u00f6rd"):
+        assert files_with(part, tmp_path) == []
+    log = (tmp_path / "own" / "log").read_text()
+    assert r"curl ******** \x1b[2J" in log
+    assert "ValueError: illegal header '********'" in log
+    assert json.loads((tmp_path / "own" / "result.json").read_text())["error"]["message"].startswith(
+        "ValueError: illegal"
+    )
 
 
 def test_a_call_that_is_repeated_after_a_lost_answer_does_not_start_again(

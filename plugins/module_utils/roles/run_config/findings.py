@@ -11,6 +11,7 @@ from ...trainer import registration
 from . import script
 from .observe import File, Observation, entry
 
+WITHOUT_LOGIN = ("offline", "disabled", "dryrun")  # values of WANDB_MODE
 EMA_BASE_SHARE = 0.5  # share of the base model in ema.safetensors at the end; more gives a finding
 
 
@@ -25,6 +26,7 @@ def judge(seen: Observation, settings: Settings, topology: Topology) -> list[Fin
         *_tokens(settings),
         *_unknown_flags(settings),
         *_debug(settings),
+        *_wandb(seen, settings),
         *_template(settings),
         *_yaml(seen.yaml),
         *_registration(seen, settings),
@@ -144,6 +146,18 @@ def _debug(settings: Settings) -> list[Finding]:
             "DEBUG_BATCHES_PRINT", found=f"debug_batches {count}", expected="0", variable="run_config_debug_batches"
         )
     ]
+
+
+def _wandb(seen: Observation, settings: Settings) -> list[Finding]:
+    """The trainer calls wandb.login() whatever its own --wandb_offline says (cc48f16); only wandb's mode avoids it."""
+    if not script.wandb_enabled(settings) or settings["run_config_wandb_api_key"] or seen.key.present:
+        return []
+    mode = str((settings["run_config_env"] or {}).get("WANDB_MODE", ""))
+    if mode.lower() in WITHOUT_LOGIN:
+        return []
+    found = "W&B is on, and no key is set" + (f"; WANDB_MODE is {mode}" if mode else "")
+    expected = "run_config_wandb_api_key, or WANDB_MODE: offline in run_config_env"
+    return [finding("WANDB_KEY_MISSING", found=found, expected=expected, variable="run_config_wandb_api_key")]
 
 
 def _template(settings: Settings) -> list[Finding]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...core import state, wire
 from ...core.errors import FleetError
+from ...core.masking import masked
 from ...core.settings import Settings
 from ...system import files, managed_files
 from ...system.managed_files import Record, State, state_of
@@ -101,7 +102,7 @@ def dialect(text: str, group: str) -> str:
 
 
 def observe(settings: Settings) -> Observation:
-    """The files as they are: digests, modes, texts of the two that hold no secret, and the registration."""
+    """The files as they are: digests, modes, masked texts of script and yaml, and the registration."""
     record, group = Record(record_path(settings)), str(settings["dataset_group"])
     yaml = _file(str(settings["run_config_yaml"]), record)
     return Observation(
@@ -125,7 +126,7 @@ def former_keys(settings: Settings, record: Record) -> list[str]:
 def _file(path: str, record: Record) -> File:
     found, text = state_of(path), ""
     with contextlib.suppress(FleetError, OSError):
-        text = (managed_files.read(path) or b"").decode(errors="replace")[:TEXT]
+        text = masked((managed_files.read(path) or b"").decode(errors="replace"))[:TEXT]
     return File(**vars(found), ours=record.knows(path, found.sha256), text=text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...core import table
+from ...core import shown, table
 from ...core.progress import duration
 from ...core.table import NONE
 from ...trainer.failures import Failure
@@ -127,16 +127,17 @@ def progress_line(host: str, report: Report) -> str:
         parts.append({"loading": "loading weights"}.get(report.weights, f"weights: {report.weights}"))
     if report.phase != "running" or len(parts) == 1:
         parts.append(report.phase)
-    return "  ".join([*parts, *notes(report)] if report.phase == "restarting" else parts)
+    return shown.line("  ".join([*parts, *notes(report)] if report.phase == "restarting" else parts))
 
 
 def waiting_line(host: str, report: Report) -> str:
     """Progress of a start or stop in the supervisor's words: `atlas stops after the save of …`."""
-    return f"{host}  {(report.supervisor and report.supervisor.status) or report.phase}"
+    return shown.line(f"{host}  {(report.supervisor and report.supervisor.status) or report.phase}")
 
 
 def failed_start(report: Report) -> str:
     """The error of a start that failed, with the trainer's own lines."""
+    report = shown.each(report)
     failure = report.failure or Failure("UNKNOWN", f"the unit is {report.phase}")
     again = "; it is tried again" if report.phase in ("running", "restarting") else ""
     lines = "".join(f"\n  {line}" for line in failure.lines)

@@ -1,0 +1,84 @@
+"""What a person gets to see. Whatever comes from a host, a log or an inventory passes here before it is shown.
+
+Characters that a terminal or a browser would obey, or not draw at all, become visible: \\x1b, \\u202e. A name stays on
+its line. Secrets are hidden (masking.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from .masking import masked
+
+T = TypeVar("T")
+# Unicode's controls, formats, separators of lines, lone surrogates, and what is drawn as nothing; without the newline.
+_NEVER = (
+    "\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\xad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u115f-\\u1160"
+    "\\u17b4-\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ud800-\\udfff\\ufe00-\\ufe0f\\ufeff"
+    "\\uffa0\\ufff0-\\ufffb\\U000110bd\\U000110cd\\U00013430-\\U0001345f\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a"
+    "\\U000e0000-\\U000e0fff"
+)
+HIDDEN = re.compile(f"[{_NEVER}]")
+HIDDEN_IN_LINE = re.compile(f"[{_NEVER}\\n]")
+# Of a result: what is written to a host as it is, and what is there for a person.
+RAW = "texts"
+FOR_PEOPLE = frozenset((
+    "msg", "finding", "findings", "diff", "warnings", "module_stdout", "module_stderr", "exception", "problems",
+    "reasons", "row", "rows", "failure", "tail", "log", "error", "would", "moves", "refusal", "unready",
+))  # fmt: skip
+
+
+def line(value: object) -> str:
+    """One line of a text for a person."""
+    return HIDDEN_IN_LINE.sub(_escape, masked(str(value)))
+
+
+def lines(text: str) -> str:
+    """A text of several lines for a person."""
+    return HIDDEN.sub(_escape, masked(text))
+
+
+def visible(text: str) -> str:
+    """The text as it is, but for the characters that nobody sees."""
+    return HIDDEN.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return ascii(found.group())[1:-1]
+
+
+def each(value: T) -> T:
+    """The same dataclass, mapping or list, with each text in it as one line."""
+    return _each(value)  # type: ignore[no-any-return]
+
+
+def _each(value: Any) -> Any:
+    if isinstance(value, str):
+        return line(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _each(getattr(value, one.name)) for one in fields(value) if one.init})
+    if isinstance(value, Mapping):
+        return {_each(key): _each(one) for key, one in value.items()}
+    return type(value)(map(_each, value)) if isinstance(value, (list, tuple)) else value
+
+
+def result(value: T) -> T:
+    """A task's result: Ansible prints it, and the next tasks read it."""
+    return _result(value, "")  # type: ignore[no-any-return]
+
+
+def _result(value: Any, key: str) -> Any:
+    if key == RAW:
+        return value
+    if isinstance(value, str):
+        return lines(value) if key in FOR_PEOPLE else visible(value)
+    if isinstance(value, Mapping):
+        return {_key(name): _result(one, key if key in FOR_PEOPLE else str(name)) for name, one in value.items()}
+    return [_result(one, key) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _key(name: Any) -> Any:
+    return HIDDEN_IN_LINE.sub(_escape, name) if isinstance(name, str) else name
