@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who this controller is to a host, and whether another one that worked from this machine is gone."""
+
+from __future__ import annotations
+
+import getpass
+import multiprocessing
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+
+from ..module_utils.core import shown
+from ..module_utils.system import files
+from ..module_utils.system.digests import sha256
+
+
+def identity() -> dict[str, str]:
+    """Of the ansible-playbook that this process belongs to: Ansible forks a process for each task of a host."""
+    parent = multiprocessing.parent_process()
+    return dict(_of(parent.pid if parent and parent.pid else os.getpid()))
+
+
+@cache
+def _of(pid: int) -> Mapping[str, str]:
+    machine = [files.text("/etc/machine-id").strip(), socket.gethostname(), str(uuid.getnode())]
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    me = {
+        "place": sha256("\0".join(machine))[:16],
+        "boot": files.text("/proc/sys/kernel/random/boot_id").strip(),
+        "space": space,
+        "pid": str(pid),
+        "started": started(str(pid)),
+    }
+    return {**me, "id": sha256("\0".join(me.values()))[:16], "who": shown.line(f"{_user()}@{machine[1]}")}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def started(pid: str) -> str:
+    """When the process began, in the kernel's ticks; "" for one that is gone. A number alone may be another's by now."""
+    text = files.text(f"/proc/{pid}/stat") if pid.isdigit() else ""
+    return text.rpartition(")")[2].split()[19] if ")" in text else ""
+
+
+def is_gone(holder: Mapping[str, str]) -> bool:
+    """Of a controller on this machine: it ran before the last boot, or its process has ended. Of another: not known."""
+    me = identity()
+    if not holder.get("place") or holder["place"] != me["place"]:
+        return False
+    if holder.get("boot") != me["boot"]:
+        return True
+    return holder.get("space") == me["space"] and started(str(holder.get("pid"))) != holder.get("started")
