@@ -52,24 +52,27 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def build(out: Path) -> Any:
-    """The trainer's own model, from the configs in `out`, with random weights."""
+def build(out: Path, device: Any) -> Any:
+    """The trainer's own model, from the configs in `out`, with random weights; on the meta device without any."""
+    import torch
     from modeling.autoencoder import load_ae
     from modeling.bagel import Bagel, BagelConfig, Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
     from safetensors.torch import save_file
 
+    vae, vae_config = load_ae(local_path=None)
+    save_file({name: value.contiguous() for name, value in vae.state_dict().items()}, str(out / "ae.safetensors"))
     llm = Qwen2Config.from_json_file(str(out / "llm_config.json"))
     llm.layer_module, llm.qk_norm, llm.tie_word_embeddings, llm.freeze_und = "Qwen2MoTDecoderLayer", True, False, False
-    language_model = Qwen2ForCausalLM(llm)
-    language_model.init_moe()
     vit = SiglipVisionConfig.from_json_file(str(out / "vit_config.json"))
     vit.num_hidden_layers -= 1  # the trainer leaves the last layer out (vit_select_layer -2)
     vit.rope = False
-    vae, vae_config = load_ae(local_path=None)
-    save_file({name: value.contiguous() for name, value in vae.state_dict().items()}, str(out / "ae.safetensors"))
-    config = BagelConfig(llm_config=llm, vit_config=vit, vae_config=vae_config, max_latent_size=64)
-    model = Bagel(language_model, SiglipVisionModel(vit), config)
-    model.vit_model.vision_model.embeddings.convert_conv2d_to_linear(vit)
+    with torch.device(device):
+        language_model = Qwen2ForCausalLM(llm)
+        config = BagelConfig(llm_config=llm, vit_config=vit, vae_config=vae_config, max_latent_size=64)
+        model = Bagel(language_model, SiglipVisionModel(vit), config)
+        model.vit_model.vision_model.embeddings.convert_conv2d_to_linear(vit)
+    if device != "meta":
+        language_model.init_moe()
     return model
 
 
@@ -89,7 +92,7 @@ def main(canvas: str, tokenizer: str, folder: str, hidden: str = "256", layers: 
     write_json(out / "llm_config.json", llm_config(int(hidden), int(layers), len(words)))
     write_json(out / "vit_config.json", vit_config())
     write_json(out / "config.json", {"model_type": "bagel"})
-    model = build(out)
+    model = build(out, "cpu")
     state = {name: value.to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
     save_file(state, str(out / "ema.safetensors"), metadata={"format": "pt"})
     connectors = [

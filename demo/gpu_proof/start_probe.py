@@ -3,8 +3,8 @@
     torchrun … start_probe.py BAGEL_CANVAS TOLD -- FLAGS
 
 Runs the trainer's own main() with FLAGS up to the place where it would read its data. TOLD is a file with JSON:
-out (folder of a save, "" for none), step (its number), steps (updates with made-up gradients before it), stubs (folder
-with stand-ins for packages that are imported and not called), cold (a file to drop from the page cache first).
+out (folder of a save, "" for none), step (its number), steps (updates with made-up gradients before it), cold (a folder
+to drop from the page cache first).
 Rank 0 prints one line of JSON, with what all ranks found. Without a GPU the CPU stands in for it.
 """
 
@@ -24,7 +24,6 @@ import torch
 import torch.distributed as dist
 
 WAYS = 1 << 24  # elements that are digested at a time
-STAND_INS = ("cv2", "decord", "flash_attn", "wandb")
 
 
 def memory() -> tuple[float, float]:
@@ -82,8 +81,10 @@ def on_cpu(utils: Any, trainer: Any) -> None:
 
 
 def digest(tensor: torch.Tensor) -> str:
-    """Of all bytes and their order, computed where the tensor is: 58 GB take seconds on a GPU, minutes elsewhere."""
+    """Of all bytes and their order, computed where the tensor is: 58 GB take seconds on a GPU."""
     raw, total = tensor.detach().contiguous().view(-1).view(torch.uint8), 0
+    if not raw.is_cuda:
+        return hashlib.sha256(raw.numpy()).hexdigest()[:16]
     size = 2 if raw.numel() % 4 else 4
     words = raw.view(torch.int16 if size == 2 else torch.int32)
     for number, part in enumerate(words.split(WAYS)):
@@ -181,20 +182,16 @@ def save(local: dict[str, Any], told: dict[str, Any], watch: Watch) -> dict[str,
     return {"seconds": round(time.monotonic() - begin, 2), **watch.since()}
 
 
-def forget(path: str) -> None:
-    """Drops a file from the page cache, so that it comes from the disk again."""
-    file = os.open(path, os.O_RDONLY)
-    os.fsync(file)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(file)
+def forget(folder: str) -> None:
+    """Drops the files of a folder from the page cache, so that they come from the disk again."""
+    for entry in os.scandir(folder):
+        file = os.open(entry.path, os.O_RDONLY)
+        os.fsync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(file)
 
 
 def probe(told: dict[str, Any]) -> dict[str, Any]:
-    for name in STAND_INS:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            sys.path.append(told["stubs"])
     trainer = importlib.import_module("train.pretrain_unified_navit")
     if not torch.cuda.is_available():
         on_cpu(sys.modules["train.fsdp_utils"], trainer)

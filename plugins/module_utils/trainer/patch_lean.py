@@ -61,11 +61,11 @@ FSDP_UTILS = Patch(
     versions=(
         (
             "97c822d93f9083c2a0da16633eda12a46e868851cc8c2b6015d1733292d0d1db",
-            "76bb737ce8cac962754e627dbf3c3049bfbac234a0dbffc1bcd40b132afc512a",
+            "c0a85114cc825caa8595697ff8bef75211205e9f4b1ae62f652cd8578876bae0",
         ),
         (
             "01c30925ccc671e08f8f0de4334b7708ddc41e1b609b0c66a5c15e080f13421e",
-            "01e0dfb006414063e6d1bd94613f60b33e89bd18af4e5925b30a372311c369c5",
+            "0367d8c0422517d43f822e149c4556f454aada4fa877f593aca292d4d1831f29",
         ),
     ),
     edits=(
@@ -90,8 +90,8 @@ STREAMED = Patch(
     path="train/fsdp_utils.py",
     versions=(
         (
-            "01e0dfb006414063e6d1bd94613f60b33e89bd18af4e5925b30a372311c369c5",
-            "1862760edb95024776eb221600d83d752eee89318349bd0480fcc86e91a8e601",
+            "0367d8c0422517d43f822e149c4556f454aada4fa877f593aca292d4d1831f29",
+            "54358dab402d6aaecfb6af43e0a7f46023178f8dd31c99991cdc56de6f0c975f",
         ),
     ),
     edits=(

@@ -88,19 +88,25 @@ class FleetFile:
         dtype, flat, at = FLEET_TYPES[self.tensors[name]["dtype"]], param.view(-1), 0
         with open(self.path, "rb", buffering=0) as file:
             file.seek(self.begin + begin)
+            if not param.is_cuda and dtype == param.dtype:
+                self.readinto(file, flat.view(torch.uint8), name)
+                return
             for start in range(begin, end, FLEET_PIECE):
                 piece, event = pieces.next(min(FLEET_PIECE, end - start))
-                left = memoryview(piece.numpy())
-                while left:
-                    got = file.readinto(left)
-                    if not got:
-                        raise OSError(f"{self.path} ends within {name}")
-                    left = left[got:]
+                self.readinto(file, piece, name)
                 values = piece.view(dtype).to(param.device, non_blocking=True)
                 if event:
                     event.record()
                 flat[at:at + values.numel()].copy_(values)
                 at += values.numel()
+
+    def readinto(self, file, tensor, name):
+        left = memoryview(tensor.numpy())
+        while left:
+            got = file.readinto(left)
+            if not got:
+                raise OSError(f"{self.path} ends within {name}")
+            left = left[got:]
 
 
 class FleetFill:
