@@ -93,7 +93,7 @@ def _taken(host: Host) -> Iterator[Finding]:
             "GPU_MEMORY_TAKEN",
             found=f"GPU {gpu.index} ({gpu.name}): {gpu.memory_used_bytes / 1e9:.1f} of {gpu.memory_bytes / 1e9:.1f} GB "
             f"are in use, {held / 1e9:.1f} GB of it by the processes that nvidia-smi lists",
-            expected=f"less than {TAKEN / 1e9:.0f} GB that nobody holds",
+            expected=f"less than {TAKEN / 1e9:.0f} GB outside of these processes",
         )
 
 
@@ -116,7 +116,7 @@ def _architecture(have: str, settings: Settings) -> Iterator[Finding]:
         yield finding(
             "ARCHITECTURE_OTHER",
             variable=wrong[0].split(" ")[0],
-            found=f"a host of {have}, and made for another: {', '.join(wrong)}",
+            found=f"a host of {have}, but made for another architecture: {', '.join(wrong)}",
             expected=have,
         )
 

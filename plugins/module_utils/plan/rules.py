@@ -287,10 +287,7 @@ def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator
         given = "run_config_ce_weight and run_config_mse_weight are both 0"
         yield finding("VARIABLE_INVALID", variable="run_config_ce_weight", found=given, expected="one of them above 0")
     if get("training_peer_port", 0) == get("run_config_master_port", 1):
-        given = (
-            f"training_peer_port: {get('training_peer_port')}, the same the same the same the same as "
-            "run_config_master_port"
-        )
+        given = f"training_peer_port: {get('training_peer_port')}, the same as run_config_master_port"
         yield finding("VARIABLE_INVALID", variable="training_peer_port", found=given, expected="a port of its own")
     for kind in ("train", "test"):
         given = str(get(f"dataset_{kind}", ""))

@@ -35,9 +35,9 @@ class Cause:
 # The first that fits is the cause.
 CAUSES = (
     Cause("HOST_KEY_CHANGED", r"(\w[\w ]+HAS CHANGED|REVOKED HOST KEY \w+)",
-          "the host key that known_hosts holds", also=r"^SHA256:|^Offending"),
+          "the host key in known_hosts", also=r"^SHA256:|^Offending"),
     Cause("HOST_KEY_UNKNOWN", r"Host key verification failed|host key is known|add this host's fingerprint",
-          "a host key that known_hosts holds"),
+          "a host key in known_hosts"),
     Cause("SSH_NAME_UNKNOWN", r"Could not resolve hostname", "a name that resolves, or an address", "ansible_host"),
     Cause("SSH_REFUSED", r"Connection refused", "an SSH server on this port", "ansible_port"),
     Cause("SSH_TIMEOUT", r"(?:Connection|Operation) timed out|timed out during banner", "an answer in time",
@@ -49,7 +49,7 @@ CAUSES = (
     Cause("SSH_LOGIN_REFUSED", r"Permission denied \(|[Ii]nvalid/incorrect (?:username/)?password", "a login",
           "ansible_user"),
     Cause("SSH_CLOSED", r"kex_exchange_identification|Connection (?:closed|reset) by|Connection closed$",
-          "an SSH server that lets this machine in", "ansible_port"),
+          "an SSH server that accepts this machine", "ansible_port"),
     Cause("BECOME_PASSWORD_MISSING", r"Missing \w+ password|a password is required", "the password for root",
           "ansible_become_password"),
     Cause("BECOME_PASSWORD_WRONG", r"Incorrect \w+ password|Sorry, try again|Authentication failure",
@@ -77,7 +77,7 @@ CAUSES = (
           "a folder for temporary files", "ansible_remote_tmp"),
 )  # fmt: skip
 NO_ANSWER = Cause("HOST_UNREACHABLE", "", "an answer over SSH")
-NO_JSON = Cause("SHELL_PRINTS", r"deserialization failed", "the answer of the module alone")
+NO_JSON = Cause("SHELL_PRINTS", r"deserialization failed", "only the answer of the module")
 SILENT = Cause("BECOME_NOT_ALLOWED", "", "a user who may become root", "ansible_user")
 
 
@@ -99,13 +99,11 @@ def unreached(answer: Mapping[str, Any]) -> Finding | None:
     if printed := [*_lines(answer, *PLACES[1:])]:
         return _named(NO_JSON, printed[0])
     # Ansible loses the words of sudo when they repeat the command, which holds its own mark of success.
-    return _named(SILENT, f"the host ended with {answer.get('rc')} and said nothing, as when sudo refuses the command")
+    return _named(SILENT, f"the host ended with {answer.get('rc')} without a message, as when sudo refuses the command")
 
 
 def _named(cause: Cause, found: str) -> Finding:
-    return finding(
-        cause.code, found=shown(found) or "no words at all", expected=cause.expected, variable=cause.variable
-    )
+    return finding(cause.code, found=shown(found) or "no message", expected=cause.expected, variable=cause.variable)
 
 
 def _lines(answer: Mapping[str, Any], *places: str) -> Iterator[str]:

@@ -58,7 +58,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
             raise urllib.error.HTTPError(
-                req.full_url, code, f"leads to {public(newurl)}, which is not followed", headers, fp
+                req.full_url, code, f"redirects to {public(newurl)}, which is refused", headers, fp
             )
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
         if made and (old.scheme, old.netloc) != (new.scheme, new.netloc):

@@ -23,4 +23,4 @@ TREE_NAMES = 1_000_000  # below the folders whose size is counted
 def too_many(path: str, number: int) -> FleetError:
     """For a folder that holds more than a look may take. It is no OSError: those stand for what is absent."""
     found = f"{path}: more than {number:,} names"
-    return FleetError("a folder is too large to be looked at", found=found, remedy="name a folder for this use alone")
+    return FleetError("a folder has too many names", found=found, remedy="choose a folder for this use alone")

@@ -303,11 +303,11 @@ def test_a_server_leads_to_http_alone(server, tmp_path, away):
     Server.leads = {"/data/train_split.parquet": away}
     with pytest.raises(FleetError) as caught:
         fetch_part(server, tmp_path / "p", "dataset_train", quiet)
-    assert "is not followed" in caught.value.found or "not allowed" in caught.value.found
+    assert "is refused" in caught.value.found or "not allowed" in caught.value.found
     assert "s3cret" not in str(caught.value)
 
 
 def test_https_is_not_left_for_http():
     request = http.urllib.request.Request("https://a.test/x")
-    with pytest.raises(http.urllib.error.HTTPError, match="not followed"):
+    with pytest.raises(http.urllib.error.HTTPError, match="is refused"):
         http._Redirects().redirect_request(request, None, 302, "Found", {}, "http://a.test/x")

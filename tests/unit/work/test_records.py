@@ -136,7 +136,7 @@ def test_the_folder_of_version_0_1_becomes_roots_once_and_nothing_is_hashed_agai
     hint = weights_record.path({**told_once, "fleet_state_dir": str(own)})
     assert (hint.stat().st_uid, json.loads(hint.read_text())) == (UID, whole)
     its_own = weights_plan.decide(weights.observe({**told_once, "fleet_state_dir": str(own)}), told_once, None)
-    assert its_own.reasons == ("its record is one that the account can write",), "it is, and nothing is to be fetched"
+    assert its_own.reasons == ("the account can write its record",), "it is, and nothing is to be fetched"
     records.take("weights", told_once, own)
     seen = weights.observe(told_once)
     assert (seen.former, seen.files["a"].state) == (False, "verified")

@@ -25,7 +25,7 @@ def reasons(seen: Code, settings: Settings) -> list[str]:
         lacks = [one for one in dict.fromkeys(asked) if one not in have]
         beyond = [one for one in dict.fromkeys(have) if one not in asked]
         found += [f"{path} lacks the patch of {one}" for one in lacks]
-        found += [f"{path} has the patch of {one}, which is not wanted" for one in beyond]
+        found += [f"{path} has the patch of {one}, but should not" for one in beyond]
         if not lacks and not beyond:
             found.append(f"{path} has the patches of another version")
     return found

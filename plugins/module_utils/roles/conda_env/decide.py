@@ -106,7 +106,7 @@ def differences(seen: Observation, want: EnvSpec) -> list[str]:
     ]
     unproved = [module for module in want.imports if module not in record.imports]
     if want.imports and record.script not in ("", want.script.digest):
-        found.append("the script's environment is another one than that in which the imports were proved")
+        found.append("the imports were tested with other environment variables than the script has")
     if unproved:
         found.append("import not tested: " + shortened(unproved))
     return found + ([shortened(changed)] if changed else [])

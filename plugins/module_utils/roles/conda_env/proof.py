@@ -128,7 +128,7 @@ def failure(
     if not cause:
         remedy = "correct conda_env_pip_packages; the environment in use was not changed"
         return FleetError(message, variable=variable, found=found, expected=expected, remedy=remedy)
-    remedy = f"without {cause} it is imported: take {cause} out of run_config_env, or set nvidia_cuda_version to the "
+    remedy = f"without {cause} the import works: remove {cause} from run_config_env, or set nvidia_cuda_version to the "
     remedy += "CUDA version that torch is built for; the environment in use was not changed"
     found = f"{cause}={script[cause]}; {found}"
     return FleetError(message, variable="run_config_env", found=found, expected=expected, remedy=remedy)

@@ -49,7 +49,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
     if findings:
         return RolePlan(reasons=("the data cannot be prepared",), findings=tuple(findings))
     copy_reasons = list(_copy(seen, settings, topology))
-    former = ["its record is one that the account can write"] if seen.former else []
+    former = ["the account can write its record"] if seen.former else []
     reasons = [*former, *_originals(seen, settings), *copy_reasons]
     inspection, copy = seen.known.inspection, seen.known.copy
     if inspection and inspection.rules != RULES:

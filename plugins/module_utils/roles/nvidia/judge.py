@@ -156,7 +156,7 @@ def judge_gpu(gpu: Gpu, settings: Settings) -> list[Finding]:
     if gpu.pending:
         found.append(finding("GPU_RESET_PENDING", found=f"{name}: {'; '.join(gpu.pending)}", expected="nothing"))
     if gpu.worn:
-        text = f"{name}: a row of its memory could not be replaced"
+        text = f"{name}: a row of its memory cannot be replaced"
         found.append(finding("GPU_ECC_ERRORS", found=text, expected="spare rows"))
     if gpu.ecc_errors:
         text = f"{name}: {gpu.ecc_errors} uncorrected memory errors since the driver was loaded"
@@ -176,7 +176,7 @@ def judge_count(seen: Observation, settings: Settings) -> list[Finding]:
     lost = any(kind == "fallen_off" and pattern.search(seen.said) for kind, pattern in TROUBLES)
     found = []
     if good < there or good < len(seen.gpus) or lost:
-        text = f"{max(there, len(seen.gpus))} GPUs are there, {good} answer" + (f" ({seen.said})" if seen.said else "")
+        text = f"{good} of {max(there, len(seen.gpus))} GPUs answer" + (f" ({seen.said})" if seen.said else "")
         judged = finding("GPU_MISSING", found=text, expected="every GPU answers", variable="run_config_processes")
         chosen = int(settings.get("run_config_processes") or 0)
         found.append(replace(judged, severity="warning") if 0 < chosen <= good and not lost else judged)

@@ -111,7 +111,7 @@ def pending(text: Callable[[str], str]) -> Iterator[str]:
         if text(then) in ("Enabled", "Disabled") and text(now) != text(then):
             yield f"{name} is {text(now)} now and {text(then)} after it"
     if "Yes" in (text("remapped_rows/remapped_row_pending"), text("retired_pages/pending_retirement")):
-        yield "memory that failed is taken out of use by it"
+        yield "it takes failed memory out of use"
 
 
 def trouble(text: str) -> Seen:

@@ -27,7 +27,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology | None) -> 
         reasons.append(f"not there: {', '.join(states['absent'])}")
     if states["unverified"]:
         reasons.append(f"not verified: {', '.join(states['unverified'])}")
-    reasons += ["its record is one that the account can write"] if seen.former else []
+    reasons += ["the account can write its record"] if seen.former else []
     reasons += revision_reasons(seen, settings) if states["verified"] else []
     summary = f"{len(seen.files)} files, {amount(seen.bytes, 'B')}, revision {seen.revision[:7]}"
     return RolePlan(tuple(reasons), tuple(findings), {"bytes": seen.bytes}, summary)

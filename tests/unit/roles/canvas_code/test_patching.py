@@ -119,7 +119,7 @@ def test_the_profile_is_put_in_shown_and_taken_back(tmp_path: Path, repo: Repo) 
     assert settled.summary == f"commit {repo.one[:8]}, 2 files patched"
     assert not converge(tmp_path, repo.one, "frozen")["changed"]
     assert plan(tmp_path, repo.one, "full").reasons == tuple(
-        f"{path} has the patch of training_profile: frozen, which is not wanted" for path in (FSDP, MAIN)
+        f"{path} has the patch of training_profile: frozen, but should not" for path in (FSDP, MAIN)
     )
     assert converge(tmp_path, repo.one, "full")["changed"]
     assert texts(tmp_path) == BEFORE
@@ -144,8 +144,8 @@ def test_two_patches_of_one_file_come_and_go_each_by_its_own_setting(tmp_path: P
 @pytest.mark.parametrize(
     ("profile", "lean", "reason"),
     [
-        pytest.param("full", True, "has the patch of training_profile: frozen, which is not wanted", id="one too many"),
-        pytest.param("frozen", False, "has the patch of canvas_code_lean, which is not wanted", id="the other"),
+        pytest.param("full", True, "has the patch of training_profile: frozen, but should not", id="one too many"),
+        pytest.param("frozen", False, "has the patch of canvas_code_lean, but should not", id="the other"),
     ],
 )
 def test_the_reason_names_the_setting_whose_patch_is_beyond(

@@ -188,7 +188,7 @@ def test_what_a_report_says_of_memory_and_of_what_is_pending():
     assert (before.pending, before.persistence, before.memory_used_bytes, before.worn) == ((), True, 0, False)
     assert after.pending == (
         "ECC is Enabled now and Disabled after it",
-        "memory that failed is taken out of use by it",
+        "it takes failed memory out of use",
     )
     assert (after.persistence, after.memory_used_bytes, after.memory_held_bytes) == (False, 80000 * MIB, 0)
     assert after.worn
