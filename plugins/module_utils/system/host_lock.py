@@ -128,7 +128,7 @@ def _keep(folder: str, lock: Lock, controller: Controller, seconds: float) -> No
 
 @contextmanager
 def _alone(controller: Controller, folder: str) -> Iterator[None]:
-    path, patience = os.path.join(folder, "host.lock"), time.monotonic() + OWN_WAIT
+    path, until = os.path.join(folder, "host.lock"), time.monotonic() + OWN_WAIT
     while True:
         try:
             with files.locked(path, wait=False):
@@ -136,7 +136,7 @@ def _alone(controller: Controller, folder: str) -> Iterator[None]:
                 return
         except BlockingIOError:
             lock = read(folder)
-            if lock.holder.id != controller.id or time.monotonic() > patience:
+            if lock.holder.id != controller.id or time.monotonic() > until:
                 raise HostLockedError(lock, "HOST_LOCKED") from None
         time.sleep(0.2)
 
