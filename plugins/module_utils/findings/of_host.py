@@ -18,6 +18,21 @@ ENTRIES: dict[str, Entry] = {
         "put it in run_config_wandb_api_key or weights_token (with ansible-vault); put a password of a URL in "
         "~/.netrc of the host, which git and pip read",
     ),
+    "ACCOUNT_OF_SYSTEM": Entry(
+        "error",
+        "the training would run as root or as an account of the distribution, whose files are not its own",
+        "set fleet_user to a name of its own; fleet_agent makes the account",
+    ),
+    "ACCOUNT_LIKE_ROOT": Entry(
+        "error",
+        "who is in such a group can become root, and the training runs code of hundreds of packages",
+        "take the account out of the group (gpasswd -d ACCOUNT GROUP), or set fleet_user to another one",
+    ),
+    "STATE_DIR_OPEN": Entry(
+        "error",
+        "root believes the records in this folder, so nobody else may write to it, or exchange it",
+        "leave fleet_state_dir at its default, or give the named folder to root (chown, chmod go-w)",
+    ),
     "RUN_DISAGREES": Entry(
         "error",
         "the hosts of one run need equal settings; otherwise the ranks hang or train different things",

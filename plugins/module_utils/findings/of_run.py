@@ -159,6 +159,11 @@ ENTRIES: dict[str, Entry] = {
         "error", "a file lies where a folder is needed", "move the file away, or choose another folder"
     ),
     # a running training
+    "UNIT_FOREIGN": Entry(
+        "error",
+        "canvas-fleet writes, starts and removes only units that it made",
+        "set training_unit to another name, or remove that unit (systemctl cat shows it; unmask it if it is masked)",
+    ),
     "TRAINING_OF_ANOTHER_RUN": Entry(
         "error",
         "another run is alive on this host; all runs of a host share the GPUs and train_blockmoving.sh",

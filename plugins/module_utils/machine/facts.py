@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from ..checkpoints.seal import Place, kept_dir_of
 from ..core.settings import Settings, named
 from ..system import files, limits, programs, units
+from . import places
+from .places import Spot
 
 # The folders whose disks matter, and what is said about them when space is short.
 FOLDER_SETTINGS = (
@@ -64,6 +66,7 @@ class Facts:
     cpus: int = 1
     memory_available_bytes: int = 0
     identity: str = ""  # of this host in its present boot; no other host can guess it
+    spots: Mapping[str, Spot] = field(default_factory=dict)  # by the setting that names the path
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -177,4 +180,5 @@ def observe(settings: Settings) -> Facts:
         disks={name: disk(str(named(settings, name))) for name in FOLDER_SETTINGS if settings.get(name)},
         checkpoints_bytes=checkpoints_bytes(settings),
         time=time.time(),
+        spots=places.observe(settings),
     )

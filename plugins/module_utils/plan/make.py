@@ -18,6 +18,7 @@ from ..machine import environment_findings as host_findings
 from ..machine.fit import findings as machine
 from ..machine.fit.assess import Fit
 from ..machine.fit.memory import BF16, MOMENTS
+from . import places
 from .observation import HostSeen, Observation
 from .skipped import Skipped, skipped, unseen
 
@@ -295,6 +296,7 @@ def _machine_findings(
     exchanged = str(roles["dataset"].values.get("exchanged", "")) if "dataset" in roles else ""
     compared = seen.compared(host.name, host.asked)
     return [
+        *places.judge(seen.facts.spots),
         *machine.check(seen.facts, fit, host.settings, topology),
         *host_findings.check(compared, host.settings, topology),
         *host_findings.in_use(compared.phase, exchanged, host.settings),

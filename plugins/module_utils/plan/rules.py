@@ -7,15 +7,16 @@ the data or the run.
 from __future__ import annotations
 
 import difflib
-import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..core import masking
 from ..findings import of_reach
 from ..findings.finding import CATALOGUE, Finding, finding
+from ..roles.fleet_agent.decide import ROOT_LIKE
+from . import places
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,18 @@ STEPS = span(1, 10**9)
 TOKENS = span(1, 10**7)
 SHARE = span(0, 1)
 FULL_PATH = Rule(
-    "a full path on the host, such as /srv/blockmoving/x (~ is not expanded there)",
-    lambda value: str(value).startswith("/") and str(value).strip("/") not in ("", "."),
+    "a full path on the host without .., such as /srv/blockmoving/x (~ is not expanded there)",
+    lambda value: str(value).startswith("/") and str(value).strip("/.") != "" and ".." not in str(value).split("/"),
 )
 SHA256 = optional(form(r"[0-9a-fA-F]{64}", "64 hex digits (sha256)"))
 URL = form(r"(https?|file)://[^\s/]*/?\S*", "a URL, https://…")
 PLACE = optional(form(r"(https?|file)://\S+|/\S+", "a URL or a full path"))
 GIT = form(r"(https?|git|ssh|file)://\S+|[\w.-]+@[\w.-]+:\S+|/\S+", "the URL of a git repository")
 REF = form(r"(?!-)[^\s~^:?*\[\\]+", "a commit id (40 hex digits), a tag or a branch")
-ACCOUNT = form(r"[a-z_][a-z0-9_-]{0,31}", "an account's name: small letters, digits, - and _")
+ACCOUNT = form(
+    r"(?!(root|toor|nobody)$)[a-z_][a-z0-9_-]{0,31}", "an account's name, not root's: small letters, digits, - and _"
+)
+GROUP = form(rf"(?!({'|'.join(ROOT_LIKE)})$)[a-z_][a-z0-9_-]{{0,31}}", "a group whose members are not as good as root")
 FILE_WORD = form(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", "letters, digits, and _ . - after the first")
 WORD = form(r"[A-Za-z_][A-Za-z0-9_-]*", "one word of letters, digits, _ and -")
 HOST = form(
@@ -66,7 +70,7 @@ REQUIREMENT = form(r"[A-Za-z0-9][^\s;]*(\s*[<>=!~]=?\s*[^\s;]+)?(\s*;.+)?|https?
 
 RULES: dict[str, Rule] = {
     "fleet_user": ACCOUNT,
-    "fleet_group": ACCOUNT,
+    "fleet_group": GROUP,
     "fleet_reconnect_timeout": span(1, 86_400),
     "fleet_download_rate": span(0, 10**6),
     "fleet_disk_rate": span(0, 10**6),
@@ -149,7 +153,10 @@ RULES: dict[str, Rule] = {
     "run_config_wandb_name": form(r".+", "a name"),
     "run_config_wandb_runid": form(r"[^\s/\\#?%:]{1,128}", "a run id: no spaces, and none of / \\ # ? % :"),
     "training_run": FILE_WORD,
-    "training_unit": form(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,200}", "the name of a unit, without .service"),
+    "training_unit": form(
+        r"canvas-training-[A-Za-z0-9:_.-]{1,180}(?<!-gpu)",
+        "the name of a unit, without .service: it begins with canvas-training-, and only its helper's ends with -gpu",
+    ),
     "training_restarts": span(0, 1000),
     "training_kept_dir": optional(FULL_PATH),
     "training_restore_step": span(-1, 10**9),
@@ -165,16 +172,14 @@ RULES: dict[str, Rule] = {
     "training_keep_last": span(0, 1_000_000),
     "training_keep_every": span(0, 1_000_000_000),
 }
-# Paths that may hold the checkpoint folder, and those that are read or compared with, which anybody may own.
 NO_PARQUET = tuple(f".{form}" for form in ("csv", "tsv", "json", "jsonl", "xlsx", "arrow", "zip", "gz", "txt"))
-ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir")
-NOT_OWNED = ("training_checkpoint_dir", "run_config_resume_from", "nvidia_busy_ignore_below")
 # With these the host or the intention is unknown, so the run cannot go on.
 NEVER_ACCEPTED = (
     "VARIABLE_INVALID",
     "SECRET_MISPLACED",
     *of_reach.ENTRIES,
     "HOST_PART_SILENT",
+    *("ACCOUNT_OF_SYSTEM", "ACCOUNT_LIKE_ROOT", "STATE_DIR_OPEN", "UNIT_FOREIGN"),  # of these root would be the price
     "CHECKPOINTS_LINKED_AWAY",  # this and the next: the start itself refuses them, too
     "TRAINING_OF_ANOTHER_RUN",
     "DATASET_IN_USE",  # rows would be lost without a message
@@ -271,11 +276,8 @@ def _leaves(place: str, key: str, value: Any) -> Iterator[tuple[str, str, str]]:
         yield place, key, str(value)
 
 
-def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator[Finding]:
-    """Contradictions between variables of one host; missing names are not judged.
-
-    `paths`: the variables that name a path on the host, as owned_paths() gives them.
-    """
+def together(settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Contradictions between variables of one host; missing names are not judged."""
     get = settings.get
     if get("run_config_lr_scheduler") == "cosine" and get("run_config_min_lr", 0) > get("run_config_lr", 1):
         given, most = (
@@ -293,33 +295,4 @@ def together(settings: Mapping[str, Any], paths: Iterable[str] = ()) -> Iterator
         given = str(get(f"dataset_{kind}", ""))
         if given.lower().endswith(NO_PARQUET):
             yield finding("DATASET_NOT_PARQUET", variable=f"dataset_{kind}", found=given, expected="a file in parquet")
-    yield from _shared_with_checkpoints(settings, paths)
-
-
-def owned_paths(kinds: Mapping[str, str]) -> list[str]:
-    """Variables that name a path on the host which is written or removed; `kinds` maps a variable to its type."""
-    given = {name for name, rule in RULES.items() if rule.expected.startswith(FULL_PATH.expected)}
-    return [name for name, kind in kinds.items() if (kind == "path" or name in given) and name not in NOT_OWNED]
-
-
-def _shared_with_checkpoints(settings: Mapping[str, Any], paths: Iterable[str]) -> Iterator[Finding]:
-    """The start of a training moves all that is no checkpoint out of their folder, and so does a restore."""
-    folder = _plain(settings.get("training_checkpoint_dir"))
-    places = {name: _plain(settings.get(name)) for name in paths}
-    found = [
-        f"{name} ({place})"
-        for name, place in places.items()
-        if place and (_within(place, folder) or (name not in ABOVE_CHECKPOINTS and _within(folder, place)))
-    ]
-    if folder and found:
-        given = f"{folder} is, holds or lies in {', '.join(found)}"
-        expected = "a folder for checkpoints alone"
-        yield finding("VARIABLE_INVALID", variable="training_checkpoint_dir", found=given, expected=expected)
-
-
-def _plain(path: Any) -> str:
-    return posixpath.normpath(str(path)) if path else ""
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    yield from places.judge(places.named(settings))

@@ -157,8 +157,7 @@ def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[di
         except (ValueError, TypeError) as error:
             settings[name], found = value, invalid(option, value, option.kind, str(error))
         findings += [found] if found else []
-    paths = rules.owned_paths({name: option.kind for name, option in options.items()})
-    return settings, findings or list(rules.together(settings, paths))
+    return settings, findings or list(rules.together(settings))
 
 
 def judged(option: Option, value: Any, secrets: Sequence[str] = ()) -> tuple[Any, Finding | None]:

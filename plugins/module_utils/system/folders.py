@@ -58,6 +58,24 @@ def is_anothers(path: str | os.PathLike[str]) -> bool:
     return os.path.lexists(path) and not is_ours(path)
 
 
+def open_to_others(path: str) -> str:
+    """The first on the way to `path` that others than whoever we are may write to, "" for none.
+
+    What they can only add to (/tmp) is none: nobody can exchange there what is ours.
+    """
+    for way in (os.path.abspath(path), os.path.realpath(path)):
+        for place in [way[:at] or "/" for at, letter in enumerate(way) if letter == "/"] + [way]:
+            try:
+                found = os.stat(place, follow_symlinks=False)
+            except OSError:
+                break
+            others = 0o002 | (0o020 if found.st_gid != 0 else 0)
+            writable = not stat.S_ISLNK(found.st_mode) and found.st_mode & others and not found.st_mode & stat.S_ISVTX
+            if found.st_uid not in (0, os.geteuid()) or writable:
+                return place
+    return ""
+
+
 def is_closed(path: str | os.PathLike[str]) -> bool:
     """Ours, and not everybody may pass through. Raises OSError."""
     found = os.stat(path)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import rules as value_rules
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import settings as core
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent.decide import ROOT_LIKE
 
 from tests.unit.support.places import ROOT
 
@@ -43,6 +44,22 @@ BAD = [
     pytest.param("weights_files", ["../secret"], id="a file outside of the folder"),
     pytest.param("dataset_train_sha256", "abc", id="a digest that is cut"),
     pytest.param("fleet_user", "Block Moving", id="no account is called so"),
+    *(pytest.param("fleet_user", name, id=f"{name} trains") for name in ("root", "toor", "nobody")),
+    *(pytest.param("fleet_group", name, id=f"as good as root: {name}") for name in ROOT_LIKE),
+    *(
+        pytest.param("training_unit", name, id=f"the unit {name}")
+        for name in (
+            "ssh",
+            "canvas-work-weights",
+            "canvas-training-",
+            "canvas-training-a-gpu",
+            "canvas-training-a/../ssh",
+            "canvas-training-a b",
+            "canvas-training-@",
+            "Canvas-training-a",
+            "canvas-training-" + "a" * 200,
+        )
+    ),
     pytest.param("run_config_wandb_name", ["a"], id="a list where a text is meant"),
     pytest.param("run_config_wandb_api_key", {"key": "x"}, id="a secret that is a mapping"),
     pytest.param("weights_token", "two words", id="a secret of two words"),
@@ -109,11 +126,6 @@ def test_a_secret_in_the_wrong_place_is_told_without_its_text(name: str, value: 
         pytest.param(
             {"training_peer_port": 29501, "run_config_master_port": 29501}, "training_peer_port", id="one port twice"
         ),
-        pytest.param(
-            {"training_checkpoint_dir": "/srv/out", "training_results_dir": "/srv/out/"},
-            "training_checkpoint_dir",
-            id="log and secrets among the checkpoints",
-        ),
     ],
 )
 def test_two_variables_that_contradict_each_other(given: dict[str, Any], variable: str) -> None:
@@ -126,42 +138,6 @@ def test_a_constant_rate_has_no_lowest_one() -> None:
 
 def test_every_rule_is_of_a_variable_that_exists() -> None:
     assert set(value_rules.RULES) - set(OPTIONS) == set()
-    assert {*value_rules.ABOVE_CHECKPOINTS, *value_rules.NOT_OWNED} <= set(OPTIONS)
-
-
-FOLDER = {"training_checkpoint_dir": "/srv/b/out/checkpoints"}
-OWNED = value_rules.owned_paths({name: option.kind for name, option in OPTIONS.items()})
-OWNERS = ("dataset_output_dir", "dataset_train_dir", "conda_env_root", "weights_dir", "canvas_code_checkout",
-          "fleet_state_dir", "fleet_agent_dir", "nvidia_cuda_home", "run_config_script", "training_kept_dir",
-          "training_results_dir", "fleet_root")  # fmt: skip
-
-
-def test_every_role_that_owns_a_folder_is_asked() -> None:
-    assert set(OWNERS) <= set(OWNED)
-
-
-@pytest.mark.parametrize("name", OWNED)
-@pytest.mark.parametrize(
-    ("place", "fits"),
-    [
-        pytest.param("/srv/b/out/checkpoints", False, id="is it"),
-        pytest.param("/srv//b/x/../out/checkpoints/", False, id="is it, spelled otherwise"),
-        pytest.param("/srv/b/out/checkpoints/x", False, id="lies in it"),
-        pytest.param("/srv/b/out", None, id="holds it"),
-        pytest.param("/srv/b/out/checkpoints-2", True, id="has a longer name"),
-        pytest.param("/srv/b/out/check", True, id="has a shorter name"),
-    ],
-)
-def test_no_path_of_another_variable_meets_the_checkpoint_folder(name: str, place: str, fits: bool | None) -> None:
-    """The start moves what is no checkpoint out of that folder: a user's data, conda's environment, the code."""
-    fits = name in value_rules.ABOVE_CHECKPOINTS if fits is None else fits
-    wrong = codes(**FOLDER, **{name: place})
-    assert wrong == ([] if fits else [("VARIABLE_INVALID", "training_checkpoint_dir")])
-
-
-@pytest.mark.parametrize("name", [name for name in value_rules.NOT_OWNED if name != "training_checkpoint_dir"])
-def test_a_path_that_is_only_read_may_lie_among_the_checkpoints(name: str) -> None:
-    assert codes(**FOLDER, **{name: "/srv/b/out/checkpoints/0000510"}) == []
 
 
 def test_a_broken_variable_is_told_once_and_not_with_all_that_stands_on_it() -> None:

@@ -90,3 +90,21 @@ def test_only_an_empty_folder_is_removed_as_one(tmp_path):
         folders.remove_empty(tmp_path / "a")
     folders.remove_empty(tmp_path / "a/b")
     assert not (tmp_path / "a/b").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_a_way_that_others_can_write_to_is_named(tmp_path):
+    account = account_folder(tmp_path)
+    (tmp_path / "a/b").mkdir(parents=True)
+    assert folders.open_to_others(str(tmp_path / "a/b/not/yet")) == ""
+    assert folders.open_to_others(str(account / "state")) == str(account)
+    (tmp_path / "link").symlink_to(account)
+    assert folders.open_to_others(str(tmp_path / "link/state")) == str(account)
+    plant(tmp_path / "theirs", tmp_path / "a")
+    assert folders.open_to_others(str(tmp_path / "theirs/b")) == str(tmp_path / "theirs")
+    for bits, found in ((0o777, str(tmp_path / "a")), (0o1777, ""), (0o775, "")):
+        (tmp_path / "a").chmod(bits)
+        assert folders.open_to_others(str(tmp_path / "a/b")) == found
+    os.chown(tmp_path / "a", 0, GID)
+    (tmp_path / "a").chmod(0o775)
+    assert folders.open_to_others(str(tmp_path / "a/b")) == str(tmp_path / "a")

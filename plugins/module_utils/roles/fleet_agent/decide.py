@@ -14,6 +14,26 @@ from ...system import files
 from .observe import Agent, Folder, Observation, fingerprints, normal
 
 MARKER = re.compile(r"\s*python_version\s*(<|<=|>=|>|==)\s*[\"'](\d+)\.(\d+)[\"']\s*")
+# Who is in one of these groups can become root, or read what only root may.
+ROOT_LIKE = (
+    *(
+        "adm",
+        "admin",
+        "bin",
+        "daemon",
+        "disk",
+        "docker",
+        "incus",
+        "incus-admin",
+        "kmem",
+        "kvm",
+        "libvirt",
+        "lxc",
+        "lxd",
+    ),
+    *("microk8s", "podman", "root", "shadow", "staff", "sudo", "sys", "systemd-journal", "wheel"),
+)
+SYSTEM_UIDS, NOBODY = 1000, 65534  # below, and: accounts of the distribution
 COMPARE = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
@@ -26,7 +46,7 @@ COMPARE = {
 def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePlan:
     """Reads fleet_ca_bundle, a file of the controller, beside its arguments."""
     wanted, findings = wanted_certificates(str(settings.get("fleet_ca_bundle") or ""))
-    findings += folder_findings(seen.root, settings) + package_findings(seen)
+    findings += account_findings(seen, settings) + folder_findings(seen.root, settings) + package_findings(seen)
     reasons = []
     if not seen.account:
         reasons.append(f"there is no account {settings['fleet_user']}")
@@ -43,6 +63,25 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
         reasons.append(flaw)
     python = seen.agent.python
     return RolePlan(tuple(reasons), tuple(findings), summary=f"agent environment with Python {python}")
+
+
+def account_findings(seen: Observation, settings: Settings) -> list[Finding]:
+    """An account that a training may not have, and a folder of root's that is not root's alone."""
+    user, found = settings["fleet_user"], []
+    # fleet_agent makes an account of the system, too; it is known by its home.
+    made_by_us = 0 < seen.uid < SYSTEM_UIDS and seen.home == f"{settings['fleet_root']}/home"
+    if seen.account and not made_by_us and (seen.uid < SYSTEM_UIDS or seen.uid == NOBODY):
+        given = f"{user} has uid {seen.uid} and the home {seen.home}"
+        expected = f"a uid from {SYSTEM_UIDS} on, or no such account"
+        found.append(finding("ACCOUNT_OF_SYSTEM", variable="fleet_user", found=given, expected=expected))
+    if rooted := sorted(set(seen.groups) & set(ROOT_LIKE)):
+        given = f"{user} is in {', '.join(rooted)}"
+        found.append(finding("ACCOUNT_LIKE_ROOT", variable="fleet_user", found=given, expected="none of these groups"))
+    if seen.state_open:
+        given = f"{seen.state_open}, on the way to {settings['fleet_state_dir']}"
+        expected = "folders that root alone may write to"
+        found.append(finding("STATE_DIR_OPEN", variable="fleet_state_dir", found=given, expected=expected))
+    return found
 
 
 def folder_findings(root: Folder, settings: Settings) -> list[Finding]:

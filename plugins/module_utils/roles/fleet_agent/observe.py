@@ -14,10 +14,10 @@ import pwd
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ...core.settings import Settings, named
-from ...system import files, packages, programs
+from ...system import files, folders, packages, programs
 from ...system.digests import sha256
 
 C = {"apt": ("gcc", "libc6-dev"), "dnf": ("gcc", "glibc-devel")}
@@ -54,6 +54,10 @@ class Observation:
     """Observe the host. `trusted`: digests of certificates, only if requested."""
 
     account: bool = False
+    uid: int = -1
+    home: str = ""
+    groups: tuple[str, ...] = ()  # that the account is in
+    state_open: str = ""  # a folder on the way to fleet_state_dir that others than root may write to
     group: bool = False
     root: Folder = Folder()
     manager: Literal["apt", "dnf", ""] = ""
@@ -67,7 +71,8 @@ def observe(settings: Settings) -> Observation:
     manager = packages.manager()
     wanted = wanted_packages(settings, manager) if manager else []
     return Observation(
-        account=account_exists(user),
+        **account(user),
+        state_open=folders.open_to_others(str(settings["fleet_state_dir"])),
         group=group_exists(str(settings["fleet_group"])),
         root=folder(root, user, str(settings["fleet_group"])),
         manager=manager,
@@ -91,6 +96,23 @@ def normal(name: str) -> str:
 def digest(pins: Sequence[str]) -> str:
     """Names the folder of an environment with these pins."""
     return sha256(json.dumps(list(pins)))[:12]
+
+
+def account(user: str) -> dict[str, Any]:
+    """Of the account what Observation holds."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return {}
+    names = (_group_name(gid) for gid in os.getgrouplist(user, found.pw_gid))
+    return {"account": True, "uid": found.pw_uid, "home": found.pw_dir, "groups": tuple(names)}
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def account_exists(user: str) -> bool:

@@ -33,6 +33,7 @@ def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, sett
     Raises FleetError when a start is refused or failed, or when the host did not follow.
     """
     before = host.read(want)
+    raise_for(refusals.foreign(before, want))
     steps = tuple(unit.steps_to(before, want, state))
     if "start" in steps:
         raise_for(refusals.refusals(before, want))

@@ -44,7 +44,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
         bad = finding("VARIABLE_INVALID", variable=error.variable, found=error.found, expected=error.expected)
         return RolePlan(reasons=(error.message,), findings=(bad,))
     reasons = [_reason(step, have, state) for step in steps if step != "reload" or len(steps) == 1]
-    findings: list[Finding] = []
+    findings = refusals.foreign(have, want)
     if "start" in steps:
         findings += checkpoint_findings.start_findings(seen.survey, seen.kept, settings, topology)
         findings += refusals.refusals(have, want)

@@ -28,6 +28,7 @@ SHOWN = (
     "NeedDaemonReload",
     "InvocationID",
     "Job",
+    "FragmentPath",
 )
 
 
@@ -41,6 +42,7 @@ class Have:
     spec: str | None = None  # the supervisor's settings
     payloads: tuple[str, ...] = ()  # files with the supervisor's code
     load: str = "not-found"
+    fragment: str = ""  # the file that systemd knows the unit from
     active: str = "inactive"
     sub: str = "dead"
     enabled: bool = False

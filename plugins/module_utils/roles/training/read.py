@@ -22,6 +22,7 @@ def read(want: Want) -> Have:
         spec=text_of(want.spec_path),
         payloads=tuple(_names(want.payloads)),
         load=shown.get("LoadState", "not-found"),
+        fragment=shown.get("FragmentPath", ""),
         active=active,
         sub=sub,
         enabled=shown.get("UnitFileState") == "enabled",

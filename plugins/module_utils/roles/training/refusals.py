@@ -6,7 +6,20 @@ from ...findings.finding import Finding, finding
 from .have import Have
 from .want import Want
 
+OURS = "# Managed by canvas-fleet"  # how the text of each of our units begins
 ALIVE = ("active", "activating", "deactivating", "reloading")
+
+
+def foreign(have: Have, want: Want) -> list[Finding]:
+    """A unit of somebody else under this name, or under its helper's: it is neither written nor started nor removed."""
+    texts = {want.path: have.text, want.gpu_path: have.gpu}
+    found = [f"{path}, which canvas-fleet did not write" for path, text in texts.items() if text and OURS not in text]
+    if have.load == "masked":
+        found.append(f"{want.unit} is masked")
+    elif have.fragment not in ("", want.path):
+        found.append(f"{want.unit} of {have.fragment}")
+    expected = "no such unit, or one of canvas-fleet"
+    return [finding("UNIT_FOREIGN", variable="training_unit", found=found[0], expected=expected)] if found else []
 
 
 def refusals(have: Have, want: Want) -> list[Finding]:

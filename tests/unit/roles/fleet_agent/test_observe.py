@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import sys
@@ -27,6 +28,7 @@ SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
 SETTINGS = {
     "fleet_root": "/srv/blockmoving",
+    "fleet_state_dir": "/var/lib/canvas-fleet",
     "fleet_user": "blockmoving",
     "fleet_group": "blockmoving",
     "fleet_ca_bundle": "",
@@ -34,6 +36,9 @@ SETTINGS = {
 }
 READY = Observation(
     account=True,
+    uid=1000,
+    home="/home/blockmoving",
+    groups=("blockmoving", "video"),
     group=True,
     root=Folder("folder", "blockmoving"),
     manager="apt",
@@ -85,12 +90,32 @@ def test_each_lack_is_one_reason(change: dict[str, Any], reason: str) -> None:
         pytest.param({"root": Folder("other")}, "PATH_IS_A_FILE", id="a file"),
         pytest.param({"root": Folder("folder", "zhang", writable=False)}, "FOLDER_NOT_OURS", id="another's"),
         pytest.param({"manager": ""}, "PACKAGE_MANAGER_UNKNOWN", id="neither apt nor dnf"),
+        pytest.param({"uid": 0, "home": "/root"}, "ACCOUNT_OF_SYSTEM", id="root under another name"),
+        pytest.param({"uid": 33, "home": "/var/www"}, "ACCOUNT_OF_SYSTEM", id="an account of the distribution"),
+        pytest.param({"uid": 65534, "home": "/nonexistent"}, "ACCOUNT_OF_SYSTEM", id="nobody"),
+        pytest.param({"groups": ("blockmoving", "docker")}, "ACCOUNT_LIKE_ROOT", id="a group as good as root"),
+        pytest.param({"groups": ("shadow",)}, "ACCOUNT_LIKE_ROOT", id="a group that reads what root reads"),
+        pytest.param({"state_open": "/srv"}, "STATE_DIR_OPEN", id="records where others write"),
     ],
 )
 def test_what_stands_in_the_way_is_a_finding(change: dict[str, Any], code: str) -> None:
     assert [found.code for found in fleet_agent_plan.decide(replace(READY, **change), SETTINGS, SHAPE).findings] == [
         code
     ]
+
+
+def test_an_account_of_the_system_that_we_made_may_train() -> None:
+    ours = replace(READY, uid=998, home="/srv/blockmoving/home")
+    assert fleet_agent_plan.decide(ours, SETTINGS, SHAPE).findings == ()
+    assert fleet_agent_plan.decide(replace(READY, account=False, uid=-1), SETTINGS, SHAPE).findings == ()
+
+
+def test_the_account_is_seen_with_all_its_groups() -> None:
+    me = pwd.getpwuid(os.getuid())
+    found = fleet_agent.account(me.pw_name)
+    assert (found["account"], found["uid"], found["home"]) == (True, me.pw_uid, me.pw_dir)
+    assert grp.getgrgid(me.pw_gid).gr_name in found["groups"]
+    assert fleet_agent.account("nobody-of-this-name") == {}
 
 
 def test_a_certificate_is_known_by_its_body_whatever_its_line_breaks(tmp_path: Path) -> None:

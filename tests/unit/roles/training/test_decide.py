@@ -61,7 +61,7 @@ def test_more_steps_for_a_run_that_has_ended_need_a_start_that_is_asked_for(
         ),
         ("started", READY, ("the training is stopped",)),
         ("started", replace(READY, active="failed"), ("the training is failed",)),
-        ("started", replace(RUNS, text="old"), ("the unit's text differs",)),
+        ("started", replace(RUNS, text="# Managed by canvas-fleet, older"), ("the unit's text differs",)),
         ("started", replace(RUNS, reload=True), ("systemd does not know the unit's text on disk",)),
         ("restarted", RUNS, ("the training runs", "a restart was asked for")),
         ("stopped", RUNS, ("the unit would come back after a reboot", "the training runs")),
@@ -119,7 +119,7 @@ def test_shards_are_those_that_the_user_set() -> None:
     ("have", "older"),
     [
         (RUNS, False),
-        (replace(RUNS, text="old"), True),
+        (replace(RUNS, text="# Managed by canvas-fleet, older"), True),
         (replace(RUNS, spec="{}"), True),
         (replace(RUNS, started={"/srv/b/train.sh": "1"}, digests={"/srv/b/train.sh": "2"}), True),
         (replace(RUNS, started={"/srv/b/train.sh": "1"}, digests={"/srv/b/train.sh": "1"}), False),
@@ -156,3 +156,39 @@ def test_a_save_that_would_meet_a_read_only_file_system_is_refused_before(path: 
 def test_a_name_that_systemd_refuses_is_a_finding_not_a_crash() -> None:
     plan = decide(seen(Have()), training_unit="canvas training")
     assert [one.code for one in plan.findings] == ["VARIABLE_INVALID"]
+
+
+FOREIGN = {
+    "a person's unit": replace(READY, text="[Service]\nExecStart=/usr/sbin/sshd\n"),
+    "a person's helper": replace(READY, gpu="[Service]\nExecStart=/bin/true\n"),
+    "a unit of a package": Have(load="loaded", fragment="/usr/lib/systemd/system/canvas-training-atlas.service"),
+    "a transient unit": Have(load="loaded", fragment="/run/systemd/transient/canvas-training-atlas.service"),
+    "a masked unit": Have(load="masked"),
+}
+
+
+@pytest.mark.parametrize("have", FOREIGN.values(), ids=FOREIGN.keys())
+@pytest.mark.parametrize("state", ["started", "stopped", "present", "restarted", "absent"])
+def test_a_unit_of_somebody_else_is_neither_written_nor_started_nor_removed(have: Have, state: str) -> None:
+    assert "UNIT_FOREIGN" in [one.code for one in decide(seen(have), training_state=state).findings]
+    host = Dies()
+    host.have = have
+    with pytest.raises(FleetError) as caught:
+        training_apply.converge(host, WANT, state, check=False, settle=0)
+    assert caught.value.code == "UNIT_FOREIGN"
+    assert host.have == have
+
+
+@pytest.mark.parametrize(
+    "have",
+    [
+        READY,
+        Have(),
+        replace(READY, fragment=WANT.path),
+        replace(READY, text="# Managed by canvas-fleet 0.1.0 (role training)\n"),
+        Have(load="loaded", active="active", fragment=WANT.path),
+    ],
+    ids=["ours", "none", "as systemd knows it", "of an older version", "its file removed while it runs"],
+)
+def test_a_unit_of_ours_is_none_of_somebody_else(have: Have) -> None:
+    assert "UNIT_FOREIGN" not in [one.code for one in decide(seen(have)).findings]

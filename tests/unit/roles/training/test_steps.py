@@ -26,7 +26,7 @@ READY = Have(text=TEXT, gpu=WANT.texts.gpu, spec=WANT.spec(), payloads=(CODE,), 
 STATES = st.sampled_from(unit.STATES)
 HAVES = st.builds(
     Have,
-    text=st.sampled_from([None, TEXT, "old"]),
+    text=st.sampled_from([None, TEXT, "# Managed by canvas-fleet, older"]),
     gpu=st.sampled_from([None, WANT.texts.gpu]),
     spec=st.sampled_from([None, WANT.spec(), "{}"]),
     payloads=st.sampled_from([(), (CODE,), ("0.pyz",)]),

@@ -1,0 +1,105 @@
+"""Which folder may lie in which: no variable's files come into another's folder, into root's, or into the system's."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+
+from ..findings.finding import Finding, finding
+from ..machine.places import Spot, below
+
+# Of the system: nobody's data lies in them. Of some only what lies deeper can be somebody's own.
+SYSTEM = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin"),
+    *("/sys", "/usr", "/var/cache", "/var/lock", "/var/log", "/var/mail", "/var/run", "/var/spool"),
+)
+SHARED = ("/", "/home", "/tmp", "/var", "/var/lib", "/var/tmp")  # noqa: S108 - named to be refused
+READ = ("fleet_agent_base_python", "fleet_agent_python", "nvidia_cuda_home")  # what is named to be read lies anywhere
+CODE = ("canvas_code_checkout", "canvas_code_dir")
+FILES = ("dataset_info_path", "dataset_train_file", "run_config_script", "run_config_yaml")
+FOLDERS = (
+    *CODE,
+    *("conda_env_prefix", "conda_env_root", "conda_env_state_dir", "dataset_output_dir", "dataset_train_dir"),
+    *("fleet_agent_dir", "fleet_root", "fleet_state_dir", "training_kept_dir", "training_results_dir", "weights_dir"),
+)
+CHECKPOINTS = "training_checkpoint_dir"
+ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir")
+WRITTEN = ("run_config_script", "run_config_yaml")  # by root, for the account
+WRITTEN_IN = ("fleet_root", *CODE, "training_results_dir")
+# The folder of a variable, and what may be or lie in it. What nobody names here lies in no other's folder.
+HOLDS: Mapping[str, tuple[str, ...]] = {
+    "canvas_code_checkout": ("canvas_code_dir", *WRITTEN),
+    "canvas_code_dir": ("canvas_code_checkout", *WRITTEN),
+    "conda_env_root": ("conda_env_prefix", "conda_env_state_dir"),
+    "dataset_output_dir": ("dataset_train_dir", "dataset_train_file", "dataset_info_path"),
+    "dataset_train_dir": ("dataset_train_file", "dataset_info_path"),
+    "fleet_state_dir": ("conda_env_state_dir", "fleet_agent_dir"),
+    "training_results_dir": ("training_checkpoint_dir", "training_kept_dir", *WRITTEN),
+}
+NOT_IN_ROOT = ("fleet_state_dir",)  # root's own records in a folder of the account would be the account's
+
+
+def named(settings: Mapping[str, object]) -> dict[str, Spot]:
+    """By their texts alone, before a host is asked."""
+    given = {name: str(settings.get(name) or "") for name in (*READ, *FILES, *FOLDERS, CHECKPOINTS)}
+    return {name: Spot(posixpath.normpath(f"/{path.lstrip('/')}")) for name, path in given.items() if path}
+
+
+def judge(spots: Mapping[str, Spot]) -> list[Finding]:
+    """What is wrong with the places of the variables, one finding for each; other names among `spots` do not matter."""
+    if found := _among_checkpoints(spots):
+        return [found]
+    own = {name: spots[name] for name in (*FILES, *FOLDERS, CHECKPOINTS) if name in spots}
+    return [found for name in own if (found := _misplaced(name, own))]
+
+
+def _among_checkpoints(spots: Mapping[str, Spot]) -> Finding | None:
+    """The start of a training moves what is no checkpoint out of their folder, and so does a restore."""
+    folder = spots.get(CHECKPOINTS, Spot())
+    found = [
+        f"{name} ({spots[name].path})"
+        for name in (*READ, *FILES, *FOLDERS)
+        if name in spots
+        and (spots[name].lies_in(folder) or (name not in ABOVE_CHECKPOINTS and folder.lies_in(spots[name])))
+    ]
+    if not found:
+        return None
+    given = f"{folder.path} is, holds or lies in {', '.join(found)}"
+    expected = "a folder for checkpoints alone"
+    return finding("VARIABLE_INVALID", variable=CHECKPOINTS, found=given, expected=expected)
+
+
+def _misplaced(name: str, own: Mapping[str, Spot]) -> Finding | None:
+    bad = _of_the_system(own[name]) or _in_another(name, own) or _outside(name, own)
+    if bad is None:
+        return None
+    found, expected = bad
+    return finding("VARIABLE_INVALID", variable=name, found=f"{name} ({own[name].path}) {found}", expected=expected)
+
+
+def _of_the_system(spot: Spot) -> tuple[str, str] | None:
+    place = next((one for one in SYSTEM if below(spot.path, one)), spot.path if spot.path in SHARED else "")
+    return (f"is or lies in {place}, a folder of the system", "a folder of its own, such as /srv/…") if place else None
+
+
+def _in_another(name: str, own: Mapping[str, Spot]) -> tuple[str, str] | None:
+    for other, place in own.items():
+        if other == name or name in HOLDS.get(other, ()):
+            continue
+        if other == "fleet_root" and name not in NOT_IN_ROOT and not _same(own[name], place):
+            continue
+        if own[name].lies_in(place) and not (name == "fleet_root" and _same(own[name], place)):
+            lies = "is also" if _same(own[name], place) else "lies in"
+            return f"{lies} {other} ({place.path})", f"a {'file' if name in FILES else 'folder'} of its own"
+    return None
+
+
+def _same(one: Spot, other: Spot) -> bool:
+    return one.lies_in(other) and other.lies_in(one)
+
+
+def _outside(name: str, own: Mapping[str, Spot]) -> tuple[str, str] | None:
+    holders = [own[one] for one in WRITTEN_IN if one in own]
+    if name not in WRITTEN or "fleet_root" not in own or any(own[name].lies_in(one) for one in holders):
+        return None
+    return "lies in no folder of the account", f"a file below fleet_root ({own['fleet_root'].path})"
