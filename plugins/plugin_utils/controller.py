@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who this controller is to a host, and whether another one that worked from this machine is gone."""
+"""The identity of this controller, and whether another one on this machine has ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..module_utils.system.digests import sha256
 
 
 def identity() -> dict[str, str]:
-    """Of the ansible-playbook that this process belongs to: Ansible forks a process for each task of a host."""
+    """Identity of the ansible-playbook of this process; Ansible forks a process for each task of a host."""
     parent = multiprocessing.parent_process()
     return dict(_of(parent.pid if parent and parent.pid else os.getpid()))
 
@@ -47,13 +47,13 @@ def _user() -> str:
 
 
 def started(pid: str) -> str:
-    """When the process began, in the kernel's ticks; "" for one that is gone. A number alone may be another's by now."""
+    """Start of the process in kernel ticks; "" for an ended one. A pid alone may belong to another process by now."""
     text = files.text(f"/proc/{pid}/stat") if pid.isdigit() else ""
     return text.rpartition(")")[2].split()[19] if ")" in text else ""
 
 
 def is_gone(holder: Mapping[str, str]) -> bool:
-    """Of a controller on this machine: it ran before the last boot, or its process has ended. Of another: not known."""
+    """True for a controller on this machine that ran before the last boot or has ended; unknown on other machines."""
     me = identity()
     if not holder.get("place") or holder["place"] != me["place"]:
         return False

@@ -8,9 +8,9 @@ ENTRIES: dict[str, Entry] = {
     # data
     "DATASET_NOT_PARQUET": Entry(
         "error",
-        "the trainer reads parquet files alone; a csv or json holds no images",
-        "convert it so: read it with pandas (read_csv, read_json), add the images as bytes (question_images, "
-        "solution_images) and their order (question_interleave, solution_interleave), and save it with to_parquet",
+        "the trainer reads parquet files only; csv and json hold no images",
+        "read the file with pandas, add images as bytes (question_images, solution_images) and their order "
+        "(question_interleave, solution_interleave), and save it with to_parquet",
     ),
     "DATASET_UNREADABLE": Entry("error", "the file is no readable parquet file", "copy the file again"),
     "DATASET_MISSING": Entry("error", "the host has no training data", "set dataset_source and its paths"),

@@ -60,12 +60,12 @@ ENTRIES: dict[str, Entry] = {
     ),
     "MACHINE_TWICE": Entry(
         "error",
-        "two trainings on one machine take each other's GPUs and files",
+        "two names in the inventory are the same machine, and two trainings would share its GPUs and files",
         "remove one of the two names, or correct its ansible_host",
     ),
     "RUN_AMBIGUOUS": Entry(
         "error",
-        "a host trains one run, and Ansible takes the one of the group that comes last by name",
+        "a host trains one run, and Ansible silently takes the group that is last by name",
         "remove the host from one of the groups, or set training_run in its host_vars",
     ),
     # what hosts answer

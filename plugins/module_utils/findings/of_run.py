@@ -246,8 +246,8 @@ ENTRIES: dict[str, Entry] = {
     ),
     "WANDB_KEY_MISSING": Entry(
         "error",
-        "the trainer logs in to W&B when it starts, and ends without a key; its flag wandb_offline does not help",
-        "set run_config_wandb_api_key (in ansible-vault), or run_config_env: {WANDB_MODE: offline}, or "
+        "the trainer logs in to W&B at its start and ends without a key, also with wandb_offline",
+        "set run_config_wandb_api_key (in ansible-vault), run_config_env: {WANDB_MODE: offline}, or "
         "run_config_enable_wandb: false",
     ),
     "WANDB_KEY_IN_SCRIPT": Entry(

@@ -67,23 +67,24 @@ class HostLockedError(FleetError):
 
 
 REMEDIES = {
-    "HOST_LOCKED": "run it again when the other playbook has ended; a controller that was killed is noticed at once from "
-    f"its own machine, and after {LEASE / 60:.0f} min from another one",
-    "HOST_CHANGED": "run it again: the plan is made anew from what is there now",
+    "HOST_LOCKED": "run again when the other playbook has ended; the lock of a killed controller ends at once on "
+    f"its own machine, and after {LEASE / 60:.0f} min elsewhere",
+    "HOST_CHANGED": "run again, so that the plan sees the present state",
 }
 
 
 class Hold:
-    """What a call may say about the time after it."""
+    """A mark that a call can set for the time after it."""
 
     over = False  # this controller will change nothing more
 
 
 @contextmanager
 def held(asked: Mapping[str, Any], folder: str = FOLDER) -> Iterator[Hold]:
-    """The host is this controller's in the block, and for a while after it, unless the block fails or says `over`.
+    """Lock the host for this controller during the block and for a lease after it, unless the block fails or sets
+    `over`.
 
-    Nothing is locked for nobody, which is a dry run. Raises HostLockedError at once when another has the host.
+    A dry run has no controller and locks nothing. Raises HostLockedError at once when another one holds the host.
     """
     controller, hold = wire.from_dict(Controller, dict(asked)), Hold()
     if not controller.id:
@@ -106,12 +107,12 @@ def held(asked: Mapping[str, Any], folder: str = FOLDER) -> Iterator[Hold]:
 
 
 def read(folder: str = FOLDER) -> Lock:
-    """The record; an empty one where there is none."""
+    """The record; an empty one if it is missing."""
     return wire.from_record(Lock, files.load(os.path.join(folder, "host.json"), follow=False)) or Lock()
 
 
 def observed(asked: Mapping[str, Any], folder: str = FOLDER) -> dict[str, str]:
-    """Who had the host last, and who has it now. What this controller still had is given back: it looks, and is done."""
+    """The last and the present holder of the host. Releases a lock of this controller, which only observes."""
     lock, controller = read(folder), wire.from_dict(Controller, dict(asked))
     if controller.id and lock.holder.id == controller.id and lock.until:
         _keep(folder, lock, controller, 0.0)
