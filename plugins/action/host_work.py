@@ -17,6 +17,7 @@ from ..module_utils.core.settings import named
 from ..module_utils.findings.finding import finding
 from ..module_utils.work.polled import Polled, Step
 from ..plugin_utils import answers
+from ..plugin_utils.interrupt import noted
 from ..plugin_utils.jobs import JOBS, Job, spec_of
 from ..plugin_utils.role_action import RoleAction
 
@@ -53,7 +54,8 @@ class ActionModule(RoleAction):
         if "work" not in answer:
             return answer
         polling = {**asked, "state": "polled", "digest": _read(answer).digest, "spec": {}, "secrets": {}}
-        return self._wait(answer, {**polling, "environment": {}})
+        with noted(self.host, self.doing):
+            return self._wait(answer, {**polling, "environment": {}})
 
     def _order(self, job: Job, more: dict[str, Any], absent: bool) -> dict[str, Any]:
         """The module's arguments. Raises FleetError for a file of the controller that is not there."""

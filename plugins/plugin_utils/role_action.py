@@ -22,6 +22,7 @@ from ..module_utils.findings.finding import Finding
 from ..module_utils.plan.settings import Option, cleaned, options_of, read, validator
 from ..module_utils.system import files
 from . import answers
+from .interrupt import announce
 from .retry import Clock, retry_connection
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -169,3 +170,4 @@ class RoleAction(ActionBase):
 
 # Ansible imports the plugin before it forks a process for each host: what is read here is not read again in each.
 load_specs()
+announce()

@@ -111,7 +111,7 @@ def _lines(answer: Mapping[str, Any], *places: str) -> Iterator[str]:
         text = str(answer.get(place) or "")
         for line in (text if len(text) < 2 * READ else f"{text[:READ]}\n{text[-READ:]}").splitlines():
             if line.strip():
-                yield line.strip()
+                yield line.strip().removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
 
 
 def shown(text: str) -> str:

@@ -1,0 +1,156 @@
+"""Usual slips of a first hour, through ansible-playbook itself: what a user reads, and the return code.
+
+No host is needed: a slip is found before one is asked, or at a port of this machine that is closed.
+The table that results lies in reports/slips.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from demo.steps import REPORTS
+from demo.surroundings import enter
+
+CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_user": "nobody"}
+SILENT = {"ansible_host": "192.0.2.1", "ansible_user": "nobody"}  # an address of no network
+PAIR = {"hosts": {"b0": CLOSED, "b1": {**CLOSED, "fleet_address": "127.0.0.2"}}, "vars": {"training_run": "b"}}
+ODD = {"hosts": {"b0": {}}, "vars": {"training_run": "c"}}
+TWO_RUNS = {"trainers": {"hosts": {"a": CLOSED}, "children": {"pair": PAIR}}}
+
+
+def one(**variables: Any) -> dict[str, Any]:
+    """An inventory with one host that has these variables."""
+    return {"trainers": {"hosts": {"a": {**CLOSED, **variables}}}}
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A call, and the words that have to come: a code, or a part of a line."""
+
+    name: str
+    words: tuple[str, ...]
+    code: int = 2
+    inventory: Any = field(default_factory=one)
+    arguments: tuple[str, ...] = ()
+    playbook: str = "playbooks/plan.yml"
+    absent: tuple[str, ...] = ()
+
+
+def unknown(name: str, meant: str, value: Any = "x") -> Slip:
+    return Slip(f"`{name}` in the inventory", ("VARIABLE_UNKNOWN", f"{meant}?"), inventory=one(**{name: value}))
+
+
+SLIPS = (
+    Slip("no `-i`", ("NO_HOSTS", "-i inventory/mine"), inventory=None),
+    Slip("a path that is not there", ("NO_HOSTS", "nowhere"), inventory=None, arguments=("-i", "nowhere")),
+    Slip("a group of another name", ("NO_HOSTS", "1 host in gpus"), inventory={"gpus": {"hosts": {"a": CLOSED}}}),
+    Slip("hosts without a group", ("NO_HOSTS", "1 host in no group"), inventory={"ungrouped": {"hosts": {"a": {}}}}),
+    Slip("`site.yml`, a group of another name", ("NO_HOSTS",), inventory={"gpus": {"hosts": {"a": CLOSED}}},
+         playbook="site.yml"),
+    Slip("`--limit` of a host that does not train", ("LIMIT_EMPTY",), arguments=("--limit", "m"),
+         inventory={**one(), "monitors": {"hosts": {"m": {}}}}),
+    Slip("`--limit` of a name that is not there", ("no hosts to target",), 1, arguments=("--limit", "gpu-99")),
+    Slip("`--limit` that splits a run", ("HOST_MISSING", "left out by --limit", "2 not judged"), inventory=TWO_RUNS,
+         arguments=("--limit", "b0"), absent=("in sync, 3",)),
+    Slip("`--limit` of one run among two", ("SSH_REFUSED", "outside of --limit: b", "1 host, 1 run"),
+         inventory=TWO_RUNS, arguments=("--limit", "a"), absent=("HOST_MISSING", "world size")),
+    Slip("`--tags` misspelt", ("TAG_UNKNOWN", "weights?"), arguments=("--tags", "wieghts"), playbook="site.yml"),
+    Slip("`--skip-tags` misspelt", ("TAG_UNKNOWN", "train?"), arguments=("--skip-tags", "trian"), playbook="site.yml"),
+    Slip("`--tags` for a playbook without tags", ("TAG_UNKNOWN",), arguments=("--tags", "weights"),
+         playbook="playbooks/stop.yml"),
+    unknown("MODEL_PATH", "weights_dir", "/srv/m"),
+    unknown("WANDB_ENABLE", "run_config_enable_wandb", True),
+    unknown("SAVE_EVERY", "run_config_save_every", 500),
+    unknown("total_steps", "run_config_total_steps", 100),
+    unknown("training_lr", "run_config_lr", 1e-5),
+    unknown("dataset_path", "dataset_train", "/x.parquet"),
+    unknown("traning_run", "training_run"),
+    Slip("a csv as data", ("DATASET_NOT_PARQUET", "convert it so"), inventory=one(dataset_train="train.csv")),
+    Slip("a host in two groups with a run each", ("RUN_AMBIGUOUS", "b by the group pair", "c by the group odd"),
+         inventory={"trainers": {"children": {"pair": PAIR, "odd": ODD}}}),
+    Slip("a word for a number", ("VARIABLE_INVALID", "many"), inventory=one(run_config_total_steps="many")),
+    Slip("a path of the home folder", ("VARIABLE_INVALID", "full path"), inventory=one(weights_dir="~/m")),
+    Slip("nobody listens", ("SSH_REFUSED", "ansible_port"), playbook="site.yml"),
+    Slip("a name without an address", ("SSH_NAME_UNKNOWN", "ansible_host"), inventory=one(ansible_host="no.invalid")),
+    Slip("`status.yml` where nobody listens", ("SSH_REFUSED", "no answer"), 0, playbook="playbooks/status.yml"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    text: str
+
+
+def play(folder: Path, slip: Slip) -> Answer:
+    arguments = list(slip.arguments)
+    if slip.inventory is not None:
+        folder.mkdir()
+        (folder / "hosts.yml").write_text(yaml.safe_dump(slip.inventory))
+        arguments += ["-i", str(folder / "hosts.yml")]
+    done = subprocess.run(
+        ["ansible-playbook", *arguments, slip.playbook], capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return Answer(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
+    enter()
+    folder = tmp_path_factory.mktemp("slips")
+    with ThreadPoolExecutor(2) as pool:
+        found = [*pool.map(lambda pair: play(folder / str(pair[0]), pair[1]), enumerate(SLIPS))]
+    made = dict(zip((slip.name for slip in SLIPS), found, strict=True))
+    REPORTS.mkdir(exist_ok=True)
+    rows = [f"| {slip.name} | {'; '.join(told(made[slip.name].text))} | {made[slip.name].code} |" for slip in SLIPS]
+    (REPORTS / "slips.md").write_text("\n".join(["| slip | words | rc |", "| --- | --- | --- |", *rows]) + "\n")
+    return made
+
+
+def told(text: str) -> Sequence[str]:
+    """The findings with what was found, or Ansible's own words."""
+    found = re.findall(r"^(?:error|warning) +([A-Z_]+).*\n(?:  variable .*\n)?  found +(.*)", text, re.MULTILINE)
+    return [f"{code}: {words}" for code, words in found] or re.findall(r"\[ERROR\]: (.*)", text)
+
+
+@pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.name)
+def test_a_slip_is_answered_with_cause_and_return_code(slip: Slip, answers: dict[str, Answer]) -> None:
+    answer = answers[slip.name]
+    joined = " ".join(answer.text.split())
+    assert [word for word in slip.words if word not in joined] == [], answer.text
+    assert [word for word in slip.absent if word in joined] == [], answer.text
+    assert answer.code == slip.code, answer.text
+    assert len(answer.text.splitlines()) < 80, "no settings, no traceback"
+
+
+def test_ctrl_c_says_what_goes_on(tmp_path: Path) -> None:
+    enter()
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(one(**SILENT)))
+    with subprocess.Popen(
+        ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "site.yml"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        assert running.stdout
+        lines = []
+        for line in running.stdout:
+            lines.append(line)
+            if line.startswith("TASK [canvas.fleet.preflight : Observe]"):
+                time.sleep(1)
+                os.killpg(running.pid, signal.SIGINT)
+    text = "".join(lines)
+    assert "Interrupted.\nNo long work was begun on the hosts." in text
+    assert "playbooks/stop.yml" in text
+    assert running.returncode == 99
