@@ -1,4 +1,4 @@
-# Two commands are all: `make demo` and `make test`. The rest are their parts.
+# You need two commands: `make demo` and `make test`. The others are parts or extras.
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
@@ -19,32 +19,32 @@ demo-down: ## removes hosts, network and keys of the demo
 test: bootstrap ## lint, unit, molecule for every role, the whole chain
 	@$(PYTHON) -m demo.test
 
-lint unit molecule: bootstrap ## this part of the tests alone
+lint unit molecule: bootstrap ## only this part of the tests
 	@$(PYTHON) -m demo.test $@
 
 bench-converge: bootstrap ## how long a converged site.yml takes, at 1, 2, 4 and 8 hosts
 	@$(PYTHON) -m demo.bench
 
-chaos: bootstrap ## breaks what can break, and shows what held; takes hours
+chaos: bootstrap ## breaks processes, hosts, disks and networks of the demo; takes hours
 	@$(PYTHON) -m tests.chaos
 
 mutants: bootstrap ## do the tests see broken code? a sample of 20 minutes (MUTANTS="--number 50 --seed 3 PATH")
 	@$(PYTHON) -m pip install -q --disable-pip-version-check -r requirements-mutants.txt
 	@nice -n 19 $(PYTHON) -m tools.mutants $(MUTANTS)
 
-gpu-proof: ## the whole way on a machine with an NVIDIA GPU (root, systemd; see demo/gpu_proof)
+gpu-proof: ## site.yml with the real trainer on this machine with NVIDIA GPUs (root, systemd; docs/gpu-proof.md)
 	@$(or $(wildcard .venv/bin/python),python3) -m demo.gpu_proof
 
 lock: bootstrap ## the lock of the training environment (LOCK="NAME --vars FILE")
 	@PYTHONPATH=collections $(PYTHON) -m tools.lock $(LOCK)
 
-wheelhouse: bootstrap ## all of the training environment in a folder, for hosts offline (WHEELHOUSE="FOLDER --vars FILE")
+wheelhouse: bootstrap ## the training environment as a folder, for offline hosts (WHEELHOUSE="FOLDER --vars FILE")
 	@PYTHONPATH=collections $(PYTHON) -m tools.wheelhouse $(WHEELHOUSE)
 
 goldens: bootstrap ## the texts in tests/fixtures from the templates; review them with git diff
 	@$(PYTHON) -m tests.goldens
 
-docs: bootstrap ## docs/variables.md and docs/findings.md from their sources
+docs: bootstrap ## docs/variables.md, docs/findings.md and docs/fit.md from their sources
 	@$(PYTHON) docs/generate.py
 
 house: bootstrap ## docs/house.md: the packages, their floors and the arrows between them
