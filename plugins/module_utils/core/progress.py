@@ -16,6 +16,7 @@ from . import shown
 
 WINDOW = 30.0  # seconds that the rate looks back
 WRITE_EVERY = 0.5  # seconds between two writes of the record
+YEAR = 365 * 86_400.0  # seconds; a longer time says that nobody knows
 EVEN = ("B", "%")  # units of about equal duration, which allow an estimate of the time left
 Write = Callable[[dict[str, Any]], None]  # of a record, as below a work
 STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -119,6 +120,8 @@ def amount(value: float, unit: str) -> str:
 
 def duration(seconds: float) -> str:
     """54.2 → "54 s", 754 → "12 min 34 s", 7200 → "2 h 0 min"."""
+    if not seconds < YEAR:
+        return "more than a year"
     whole = round(seconds)
     if whole < 100:
         return f"{whole} s"

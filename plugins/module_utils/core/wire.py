@@ -17,7 +17,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Callable, Literal, TypeVar, Union, cast, get_args, get_origin, overload
 
-from .printable import printable
+from .printable import is_utf8, printable
 
 TEXT = 1 << 20  # characters of one text
 ITEMS = 1_000_000  # of one list or mapping
@@ -136,7 +136,7 @@ class _Reader:
             raise MalformedError(place, shown(value), "str")
         if len(value) > TEXT:
             raise MalformedError(place, f"a text of {len(value)} characters", f"at most {TEXT}")
-        if not _is_utf8(value):
+        if not is_utf8(value):
             raise MalformedError(place, shown(value), "a text in UTF-8")
         self.spend(len(value), place)
         return str(value)
@@ -183,14 +183,6 @@ def shown(value: Any) -> str:
         return "a number beyond 64 bits"
     text = ascii(value[:60] if isinstance(value, str) else value)
     return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _below(place: str, key: str) -> str:

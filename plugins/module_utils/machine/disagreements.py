@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from ..core.settings import Settings
 from ..core.topology import Topology
+from ..core.version import numbers
 from ..findings.finding import Finding, finding
 from . import torch_build
-from .gpu_generations import major, version_tuple
+from .gpu_generations import major
 from .host import Host
 from .starts import ALIVE
 
@@ -67,7 +68,7 @@ def _older_toolkit(host: Host, settings: Settings, exports: Mapping[str, str]) -
     own = "run_config_env" if "LD_LIBRARY_PATH" in exports else "nvidia_cuda_version"
     path = exports.get("LD_LIBRARY_PATH") or f"{settings['nvidia_cuda_home']}/lib64"
     first = re.search(r"cuda-(\d+\.\d+)", path)
-    if first and major(first[1]) == major(build) and version_tuple(first[1]) < version_tuple(build):
+    if first and major(first[1]) == major(build) and numbers(first[1]) < numbers(build):
         yield finding(
             "TOOLKIT_OLDER",
             variable=own,
@@ -135,7 +136,7 @@ def _libc(have: str, host: Host, settings: Settings) -> Iterator[Finding]:
     )
     for module, version, (since, libc), variable in wheels:
         used = module not in host.proved and (module == "torch" or _flash_attn_wheel(settings))
-        if have and used and version_tuple(version)[:2] >= since and version_tuple(have) < version_tuple(libc):
+        if have and used and numbers(version)[:2] >= since and numbers(have) < numbers(libc):
             yield finding(
                 "LIBC_OLD",
                 variable=variable,

@@ -6,8 +6,9 @@ that a program of CUDA N.x runs on every driver that is new enough for N.0.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from ..core.version import numbers
 
 MAJOR_DRIVER = {11: (450, 80, 2), 12: (525, 60, 13), 13: (580, 65, 6)}
 # CUDA versions that torch's wheels are built for; the first is the one that the package index itself serves.
@@ -48,11 +49,6 @@ GENERATIONS = (
 )
 
 
-def version_tuple(text: str) -> tuple[int, ...]:
-    """580.159.04 → (580, 159, 4); () for a text without a number."""
-    return tuple(int(part) for part in re.findall(r"\d+", text))
-
-
 def generation(device: int) -> Generation | None:
     """By PCI device number, so that it is known before any driver is."""
     return next((g for g in GENERATIONS if any(low <= device <= high for low, high in g.devices)), None)
@@ -66,13 +62,13 @@ def served(device: int, branch: int) -> bool:
 
 def major(cuda: str) -> int:
     """12.6 → 12; 0 for an empty text."""
-    return (version_tuple(cuda) or (0,))[0]
+    return (numbers(cuda) or (0,))[0]
 
 
 def driver_suffices(driver: str, cuda: str) -> bool:
     """True when programs of that CUDA version run on that driver (minor-version compatibility)."""
     needed = MAJOR_DRIVER.get(major(cuda))
-    return needed is not None and version_tuple(driver) >= needed
+    return needed is not None and numbers(driver) >= needed
 
 
 def driver_needed(cuda: str) -> str:
@@ -92,4 +88,4 @@ def torch_builds(torch: str) -> tuple[str, ...]:
 
 def cuda_knows(cuda: str, of: Generation) -> bool:
     """True when a build for that CUDA has code for that generation."""
-    return version_tuple(cuda) >= version_tuple(of.first_cuda)
+    return numbers(cuda) >= numbers(of.first_cuda)

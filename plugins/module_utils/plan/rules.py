@@ -6,13 +6,16 @@ the data or the run.
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..core import masking
+from ..core.printable import is_utf8
 from ..findings import of_reach
 from ..findings.finding import CATALOGUE, Finding, finding
 from ..roles.fleet_agent.decide import ROOT_LIKE
@@ -42,6 +45,8 @@ def optional(rule: Rule) -> Rule:
     return Rule(f"{rule.expected}, or empty", lambda value: value == "" or rule.fits(value))
 
 
+TEXT = 4096  # letters, as many as a path may have
+PLAIN = (str, int, float, datetime.date)  # bool is an int, a moment is a date
 COUNT = span(1, 10**15)
 STEPS = span(1, 10**9)
 TOKENS = span(1, 10**7)
@@ -201,8 +206,14 @@ def wrong_kind(kind: str, value: Any) -> str:
         return f"{kind}; remove the line to leave it unset"
     if kind in ("int", "float") and isinstance(value, bool):
         return kind
-    if kind in ("str", "path") and isinstance(value, (bool, list, dict)):
+    if kind in ("str", "path") and (isinstance(value, bool) or not isinstance(value, PLAIN)):
         return f"{kind}, in quotes"
+    if kind in ("int", "float", "bool") and not isinstance(value, (str, int, float)):
+        return kind
+    if kind == "dict" and isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        return "dict, with names in quotes"
+    if kind == "dict" and isinstance(value, dict) and not all(isinstance(one, PLAIN) for one in value.values()):
+        return "dict, with one value for each name"
     if kind.startswith("list of ") and isinstance(value, list):
         return next((f"{kind}" for one in value if isinstance(one, (bool, list, dict)) or one in (None, "")), "")
     return ""
@@ -210,15 +221,31 @@ def wrong_kind(kind: str, value: Any) -> str:
 
 def broken(name: str, kind: str, value: Any) -> str:
     """The expected value instead of a converted one; "" when it is valid."""
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, str) and _CONTROL.search(one):
-            return "one line without control characters"
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    for one in inner:
+        if odd := _odd(one):
+            return odd
         if kind.endswith("path") and not FULL_PATH.fits(one):
             return FULL_PATH.expected
         rule = RULES.get(name)
         if rule and not rule.fits(one):
             return rule.expected
     return _not_acceptable(value) if name == "preflight_accepted_findings" else ""
+
+
+def _odd(value: Any) -> str:
+    """What is expected instead of a value that no host, program or file could be given."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is finite"
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "a number of at most 64 bits"
+    if not isinstance(value, str):
+        return ""
+    if _CONTROL.search(value):
+        return "one line without control characters"
+    if len(value) > TEXT:
+        return f"at most {TEXT} letters"
+    return "" if is_utf8(value) else "a text in UTF-8"
 
 
 def _not_acceptable(codes: list[str]) -> str:

@@ -16,9 +16,12 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..core import masking
+from ..core.printable import printable
 from ..findings.finding import Finding, finding, placed
 from ..system.digests import sha256
 from . import names, rules
+
+SHOWN = 200  # letters of a wrong value
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def untemplated(option: Option, why: str) -> Finding:
 
 
 def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """Typed settings from templated values, and a finding for each value that can't be converted.
+    """Typed settings from templated values, and a finding for each value that is not one of them.
 
     `given` holds a value for each option. Secrets come out masked.
     """
@@ -153,15 +156,18 @@ def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[di
     for name, value in given.items():
         option = options[name]
         try:
-            settings[name], found = judged(option, value, words)
-        except (ValueError, TypeError) as error:
-            settings[name], found = value, invalid(option, value, option.kind, str(error))
-        findings += [found] if found else []
+            typed, found = judged(option, value, words)
+        except Exception as error:  # Ansible converts, and raises whatever the value brings about: .inf as an int
+            typed, found = None, invalid(option, value, option.kind, printable(str(error))[:SHOWN])
+        if found:
+            findings.append(found)
+        else:
+            settings[name] = typed
     return settings, findings or list(rules.together(settings))
 
 
 def judged(option: Option, value: Any, secrets: Sequence[str] = ()) -> tuple[Any, Finding | None]:
-    """The typed value, and what is wrong with it. Raises ValueError or TypeError when it can't be converted.
+    """The typed value, and what is wrong with it. Raises any exception where it can't be converted.
 
     `secrets`: those of this host, which no other variable may hold.
     """
@@ -169,7 +175,7 @@ def judged(option: Option, value: Any, secrets: Sequence[str] = ()) -> tuple[Any
         expected = rules.broken_secret(option.kind, value)
         return digest_of(value), invalid(option, value, expected) if expected else None
     if secret := rules.misplaced_secret(option.name, plain(value), secrets):
-        return "a secret, not shown", secret  # the settings are part of verbose output
+        return None, secret
     kind = rules.wrong_kind(option.kind, value)
     if kind:
         return value, invalid(option, value, kind)
@@ -183,7 +189,7 @@ def invalid(option: Option, value: Any, expected: str, why: str = "") -> Finding
     if option.spec.get("choices"):
         expected += ", one of " + ", ".join(str(choice) for choice in option.spec["choices"])
     remedy = f"correct {option.name} in the inventory" + (f" ({why})" if why else "")
-    found = f"{option.name}: {value!r} ({kind_of(value)})"
+    found = f"{option.name}: {printed(value)} ({kind_of(value)})"
     return finding(
         "VARIABLE_INVALID",
         variable=option.name,
@@ -191,6 +197,15 @@ def invalid(option: Option, value: Any, expected: str, why: str = "") -> Finding
         expected=expected,
         remedy="" if option.secret else remedy,
     )
+
+
+def printed(value: Any) -> str:
+    """A value as a person can read it, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # a number of more digits than Python prints, a list of too many levels
+        text = type(value).__name__
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def kind_of(value: Any) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests.fuzz import answers, judge
+from tests.fuzz import answers, inventories, judge
 
 SEED = 4  # any
 
@@ -39,6 +37,11 @@ def test_a_fleet_that_is_right_is_no_missed_case(ground: judge.Ground) -> None:
     assert judge.missed(right).startswith("right: not told")
 
 
-def test_no_single_mutation_of_an_answer_stops_the_plan_or_blames_another(ground: judge.Ground) -> None:
-    number = int(os.environ.get("CANVAS_FLEET_FUZZ_ANSWERS", "200"))
-    assert answers.broken(ground.base, number, judge.chance(SEED)) == []
+def test_no_mutated_answer_stops_the_plan_or_blames_another(ground: judge.Ground) -> None:
+    """20,000 of them: python -m tests.fuzz --answers 20000."""
+    assert answers.broken(ground.base, 250, judge.chance(SEED)) == []
+
+
+def test_no_odd_value_stops_the_plan_or_blames_another(ground: judge.Ground) -> None:
+    """Each under each variable: python -m tests.fuzz --values 0."""
+    assert inventories.broken(ground.base, 60, judge.chance(SEED)) == []

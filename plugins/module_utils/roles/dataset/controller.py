@@ -42,7 +42,7 @@ def facts(settings: Settings, resolve: Resolve = os.path.expanduser) -> dict[str
         if not place:
             continue
         path = Path(resolve(place))
-        if not path.is_file():
+        if not os.path.isfile(path):
             missing = finding(
                 "DATASET_MISSING",
                 variable=f"dataset_{kind}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...core.role_plan import RolePlan
 from ...core.settings import Settings
 from ...core.topology import Topology
+from ...core.version import numbers
 from ...findings.finding import Finding, finding
 from ...system import files
 from .observe import Agent, Folder, Observation, fingerprints, normal
@@ -126,7 +127,7 @@ def agent_flaw(agent: Agent, pins: Sequence[str]) -> str:
 
 def parse_pins(pins: Iterable[str], python: str) -> list[tuple[str, str]]:
     """(name, version or "") of the requirements that hold for this Python, "3.11"."""
-    have = tuple(int(part) for part in python.split("."))
+    have = numbers(python)[:2]
     chosen = []
     for pin in pins:
         requirement, _, marker = pin.partition(";")

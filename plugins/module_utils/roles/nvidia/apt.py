@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
-from ...machine import gpu_generations
+from ...core.version import numbers
 from ...system import folders
 from ...system.packages import APT, DPKG_LOCKED, LISTS_LOCKED, STATUS, tell, when_unlocked
 from . import packages
@@ -73,11 +73,11 @@ def exact(names: Sequence[str], driver: str, branch: str) -> list[str]:
 
 
 def refuse_branch(name: str, branch: str) -> None:
-    numbers = {gpu_generations.version_tuple(packages.upstream(version))[0] for version in served(name)}
+    branches = sorted({numbers(packages.upstream(version))[:1] for version in served(name)} - {()})
     raise FleetError(
         "the repository does not have the driver in this branch; nothing was installed",
         variable="nvidia_driver_branch",
-        found=f"{name} of branch {', '.join(map(str, sorted(numbers)))}",
+        found=f"{name} of branch {', '.join(str(one) for (one,) in branches)}",
         expected=f"{name} of branch {branch}",
         remedy="choose a branch of the repository that supports the GPUs, or a repository that has this branch "
         "(nvidia_repository_url)",

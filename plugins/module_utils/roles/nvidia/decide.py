@@ -8,6 +8,7 @@ from typing import Any
 from ...core.role_plan import RolePlan
 from ...core.settings import Settings
 from ...core.topology import Topology
+from ...core.version import numbers
 from ...findings.finding import Finding, finding
 from ...machine import gpu_generations
 from . import distributions as table
@@ -140,7 +141,7 @@ def needed(
 
 def out_of_branch(devices: Sequence[int], settings: Settings) -> list[Finding]:
     """GPUs that the wanted driver branch does not know yet, or no longer."""
-    branch = (gpu_generations.version_tuple(str(settings["nvidia_driver_branch"])) or (0,))[0]
+    branch = (numbers(str(settings["nvidia_driver_branch"])) or (0,))[0]
     known = [item for item in map(gpu_generations.generation, devices) if item]
     expected = [f"{item.first_branch} or newer, for {item.name}" for item in known if item.first_branch > branch]
     expected += [f"{item.last_branch} or older, for {item.name}" for item in known if 0 < item.last_branch < branch]

@@ -168,9 +168,9 @@ def judge_gpu(gpu: Gpu, settings: Settings) -> list[Finding]:
 
 def judge_count(seen: Observation, settings: Settings) -> list[Finding]:
     """GPUs that are there and do not answer, by the bus, by the driver's own count, and by what nvidia-smi says."""
-    if seen.state != "works":
+    if seen.state != "works" or not seen.gpus:
         return []
-    branch = gpu_generations.version_tuple(seen.gpus[0].driver_version)[0]
+    branch = gpu_generations.major(seen.gpus[0].driver_version)
     there = max(sum(gpu_generations.served(device, branch) for device in seen.devices), seen.attached)
     good = sum(1 for gpu in seen.gpus if gpu.memory_bytes)
     lost = any(kind == "fallen_off" and pattern.search(seen.said) for kind, pattern in TROUBLES)
