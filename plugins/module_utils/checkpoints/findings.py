@@ -23,6 +23,8 @@ def start_findings(found: Survey, kept: Survey, settings: Settings, topology: To
     if follows or not settings.get("run_config_auto_resume", True):
         return []
     place, findings = _place(settings), []
+    if found.others:
+        return [guard.others_of(found, place.checkpoints)]
     if found.foreign:
         findings.append(
             finding(

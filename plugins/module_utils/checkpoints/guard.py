@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..core.errors import FleetError
-from ..system import files, folders
+from ..findings.finding import Finding, finding
+from ..system import files, folders, places
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint, Survey
 from . import seal
@@ -84,6 +85,7 @@ def decide(seen: Seen, place: Place, save_every: int = 0) -> Decision:
     A folder that a person removed stays removed, although its links exist. Raises FleetError when no checkpoint is
     whole after more than one save: a start at step 0 would lose them.
     """
+    refuse_others(seen, place)
     present = {one.step for one in seen.found.checkpoints} | set(seen.back)
     links = {step: one for step, one in seen.restorable.items() if step in present}
     whole = seen.whole
@@ -122,11 +124,43 @@ def towards(seen: Seen, place: Place, target: Checkpoint | None) -> Decision:
     return Decision(goal, tuple(moves))
 
 
+def refuse_others(seen: Seen, place: Place) -> None:
+    """A start and a restore move what is no checkpoint out of their folder: never what is somebody else's."""
+    if seen.found.others:
+        raise FleetError.of(others_of(seen.found, place.checkpoints))
+
+
+def others_of(found: Survey, folder: str) -> Finding:
+    more = f" and {len(found.others) - 5} more" if len(found.others) > 5 else ""
+    return finding(
+        "CHECKPOINT_FOLDER_SHARED",
+        variable="training_checkpoint_dir",
+        found=f"{folder} holds {', '.join(found.others[:5])}{more}",
+        expected="checkpoints alone",
+    )
+
+
+def refuse_owned(place: Place, owned: Mapping[str, str]) -> None:
+    """The plan refuses this too, but a link may have been laid since. `owned`: other variables, and their paths."""
+    mounts = places.mounts()
+    folder = places.spot(place.checkpoints, mounts)
+    for name, path in owned.items():
+        other = places.spot(path, mounts)
+        if other.lies_in(folder) or folder.lies_in(other):
+            raise FleetError(
+                "the checkpoints share a folder with something else",
+                variable="training_checkpoint_dir",
+                found=f"{folder.path} is, holds or lies in {name} ({other.path})",
+                expected="a folder for checkpoints alone",
+            )
+
+
 def back_to(seen: Seen, place: Place, step: int) -> Decision:
     """Make an older checkpoint the newest. Links of newer ones are moved first, or they would restore their folders.
 
     Raises FleetError when that step is not whole; the error lists whole ones.
     """
+    refuse_others(seen, place)
     target = seen.whole.get(step) or seen.restorable.get(step)
     if target is None:
         can = sorted({**seen.whole, **seen.restorable})

@@ -83,7 +83,15 @@ def kept_steps(place: Place) -> list[int]:
 def read_manifest(place: Place, step: int) -> Manifest | None:
     """The manifest of a step; None when it is missing or unreadable."""
     found = files.load(place.manifest(step), MANIFEST_LIMIT)
-    return found if isinstance(found.get("files"), dict) else None
+    sealed = found.get("files")
+    return found if isinstance(sealed, dict) and all(map(_is_sound, sealed, sealed.values())) else None
+
+
+def _is_sound(name: str, entry: Any) -> bool:
+    """The kept folder is the account's, and root reads the named files: names of a save alone."""
+    kinds = {"size": int, "mtime": int, "mark": str}
+    known = name in (*checkpoints.MODEL_FILES, *checkpoints.STATE_FILES) or checkpoints.OPTIMIZER.fullmatch(name)
+    return bool(known) and isinstance(entry, dict) and all(isinstance(entry.get(key), kinds[key]) for key in kinds)
 
 
 def write_manifest(place: Place, manifest: Manifest) -> None:

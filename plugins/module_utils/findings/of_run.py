@@ -159,6 +159,11 @@ ENTRIES: dict[str, Entry] = {
         "error", "a file lies where a folder is needed", "move the file away, or choose another folder"
     ),
     # a running training
+    "CHECKPOINT_FOLDER_SHARED": Entry(
+        "error",
+        "a start moves what is no checkpoint out of this folder, and these folders hold no file of a save",
+        "set training_checkpoint_dir to a folder of its own, or move the named folders elsewhere",
+    ),
     "UNIT_FOREIGN": Entry(
         "error",
         "canvas-fleet writes, starts and removes only units that it made",

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 from ..checkpoints.seal import Place, kept_dir_of
 from ..core.settings import Settings, named
-from ..system import files, limits, programs, units
-from . import places
-from .places import Spot
+from ..system import files, limits, places, programs, units
+from ..system.places import Spot
 
 # The folders whose disks matter, and what is said about them when space is short.
 FOLDER_SETTINGS = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 
+from ..core.paths import ABOVE_CHECKPOINTS, CHECKPOINTS, CODE, FILES, FOLDERS, READ
 from ..findings.finding import Finding, finding
-from ..machine.places import Spot, below
+from ..system.places import Spot, below
 
 # Of the system: nobody's data lies in them. Of some only what lies deeper can be somebody's own.
 SYSTEM = (
@@ -14,16 +15,6 @@ SYSTEM = (
     *("/sys", "/usr", "/var/cache", "/var/lock", "/var/log", "/var/mail", "/var/run", "/var/spool"),
 )
 SHARED = ("/", "/home", "/tmp", "/var", "/var/lib", "/var/tmp")  # noqa: S108 - named to be refused
-READ = ("fleet_agent_base_python", "fleet_agent_python", "nvidia_cuda_home")  # what is named to be read lies anywhere
-CODE = ("canvas_code_checkout", "canvas_code_dir")
-FILES = ("dataset_info_path", "dataset_train_file", "run_config_script", "run_config_yaml")
-FOLDERS = (
-    *CODE,
-    *("conda_env_prefix", "conda_env_root", "conda_env_state_dir", "dataset_output_dir", "dataset_train_dir"),
-    *("fleet_agent_dir", "fleet_root", "fleet_state_dir", "training_kept_dir", "training_results_dir", "weights_dir"),
-)
-CHECKPOINTS = "training_checkpoint_dir"
-ABOVE_CHECKPOINTS = ("fleet_root", "training_results_dir")
 WRITTEN = ("run_config_script", "run_config_yaml")  # by root, for the account
 WRITTEN_IN = ("fleet_root", *CODE, "training_results_dir")
 # The folder of a variable, and what may be or lie in it. What nobody names here lies in no other's folder.

@@ -2,8 +2,8 @@
 
 The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, shards, nnodes, node_rank, hosts,
 master_addr, peer_port, peer_networks, auto_resume, save_every, keep_last, keep_every, addresses (in rank order; else
-hosts), shared_checkpoints (all see one folder), checkpoint_bytes. The run's secret is a credential of the unit
-(peers/secret.py).
+hosts), shared_checkpoints (all see one folder), checkpoint_bytes, owned (other variables' paths). The run's secret is a
+credential of the unit (peers/secret.py).
 after_save() may wait for minutes while a big save goes to the disk: call it in a thread; close() ends the wait.
 """
 
@@ -54,6 +54,7 @@ def before_start(spec: Spec, say: Say) -> None:
     _ended.clear()
     place, node_group = place_of(spec), peers.node_group_of(spec)
     target = None
+    checkpoint_guard.refuse_owned(place, spec.get("owned") or {})
     try:
         if node_group.rank and node_group.port:
             target = peers.join(node_group, place, say, _ended.wait)

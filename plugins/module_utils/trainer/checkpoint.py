@@ -22,6 +22,8 @@ from .safetensors import header_of
 MODEL_FILES = ("ema.safetensors", "model.safetensors")
 STATE_FILES = ("scheduler.pt", "data_status.pt")
 OPTIMIZER = re.compile(r"optimizer\.(\d{5})-of-(\d{5})\.pt")
+# A file of a save, also one that is still written under another name.
+OF_A_SAVE = re.compile(r"(ema|model)\.safetensors|(optimizer\.\d{5}-of-\d{5}|scheduler|data_status)\.pt")
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Survey:
-    """All of a checkpoint folder; checkpoints by rising step. `foreign`: folders whose name kills the next start."""
+    """All of a checkpoint folder; checkpoints by rising step. `foreign`: folders whose name kills the next start.
+
+    `others`: folders that are no checkpoints, and lie in no folder of checkpoints; nobody moves them.
+    """
 
     checkpoints: tuple[Checkpoint, ...] = ()
     foreign: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def newest(self) -> Checkpoint | None:
@@ -63,17 +69,29 @@ def survey(folder: str) -> Survey:
     except OSError:
         return Survey()
     found, foreign = [], []
+    contents: dict[str, Sequence[str]] = {}
     for name in names:
         path = os.path.join(folder, name)
         if not os.path.isdir(path):
             continue  # the trainer looks at folders only
+        contents[name] = _inside(path)
         try:
             step = int(name)  # exactly the trainer's own reading of a name
         except ValueError:
             foreign.append(name)
             continue
         found.append(examine(path, step))
-    return Survey(tuple(sorted(found, key=lambda one: (one.step, one.path))), tuple(foreign))
+    saves = {name for name, inside in contents.items() if any(map(OF_A_SAVE.search, inside))}
+    among = any(name in saves for name in contents if name not in foreign)
+    others = [name for name in contents if contents[name] and name not in saves and not (among and name in foreign)]
+    return Survey(tuple(sorted(found, key=lambda one: (one.step, one.path))), tuple(foreign), tuple(others))
+
+
+def _inside(folder: str) -> Sequence[str]:
+    try:
+        return folders.names(folder)
+    except OSError:
+        return ("unreadable",)
 
 
 def examine(path: str, step: int) -> Checkpoint:

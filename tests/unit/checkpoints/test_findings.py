@@ -110,3 +110,10 @@ def test_what_was_told_is_what_the_start_does(tmp_path: Path) -> None:
             assert [code for code, _, _ in said] == ["CHECKPOINTS_NONE_WHOLE"]
             return
         assert all(f"resumes from step {resumed}" in remedy for _, _, remedy in said)
+
+
+def test_folders_that_are_no_checkpoints_are_announced_alone() -> None:
+    found = Survey((one(2024, "incomplete"),), ("words",), ("2024", "words"))
+    ((code, text, _),) = told(found)
+    assert (code, text) == ("CHECKPOINT_FOLDER_SHARED", f"{FOLDER} holds 2024, words")
+    assert told(Survey((one(20),), ("words",)))[0][0] == "CHECKPOINTS_FOREIGN_NAME"

@@ -180,6 +180,65 @@ def test_a_users_own_entry_is_moved_loudly_and_with_all_that_is_in_it(run: Run) 
     assert any("best" in said and "numbers as names" in said for said in run.said)
 
 
+OTHERS: dict[str, list[str]] = {
+    "photos by year": ["2024/a.jpg", "2025/b.jpg"],
+    "a home": ["Documents/letter.txt", ".ssh/id"],
+    "a number among words": ["7/notes", "words/x"],
+    "a folder of folders": ["0000040/0000020/model.safetensors"],
+}
+ITS_OWN: dict[str, list[str]] = {
+    "a renamed save": ["best/model.safetensors"],
+    "a save under way": ["0000020/model.safetensors.part"],
+    "an empty stray": [".cache/"],
+    "a person's note in a save": ["0000020/scheduler.pt", "0000020/eval.json"],
+    "a stray beside a save": ["0000020/data_status.pt", "tensorboard/events"],
+}
+
+
+def lay(folder: Path, names: list[str]) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).mkdir(exist_ok=True) if name.endswith("/") else (folder / name).write_text(name)
+
+
+@pytest.mark.parametrize("names", OTHERS.values(), ids=OTHERS.keys())
+def test_folders_that_are_no_checkpoints_are_moved_by_nobody(run: Run, names: list[str]) -> None:
+    lay(run.folder, names)
+    before = run.content()
+    with pytest.raises(FleetError) as caught:
+        supervisor_guard.before_start(run.spec, run.said.append)
+    assert (caught.value.code, caught.value.variable) == ("CHECKPOINT_FOLDER_SHARED", "training_checkpoint_dir")
+    assert run.content() == before
+    place = supervisor_guard.place_of(run.spec)
+    with pytest.raises(FleetError):
+        checkpoint_guard.back_to(checkpoint_guard.look(place), place, 20)
+
+
+@pytest.mark.parametrize("names", ITS_OWN.values(), ids=ITS_OWN.keys())
+def test_what_can_be_a_checkpoint_or_lies_among_some_goes_out_of_the_way(run: Run, names: list[str]) -> None:
+    lay(run.folder, names)
+    before = run.content()
+    supervisor_guard.before_start(run.spec, run.said.append)
+    assert run.folder.exists() is False or not [path for path in run.folder.iterdir() if path.is_dir()]
+    assert before <= run.content()
+
+
+@pytest.mark.parametrize("where", ["is", "holds", "lies in", "by a link"])
+def test_a_start_moves_nothing_where_another_variables_folder_is(run: Run, where: str) -> None:
+    """A link may have been laid since the plan."""
+    run.saved(20)
+    save(run.folder, 40, upto=3)
+    (run.root / "link").symlink_to(run.folder.parent)
+    owned = {"is": run.folder, "holds": run.folder.parent, "lies in": run.folder / "x/y",
+             "by a link": run.root / "link" / run.folder.name}[where]  # fmt: skip
+    before = run.content()
+    with pytest.raises(FleetError, match="share a folder") as caught:
+        supervisor_guard.before_start({**run.spec, "owned": {"dataset_output_dir": str(owned)}}, run.said.append)
+    assert "dataset_output_dir" in caught.value.found
+    assert run.content() == before
+    assert run.start() == 20
+
+
 def test_a_users_file_in_a_damaged_folder_is_kept_with_it(run: Run) -> None:
     run.saved(20, 40)
     (run.folder / "0000040" / "eval.json").write_text("0.7")

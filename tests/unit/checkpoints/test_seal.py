@@ -151,3 +151,26 @@ def test_a_rename_across_mounts_is_told_by_the_variable(run: Run) -> None:
     with mock.patch.object(os, "replace", side_effect=OSError(18, "x")), pytest.raises(FleetError) as error:
         run.start()
     assert error.value.variable == "training_kept_dir"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"../../secret": {"size": 1, "mtime": 1, "mark": "x"}},
+        {"/etc/shadow": {"size": 1, "mtime": 1, "mark": "x"}},
+        {"notes.txt": {"size": 1, "mtime": 1, "mark": "x"}},
+        {"scheduler.pt": {"size": "1", "mtime": 1, "mark": "x"}},
+        {"scheduler.pt": {"size": 1, "mtime": 1}},
+        {"scheduler.pt": 5},
+        [],
+    ],
+    ids=str,
+)
+def test_a_manifest_names_files_of_a_save_alone(tmp_path: Path, files: object) -> None:
+    """The account writes it, and root reads the files that it names when it looks at the checkpoints."""
+    place = checkpoint_seal.Place(str(tmp_path / "checkpoints"), str(tmp_path))
+    Path(place.manifest(20)).write_text(json.dumps({"step": 20, "files": files}))
+    assert checkpoint_seal.read_manifest(place, 20) is None
+    sound = {"step": 20, "files": {"scheduler.pt": {"size": 1, "mtime": 1, "mark": "x"}}}
+    Path(place.manifest(20)).write_text(json.dumps(sound))
+    assert checkpoint_seal.read_manifest(place, 20) == sound

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.canvas.fleet.plugins.module_utils.machine import places as on_host
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.places import Spot
+from ansible_collections.canvas.fleet.plugins.module_utils.core import paths
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import places, rules
+from ansible_collections.canvas.fleet.plugins.module_utils.system import places as on_host
+from ansible_collections.canvas.fleet.plugins.module_utils.system.places import Spot
 from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 from tests.unit.support.places import ROOT
 
 OPTIONS = load_specs().options
-NAMES = (*places.READ, *places.FILES, *places.FOLDERS)
+NAMES = (*paths.READ, *paths.FILES, *paths.FOLDERS)
 READ_ALONE = {"run_config_resume_from", "nvidia_busy_ignore_below"}
 
 
@@ -29,7 +30,7 @@ def defaults(**given: str) -> dict[str, str]:
                 text = text.replace(f"{{{{ {known} }}}}", value)
             if "{{" not in text:
                 found.setdefault(name, text)
-    return {name: found[name] for name in (*NAMES, places.CHECKPOINTS)}
+    return {name: found[name] for name in (*NAMES, paths.CHECKPOINTS)}
 
 
 def wrong(**given: str) -> list[tuple[str, str]]:
@@ -39,16 +40,16 @@ def wrong(**given: str) -> list[tuple[str, str]]:
 
 
 def test_every_variable_that_names_a_path_of_the_host_is_judged() -> None:
-    paths = {name for name, option in OPTIONS.items() if option.kind == "path"}
-    paths |= {name for name, rule in rules.RULES.items() if rules.FULL_PATH.expected in rule.expected}
-    assert {*NAMES, places.CHECKPOINTS} == paths - READ_ALONE
+    known = {name for name, option in OPTIONS.items() if option.kind == "path"}
+    known |= {name for name, rule in rules.RULES.items() if rules.FULL_PATH.expected in rule.expected}
+    assert {*NAMES, paths.CHECKPOINTS} == known - READ_ALONE
 
 
 def test_the_defaults_are_sound() -> None:
     assert wrong(**defaults()) == []
 
 
-@pytest.mark.parametrize("name", [*places.FILES, *places.FOLDERS, places.CHECKPOINTS])
+@pytest.mark.parametrize("name", [*paths.FILES, *paths.FOLDERS, paths.CHECKPOINTS])
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "/usr/lib/x", "/root", "/var/log/x", "/home", "/var/lib", "/boot/", "//etc/x", "/etc/./x"]
 )
@@ -58,7 +59,7 @@ def test_nothing_of_ours_comes_into_a_folder_of_the_system(name: str, path: str)
 
 
 @pytest.mark.parametrize("path", ["/srv/../etc", "/srv/b/..", "/..", "/srv/./.."])
-@pytest.mark.parametrize("name", [*NAMES, places.CHECKPOINTS])
+@pytest.mark.parametrize("name", [*NAMES, paths.CHECKPOINTS])
 def test_no_path_climbs(name: str, path: str) -> None:
     assert "without .." in rules.broken(name, OPTIONS[name].kind, path)
 
@@ -107,7 +108,7 @@ CHECKPOINTS = "/srv/b/out/checkpoints"
 )
 def test_no_path_of_another_variable_meets_the_checkpoint_folder(name: str, place: str, fits: bool | None) -> None:
     """The start moves what is no checkpoint out of that folder: a user's data, conda's environment, the code."""
-    fits = name in places.ABOVE_CHECKPOINTS if fits is None else fits
+    fits = name in paths.ABOVE_CHECKPOINTS if fits is None else fits
     found = wrong(training_checkpoint_dir=CHECKPOINTS, **{name: place})
     assert [one for one, _ in found] == ([] if fits else ["training_checkpoint_dir"])
 
@@ -120,8 +121,8 @@ def test_a_path_that_is_only_read_may_lie_among_the_checkpoints(name: str) -> No
 # --- where a path really lies
 
 
-def seen(tmp_path: Any, mounts: list[tuple[str, str, str]] | None = None, **paths: str) -> list[str]:
-    spots = {name: on_host.spot(str(tmp_path / path), mounts or []) for name, path in paths.items()}
+def seen(tmp_path: Any, mounts: list[tuple[str, str, str]] | None = None, **given: str) -> list[str]:
+    spots = {name: on_host.spot(str(tmp_path / path), mounts or []) for name, path in given.items()}
     return [f"{one.code} {one.variable}" for one in places.judge(spots)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...checkpoints.seal import kept_dir_of
-from ...core import state
+from ...core import paths, state
 from ...core.settings import Settings, named
 from ...core.topology import Topology
 
@@ -165,6 +165,7 @@ class Want:
         }
         places = {"script": self.script, "working_dir": self.working_dir, "record": self.record, "log": self.log}
         values = {**own, **trained, **places, "watched": self.watched, "kept_dir": self.kept, **self._nodes()}
+        values["owned"] = {name: str(value) for name in paths.APART if (value := self.settings.get(name))}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     def _nodes(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -40,9 +41,9 @@ def below(path: str, folder: str) -> bool:
 
 def observe(settings: Settings) -> dict[str, Spot]:
     """Of each setting that is a full path, whether something is there or not."""
-    mounts = list(_mounts(files.kernel(MOUNTS).decode(errors="surrogateescape").splitlines()))
+    known = mounts()
     paths = {name: value for name, value in settings.items() if isinstance(value, str) and value.startswith("/")}
-    return {name: spot(path, mounts) for name, path in paths.items() if "\0" not in path}
+    return {name: spot(path, known) for name, path in paths.items() if "\0" not in path}
 
 
 def spot(path: str, mounts: Iterable[tuple[str, str, str]] = ()) -> Spot:
@@ -66,9 +67,14 @@ def spot(path: str, mounts: Iterable[tuple[str, str, str]] = ()) -> Spot:
     return Spot(real, device, inside, tuple(way), os.path.exists(real))
 
 
-def _mounts(lines: Iterable[str]) -> Iterable[tuple[str, str, str]]:
-    """proc(5): id, parent, major:minor, root, mount point, …; octal escapes for blanks."""
-    for line in lines:
-        words = [word.encode("latin-1", "replace").decode("unicode_escape") for word in line.split(" ")[:5]]
-        if len(words) == 5:
-            yield words[4], words[2], words[3]
+def mounts() -> list[tuple[str, str, str]]:
+    """Point, device and root of each. proc(5): id, parent, major:minor, root, point, …; blanks as octal escapes."""
+    found = []
+    for line in files.kernel(MOUNTS).decode("latin-1").splitlines():
+        words = [_plain(word) for word in line.split(" ")[:5]]
+        found.append((words[4], words[2], words[3]))
+    return found
+
+
+def _plain(word: str) -> str:
+    return os.fsdecode(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word).encode("latin-1"))
