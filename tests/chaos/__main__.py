@@ -15,7 +15,16 @@ from demo.steps import REPORTS, duration
 from demo.surroundings import enter
 
 # Each is a module here with run(points, say) -> rows, each with `held`, and summary(rows) -> a line.
-PARTS = {"controller": 40, "flood": 5000, "saves": 200, "secrets": 6, "faults": 9, "slow": 3600, "reach": 99}
+PARTS = {
+    "controller": 40,
+    "flood": 5000,
+    "saves": 200,
+    "secrets": 6,
+    "faults": 9,
+    "slow": 3600,
+    "reach": 99,
+    "places": 99,
+}
 
 
 def main(words: list[str]) -> int:

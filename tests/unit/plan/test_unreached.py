@@ -58,6 +58,56 @@ NO_JSON = "Module result deserialization failed: No start of json char found"
         ),
         pytest.param({"unreachable": True, "msg": "No route to host"}, "HOST_UNREACHABLE", id="route"),
         pytest.param({"unreachable": True}, "HOST_UNREACHABLE", id="no words"),
+        pytest.param({"unreachable": True, "msg": "connect: Operation timed out"}, "SSH_TIMEOUT", id="ssh of a Mac"),
+        pytest.param(
+            {"unreachable": True, "msg": "ssh_exchange_identification: read: Success"}, "SSH_CLOSED", id="an older ssh"
+        ),
+        pytest.param({"unreachable": True, "msg": "Connection reset by 10.0.0.9 port 22"}, "SSH_CLOSED", id="a reset"),
+        pytest.param({"unreachable": True, "msg": "Connection closed by 10.0.0.9 port 22"}, "SSH_CLOSED", id="closed"),
+        pytest.param({"unreachable": True, "msg": "Invalid/incorrect password: x"}, "SSH_LOGIN_REFUSED", id="sshpass"),
+        pytest.param(
+            {"unreachable": True, "msg": "Your account has expired; please contact your system administrator."},
+            "SSH_PASSWORD_EXPIRED",
+            id="an account that has run out",
+        ),
+        pytest.param(
+            {"unreachable": True, "msg": "@ WARNING: REVOKED HOST KEY DETECTED! @"}, "HOST_KEY_CHANGED", id="revoked"
+        ),
+        pytest.param(failed(msg=NO_JSON, module_stderr="Sorry, try again."), "BECOME_PASSWORD_WRONG", id="sudo again"),
+        pytest.param(
+            failed(msg=NO_JSON, module_stderr="su: Authentication failure"), "BECOME_PASSWORD_WRONG", id="su again"
+        ),
+        pytest.param(
+            failed(msg=NO_JSON, module_stderr="Sorry, user bob may not run sudo on gpu-01."),
+            "BECOME_NOT_ALLOWED",
+            id="no",
+        ),
+        pytest.param(
+            failed(msg=NO_JSON, module_stderr="Sorry, user bob is not allowed to execute '/bin/sh' as root on gpu-01."),
+            "BECOME_NOT_ALLOWED",
+            id="another command",
+        ),
+        pytest.param(
+            failed(msg="The module interpreter '/opt/py' was not found."), "PYTHON_MISSING", id="Ansible's own words"
+        ),
+        pytest.param(
+            failed(
+                msg=NO_JSON, module_stderr="/opt/bin/python3: error while loading shared libraries: libpython3.9.so"
+            ),
+            "PYTHON_MISSING",
+            id="a Python that is broken",
+        ),
+        pytest.param(
+            failed(msg=NO_JSON, module_stderr="bash: /usr/bin/python3: No such file or directory"),
+            "PYTHON_MISSING",
+            id="words of bash",
+        ),
+        pytest.param(
+            failed(msg="mkdir: cannot create directory '/root/x': Permission denied"),
+            "TEMPORARY_FOLDER_UNWRITABLE",
+            id="mk",
+        ),
+        pytest.param(failed(msg="/srv/x: Read-only file system"), "TEMPORARY_FOLDER_UNWRITABLE", id="read-only"),
         pytest.param(failed(msg="Task failed: Missing su password"), "BECOME_PASSWORD_MISSING", id="su"),
         pytest.param(failed(msg="Incorrect doas password"), "BECOME_PASSWORD_WRONG", id="doas"),
         pytest.param(
