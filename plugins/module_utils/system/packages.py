@@ -61,7 +61,7 @@ def configure(sleep: Sleep = time.sleep) -> None:
 
 
 def when_unlocked(step: Callable[[], object], locked: str, sleep: Sleep = time.sleep) -> None:
-    """For programs that do not wait for a lock by themselves; `locked` is what they then say."""
+    """Repeat a program that does not wait for a lock; `locked` is its message then."""
     waited = 0.0
     while True:
         try:
@@ -75,7 +75,7 @@ def when_unlocked(step: Callable[[], object], locked: str, sleep: Sleep = time.s
 
 
 def tell(line: str, progress: Progress) -> None:
-    """apt's own account: dlstatus:<n>:<percent>:<text> and pmstatus:<package>:<percent>:<text>."""
+    """apt's status lines: dlstatus:<n>:<percent>:<text> and pmstatus:<package>:<percent>:<text>."""
     words = line.split(":", 3)
     if len(words) == 4 and words[0] in ("dlstatus", "pmstatus"):
         half = 0 if words[0] == "dlstatus" else 50

@@ -22,7 +22,7 @@ BLOCK = 1 << 16
 
 
 class _LateError(BaseException):
-    """Raised wherever the part is when its time is over; no handler of errors takes it for one."""
+    """Raised in a part when its time is over; not caught by handlers of Exception."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _write(outlet: int, data: bytes) -> None:
 
 
 def _wait(waiting: selectors.BaseSelector) -> None:
-    """Takes what has come, until the next part is over or its time is."""
+    """Read answers until the next part ends or times out."""
     open_ones: list[_Asked] = [key.data for key in waiting.get_map().values()]
     first = min(one.until for one in open_ones)
     for key, _ in waiting.select(max(0.0, first - time.monotonic())):

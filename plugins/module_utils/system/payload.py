@@ -1,4 +1,4 @@
-"""Our own code as one file that Python runs, for long work and for the supervisor, and whom work runs as."""
+"""Our code as one file that Python runs, for long work and the supervisor, and the account of a work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def account(user: str) -> Owner:
 
 
 def provide_folder(path: Path, owner: Owner) -> None:
-    """A folder that the owner may write to, with those above it; one that exists is left as it is."""
+    """A folder that the owner can write to, and its parents. An existing one is left as it is."""
     try:
         folders.make(path, owner)
     except NotADirectoryError:

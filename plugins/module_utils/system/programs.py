@@ -1,4 +1,4 @@
-"""The door to other programs: run to their end, or line by line as they speak."""
+"""The door to other programs: run to their end, or read line by line."""
 
 from __future__ import annotations
 
@@ -94,5 +94,5 @@ def start(*argv: str, **how: Any) -> subprocess.Popen[Any]:
 
 
 def environment(*, drop: Sequence[str] = (), **more: str) -> dict[str, str]:
-    """Our own variables but those that begin with one of `drop`, and `more`."""
+    """Our environment variables without those that begin with one of `drop`, plus `more`."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith(tuple(drop))}, **more}

@@ -1,4 +1,4 @@
-"""The door to systemd: units are asked about, started and stopped, and transient ones are run."""
+"""The door to systemd: show, start and stop units, and run transient ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def systemctl(*words: str) -> Done:
 
 
 def must(*words: str) -> None:
-    """Raises FleetError, with what systemctl said, when it fails."""
+    """Raises FleetError with systemctl's message when it fails."""
     done = systemctl(*words)
     if not done:
         raise FleetError(f"systemctl {' '.join(words)} failed", found=" ".join(done.err.split()))

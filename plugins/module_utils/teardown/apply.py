@@ -1,6 +1,6 @@
-"""Takes canvas-fleet off a host: files, records, account. What a person could miss stays, unless they name it.
+"""Removes canvas-fleet from a host: files, records, account. Data of a person stays unless it is named.
 
-Driver, environment and unit are taken back by their own roles before (playbooks/teardown.yml). Cut anywhere, the next
+Their own roles remove driver, environment and unit before (playbooks/teardown.yml). Cut anywhere, the next
 call goes on: each part is found again by what is there, and the records go last.
 """
 
@@ -88,13 +88,13 @@ def work(settings: Settings, units: host_work.Units, *, check: bool) -> dict[str
 
 
 def roles_before(settings: Settings) -> list[str]:
-    """Roles that have to take something back themselves, before work() is called."""
+    """Roles that must remove something themselves before work() is called."""
     asked = {"conda_env": conda_env.to_take_back, "nvidia": nvidia.to_take_back}
     return [name for name, to_take_back in asked.items() if to_take_back(settings)]
 
 
 def _records(settings: Settings, roles: set[str]) -> tuple[list[Leftover], list[str]]:
-    """Records of roles that leave nothing behind go; the others are what a second teardown needs."""
+    """Records of roles without leftovers; a second teardown needs the others."""
     folder = str(settings["fleet_state_dir"])
     others = _other_units(os.path.join(folder, "training"), settings)
     going, staying = [], []
@@ -112,13 +112,13 @@ def _records(settings: Settings, roles: set[str]) -> tuple[list[Leftover], list[
 
 
 def _other_units(folder: str, settings: Settings) -> list[str]:
-    """Records of trainings that go by another name: their units may still run."""
+    """Records of trainings with another name, whose units may still run."""
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     return [os.path.join(folder, name) for name in names if name != settings["training_unit"]]
 
 
 def _foreign_files(settings: Settings, ours: Sequence[str]) -> list[str]:
-    """Files below fleet_root that are not ours, and a conda that stays; what is ours and conda is not looked into."""
+    """Foreign files below fleet_root, and a conda that stays; our folders and conda are not searched."""
     closed = (*ours, *fleet_agent.caches(settings), *conda_env.not_looked_into(settings))
     known = {os.path.normpath(path) for path in closed}
     found = conda_env.root_of_the_user(settings)
@@ -130,7 +130,7 @@ def _foreign_files(settings: Settings, ours: Sequence[str]) -> list[str]:
 
 
 def _size(part: Leftover) -> int:
-    """Bytes that its removal gives back."""
+    """Bytes that its removal frees."""
     if part.take or os.path.islink(part.path):
         return 0
     if os.path.isfile(part.path):
@@ -140,7 +140,7 @@ def _size(part: Leftover) -> int:
 
 
 def _stop_works(settings: Settings, units: host_work.Units) -> None:
-    """A download or a build that still runs would bring back what is taken away."""
+    """Stop running work, because it would bring back what is removed."""
     state = Path(str(settings["fleet_state_dir"]))
     for record in sorted((state / "work").glob("*")):
         if record.is_dir():
@@ -148,7 +148,7 @@ def _stop_works(settings: Settings, units: host_work.Units) -> None:
 
 
 def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> None:
-    """Folders that are empty now: those above what was ours, up to fleet_root and fleet_state_dir."""
+    """Empty folders above removed files, up to fleet_root and fleet_state_dir."""
     tops = [os.path.normpath(str(settings[name])) for name in ("fleet_root", "fleet_state_dir")]
     above = {*tops, *(os.path.dirname(path) for path in (*paths, *keep))}
     above |= {place for role in (dataset, weights, training, conda_env) for place in role.folders(settings)}
@@ -164,7 +164,7 @@ def _remove_empty_results(settings: Settings) -> None:
 
 
 def _rmdir_up(place: str, tops: Sequence[str]) -> None:
-    """This folder, and those above it as far as they lie in one of `tops`, while they are empty."""
+    """This folder and its parents within `tops`, while they are empty."""
     with contextlib.suppress(OSError):
         folders.remove_empty(place)
         while not os.path.lexists(place) and place not in tops and any(place.startswith(f"{top}/") for top in tops):

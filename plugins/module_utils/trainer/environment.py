@@ -1,6 +1,6 @@
-"""The environment that the trainer's processes see: what the script exports, on top of what systemd gives its unit.
+"""The environment of the trainer's processes: the script's exports on top of systemd's variables.
 
-The script's template says the same in bash; a test runs it and compares. The environment is proved in it.
+A test compares it with the script's template. The imports are tested in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def given(settings: Mapping[str, object]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Script:
-    """What of the script decides which libraries its processes load."""
+    """Exports of the script that choose libraries."""
 
     cuda_home: str = ""  # "" without a GPU
     exports: Mapping[str, str] = field(default_factory=dict)  # the user's own, in place of the script's

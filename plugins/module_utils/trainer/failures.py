@@ -149,7 +149,7 @@ FINAL = frozenset(
 
 
 def retried(kind: str) -> bool:
-    """True for a class that another start may get past: a killed process, a lost node, a timeout, an unknown one."""
+    """True for a class that another start may avoid: a killed process, a lost node, a timeout, unknown."""
     return kind not in FINAL
 
 

@@ -1,4 +1,4 @@
-"""The upstream code as it is known: commits, and the digests of the files that the rules rest on.
+"""The known upstream code: commits, and digests of the files that the rules rest on.
 
 What the findings say of the trainer was read in MathCanvas' BAGEL-Canvas at these commits. On another commit a rule
 still holds when every file that it rests on is the same, byte for byte; the others are no longer sure.
@@ -114,7 +114,7 @@ BAGEL = frozenset(
 
 @dataclass(frozen=True)
 class Compared:
-    """A tree against the known one. other: files that differ; gone: files that are not there; both are paths."""
+    """A tree compared with the known one. other: paths that differ; missing: paths without a file."""
 
     other: tuple[str, ...]
     missing: tuple[str, ...]

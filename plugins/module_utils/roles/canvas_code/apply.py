@@ -38,7 +38,7 @@ def refuse(seen: Observation, settings: Settings) -> RolePlan:
 
 
 def converge(settings: Settings, *, check: bool) -> dict[str, Any]:
-    """Returns {"changed", "commit", "before", "edits", "stashed", "patches"}; checking, what is known offline."""
+    """Returns {"changed", "commit", "before", "edits", "stashed", "patches"}; in check mode without the network."""
     seen = observe(settings)
     plan = refuse(seen, settings)
     before = seen.commit
@@ -59,7 +59,7 @@ def converge(settings: Settings, *, check: bool) -> dict[str, Any]:
 
 
 def _move(seen: Observation, settings: Settings) -> str:
-    """Bring the checkout to its commit. Returns the patch file that edits were saved to, or ""."""
+    """Bring the checkout to its commit. Returns the patch file with saved edits, or ""."""
     if not git_driver.find():
         raise FleetError(
             "git is not installed", found="no git on the host", remedy="run the role fleet_agent: it installs git"
@@ -93,7 +93,7 @@ def _clone(path: str, settings: Settings, *, unfinished: bool) -> None:
 
 
 def _change(path: str, settings: Settings, edited: list[str]) -> str:
-    """Another commit in an existing checkout. Returns the patch that edits were saved to, or ""."""
+    """Change the commit of a checkout. Returns the patch file with saved edits, or ""."""
     git, ours, stashed = Git(path, variable="canvas_code_repo"), Ours.of(settings), ""
     with _locked(path) as lock:
         note = git_folder.record(path)
@@ -124,7 +124,7 @@ def _change(path: str, settings: Settings, edited: list[str]) -> str:
 def _fetch(git: Git, asked: str, *, shallow: bool, lock: int) -> str:
     """The wanted commit, fetched if it is missing. Raises FleetError when the repository lacks it.
 
-    shallow: the commit alone, where the server allows it; a person's full clone is never made shallow.
+    shallow: fetch only the commit if the server allows it; a full clone never becomes shallow.
     """
     if is_commit_id(asked) and git.has(asked):
         return asked
@@ -177,7 +177,7 @@ def _stash(git: Git, paths: list[str], settings: Settings, lock: int) -> str:
 
 
 def _own_block(git: Git, settings: Settings, ours: Ours) -> bytes | None:
-    """dataset_info.py, when it differs by our block alone."""
+    """dataset_info.py, if only our block differs."""
     have = git.read(ours.registration)
     if have is None or not registration.block(have):
         return None
@@ -226,7 +226,7 @@ def _note(path: str, settings: Settings, commit: str, pending: str = "") -> None
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
-    """One of us at a time. Git inherits the lock, so that a git which outlives a killed us still holds it."""
+    """A lock for one run at a time. Git inherits it, so a git that outlives its killed parent still holds it."""
     with contextlib.ExitStack() as held:
         try:
             handle = held.enter_context(files.locked(os.path.join(path, ".git", "canvas-fleet.lock"), wait=False))

@@ -26,7 +26,7 @@ from .observe import observe
 
 @dataclass(frozen=True)
 class Steps:
-    """Paths to write and to remove, those among them that a person changed, and edits that stay as they are."""
+    """Paths to write and to remove, edited paths among them, and edits that stay."""
 
     write: list[str]
     remove: list[str]
@@ -35,8 +35,8 @@ class Steps:
 
 
 def converge(settings: Settings, manifest: Mapping[str, str], archive: str, *, check: bool) -> dict[str, Any]:
-    """Returns {"changed", "needs_archive", "before", "commit", "edits", "stashed", "patches"}; without an archive only
-    looks, unless patches are all that is to be done.
+    """Returns {"changed", "needs_archive", "before", "commit", "edits", "stashed", "patches"}; without an archive it
+    changes nothing but patches.
     """
     folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
     seen = observe(settings)
@@ -130,7 +130,7 @@ def _write_one(
 
 
 def _registered(full: str, data: bytes, settings: Settings) -> bytes:
-    """The new file with the registration that stands in the present one."""
+    """The new file with the registration of the present one."""
     place = (str(settings["dataset_group"]), str(settings["dataset_name"]))
     try:
         return registration.move(managed_files.read(full) or b"", data, *place)

@@ -1,4 +1,4 @@
-"""The code as a copy of a folder on the controller: manifest, archive, and what a person changed in the copy.
+"""The code as a copy of a folder on the controller: manifest, archive, and edits by hand in the copy.
 
 A manifest maps a path (relative, with slashes) to the SHA-256 of the file. The record in the copy adds size and mtime
 of each file as we wrote it, so that looking costs one stat per file.
@@ -24,7 +24,7 @@ TRAINER = "train/pretrain_unified_navit.py"
 
 
 def inner(folder: str, name: str = "BAGEL-Canvas") -> str | None:
-    """Where the trainer's folder lies below `folder`: "" for itself, "BAGEL-Canvas" below it, None for nowhere."""
+    """Path of the trainer's folder below `folder`: "", "BAGEL-Canvas", or None."""
     for below in (name, ""):
         if os.path.isfile(os.path.join(folder, below, TRAINER)):
             return below
@@ -32,7 +32,7 @@ def inner(folder: str, name: str = "BAGEL-Canvas") -> str | None:
 
 
 def scan(folder: str, exclude: Iterable[str]) -> dict[str, str]:
-    """The manifest of a folder; names that match a pattern of `exclude` are left out, folders with all below."""
+    """The manifest of a folder; names that match a pattern of `exclude` are left out, with their contents."""
     patterns = tuple(exclude)
 
     def wanted(name: str) -> bool:
@@ -49,7 +49,7 @@ def scan(folder: str, exclude: Iterable[str]) -> dict[str, str]:
 
 
 def digest(manifest: Mapping[str, str]) -> str:
-    """One number for a whole manifest."""
+    """Digest of a whole manifest."""
     return sha256(json.dumps(sorted(manifest.items())))
 
 
@@ -69,7 +69,7 @@ def record_path(folder: str) -> str:
 def record(folder: str) -> dict[str, Any]:
     """{"digest", "files": {path: [sha256, size, mtime_ns]}, "pending": {path: [sha256, …]}}; empty when unreadable.
 
-    The copy's owner can write it: a path that leads out of the copy is none of ours.
+    The account can write it, so paths that leave the copy are ignored.
     """
     found = files.load(record_path(folder))
     try:
@@ -83,7 +83,7 @@ def _inside(entries: Any) -> dict[str, list[Any]]:
 
 
 def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str:
-    """SHA-256 of a file of the copy, our own part taken out; "" when it is not there.
+    """SHA-256 of a file of the copy without our part; "" when it is missing.
 
     known: [sha256, size, mtime_ns] of the record; the file is not read when size and mtime are the same.
     """
@@ -101,7 +101,7 @@ def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str
 
 
 def edits(folder: str, note: Mapping[str, Any], ours: Ours) -> list[str]:
-    """Files of the copy that are neither as we wrote them nor as a copy under way writes them."""
+    """Files of the copy that match neither our record nor an interrupted copy."""
     found = []
     for path, known in sorted(note["files"].items()):
         have = content_digest(folder, path, ours, known)

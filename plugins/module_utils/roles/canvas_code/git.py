@@ -1,4 +1,4 @@
-"""A git checkout on the host: what it is, and what a person changed in it."""
+"""A git checkout on the host, and edits by hand in it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Ours:
         return path == self.yaml or bool(_OWN_NAMES.search(path))
 
     def stripped(self, path: str, data: bytes) -> bytes:
-        """The file without our part. Raises FleetError when a marker of ours in it is broken."""
+        """The file without our part. Raises FleetError for a broken marker."""
         if path == self.registration:
             return registration.unregister(data)
         return patches.stripped(patch_table.known(self.patched[path]), data) if path in self.patched else data
 
     def alone(self, path: str, have: bytes | None, original: bytes | None) -> bool:
-        """True when the file differs from the original by our part and nothing else."""
+        """True when only our part differs from the original."""
         if have is None or original is None or have == original:
             return False
         try:
@@ -56,7 +56,7 @@ class Ours:
 
 
 def edits(git: Git, ours: Ours) -> list[str]:
-    """Files that a person changed, removed or (Python files, which can be imported) added; ours are not among them."""
+    """Files that a person changed, removed or added (Python files only, because they can be imported); not ours."""
     found = []
     for letters, path in git.status():
         if ours.hides(path) or (letters == "??" and not path.endswith(".py")):
@@ -79,7 +79,7 @@ def record_path(folder: str) -> str:
 
 
 def record(folder: str) -> dict[str, Any]:
-    """Our note in the checkout: repo, asked (the setting), commit (what it came to), pending (a change under way)."""
+    """Our note in the checkout: repo, asked (the setting), commit (its commit id), pending (an unfinished change)."""
     return files.load(record_path(folder))
 
 

@@ -1,6 +1,6 @@
 """Role canvas_code: BAGEL-Canvas at a pinned commit, from git or as a copy of a folder on the controller.
 
-`git` knows checkouts, `copy` knows copies, `patched` which patches of ours stand in them. Here all of it is looked at.
+git.py reads checkouts, copy.py copies, patched.py patches.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def folder_state(path: str) -> State:
 
 @dataclass(frozen=True)
 class Note:
-    """Ours in the checkout: the setting, the commit that it came to, and the one of a change under way."""
+    """Our note: the setting, its commit id, and the commit of an unfinished change."""
 
     asked: str = ""
     commit: str = ""
@@ -72,7 +72,7 @@ class Observation:
 
 
 def observe(settings: Settings) -> Observation:
-    """Reads the folder: no network, no locks."""
+    """Read the folder without network and locks."""
     path = str(settings["canvas_code_checkout"])
     try:
         state = folder_state(path)

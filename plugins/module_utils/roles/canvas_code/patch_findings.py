@@ -1,4 +1,4 @@
-"""The plan's part about the patches, and of the upstream code by its digests. Pure."""
+"""The plan's part about patches and upstream code. Pure."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _patch_findings(seen: Code, settings: Settings) -> list[Finding]:
 
 
 def in_the_way(seen: Observation, settings: Settings) -> list[Finding]:
-    """While the code is to become another version: a person's edit in a file to be patched, which would stay."""
+    """Before a change of version: an edit by hand in a file to be patched would stay."""
     patched = Ours.of(settings).patched
     saved = seen.in_the_way if settings["canvas_code_local_edits"] == "stash" else ()
     found = []

@@ -18,7 +18,7 @@ from .git import Ours
 
 @dataclass(frozen=True)
 class Code:
-    """`digests`: path to SHA-256 without our own part, "" where there is no file. `patched`: with it, where it is."""
+    """`digests`: path to SHA-256 without patches, "" for a missing file. `patched`: the SHA-256 of patched files."""
 
     digests: Mapping[str, str] = field(default_factory=dict)
     patched: Mapping[str, str] = field(default_factory=dict)

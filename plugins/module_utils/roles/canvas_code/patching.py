@@ -16,7 +16,7 @@ from ...trainer.patch import Patch
 
 
 def unknown(patch: Patch, digest: str) -> Finding:
-    """A file that is to be patched, and is none of those that the patch knows; no digest: there is no file."""
+    """A file to be patched with an unknown digest; an empty digest: the file is missing."""
     pristine = {patches.standing(patch_table.known(patch.path), before)[1] for before in patch.after}
     return finding(
         "UPSTREAM_FILE_UNKNOWN",
@@ -29,7 +29,7 @@ def unknown(patch: Patch, digest: str) -> Finding:
 def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
     """Apply and remove patches by the settings; returns Ansible's diff of each file that changes.
 
-    Raises FleetError before the first write when a file to be patched is not a known one.
+    Raises FleetError before the first write when a file to be patched is unknown.
     """
     changes = []
     for path in patch_table.paths():

@@ -42,7 +42,8 @@ def preview(spec: Mapping[str, Any]) -> list[str]:
 
 
 def work(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """`spec`: root, prefix, state_dir. Cut anywhere, the next call goes on. Raises FleetError while something runs."""
+    """`spec`: root, prefix, state_dir. The next call continues an interrupted one. Raises FleetError while the
+    environment is in use."""
     root, prefix, state_dir = (str(spec[name]) for name in ("root", "prefix", "state_dir"))
     steps = preview(spec)
     if not steps:
@@ -69,7 +70,7 @@ def work(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remove_build(state_dir: str, path: str) -> None:
-    """Claimed first: what a cut leaves of it is removed by the next call."""
+    """Mark it first, so the next call removes the rest after an interruption."""
     if os.path.isdir(path):
         tools.mark_unfinished(state_dir, path)
         files.remove(os.path.join(path, RECORD))

@@ -62,7 +62,7 @@ def refusals(seen: Observation, want: EnvSpec) -> list[Finding]:
 
 
 def stale_lock(want: EnvSpec) -> list[Finding]:
-    """A Python, or packages, that were asked for in a version that the lock does not hold."""
+    """Findings about a Python or packages whose wanted version is not in the lock."""
     if want.use_existing:
         return []
     solved, series = conda_versions(want.conda_lock).get("python", ""), ".".join(want.python.split(".")[:2])
@@ -88,7 +88,7 @@ def stale_lock(want: EnvSpec) -> list[Finding]:
 
 
 def differences(seen: Observation, want: EnvSpec) -> list[str]:
-    """Sentences; empty when the environment is what is wanted, whole and proved."""
+    """Reasons; empty when the environment is as wanted, whole and tested."""
     prefix, record = seen.prefix, seen.record
     adopted = want.use_existing and not seen.ours and prefix.kind in ("folder", "link")
     if not adopted and prefix.kind in ("absent", "broken_link"):

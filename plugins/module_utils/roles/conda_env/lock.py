@@ -1,4 +1,4 @@
-"""Pins and locks: which version of which package was asked for, and which one a lock holds. Pure."""
+"""Pins and locks: wanted versions of packages, and the versions in a lock. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lock_lines(lines: Iterable[Any]) -> tuple[str, ...]:
 
 
 def made_for(lines: Iterable[Any]) -> str:
-    """The Python that a lock's head line names; "" where no line does."""
+    """The Python in a lock's head line; "" without one."""
     return next((found[1] for line in lines if (found := HEAD.match(str(line)))), "")
 
 

@@ -1,4 +1,4 @@
-"""The role conda_env: conda itself, the training environment, and the proof that the trainer's imports work.
+"""The role conda_env: conda, the training environment, and the test of the trainer's imports.
 
 Environments cannot be moved, so each is built in a folder of its own, `envs/<name>.<digest>`, and `envs/<name>` is a
 link that is switched once the new one is proved. A record inside says what it holds and that it is whole.
@@ -104,12 +104,12 @@ class EnvSpec:
 
     @property
     def asked(self) -> dict[str, str]:
-        """Version by normalised name, of every package that is pinned exactly by the user."""
+        """Version by normalised name, for packages with an exact pin."""
         return pins_of(self.pip_packages)
 
     @property
     def pins(self) -> dict[str, str]:
-        """Version by normalised name, of every package whose version is known beforehand."""
+        """Version by normalised name, for packages whose version is known in advance."""
         pins = {**self.asked, **pins_of(line.split(" ")[0] for line in self.pip_lock)}
         return {**pins, **({"flash-attn": self.flash_attn} if self.flash_attn else {})}
 
@@ -177,7 +177,7 @@ def installed(prefix: str) -> dict[str, str]:
 
 
 def unfinished_mark(state_dir: str, path: str) -> str:
-    """The file that says: this folder is being made or removed by us, and may be removed after an interruption."""
+    """The mark of a folder that we make or remove; after an interruption it may be removed."""
     return os.path.join(state_dir, "claims", sha256(path)[:16])
 
 
@@ -190,7 +190,7 @@ def kind_of(path: str) -> Kind:
 
 
 def observe(settings: Mapping[str, Any]) -> Observation:
-    """Reads only names and two small files: no conda and no Python of the environment is started."""
+    """Reads only names and two small files. Starts neither conda nor the environment's Python."""
     want = wanted(settings)
     return Observation(
         root=Root(
@@ -212,7 +212,7 @@ def observe(settings: Mapping[str, Any]) -> Observation:
 
 
 def recorded(want: EnvSpec) -> dict[str, Any]:
-    """The environment's own record, or that of the user's environment; {} where there is neither."""
+    """The record of the environment, own or foreign; {} without one."""
     return files.load(os.path.join(want.prefix, RECORD)) or files.load(want.adoption_record)
 
 

@@ -1,4 +1,4 @@
-"""The proof of an environment: one process of it imports everything, and compiles what the trainer will compile."""
+"""The test of an environment: one process imports everything and compiles what the trainer will compile."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def import_all(
 
 
 def blamed(python: str, modules: list[str], script: Mapping[str, str]) -> str:
-    """The variable of the script's environment without which these modules are imported; "" where none is to blame."""
+    """The variable that breaks these imports; "" if none does."""
     for name in (name for name in SUSPECTS if name in script):
         without = {key: value for key, value in script.items() if key != name}
         with suppress(FleetError):

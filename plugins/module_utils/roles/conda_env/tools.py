@@ -1,4 +1,4 @@
-"""The hands of conda_env_work: programs that are called, folders that are claimed, switched and removed."""
+"""Tools of work.py: programs that it calls, folders that it marks, switches and removes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REMEDIES = (
 
 
 def environment() -> dict[str, str]:
-    """Our own, without what would let another Python's packages in."""
+    """Our environment variables without those that would add another Python's packages."""
     quiet = {"PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PIP_NO_INPUT": "1"}
     return programs.environment(drop=("PYTHON", "CONDA_PREFIX"), **quiet)
 
@@ -54,7 +54,7 @@ def call(
     read: Callable[[str], None] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Run a program, hand each of its lines to `read`, return the last ones. Raises FleetError when it fails."""
+    """Run a program, pass each line to `read`, return the last ones. Raises FleetError when it fails."""
     code, tail = programs.follow(*argv, each=read, env={**environment(), **(more or {})})
     if code:
         said = [line for line in tail if line.strip()]
@@ -119,7 +119,7 @@ def report_seconds(progress: Progress, what: str, every: float = 1.0) -> Iterato
 def build_flash_attn(
     python: str, version: str, options: Sequence[str], spec: Mapping[str, Any], progress: Progress
 ) -> None:
-    """Compile it here, against the torch that is here; an hour or more. As many jobs as memory allows (9 GB each)."""
+    """Compile it for the installed torch, in an hour or more, with a job for each 9 GB of memory."""
     home = str(spec["nvidia_cuda_home"])
     if not os.access(os.path.join(home, "bin", "nvcc"), os.X_OK):
         raise FleetError(
@@ -142,7 +142,7 @@ def write_lines(path: str, lines: Sequence[str]) -> None:
 
 
 def mark_unfinished(state_dir: str, path: str) -> None:
-    """Say, before it exists, that this folder is ours and not yet whole."""
+    """Mark a folder as ours and unfinished, before it exists."""
     files.save(unfinished_mark(state_dir, path), {"path": path})
 
 
@@ -151,7 +151,7 @@ def unmark(state_dir: str, path: str) -> None:
 
 
 def remove_unfinished(state_dir: str, keep: str) -> None:
-    """Remove what an earlier call began and did not finish."""
+    """Remove unfinished folders of earlier calls."""
     folder = os.path.join(state_dir, "claims")
     for name in listed(folder):
         path = str(files.load(os.path.join(folder, name)).get("path", ""))
@@ -162,7 +162,7 @@ def remove_unfinished(state_dir: str, keep: str) -> None:
 
 
 def switch(build: str, prefix: str) -> None:
-    """Let the environment's name mean this build, in one rename."""
+    """Point the environment's link to this build, in one rename."""
     name = os.path.basename(build)
     if os.path.islink(prefix) and os.readlink(prefix) == name:
         return
@@ -191,7 +191,7 @@ def in_use(path: str) -> bool:
 
 
 def prune(state_dir: str, prefix: str, keep: set[str]) -> None:
-    """Remove older builds; the one before stays (a step back costs nothing), and so does what still runs."""
+    """Remove older builds, except the previous one and those in use."""
     for path in builds(prefix):
         if path not in keep and not in_use(path):
             mark_unfinished(state_dir, path)

@@ -33,7 +33,7 @@ def preview(spec: dict[str, Any]) -> list[str]:
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Make the environment what the spec asks for. `spec`: the variables of the role without `conda_env_`.
+    """Make the environment of the spec. `spec`: the variables of the role without `conda_env_`.
 
     Returns changed, prefix, digest, versions, imports and torch (what torch says of itself, when it was imported).
     Raises FleetError for what stands in the way, can't be fetched, can't be solved, or can't be imported.
@@ -59,7 +59,7 @@ def answer(want: EnvSpec, record: dict[str, Any], *, changed: bool) -> dict[str,
 
 
 def adopt(want: EnvSpec, progress: Progress) -> dict[str, Any]:
-    """Prove a user's own environment as it is; the record lies with our things."""
+    """Test a foreign environment as it is; the record is in our folder."""
     record = prove(want, want.prefix, progress, ours=False)
     files.save(want.adoption_record, record)
     return record
@@ -86,7 +86,7 @@ def converge(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> dict[st
 
 
 def place(want: EnvSpec) -> tuple[str, str]:
-    """The folder for this list, and its state. A spoilt one is left to those who use it, and gets a successor."""
+    """The folder for this list, and its state. A spoilt folder stays for its users, and a new one is made."""
     for number in range(1, 1000):
         path = f"{want.prefix}.{want.digest[:8]}" + (f"-{number}" if number > 1 else "")
         state = state_of(path, want)
@@ -112,7 +112,7 @@ def state_of(path: str, want: EnvSpec) -> str:
 
 
 def install_conda(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> None:
-    """Miniforge's installer, or whatever speaks its command line, into the root."""
+    """Run Miniforge's installer, or one with its command line, for the root."""
     if observe.conda_version(want.root):
         return
     if os.path.isdir(want.root):
@@ -154,7 +154,7 @@ def create(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) 
 
 
 def install_packages(want: EnvSpec, spec: dict[str, Any], build: str, progress: Progress) -> None:
-    """The lock, or the pinned list in one resolution; then the flash-attn that fits the torch that came."""
+    """Install the lock, or the pinned list in one resolution; then the flash-attn for the installed torch."""
     python = os.path.join(build, "bin", "python")
     options = sources.pip_options(spec, want.state_dir, observe.installed(build).get("pip", ""))
     failed = "pip could not install the packages"
@@ -189,7 +189,7 @@ def install_flash_attn(
 
 
 def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) -> dict[str, Any]:
-    """Import everything in one process of the environment; the record says what came of it."""
+    """Import everything in one process of the environment, and record the result."""
     progress(0, 0, "", f"importing {len(want.imports)} modules")
     python, script = os.path.join(prefix, "bin", "python"), want.script.environment(prefix)
     gpu = bool(want.script.cuda_home) and os.path.exists(DRIVER)

@@ -1,4 +1,4 @@
-"""The user's files on the controller: their digests and what is in them, remembered between runs and between hosts.
+"""The user's files on the controller: their digests and inspections, cached between runs and hosts.
 
 Runs on the controller only. What was read once is kept under the user's cache folder, by content, so that eight hosts
 and the next converge cost nothing; the folder can be removed at any time.
@@ -90,7 +90,7 @@ def _digest(path: Path) -> str:
 
 
 def _remembered(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Made once, although many hosts' tasks ask at the same time; without a writable cache made each time."""
+    """Computed once, even when tasks of many hosts ask at the same time; without a writable cache each time."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canvas-fleet"
     try:
         folders.make(folder)

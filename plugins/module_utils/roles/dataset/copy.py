@@ -20,7 +20,7 @@ INTERLEAVE = tuple(f"{side}_interleave" for side in SIDES)
 def write_copy(
     source: str, part: Path, sizes: Sequence[int], without: Collection[int], on_progress: Callable[[int], None]
 ) -> None:
-    """Writes `source` less the rows `without` to `part`, in row groups of these sizes (their sum is what is left)."""
+    """Write `source` without the rows `without` to `part`, in row groups of these sizes."""
     pa, pq = import_module("pyarrow"), import_module("pyarrow.parquet")
 
     files.remove(part)
@@ -48,7 +48,7 @@ def write_copy(
 
 
 def group_sizes(inspection_groups: Sequence[int], without: Collection[int]) -> tuple[int, ...]:
-    """The file's own groups less the rows left out; a group that loses all its rows is gone."""
+    """Sizes of the file's own groups without the rows left out; an empty group is dropped."""
     left, start = [], 0
     for size in inspection_groups:
         left.append(size - sum(1 for row in without if start <= row < start + size))
@@ -72,7 +72,7 @@ def _mended(file: Any, source: str, without: frozenset[int]) -> Iterator[Any]:
 def whole_indexes(batch: Any) -> Any:
     """The batch with each `index` as int64, and 0 where there was none (text items have no use for it).
 
-    pandas' own note on its index is left out: it speaks of the whole file, and the loader reads single row groups.
+    pandas' metadata about its index is dropped, because it describes the whole file and the loader reads single groups.
     """
     pa = import_module("pyarrow")
 

@@ -29,7 +29,7 @@ def origin(settings: Settings, kind: str) -> str:
 
 
 def wanted_digest(settings: Settings, kind: str) -> str:
-    """The sha256 that the user gave, or that the controller's own file has; empty when nothing is known."""
+    """The sha256 from the user, or of the controller's file; empty when unknown."""
     return str(named(settings, f"dataset_{kind}_sha256")).lower()
 
 
@@ -44,7 +44,7 @@ def copy_spec(settings: Settings, train_sha256: str, world_size: int, num_worker
 
 
 def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePlan:
-    """In sync only when source, originals, training copy, its row groups and the info file are as wanted."""
+    """In sync when source, originals, training copy, row groups and info file are as wanted."""
     findings = list(_blocking(seen, settings))
     if findings:
         return RolePlan(reasons=("the data cannot be prepared",), findings=tuple(findings))
@@ -73,7 +73,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
 
 
 def exchanged(seen: Observation, settings: Settings, reasons: list[str]) -> str:
-    """Why the file that the loader reads would be another one after a converge; "" when it stays, or is not there."""
+    """Why a converge would replace the loader's file; "" when it stays or is missing."""
     if not seen.copy.present:
         return ""
     return "; ".join(reasons) or ("" if _same_source(seen, settings) else "the train file is another one")

@@ -27,7 +27,7 @@ def plain(text: Any) -> str:
 
 
 def joined(parts: Iterable[bytes]) -> bytes:
-    """A digest of all parts, each with its length, so that a border that moves is seen."""
+    """A digest of all parts, each with its length, so that moved borders change it."""
     return short(*(len(part).to_bytes(8, "big") + part for part in parts))
 
 

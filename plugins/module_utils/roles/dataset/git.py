@@ -13,11 +13,12 @@ LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def quiet(done: int, total: int) -> None:
-    """A progress that says nothing."""
+    """A progress callback that does nothing."""
 
 
 def fetch_git(repo: str, commit: str, inside: str, part: Path, cache: Path, tell: Tell) -> None:
-    """Writes the file `inside` of that commit to `part`. Fetches the commit alone, and only this file, if it can."""
+    """Write the file `inside` of that commit to `part`. Fetches only this file of this commit if the server allows
+    it."""
     folders.make(cache)
     git = Git(str(cache), bare=True, variable="dataset_repo", tell=tell)
     _prepare(git, repo, cache)
@@ -41,7 +42,7 @@ def fetch_git(repo: str, commit: str, inside: str, part: Path, cache: Path, tell
 
 
 def _fetch_commit(git: Git, repo: str, commit: str) -> str:
-    """The name under which the cache has the commit now. A server that gives no single commits is asked for all."""
+    """The cache's name of the commit. A server without single commits is asked for all."""
     if git.answers("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit):
         return "FETCH_HEAD"
     try:
@@ -54,7 +55,7 @@ def _fetch_commit(git: Git, repo: str, commit: str) -> str:
 
 
 def _fetched(commit: str, cache: Path) -> bool:
-    """True for a full commit id that was fetched alone before. Git itself would go and ask the server."""
+    """True for a full commit id that was fetched alone before; git itself would ask the server."""
     return commit in files.text(cache / "shallow").split()
 
 

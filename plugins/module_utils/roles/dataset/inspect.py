@@ -1,4 +1,4 @@
-"""Looks into parquet files before anything is changed. Runs on a host (in the work) and on the controller alike."""
+"""Inspects parquet files before any change. Runs on hosts (in the work) and on the controller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Progress = Callable[[int, int, str, str], None]
 
 
 def quiet(done: int, total: int, unit: str, what: str) -> None:
-    """A progress that says nothing."""
+    """A progress callback that does nothing."""
 
 
 def inspect(path: str, test: str = "", progress: Progress = quiet, tokenizer: str = "") -> Inspection:
@@ -70,7 +70,7 @@ def _inspect(path: str, progress: Progress, count: Count) -> tuple[Inspection, l
 
 
 def _info_beside(path: Path) -> tuple[str, tuple[str, ...]]:
-    """The user's own info file beside the parquet, and the paths of another machine that it names; or nothing."""
+    """The user's info file beside the parquet, and its paths of another machine; or nothing."""
     info = path.with_name(f"{path.stem}_info.json")
     content = files.load(info)
     named = [name for name in content if isinstance(name, str) and name.endswith(".parquet")]

@@ -17,7 +17,7 @@ class Longest:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Rows are counted from 0. `problem` and `missing` say why nothing else could be seen."""
+    """Rows are counted from 0. `problem` and `missing` say why the rest is empty."""
 
     path: str = ""
     folder: str = ""

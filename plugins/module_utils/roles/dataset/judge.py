@@ -26,7 +26,7 @@ def judge(inspection: Inspection, settings: Settings, topology: Topology) -> lis
 
 
 def of_data(inspection: Inspection, settings: Settings, topology: Topology) -> list[Finding]:
-    """The same without the limits, which are the plan's matter."""
+    """The same without the token limits, which the plan judges."""
     found = list(_file(inspection, "dataset_train"))
     if inspection.test:
         found += _file(inspection.test, "dataset_test")
@@ -161,7 +161,7 @@ def _budgets(settings: Settings) -> packing.Budgets:
 
 
 def _too_long(inspection: Inspection, lengths: Mapping[int, int], budgets: packing.Budgets) -> Iterator[Finding]:
-    """Certain where even the fewest tokens that a sample can have are too many; else only likely."""
+    """An error when even the lower bound of tokens is too high; otherwise a warning."""
     skipped = sum(rows for tokens, rows in lengths.items() if tokens >= budgets.per_sample)
     if not skipped:
         return
@@ -180,7 +180,7 @@ def _too_long(inspection: Inspection, lengths: Mapping[int, int], budgets: packi
 
 
 def _alike(inspection: Inspection) -> Iterator[Finding]:
-    """Rows that are there twice, and rows of the test set that are trained on."""
+    """Repeated rows, and test rows in the training set."""
     twice = inspection.duplicates
     if twice:
         pairs = "; ".join(f"row {row} = row {earlier}" for row, earlier in twice[:SHOWN])

@@ -1,4 +1,4 @@
-"""The dataset role: the user's parquet files on a host, and the training copy that the loader can learn from."""
+"""The role dataset: the user's parquet files on a host, and the training copy for the loader."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Misplaced:
 
 @dataclass(frozen=True)
 class File:
-    """`unchanged`: as the record says; `recorded`: canvas-fleet put it there."""
+    """`unchanged`: equal to the record; `recorded`: written by canvas-fleet."""
 
     present: bool = False
     unchanged: bool = False

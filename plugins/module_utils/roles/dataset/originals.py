@@ -18,12 +18,12 @@ from .record import Layout
 
 
 def check_places(paths: Layout) -> None:
-    """Raises FleetError for what would have to be moved away first."""
+    """Raises FleetError for a file that must be moved first."""
     raise_for(in_the_way(record.file_in_the_way(paths), record.other_parquets(paths), str(paths.train_dir)))
 
 
 def digest_of(path: Path, entry: Mapping[str, Any] | None) -> str:
-    """The file's sha256; not read again when the record still fits it. Empty when there is no file."""
+    """The file's sha256, from the record if that still fits; "" without a file."""
     if not path.exists():
         return ""
     if entry and record.unchanged(path, entry):
@@ -32,7 +32,7 @@ def digest_of(path: Path, entry: Mapping[str, Any] | None) -> str:
 
 
 def may_replace(path: Path, present: str, wanted: str, known: Mapping[str, Any], variable: str) -> None:
-    """Raises FleetError when the file at `path` is neither absent, nor wanted, nor ours."""
+    """Raises FleetError for a foreign file at `path` with other content."""
     if present in ("", wanted) or record.owns(known, path, present):
         return
     foreign = finding(
@@ -54,10 +54,10 @@ def check_digest(found: str, wanted: str, variable: str, what: str) -> None:
 
 
 def prepare(settings: Settings, paths: Layout, digests: Mapping[str, str], owner: Owner, check: bool) -> dict[str, Any]:
-    """Makes the folders and says which originals lack.
+    """Make the folders and find missing originals.
 
     `digests` holds the wanted sha256 by kind where it is known; "lacking" in the result holds those kinds whose file is
-    absent or another one that canvas-fleet put there. Raises FleetError for a file of somebody else.
+    absent or another one that canvas-fleet put there. Raises FleetError for a foreign file.
     """
     check_places(paths)
     known = record.read(settings)

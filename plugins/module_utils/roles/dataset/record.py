@@ -45,7 +45,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A file as it was when its content was read: identity() and described() are its other forms."""
+    """A file at the time when it was read; see identity() and described()."""
 
     path: str = ""
     sha256: str = ""
@@ -56,7 +56,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Original(Recorded):
-    """A file as the user gave it, and where it came from."""
+    """An original file and its source."""
 
     origin: str = ""
 
@@ -85,13 +85,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Owned:
-    """The digests of what canvas-fleet put at a path."""
+    """Digests of canvas-fleet's files at a path."""
 
     owned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def known_of(record: Mapping[str, Any]) -> Known:
-    """Parts that cannot be used count as absent, so that the work makes them anew."""
+    """Unusable parts count as absent, so the work makes them again."""
     inspection = record.get("inspection")
     return Known(
         wire.from_record(Known, {"originals": record.get("originals")}, Known()).originals,
@@ -207,7 +207,7 @@ def identity(path: Path) -> dict[str, int] | None:
 
 
 def unchanged(path: Path, recorded: Mapping[str, Any] | None) -> bool:
-    """True when the file at `path` is the very one of the record."""
+    """True when the file at `path` is the recorded one."""
     now = identity(path)
     return bool(now and recorded and recorded.get("path") == str(path) and all(recorded.get(k) == now[k] for k in now))
 
@@ -222,12 +222,12 @@ def save(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read(settings: Settings) -> dict[str, Any]:
-    """The record as far as it is sound."""
+    """The valid parts of the record."""
     return sound(settings, files.load(path(settings)))
 
 
 def own(record: dict[str, Any], path: Path, digest: str) -> bool:
-    """Notes that canvas-fleet puts this content at this path; noted before it lies there, so that a cut is no loss."""
+    """Record that canvas-fleet writes this content at this path, before it does so."""
     known = record.setdefault("owned", {}).setdefault(str(path), [])
     if digest in known:
         return False

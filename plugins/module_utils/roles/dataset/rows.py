@@ -1,4 +1,4 @@
-"""Reads a parquet file as the trainer would, row by row, and says which rows it could not learn from.
+"""Reads a parquet file row by row, like the trainer, and finds rows that it cannot use.
 
 Needs pyarrow and Pillow (imported where used); reads a few rows at a time, so memory stays far below the file's size.
 """
@@ -34,7 +34,7 @@ CUT_IMAGE = "an image is cut short (the trainer would learn its grey rest)"
 
 
 class BadRowError(Exception):
-    """Why the trainer would drop this row, or die of it: a reason, then ": " and where."""
+    """Why the trainer would drop this row or die of it: a reason, ": " and the place."""
 
 
 @dataclass
@@ -116,7 +116,7 @@ def _holds_bytes(kind: Any) -> bool:
 def read_rows(
     file: Any, path: str, transforms: Transforms, on_progress: OnProgress, count: Count = text_bounds
 ) -> Seen:
-    """Looks at every row; each image is decoded as the trainer would."""
+    """Checks every row; decodes each image like the trainer."""
     seen, row = Seen(), 0
     kind = file.schema_arrow.field("answer").type
     # the trainer reads through pandas, where a null among numbers is nan, which counts as an answer
@@ -145,7 +145,7 @@ def _look(seen: Seen, row: int, values: dict[str, Any], transforms: Transforms, 
 def sample_tokens(
     values: dict[str, Any], transforms: Transforms, cache: ImageCache, count: Count = text_bounds
 ) -> tuple[Bounds, int]:
-    """Tokens of a row's texts and of its images (exact). Raises BadRowError for what is never learned."""
+    """Tokens of a row's texts and (exact) of its images. Raises BadRowError for an unusable row."""
     if not values["answer"]:
         raise BadRowError("answer is empty")
     texts: list[Bounds] = []
@@ -220,7 +220,7 @@ class ImageCache:
 
 
 def decoded(content: bytes, what: str) -> tuple[tuple[int, int], bytes]:
-    """Size in pixels, and a digest of the pixels. Raises BadRowError for what cannot be decoded whole."""
+    """Size in pixels, and a digest of the pixels. Raises BadRowError for a broken image."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = PIXELS_MOST

@@ -45,7 +45,7 @@ COMPARE = {
 
 
 def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePlan:
-    """Reads fleet_ca_bundle, a file of the controller, beside its arguments."""
+    """Also reads fleet_ca_bundle, a file of the controller."""
     wanted, findings = wanted_certificates(str(settings.get("fleet_ca_bundle") or ""))
     findings += account_findings(seen, settings) + folder_findings(seen.root, settings) + package_findings(seen)
     reasons = []
@@ -114,7 +114,7 @@ def package_findings(seen: Observation) -> list[Finding]:
 
 
 def agent_flaw(agent: Agent, pins: Sequence[str]) -> str:
-    """Why the agent environment has to be made again; "" when it is as wanted."""
+    """Why the agent environment must be made again; "" when in sync."""
     if not agent.python:
         return "the agent environment is missing" if not agent.exists else "the agent environment does not run"
     flaws = []
@@ -126,7 +126,7 @@ def agent_flaw(agent: Agent, pins: Sequence[str]) -> str:
 
 
 def parse_pins(pins: Iterable[str], python: str) -> list[tuple[str, str]]:
-    """(name, version or "") of the requirements that hold for this Python, "3.11"."""
+    """(name, version or "") of the requirements for this Python, such as "3.11"."""
     have = numbers(python)[:2]
     chosen = []
     for pin in pins:

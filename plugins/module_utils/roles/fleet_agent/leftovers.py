@@ -40,7 +40,7 @@ def caches(settings: Settings) -> list[str]:
 
 
 def account(settings: Settings) -> str:
-    """The account, when it is one that this role makes; "" otherwise."""
+    """The account, if this role made it, else ""."""
     name = str(settings["fleet_user"])
     with contextlib.suppress(KeyError):
         found = pwd.getpwnam(name)

@@ -83,7 +83,7 @@ def observe(settings: Settings) -> Observation:
 
 
 def wanted_packages(settings: Settings, manager: str) -> list[str]:
-    """Names of this package manager: the user's list, and the compilers that the training or a build needs."""
+    """Package names: the user's list, and the compilers for the training or a build."""
     build = settings["conda_env_flash_attn_from"] == "source"
     compilers = [*(C[manager] if settings["fleet_agent_compiler"] or build else ()), *(CXX[manager] if build else ())]
     return list(dict.fromkeys([*named(settings, f"fleet_agent_{manager}_packages"), *compilers]))
@@ -99,7 +99,7 @@ def digest(pins: Sequence[str]) -> str:
 
 
 def account(user: str) -> dict[str, Any]:
-    """Of the account what Observation holds."""
+    """The account's part of Observation."""
     try:
         found = pwd.getpwnam(user)
     except KeyError:

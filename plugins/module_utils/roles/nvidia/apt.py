@@ -1,4 +1,4 @@
-"""apt for the role nvidia: NVIDIA's source is asked strictly, all is fetched before anything is unpacked."""
+"""apt for the role nvidia: strict about NVIDIA's source; fetches all packages before it unpacks one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METAS = ("nvidia-open", "cuda-drivers")
 
 
 def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Ask NVIDIA's source (a file), where every complaint counts; then the others, where an old list will do."""
+    """Update NVIDIA's source (a file), where any error counts; then the others, where an old list is enough."""
     folders.make("/var/lib/apt/lists/partial")  # without it apt waits for a stale lock
     configure(sleep)
     progress(0, 0, "", "NVIDIA's repository")
@@ -35,7 +35,7 @@ def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = ti
 
 
 def configure(sleep: Callable[[float], None] = time.sleep) -> None:
-    """dpkg does not wait for its lock, and it is asked before apt is, which does."""
+    """dpkg does not wait for its lock, unlike apt, and runs first."""
     what = "a half-installed package cannot be repaired"
     when_unlocked(lambda: attempt(what, "dpkg", "--configure", "-a"), DPKG_LOCKED, sleep)
 
@@ -61,7 +61,8 @@ def served(name: str) -> list[str]:
 
 
 def exact(names: Sequence[str], driver: str, branch: str) -> list[str]:
-    """The names, fabric manager in the driver's very version. `driver`: the running one's, "" for the new one's.
+    """Package names, with fabric manager in the driver's exact version. `driver`: the running version, "" for the new
+    one.
 
     Raises FleetError where the driver would come from another branch: apt takes the newest one that it finds.
     """
@@ -113,7 +114,7 @@ def simulated(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def install(names: Sequence[str], progress: Progress) -> None:
-    """Everything is fetched first, so that a mirror that breaks off leaves nothing half installed."""
+    """Fetch everything first, so a broken download leaves nothing half installed."""
 
     def each(line: str) -> None:
         tell(line, progress)
@@ -129,7 +130,7 @@ def hold(names: Sequence[str], *, on: bool = True) -> None:
 
 
 def remove(names: Sequence[str], others: Sequence[str]) -> None:
-    """NVIDIA's packages go; what came along from the distribution is left to its own autoremove."""
+    """Remove NVIDIA's packages; autoremove handles those of the distribution."""
     here = installed_names()
     kept, removed = [name for name in others if name in here], [name for name in names if name in here]
     hold(removed, on=False)

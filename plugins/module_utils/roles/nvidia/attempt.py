@@ -57,7 +57,7 @@ REMEDIES = (
 
 
 def explained(error: FleetError, what: str) -> FleetError:
-    """The same failure in words of this role."""
+    """The same failure with this role's remedy."""
     for pattern, variable, remedy in REMEDIES:
         if re.search(pattern, error.found):
             return FleetError(what, variable=variable, found=error.found, remedy=remedy)

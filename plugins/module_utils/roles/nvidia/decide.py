@@ -113,7 +113,7 @@ def judge_driver(seen: Observation, settings: Settings) -> Driver:
 def needed(
     seen: Observation, settings: Settings, parts: list[Driver], toolkit: bool
 ) -> tuple[list[str], list[Finding]]:
-    """Packages by distribution and GPU, and what stands against them."""
+    """Packages by distribution and GPU, and findings against them."""
     driver, fabric = parts[0].install, any(part.fabric for part in parts)
     if not (driver or fabric or toolkit):
         return [], []

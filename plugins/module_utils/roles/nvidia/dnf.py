@@ -16,7 +16,7 @@ PLUGIN = "python3-dnf-plugin-versionlock"
 
 
 def refresh(source: str, progress: Progress) -> None:
-    """Ask NVIDIA's repository by name where it is ours; a user's own goes by a name of theirs, so all are asked."""
+    """Update NVIDIA's repository by name if it is ours; a foreign one has another name, so update all."""
     progress(0, 0, "", "NVIDIA's repository")
     only = [f"--repo={OWN}"] if OWN in source else []
     attempt("NVIDIA's repository can't be used; nothing was installed", *DNF, *only, "makecache")
@@ -27,7 +27,7 @@ def installed() -> set[str]:
 
 
 def new(names: Sequence[str], before: set[str]) -> list[str]:
-    """Those of the asked names that are NVIDIA's and were not here; a module is where a package of its driver is."""
+    """Requested NVIDIA packages that were not installed; a module counts if a package of its driver is installed."""
     found = []
     for name in names:
         if name.startswith("@"):
@@ -48,7 +48,7 @@ def brought(before: set[str], source: str) -> list[str]:
 
 
 def install(names: Sequence[str], progress: Progress) -> None:
-    """All is fetched first. A stream of the driver that was chosen before ours would stand against it."""
+    """Fetch everything first. Another stream of the driver would conflict with ours."""
     progress(0, 0, "", "packages")
     if any(name.startswith("@nvidia-driver") for name in names):
         reset()
@@ -58,7 +58,7 @@ def install(names: Sequence[str], progress: Progress) -> None:
 
 
 def reset() -> None:
-    """No stream of the driver's module is chosen any more."""
+    """Reset the stream of the driver's module."""
     attempt("the driver's module cannot be reset", "dnf", "-y", "module", "reset", "nvidia-driver")
 
 
@@ -68,7 +68,7 @@ def locks() -> list[str]:
 
 
 def lock(names: Sequence[str]) -> list[str]:
-    """Keep the driver's packages of these in their version; returns the entries that are new by it, for unlock()."""
+    """Lock the versions of the driver's packages; returns the new entries for unlock()."""
     before, drivers = set(locks()), [name for name in names if "nvidia" in name and not name.startswith("@")]
     if drivers:
         attempt("packages cannot be held", "dnf", "-y", "versionlock", "add", *drivers)
@@ -76,7 +76,7 @@ def lock(names: Sequence[str]) -> list[str]:
 
 
 def unlock(entries: Sequence[str]) -> None:
-    """Ours alone, by their very text; a user's locks stay."""
+    """Remove our entries by their text; the user's locks stay."""
     removed = [entry for entry in locks() if entry in entries]
     if removed:
         attempt("packages cannot be let go", "dnf", "-y", "versionlock", "delete", *removed)

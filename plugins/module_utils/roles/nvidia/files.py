@@ -65,7 +65,7 @@ def read_url(url: str) -> bytes:
 
 
 def apt_proxies() -> dict[str, str]:
-    """apt's own, since the key comes the way that the packages will; as apt says, https goes http's way by default."""
+    """apt's proxy, because the key travels like the packages; by default https uses the one of http."""
     if not programs.find("apt-config"):
         return {}
     asked = ("dump", "--format", "%f=%v%n", "Acquire::http::Proxy", "Acquire::https::Proxy")
@@ -77,7 +77,7 @@ def apt_proxies() -> dict[str, str]:
 
 
 def key(system: System, settings: Settings) -> bytes:
-    """The repository's key, from this host when it is here. Raises FleetError unless its fingerprint is right."""
+    """The repository's key, from this host if it has it. Raises FleetError unless the fingerprint is right."""
     expected = fingerprint(system, settings)
     here = File(KEYRINGS[system.family], b"").current
     if here is not None and known(here) == [expected]:
@@ -121,7 +121,7 @@ def repository(system: System, settings: Settings, signed_by: bytes) -> list[Fil
 
 
 def pins(branch: str) -> File:
-    """NVIDIA's packages before the distribution's; a driver of ours only from its branch ("" where it is not ours)."""
+    """Prefer NVIDIA's packages; pin our driver to its branch ("" if the driver is not ours)."""
     text = f"{MARK}Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n"
     if branch:
         text += f"\nPackage: {' '.join(table.DRIVER_GLOBS)}\nPin: version {branch}.*\nPin-Priority: 1001\n"
@@ -147,7 +147,7 @@ def profile(plan: RolePlan, seen: Observation, check: bool) -> list[File]:
 
 
 def mark(plan: RolePlan, seen: Observation, settings: Settings) -> None:
-    """Remembers for what and in which boot a restart was asked, so that one that does not help is not made again."""
+    """Record reason and boot of a restart, so that one that did not help is not repeated."""
     wanted = plan.values.get("restart") and not plan.values.get("driver")
     asked = Restart(seen.boot, fault(seen)) if wanted else None
     if asked != seen.record.restart and (asked or seen.state == "works"):
@@ -155,7 +155,7 @@ def mark(plan: RolePlan, seen: Observation, settings: Settings) -> None:
 
 
 def remember(state_dir: str, **changes: Any) -> None:
-    """Put these into the role's record on the host; one with nothing in it is taken away."""
+    """Write these into the role's record on the host; an empty record is removed."""
     path = os.path.join(state_dir, observe.RECORD)
     record = replace(observe.record("/", state_dir), **changes)
     kept = {name: value for name, value in to_dict(record).items() if value}
@@ -166,7 +166,7 @@ def remember(state_dir: str, **changes: Any) -> None:
 
 
 def exchanged(packages: Sequence[str]) -> list[str]:
-    """Those that take the driver from under running programs; the toolkit lies beside it."""
+    """Packages that affect running programs; those of the toolkit do not."""
     return [name for name in packages if not name.startswith("cuda-toolkit-")]
 
 
@@ -178,9 +178,10 @@ def trainings() -> list[str]:
 
 
 def converge(settings: Settings, check: bool) -> dict[str, Any]:
-    """Observe, decide, write. Returns what is left for the work (packages with their repository) and for a restart.
+    """Observe, decide, write. Returns the rest for the work (packages with their repository) and for a restart.
 
-    Raises FleetError for what a person has to mend; a restart that is needed is a warning here, since the start of a
+    Raises FleetError for problems that a person must solve; a restart that is needed is a warning here, since the start
+    of a
     training is refused without it anyway.
     """
     seen = observe.observe(settings)

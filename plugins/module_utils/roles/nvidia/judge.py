@@ -34,7 +34,7 @@ class Driver:
 
 
 def restart(seen: Observation, settings: Settings) -> Driver:
-    """The driver is installed and the running kernel does not use it."""
+    """Findings about an installed driver that the running kernel does not use."""
     reason = "the installed driver is not the one that runs: " + seen.detail
     secure = secure_boot(seen)
     asked = seen.record.restart
@@ -65,7 +65,7 @@ def counted(devices: Sequence[int]) -> str:
 
 
 def judge_fabric(seen: Observation) -> Driver:
-    """NVSwitch needs its fabric manager, in the driver's very version; and every installed service shall run."""
+    """NVSwitch needs its fabric manager in the driver's exact version; every installed service must run."""
     if seen.state != "works":
         return Driver()
     services = seen.services
@@ -85,7 +85,7 @@ def judge_fabric(seen: Observation) -> Driver:
 
 
 def fabric_down(seen: Observation) -> tuple[Finding, ...]:
-    """GPUs whose fabric is not up although nothing of ours is missing: on a rented slice it is the provider's."""
+    """GPUs whose fabric is down although nothing of ours is missing: on a rented slice the provider starts it."""
     waiting = [state for state in seen.fabric if state != "Completed"]
     if not waiting:
         return ()

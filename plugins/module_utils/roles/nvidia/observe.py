@@ -1,7 +1,6 @@
 """The role nvidia: GPUs, driver and CUDA toolkit of a host.
 
-A driver that works and is new enough is left alone, whoever installed it; so is a host that has no GPU by its user's
-own word.
+A driver that works and is new enough is left alone, whoever installed it; so is a host with nvidia_gpu_expected: false.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def observe(settings: Settings, root: str = "/") -> Observation:
 
 
 def record(root: str, state_dir: str) -> Record:
-    """An empty one where there is none, or none that can be read."""
+    """The record; an empty one if it is missing or unreadable."""
     try:
         kept = json.loads(read(root, os.path.join(state_dir, RECORD)))
     except ValueError:

@@ -15,7 +15,7 @@ PUBLIC_KEY = 6  # the tag of a primary key's packet
 def dearmored(data: bytes) -> bytes:
     """The binary form of a key file, armored or not. Raises ValueError for a broken armor, and for two blocks.
 
-    What reads the file later (rpm) takes every block in it, so one that is not looked at here would be trusted.
+    rpm reads every block of the file later, so an unchecked second block would be trusted.
     """
     if BEGIN not in data:
         return data

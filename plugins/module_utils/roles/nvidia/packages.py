@@ -67,7 +67,7 @@ def of_version(packages: Mapping[str, Package], driver: str) -> list[str]:
 
 
 def foreign_source(root: str, address: str) -> str:
-    """The file, not ours, that names this address already and is asked; "" when none does."""
+    """The foreign, enabled source file with this address; "" without one."""
     wanted = re.compile(re.escape(address.rstrip("/")) + r"/?(?=\s|$)")
     for path in sorted(path for pattern in SOURCES for path in glob.glob(os.path.join(root, pattern))):
         if OWN not in os.path.basename(path) and any(wanted.search(part) for part in enabled_parts(read("/", path))):
@@ -76,14 +76,14 @@ def foreign_source(root: str, address: str) -> str:
 
 
 def enabled_parts(text: str) -> list[str]:
-    """Stanzas of apt's, sections of dnf's, without comments and those that are switched off."""
+    """Enabled stanzas (apt) or sections (dnf), without comments."""
     text = "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
     border = r"^(?=\[)" if re.search(r"^\[", text, re.MULTILINE) else r"\n\s*\n"
     return [part for part in re.split(border, text, flags=re.MULTILINE) if not DISABLED.search(part)]
 
 
 def own_source(root: str, family: str) -> str:
-    """The file of ours, "" where it is not there."""
+    """Our source file, or ""."""
     path = OWN_SOURCES[family]
     return path if os.path.exists(os.path.join(root, path.lstrip("/"))) else ""
 

@@ -115,7 +115,7 @@ def pending(text: Callable[[str], str]) -> Iterator[str]:
 
 
 def trouble(text: str) -> Seen:
-    """A broken driver, in the tool's own first line."""
+    """A broken driver, described by the tool's first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kind = next((name for name, pattern in TROUBLES if pattern.search(text)), "unknown")
     return Seen("broken", lines[0] if lines else "nvidia-smi said nothing", kind)

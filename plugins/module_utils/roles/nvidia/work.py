@@ -67,7 +67,7 @@ def write(wanted: Sequence[File]) -> None:
 
 
 def bring(spec: Mapping[str, Any], wanted: Sequence[File], progress: Progress) -> list[str]:
-    """A source that can't be used is taken back, or it would stop the host's own updates as well."""
+    """Remove a source that cannot be used, because it would also stop the host's own updates."""
     before = [(file, file.current) for file in wanted]
     write(wanted)
     try:
@@ -134,7 +134,7 @@ def hold(spec: Mapping[str, Any]) -> list[str]:
 
 
 def services(spec: Mapping[str, Any]) -> list[str]:
-    """Those that were asked for, and those that new packages brought; without a driver they can't start yet."""
+    """Requested services and those of new packages; without a driver they cannot start yet."""
     wanted = list(spec["services"])
     if spec["packages"] and smi.observe_gpus().state == "works":
         wanted += [name for name, state in nvidia_packages.services().items() if state != "active"]
@@ -145,7 +145,7 @@ def services(spec: Mapping[str, Any]) -> list[str]:
 
 
 def rebuild() -> None:
-    """So that nouveau is not loaded by the next start either."""
+    """Rebuild the initramfs, so that nouveau is not loaded at the next boot."""
     for command in INITRAMFS:
         if programs.find(command[0]):
             programs.must(*command)
@@ -180,13 +180,13 @@ def refuse_training(what: str) -> None:
 
 
 def family() -> str:
-    """debian or el; "" for a distribution that the role installs nothing on. A host may have both managers."""
+    """debian or el; "" for an unsupported distribution. A host may have both package managers."""
     found = table.system(os_release(nvidia_packages.read("/", "etc/os-release")))
     return found.family if found else ""
 
 
 def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Packages that we installed, then our files. A driver that was here before us stays."""
+    """Remove our packages, then our files. A driver that was installed before stays."""
     refuse_training("a training runs, so the driver is not removed")
     steps = preview(spec)
     names = recorded(spec)

@@ -26,7 +26,7 @@ from .texts import SCRIPT_MODE, YAML_MODE, Texts
 
 @dataclass(frozen=True)
 class Target:
-    """One file to bring about. want None: it must not exist. mine: the part of the content that is only ours."""
+    """One file to write. want None: it must not exist. mine: our part of the content."""
 
     name: str
     path: str
@@ -37,7 +37,7 @@ class Target:
     mine: Callable[[bytes], bytes] = bytes
 
     def kept(self, have: bytes | None, record: Record) -> bool:
-        """True when a person's bytes would be lost by writing."""
+        """True when writing would lose a person's edits."""
         own = self.mine(have or b"")
         return bool(own) and have != self.want and not record.knows(self.path, sha256(own))
 
@@ -89,7 +89,7 @@ def _registration(settings: Settings, texts: Texts, owner: Owner, *, check: bool
 
 
 def converge(settings: Settings, texts: Texts, key: str, *, check: bool) -> dict[str, Any]:
-    """Bring all files about. Returns {"changed", "files": [{name, path, changed, kept, …}], "diff": […]}."""
+    """Write all files. Returns {"changed", "files": [{name, path, changed, kept, …}], "diff": […]}."""
     record = Record(record_path(settings))
     wanted = targets(settings, texts, key, check=check)
     found = [(target, read(target.path)) for target in wanted]

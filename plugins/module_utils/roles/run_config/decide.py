@@ -23,7 +23,7 @@ SHOWN_LINES = 12  # of a difference, in the plan; --diff of the role shows all o
 
 
 def decide(seen: Observation, settings: Settings, topology: Topology, fill: Fill) -> RolePlan:
-    """Compares the files with the texts that the templates make of the settings; those go to the host as they are."""
+    """Compare the files with the rendered texts, which go to the host unchanged."""
     findings = [*judge(seen, settings, topology), *resume_findings.judge(seen, settings, topology)]
     try:
         texts = script.texts(settings, topology, fill)
@@ -57,7 +57,7 @@ def _file_reasons(seen: File, text: str, mode: int, user: str) -> list[str]:
 
 
 def _changed(have: str, want: str) -> str:
-    """The first changed value, as it will stand: enough for a table."""
+    """The first changed value, for a table."""
     new = [line.strip(" \\") for line in want.splitlines() if line not in have.splitlines()]
     return f"{new[0]}" + (f" and {len(new) - 1} more" if len(new) > 1 else "") if new else "lines are gone"
 

@@ -167,7 +167,7 @@ def _template(settings: Settings) -> list[Finding]:
 
 
 def _yaml(seen: File) -> list[Finding]:
-    """A note, since run_config replaces such a file (and keeps it): the run will not meet it."""
+    """A note, because run_config replaces such a file and keeps a copy."""
     if not seen.present or seen.ours or seen.dialect == "loader":
         return []
     forms = {"guide": "the guide's form", "group": "the form of the user's repository, with a group of its own"}

@@ -35,7 +35,7 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
 
 
 def _entry(path: str) -> Iterator[Leftover]:
-    """Our block in dataset_info.py: it goes alone, the file is the code's."""
+    """Our block in dataset_info.py; the file itself belongs to the code."""
     source = managed_files.read(path)
     if source is None:
         return

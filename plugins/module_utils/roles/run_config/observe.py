@@ -102,7 +102,7 @@ def dialect(text: str, group: str) -> str:
 
 
 def observe(settings: Settings) -> Observation:
-    """The files as they are: digests, modes, masked texts of script and yaml, and the registration."""
+    """Observe the files: digests, modes, masked texts of script and yaml, registration."""
     record, group = Record(record_path(settings)), str(settings["dataset_group"])
     yaml = _file(str(settings["run_config_yaml"]), record)
     return Observation(

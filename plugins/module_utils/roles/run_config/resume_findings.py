@@ -50,7 +50,7 @@ def _profile(settings: Settings) -> list[Finding]:
 
 
 def _early_save(settings: Settings, topology: Topology) -> list[Finding]:
-    """Batch n comes from worker n % num_workers, and steps count from 0: step s has heard of s + 1 workers."""
+    """Batch n comes from worker n % num_workers, and steps count from 0: by step s, s + 1 workers gave a batch."""
     every, workers = settings["run_config_save_every"], topology.num_workers
     if every < 1 or every + 1 >= workers:
         return []
@@ -85,7 +85,7 @@ def _model(state: resume.Resume) -> list[Finding]:
 
 
 def _workers(state: resume.Resume, settings: Settings, topology: Topology) -> list[Finding]:
-    """Each worker of each rank looks its place up, where the rank has one at all."""
+    """Each worker of a rank looks up its place, if the checkpoint has that rank."""
     if state.workers is None or state.step is None or state.step >= settings["run_config_total_steps"]:
         return []
     wanted = set(range(max(1, topology.num_workers)))
@@ -104,7 +104,7 @@ def _workers(state: resume.Resume, settings: Settings, topology: Topology) -> li
 
 
 def _earlier(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
-    """The settings against those that the script on the host stands for, which made the checkpoints."""
+    """Compare the settings with those of the script on the host, which made the checkpoints."""
     state, text = seen.resume, seen.script.text
     try:
         now = script.flags(settings, topology)

@@ -85,7 +85,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def flags(settings: Settings, topology: Topology) -> dict[str, str]:
     """Flag to value, both as on the command line, in the guide's order; extra flags follow, sorted.
 
-    Raises FleetError for a value of the wrong type, an unknown extra flag, or one that has a variable of its own.
+    Raises FleetError for a value of the wrong type, an unknown extra flag, or one that has a variable.
     """
     raw: dict[str, Any] = {name: settings.get(f"run_config_{name}") for name in ORDER}
     raw["dataset_config_file"] = settings["run_config_yaml"]
@@ -106,7 +106,7 @@ def profile_flags(settings: Settings) -> dict[str, Any]:
 
 
 def extra_flags(settings: Settings) -> dict[str, Any]:
-    """The user's further flags. Raises FleetError for those that the trainer's parser or the script cannot take."""
+    """The user's extra flags. Raises FleetError for flags that the trainer's parser or the script cannot take."""
     extra = dict(settings.get("run_config_extra_flags") or {})
     for name in extra:
         if name in ORDER:
@@ -231,7 +231,7 @@ def _script(settings: Settings, arguments: Mapping[str, object], fill: Fill) -> 
 
 
 def _mandatory(arguments: Mapping[str, object]) -> list[str]:
-    """The words of the command line that the plan judges by."""
+    """Parts of the command line that the plan relies on."""
     options = [f"--{name}={shlex.quote(str(arguments[name]))}" for name in TORCHRUN]
     extra = arguments["extra_flags"]
     further = extra if isinstance(extra, Mapping) else {}

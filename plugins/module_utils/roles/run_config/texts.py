@@ -1,4 +1,4 @@
-"""The texts that land on a host, as the plan made them: they cross to the host as they are."""
+"""The rendered texts, which go to the host unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings the unit to the state that is asked for, and says what that was."""
+"""Brings the unit to the wanted state and reports the steps."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _warnings(have: Have, want: Want, state: str) -> tuple[Finding, ...]:
 
 
 def died(have: Have, want: Want) -> FleetError:
-    """The error of a training whose start failed, in the trainer's own words."""
+    """The error of a failed start, with the trainer's lines."""
     failure = unit_failure(have, want) or Failure("UNKNOWN", have.ended or have.result)
     lines = "".join(f"\n  {line}" for line in failure.lines)
     again = f"; systemd tries again, {want.settings['training_restarts']} times in a row" if have.running else ""

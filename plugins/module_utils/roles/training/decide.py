@@ -71,7 +71,7 @@ def _reason(step: str, have: Have, state: str) -> str:
 
 
 def runs_older(have: Have, want: Want) -> Finding | None:
-    """The running training was started from something else than what lies on the disk, or is going to."""
+    """The running training was started with other files than those on the disk or planned."""
     if not have.running:
         return None
     coming = {want.path: have.text != want.texts.unit, want.spec_path: have.spec != want.spec()}

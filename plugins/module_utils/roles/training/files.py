@@ -17,7 +17,7 @@ def write(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 
 def place_payload(want: Want, processes: Path = Path("/proc"), units: Path = Path(UNIT_DIR)) -> None:
-    """The supervisor's code for the next start; code that no process runs and no unit names is removed."""
+    """Write the supervisor's code for the next start; remove code that no process and no unit uses."""
     name, content = payload.payload()
     folder = Path(want.payloads)
     write(folder / name, content)

@@ -29,7 +29,7 @@ def ready(want: Want) -> bool:
 
 
 def make(want: Want) -> None:
-    """Raises FleetError for what a user has to mend."""
+    """Raises FleetError for a problem that a user must solve."""
     try:
         user, group = pwd.getpwnam(want.user).pw_uid, grp.getgrnam(want.group).gr_gid
     except KeyError as error:

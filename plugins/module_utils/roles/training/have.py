@@ -1,4 +1,4 @@
-"""A training's unit as it is found on its host."""
+"""The state of a training's unit on its host."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Have:
-    """A training's unit as it is found."""
+    """The state of a training's unit."""
 
     text: str | None = None  # None: no such file
     key_id: str = ""  # fingerprint of the run's secret; "" when the host holds none
@@ -68,7 +68,7 @@ class Have:
 
     @property
     def starting(self) -> bool:
-        """No step was made yet since the start."""
+        """True while no step was made since the start."""
         return self.active == "activating" and self.sub != "auto-restart"
 
     @property

@@ -66,7 +66,7 @@ def observe(settings: Settings) -> Observation:
 
 
 def observed(have: Have, want: Want) -> Observation:
-    """The same of a unit whose state was just read."""
+    """The same for a unit that was just read."""
     log = train_log.parse(train_log.read_part(want.log, _number(have, "log_bytes")))
     state = _state(have, want)
     seen = _seen(Place(want.checkpoint_dir, want.kept))
@@ -122,7 +122,7 @@ def _number(have: Have, name: str) -> int:
 
 
 def unit_failure(have: Have, want: Want) -> Failure | None:
-    """Why the last start failed; None when it did not, or when the training has got past it."""
+    """Why the last start failed; None if it did not, or if the training went on since."""
     if have.starting and have.restarts:
         return supervisor_record.failure_from(supervisor_record.read(f"{want.own}/failure.json"))
     if have.phase not in ("failed", "restarting", "stopped"):

@@ -11,7 +11,7 @@ ALIVE = ("active", "activating", "deactivating", "reloading")
 
 
 def foreign(have: Have, want: Want) -> list[Finding]:
-    """A unit of somebody else under this name, or under its helper's: it is neither written nor started nor removed."""
+    """A foreign unit with this name or its helper's name; it is never written, started or removed."""
     texts = {want.path: have.text, want.gpu_path: have.gpu}
     found = [f"{path}, which canvas-fleet did not write" for path, text in texts.items() if text and OURS not in text]
     if have.load == "masked":

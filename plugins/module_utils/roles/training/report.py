@@ -13,7 +13,7 @@ from .want import Want
 
 @dataclass(frozen=True)
 class UnitState:
-    """The unit in systemd's words."""
+    """The unit's state in systemd."""
 
     active: str = "inactive"
     sub: str = "dead"

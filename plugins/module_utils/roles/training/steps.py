@@ -1,4 +1,4 @@
-"""The steps from a training's unit as it is found to the one that is wanted. Pure; host.py does them."""
+"""The steps from a unit's state to the wanted one. Pure; unit_host.py does them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STATES = ("started", "stopped", "restarted", "present", "absent")
 
 
 def steps_to(have: Have, want: Want, state: str) -> list[str]:
-    """The steps from `have` to `state`, in an order in which a cut anywhere leaves something that can go on."""
+    """The steps from `have` to `state`, ordered so that an interruption anywhere can be continued."""
     if state == "absent":
         return _removal(have)
     steps = _files(have, want)

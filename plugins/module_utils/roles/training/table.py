@@ -1,4 +1,4 @@
-"""The trainings of a fleet as a user reads them: a line while they run, a verdict at their end, one table. Pure."""
+"""Text about trainings: a line while they run, problems at their end, the fleet table. Pure."""
 
 from __future__ import annotations
 
