@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.findings import human, remedy
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import (
-    Run,
-    gpu_phases,
-    host_floor,
-    host_need,
-)
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.host_memory import host_floor, host_need
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run, gpu_phases
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import mark, of
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 
@@ -28,6 +26,7 @@ HOSTS = (
     ("A100 80 GB", 81920, 1, 1, 256),
     ("A100 80 GB", 81920, 2, 1, 256),
     ("A100 80 GB", 81920, 4, 1, 512),
+    ("A100 80 GB", 81920, 8, 1, 128),
     ("A100 80 GB", 81920, 8, 1, 1000),
     ("H100 80 GB", 81559, 8, 1, 2000),
     ("H100 80 GB", 81559, 8, 2, 2000),
@@ -70,10 +69,12 @@ def phases(title: str, runs: list[tuple[str, Run]]) -> list[str]:
 
 
 def memory() -> list[str]:
-    lines = ["| ranks on a host | `full`: at least, at ease | `frozen`: at least, at ease |", "| --- | --- | --- |"]
+    kinds = ("`full`", "`frozen`", "`full`, `canvas_code_lean: false`", "`frozen`, `canvas_code_lean: false`")
+    lines = ["| ranks on a host | " + " | ".join(kinds) + " |", "| --- |" + " --- |" * len(kinds)]
     for ranks in (1, 2, 4, 8):
-        both = (run(ranks), run(ranks).frozen(ema_copy=False))
-        cells = [f"{human(host_floor(one))}, {human(host_need(one))}" for one in both]
+        lean = (run(ranks), run(ranks).frozen(ema_copy=False))
+        every = (*lean, *(replace(one, lean=False) for one in lean))
+        cells = [f"{human(host_floor(one))}, {human(host_need(one))}" for one in every]
         lines.append(f"| {ranks} | " + " | ".join(cells) + " |")
     return lines
 
@@ -90,8 +91,9 @@ moments 8, EMA copy 4), in `optimizer.step` 24, divided by the shards. A step ad
 of the longest batch. That batch has two of the longest samples, because the trainer packs one more sample before it
 counts the tokens. So `run_config_expected_num_tokens` below the longest sample saves nothing.
 
-**A save of a sharded model adds only the root unit**: one unit at a time is gathered and moved to the host. Measured
-on two and four H100s with torch 2.11: 4.4 GB with `full`, 2.2 GB with `frozen` ([gpu-proof.md](gpu-proof.md)). The
+**A save adds only the root unit**: one unit at a time is gathered in bf16 and written. Measured on one and two H200s
+with 28 layers and EMA copy ([gpu-proof.md](gpu-proof.md)). Without `canvas_code_lean` a sharded save gathers the same
+units in fp32: 4.4 GB with `full`, 2.2 GB with `frozen`, on two and four H100s with torch 2.11. The
 save code of torch 2.7.1, which the lock has, does the same. Reports of mid 2025 say that 8 × 80 GB die while saving
 and 12 do not (Bagel#71, #139). Since then the trainer empties the allocator's cache before a save. A save of `full`
 on eight cards was not tested yet. Choose a small `run_config_save_every`, so that the first save comes soon.
@@ -103,10 +105,19 @@ leave out up to 1.3 GB of CUDA and NCCL with several ranks, cuDNN's workspace, a
 allocator gives its reserve back before it fails, so a tight GPU may work. Do not plan to the last gigabyte.
 """
 HOST = """\
-Each rank builds the model in fp32, copies it for the EMA, and maps the weights file: 10 bytes per parameter. The
-kernel can drop the mapped file, but not the rest. (Measured with `frozen`: 60 GB for each rank, 89 GB with the mapped
-file.) In a save the first rank of each replica gathers the model in host memory: 16 bytes per parameter with `full`,
-6 with `frozen`. This exceeds the load only on a host with one rank of the run.
+The columns say the least memory, and the memory with which nothing has to give way.
+
+**Each rank reads the weights unit by unit, straight to its GPU, and a save goes the same way back**
+(`canvas_code_lean`, which is on). So a rank takes no memory for weights; 4 GB are planned for its process and its
+loader workers. Measured with 28 layers and EMA copy: 1.7 GB for each rank at a start and a resume, nothing more in a
+save of both models. The files pass through the page cache, once for all ranks, and the kernel can drop them. A server
+with the guide's 128 GB is enough for eight ranks. `run_config_cpu_offload` comes on top: it keeps in host memory what
+it takes off the GPU.
+
+With `canvas_code_lean: false` each rank builds the model in fp32, copies it for the EMA, and maps the weights file:
+10 bytes per parameter. The kernel can drop the mapped file, but not the rest. (Measured with `frozen`: 60 GB for each
+rank, 89 GB with the mapped file.) In a save the first rank of each replica gathers the model in host memory: 16 bytes
+per parameter with `full`, 6 with `frozen`. This exceeds the load only on a host with one rank of the run.
 """
 
 
@@ -114,7 +125,7 @@ def page(made: str) -> str:
     shards = (1, 2, 4, 8, 12, 16)
     full = [(f"{number} shard{'s' if number > 1 else ''}", run(number)) for number in shards]
     frozen = [(name, one.frozen(ema_copy=False)) for name, one in full]
-    source = made.format(source="plugins/module_utils/machine/fit/{memory,disks,assess}.py")
+    source = made.format(source="plugins/module_utils/machine/fit/{memory,host_memory,disks,assess}.py")
     lines = [
         "# What fits",
         "",

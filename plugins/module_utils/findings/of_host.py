@@ -102,7 +102,7 @@ ENTRIES: dict[str, Entry] = {
     "GPU_MEMORY_SHORT": Entry(
         "error",
         "weights, gradients, Adam's moments and the EMA copy take 20 bytes per parameter, 24 in the optimizer step, "
-        "divided by the shards; a save gathers the whole model on top",
+        "divided by the shards; batches and gathered layers come on top",
         "use more GPUs as shards of the run, larger GPUs, or training_profile: frozen",
     ),
     "GPU_MEMORY_TIGHT": Entry(
@@ -112,13 +112,14 @@ ENTRIES: dict[str, Entry] = {
     ),
     "HOST_MEMORY_SHORT": Entry(
         "error",
-        "at the start each rank builds the model twice and reads the weights: 10 bytes per parameter and rank",
-        "use a host with more memory, or fewer processes",
+        "a rank needs 4 GB, and cpu_offload keeps what it takes off the GPU in host memory; without canvas_code_lean "
+        "each rank builds the model twice and reads the weights at the start: 10 bytes per parameter and rank",
+        "set canvas_code_lean: true, use a host with more memory, or fewer processes",
     ),
     "HOST_MEMORY_TIGHT": Entry(
         "warning",
-        "at the start the kernel must drop and read again pages of the weights file; this is slow, and another "
-        "process can exhaust the memory",
+        "at a start or a save the kernel must drop pages of the files; this is slow, and another process can exhaust "
+        "the memory",
         "run nothing else on the host, or use one with more memory",
     ),
     "DISK_SHORT": Entry(

@@ -61,11 +61,11 @@ FSDP_UTILS = Patch(
     versions=(
         (
             "97c822d93f9083c2a0da16633eda12a46e868851cc8c2b6015d1733292d0d1db",
-            "c0a85114cc825caa8595697ff8bef75211205e9f4b1ae62f652cd8578876bae0",
+            "846a4e6674f9f2ed77d1a0b35aebec7ade5bbd6f1e024b8ac103719c614ba04f",
         ),
         (
             "01c30925ccc671e08f8f0de4334b7708ddc41e1b609b0c66a5c15e080f13421e",
-            "0367d8c0422517d43f822e149c4556f454aada4fa877f593aca292d4d1831f29",
+            "aeea3a44a7f80534fd7866c29ac779c12028bf46c5b507b8abe1988f3ceab47d",
         ),
     ),
     edits=(
@@ -90,8 +90,8 @@ STREAMED = Patch(
     path="train/fsdp_utils.py",
     versions=(
         (
-            "0367d8c0422517d43f822e149c4556f454aada4fa877f593aca292d4d1831f29",
-            "54358dab402d6aaecfb6af43e0a7f46023178f8dd31c99991cdc56de6f0c975f",
+            "aeea3a44a7f80534fd7866c29ac779c12028bf46c5b507b8abe1988f3ceab47d",
+            "653d63b77ed835f4490097b7927545ad48494c35bdf496a820341ecdea2af7f8",
         ),
     ),
     edits=(

@@ -286,6 +286,7 @@ def fleet_write(model, units, path):
                 for name, shape, source in tensors:
                     size = math.prod(shape)
                     writer.tensor(source if whole is None else whole[source:source + size], places[name])
+                del whole  # before the next unit comes
             writer.flush()
         finally:
             writer.close()

@@ -28,25 +28,25 @@ def host(run: Run, node: Node | None, name: str = "h") -> HostPlan:
         pytest.param(
             Run(BAGEL, 8),
             Node(8, 143771 * MIB, 2e12, "H200"),
-            ("56.8 of 150.8 GB", "1.2 of 2.0 TB", "✓", "✓", "as it is"),
+            ("56.8 of 150.8 GB", "65.6 GB of 2.0 TB", "✓", "✓", "as it is"),
             id="a large host",
         ),
         pytest.param(
-            Run(BAGEL, 8),
+            Run(BAGEL, 8, lean=False),
             Node(8, 40960 * MIB, 1e12, "A100"),
             (
                 "56.8 of 42.9 GB",
                 "1.2 of 1.0 TB",
                 "✗ 13.8 GB GPU, 240.6 GB host",
                 "✓",
-                "training_profile: frozen; or 16 × A100 in one run (2.0 TB of host",
+                "canvas_code_lean: true, training_profile: frozen; or 16 × A100 in one run (2.0 TB of host",
             ),
             id="too little of both",
         ),
         pytest.param(
-            Run(BAGEL, 2),
+            Run(BAGEL, 2, lean=False),
             Node(2, 143771 * MIB, 280e9, "H200"),
-            ("176.9 of 150.8 GB", "310.1 of 280.0 GB", "✗ 26.1 GB GPU", "✓", "training_profile: frozen; or 3 × H200"),
+            ("176.9 of 150.8 GB", "310.1 of 280.0 GB", "✗ 26.1 GB GPU", "✓", "canvas_code_lean: true, training_prof"),
             id="a host that is tight, and two GPUs too few",
         ),
         pytest.param(
@@ -58,7 +58,7 @@ def host(run: Run, node: Node | None, name: str = "h") -> HostPlan:
         pytest.param(
             Run(BAGEL, 1),
             Node(0, 0, 512e9),
-            ("none seen", "155.1 of 512.0 GB", "✓", "✓", "as it is"),
+            ("none seen", "37.6 of 512.0 GB", "✓", "✓", "as it is"),
             id="a GPU whose driver is not there yet",
         ),
     ],

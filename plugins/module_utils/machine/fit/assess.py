@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .disks import Disk
-from .memory import Run, gpu_phases, host_floor, host_phases
+from .host_memory import host_floor, host_phases
+from .memory import Run, gpu_phases
 
 ESTIMATE = 0.3  # of the activations may be estimated too high: between, a run is called tight and not refused
 ESTIMATED = ("inputs of layers", "one layer", "logits", "attention masks")
@@ -132,6 +133,11 @@ def _variants(run: Run, node: Node) -> Iterator[tuple[dict[str, Any], Run]]:
         kinds.append(({"training_profile": "frozen"}, run.frozen(ema_copy=False)))
     elif run.ema_copy:
         kinds.append(({"run_config_ema": 0}, run.frozen(ema_copy=False)))
+    if not run.lean:
+        lean: list[tuple[dict[str, Any], Run]] = [
+            ({"canvas_code_lean": True, **settings}, replace(kind, lean=True)) for settings, kind in kinds
+        ]
+        kinds = [one for pair in zip(lean, kinds) for one in pair]
     for settings, kind in kinds:
         yield settings, kind
         if kind.nodes > 1 and kind.split == kind.ranks:

@@ -138,7 +138,7 @@ def seconds(size: float, rate: float) -> float:
 
 def times(missing: float, run: Run, node: int, rates: Mapping[str, float]) -> dict[str, float]:
     """Seconds of the download of what is missing and of one save; `rates`: B/s by "download" and "disk", if known."""
-    gathered = run.weights + run.ema if run.split > 1 else 0.0
+    gathered = run.weights + run.ema if run.split > 1 and not run.lean else 0.0  # lean, no faster than it is written
     return {
         "download": seconds(missing, rates.get("download") or DOWNLOAD_RATE),
         "save": seconds(gathered, GATHER_RATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from ..facts import Facts
 from ..gpu import Gpu
 from .assess import Change, Fit, Node, Verdict, assess, judge_host
 from .disks import AT_LEAST, Disk, Saves, disks, fewer_saves, run_parts, times
-from .memory import Run, gpu_phases, host_floor
+from .host_memory import host_floor
+from .memory import Run, gpu_phases
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
 NO_FLAGS: Mapping[str, Any] = {}
@@ -59,11 +60,18 @@ def run_of(machine: Machine, settings: Settings, topology: Topology) -> Run:
         freeze_llm=frozen or as_bool(flag("freeze_llm", False)),
         freeze_vit=frozen or as_bool(flag("freeze_vit", False)),
         patched=frozen,
+        lean=_lean(settings, flag),
         ema_copy=not (frozen and float(flag("ema", 0.9999)) == 0.0),
         offload=as_bool(flag("cpu_offload", False)),
         flex=as_bool(flag("use_flex", True)),
         gpu=bool(settings["nvidia_gpu_expected"]),
     )
+
+
+def _lean(settings: Mapping[str, Any], flag: Callable[[str, Any], Any]) -> bool:
+    """The patch leaves upstream's own start where the weights do not all come out of one model folder."""
+    ours = as_bool(flag("finetune_from_hf", True)) and not as_bool(flag("vit_rope", False))
+    return ours and bool(settings.get("canvas_code_lean"))
 
 
 def as_bool(value: Any) -> bool:

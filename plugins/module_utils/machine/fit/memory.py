@@ -27,9 +27,6 @@ MASK = 6  # B per pair of tokens of one sample without flex attention: fp32 mask
 # and the pictures in fp32. A token of the VAE is a square of 16 pixels; an image of the solution has 2 × 1,024 of them.
 PIXEL, TOKEN_PIXELS, VAE_SHARE = 2048 + 12, 256, 0.6
 VIT_SHARE = 0.45  # of a batch's tokens go through the ViT: 1,369 patches of about 3,420 tokens of an image
-# Per rank: interpreter, CUDA's and NCCL's host side, and pages of the weights file on their way. The reports fix the
-# sum between 8.2 GB (8 ranks die in 1 TB: Bagel#180, #172, #215) and 11 GB (2 ranks load in 256 GB: #180).
-PROCESS, PROCESS_WITHOUT_GPU, WINDOW = 4e9, 0.5e9, 5e9
 
 Items = Mapping[str, float]
 
@@ -49,6 +46,7 @@ class Run:
     freeze_llm: bool = False
     freeze_vit: bool = False
     patched: bool = False  # by training_profile: frozen (patch_table.py): frozen weights and the EMA copy are bf16
+    lean: bool = True  # canvas_code_lean (patch_lean.py): weights go unit by unit from the file to the GPU, and back
     ema_copy: bool = True
     offload: bool = False
     flex: bool = True
@@ -127,11 +125,13 @@ def _weights(run: Run) -> Items:
 
 
 def _wrapped(run: Run) -> Items:
-    """FSDP wraps the root unit, embedding and output layer, last: whole, and once more before it is cut in shards
-    (exact in four runs of the real width on H100s, docs/gpu-proof.md).
+    """FSDP wraps the root unit, embedding and output layer, last: whole, and once more as one flat parameter, before
+    that is cut in shards (exact in eight runs of the real width on H100s and H200s, docs/gpu-proof.md).
     """
-    size = (BF16 if run.patched else FP32) * run.model.embeddings
-    return {"root unit, twice": float(2 * size)} if run.split > 1 else {}
+    size = float((BF16 if run.patched else FP32) * run.model.embeddings)
+    if run.split > 1:
+        return {"root unit, twice": 2 * size}
+    return {"root unit, once more": size} if run.lean and not run.streamed else {}
 
 
 def _step(run: Run, held: Items, old: Items, new: Items) -> Items:
@@ -155,12 +155,17 @@ def _pictures(run: Run) -> Items:
 
 
 def _state_dict(run: Run) -> Items:
-    """Bytes that a save adds on the GPU, for the larger of the two models, which are saved one after the other.
+    """What a save adds on the GPU: the larger of the two models, which are saved one after the other.
 
-    NO_SHARD's state dict is a clone on the GPU, and so is its bf16 copy. A sharded one is gathered and moved to the
-    host unit by unit: the largest unit counts, the root. Measured with torch 2.11 on two and four H100s; the save code
-    of torch 2.7.1 does the same (docs/gpu-proof.md).
+    Lean, the largest unit counts, the root: in bf16, whole, beside the shard that it is gathered from (measured on one
+    and two H200s). Upstream's NO_SHARD state dict is a clone on the GPU, and so is its bf16 copy. A sharded one is
+    gathered and moved to the host unit by unit: the root again. Measured with torch 2.11 on two and four H100s; the
+    save code of torch 2.7.1 does the same (docs/gpu-proof.md).
     """
+    if run.lean:
+        shard = BF16 * run.model.embeddings / run.split
+        whole = BF16 * run.model.embeddings if run.split > 1 else 0
+        return {"root unit in bf16": float(whole + (0 if run.patched else shard))}
     if run.streamed:
         return {"state dict": float(BF16 * (run.model.embeddings + run.model.positions))}
     if run.split > 1:
@@ -214,52 +219,3 @@ def activations(run: Run, *, backward: bool = True) -> Items:
 def gpu_need(run: Run) -> float:
     """Bytes that each GPU must have."""
     return max(sum(items.values()) for items in gpu_phases(run).values())
-
-
-def host_phases(run: Run) -> dict[str, Items]:
-    """Bytes of one host's memory while it loads and while it saves.
-
-    The weights file is mapped: its pages count for each rank, are shared by all, and the kernel can drop them.
-    """
-    everything, ranks = run.model.parameters, run.ranks
-    process = (PROCESS if run.gpu else PROCESS_WITHOUT_GPU) + min(WINDOW, BF16 * everything)
-    load = {"model in fp32": float(FP32 * everything * ranks)}
-    if run.ema_copy:
-        load["EMA copy"] = float(FP32 * everything * ranks)
-    load["weights file, mapped"] = float(BF16 * everything * ranks)
-    load["processes"] = process * ranks
-    save = {"bytes to be written": float(BF16 * everything), "processes": process * ranks}
-    if run.split > 1 and not run.offload:
-        # A unit is gathered on the GPU and moved here. FSDP leaves the module's tensors pointing at that copy until the
-        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, until the end. The
-        # first
-        # rank of each replica does it: 14 B per parameter in `full`, 4 in `frozen`, measured (docs/gpu-proof.md).
-        replicas = max(1, ranks // run.split)
-        save["state dict"] = run.weights * replicas
-        save["tensors left here by FSDP"] = (run.weights + run.ema) * replicas
-        if not run.patched:
-            save["its bf16 copy"] = float(BF16 * everything)
-    elif run.offload and not run.streamed:
-        save["state dict"] = run.weights  # NO_SHARD without offload clones on the GPU
-    if run.offload:
-        share = ranks / run.split
-        save["parameters"] = run.weights * share
-        if run.ema_copy:
-            save["EMA copy"] = run.ema * share
-        if not run.streamed:
-            # FSDP pins a gradient buffer for each flat parameter, for those of the EMA copy too.
-            save["gradient buffers"] = (run.weights + run.ema) * share
-            save["Adam's moments"] = MOMENTS * run.trained * share
-    return {"load": load, "save": save}
-
-
-def host_need(run: Run) -> float:
-    """Bytes for an undisturbed load: 10 per parameter and rank, and the processes."""
-    return max(sum(items.values()) for items in host_phases(run).values())
-
-
-def host_floor(run: Run) -> float:
-    """Bytes below which the kernel kills a rank: the mapped file can be dropped, the rest cannot."""
-    phases = host_phases(run)
-    load = sum(size for item, size in phases["load"].items() if item != "weights file, mapped")
-    return max(load, sum(phases["save"].values()))

@@ -16,12 +16,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess im
     nearest_hardware,
     nearest_setting,
 )
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import (
-    Run,
-    gpu_need,
-    gpu_phases,
-    host_floor,
-)
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.host_memory import host_floor
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run, gpu_need, gpu_phases
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,10 +37,10 @@ LOGITS = 8 * 152_064 * 0.15 * TOKENS / 1e9  # of the forward
 
 # GPUs, card, hosts, profile → where it dies ("" where it fits), GB needed there or most of all
 TABLE = [
-    (1, "4090", 1, "full", "load", (4 + 4) * P + 1.5),
+    (1, "4090", 1, "full", "load", (4 + 4) * P + 1.5 + WRAPPED / 2),
     (1, "4090", 1, "full offload", "training", 14.9 * P + X + INPUTS + AT_WORK),
-    (1, "4090", 1, "frozen", "load", 2 * P + 1.5),
-    (1, "4090", 1, "frozen EMA", "load", (2 + 2) * P + 1.5),
+    (1, "4090", 1, "frozen", "load", 2 * P + 1.5 + WRAPPED / 4),
+    (1, "4090", 1, "frozen EMA", "load", (2 + 2) * P + 1.5 + WRAPPED / 4),
     (1, "4090", 1, "frozen offload", "", 2 * (ROOT + 2 * LAYER) + X + 0.4 + INPUTS + AT_REST),
     (2, "4090", 1, "full", "load", (4 + 4) * P / 2 + 1.5 + WRAPPED),
     (2, "4090", 1, "frozen", "first step", 2 * P / 2 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
@@ -59,9 +55,9 @@ TABLE = [
     (8, "5090", 1, "full", "optimizer.step", 24 * P / 8 + X),
     (8, "5090", 1, "frozen", "", 2 * P / 8 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
     (8, "5090", 1, "frozen EMA", "", 4 * P / 8 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
-    (1, "A100-40", 1, "full", "load", 8 * P + 1.5),
+    (1, "A100-40", 1, "full", "load", 8 * P + 1.5 + WRAPPED / 2),
     (1, "A100-40", 1, "full offload", "training", 14.9 * P + X + INPUTS + AT_WORK),
-    (1, "A100-40", 1, "frozen", "save", 2 * P + 2 * P + X + 0.4),
+    (1, "A100-40", 1, "frozen", "", 2 * P + X + 0.1 + INPUTS + AT_REST),
     (1, "A100-40", 1, "frozen offload", "", 2 * (ROOT + 2 * LAYER) + X + 0.4 + INPUTS + AT_REST),
     (2, "A100-40", 1, "full", "load", 8 * P / 2 + 1.5 + WRAPPED),
     (2, "A100-40", 1, "frozen", "", 2 * P / 2 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
@@ -71,18 +67,18 @@ TABLE = [
     (8, "A100-40", 1, "full", "optimizer.step", 24 * P / 8 + X),
     (8, "A100-40", 1, "frozen", "", 2 * P / 8 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
     (8, "A100-40", 1, "frozen EMA", "", 4 * P / 8 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
-    (1, "L40S", 1, "full", "load", 8 * P + 1.5),
-    (1, "L40S", 1, "frozen", "save", 4 * P + X + 0.4),
+    (1, "L40S", 1, "full", "load", 8 * P + 1.5 + WRAPPED / 2),
+    (1, "L40S", 1, "frozen", "", 2 * P + X + 0.1 + INPUTS + AT_REST),
     (1, "L40S", 1, "frozen offload", "", 2 * (ROOT + 2 * LAYER) + X + 0.4 + INPUTS + AT_REST),
     (4, "L40S", 1, "full", "first step", 12 * P / 4 + 2 * 3 * LAYER + X + AT_WORK),
     (4, "L40S", 1, "frozen", "", 2 * P / 4 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
     (4, "L40S", 1, "frozen EMA", "", 4 * P / 4 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
     (8, "L40S", 1, "full", "training", 20 * P / 8 + 2 * (ROOT + 3 * LAYER) + X + INPUTS + LOGITS),
     (8, "L40S", 1, "frozen", "", 2 * P / 8 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
-    (1, "A100-80", 1, "full", "load", 8 * P + 1.5),
+    (1, "A100-80", 1, "full", "load", 8 * P + 1.5 + WRAPPED / 2),
     (1, "A100-80", 1, "full offload", "training", 14.9 * P + X + INPUTS + AT_WORK),
-    (1, "A100-80", 1, "frozen", "", 2 * P + 2 * P + X + 0.4),
-    (1, "A100-80", 1, "frozen EMA", "save", 4 * P + 2 * P + X + 0.4),
+    (1, "A100-80", 1, "frozen", "", 2 * P + X + 0.1 + INPUTS + AT_REST),
+    (1, "A100-80", 1, "frozen EMA", "", 4 * P + X + 0.1 + INPUTS + AT_REST),
     (1, "A100-80", 1, "frozen offload", "", 2 * (ROOT + 2 * LAYER) + X + 0.4 + INPUTS + AT_REST),
     (2, "A100-80", 1, "full", "first step", 12 * P / 2 + 2 * 3 * LAYER + X + AT_WORK),
     (2, "A100-80", 1, "frozen", "", 2 * P / 2 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
@@ -100,7 +96,7 @@ TABLE = [
     (8, "H100", 1, "frozen EMA", "", 4 * P / 8 + 2 * (ROOT + 2 * LAYER) + X + INPUTS + AT_REST),
     (1, "H200", 1, "full", "first step", 12 * P + 2 * LAYER + X + AT_WORK),
     (1, "H200", 1, "full offload", "training", 14.9 * P + X + INPUTS + AT_WORK),
-    (1, "H200", 1, "frozen EMA", "", 4 * P + 2 * P + X + 0.4),
+    (1, "H200", 1, "frozen EMA", "", 4 * P + X + 0.1 + INPUTS + AT_REST),
     (2, "H200", 1, "full", "optimizer.step", 24 * P / 2 + X),
     (3, "H200", 1, "full", "", 24 * P / 3 + X),
     (4, "H200", 1, "full", "", 24 * P / 4 + X),
@@ -166,6 +162,26 @@ def test_the_activations_of_a_token_budget(expected: int, longest: int, batch: i
         pytest.param(2, "full offload", 30 * P + 18, 30 * P + 18, id="offloaded over two ranks: their shards"),
     ],
 )
+def test_what_a_host_must_have_as_upstream_starts(ranks: int, profile: str, least: float, ease: float) -> None:
+    verdict = judge_host(Run(BAGEL, ranks, lean=False, **PROFILES[profile]), Node(ranks, 0, 0))
+    assert verdict.floor / 1e9 == pytest.approx(least, rel=0.01)
+    assert verdict.need / 1e9 == pytest.approx(ease, rel=0.01)
+
+
+MOMENT = 4 * 2 * 152_064 * 3584 / 1e9  # of the root unit: what torch.save brings to the host at a time
+
+
+@pytest.mark.parametrize(
+    ("ranks", "profile", "least", "ease"),
+    [
+        pytest.param(1, "full", 4 + MOMENT, 4 + MOMENT + 2 * P, id="1 rank: its process, and a saved file"),
+        pytest.param(8, "full", 8 * 4 + MOMENT, 8 * 4 + MOMENT + 2 * P, id="8 ranks: one file for all"),
+        pytest.param(8, "frozen", 8 * 4, 8 * 4 + 2 * P, id="8 ranks without EMA copy"),
+        pytest.param(1, "frozen offload", 4 + 2 * P, 4 + 4 * P, id="frozen layers stay in the host's memory"),
+        pytest.param(1, "full offload", 4 + 24 * P, 4 + 26 * P, id="offloaded: two models, gradients, moments"),
+        pytest.param(2, "full offload", 8 + 24 * P, 8 + 26 * P, id="offloaded over two ranks: their shards"),
+    ],
+)
 def test_what_a_host_must_have(ranks: int, profile: str, least: float, ease: float) -> None:
     verdict = judge_host(Run(BAGEL, ranks, **PROFILES[profile]), Node(ranks, 0, 0))
     assert verdict.floor / 1e9 == pytest.approx(least, rel=0.01)
@@ -193,7 +209,10 @@ def test_what_a_host_must_have(ranks: int, profile: str, least: float, ease: flo
             id="two hosts share one model",
         ),
         pytest.param(Run(BAGEL, 2), ("H200", 8, 2000), {"run_config_processes": 3}, id="GPUs that lie idle"),
-        pytest.param(Run(BAGEL, 8), ("H200", 8, 1000), {"run_config_processes": 7}, id="a rank less for the memory"),
+        pytest.param(
+            Run(BAGEL, 8, lean=False), ("H200", 8, 1000), {"canvas_code_lean": True}, id="memory for upstream's start"
+        ),
+        pytest.param(Run(BAGEL, 8), ("H200", 8, 34), {"run_config_processes": 7}, id="a rank less for the memory"),
         pytest.param(Run(BAGEL, 8), ("A100-80", 8, 2000), None, id="the card that most people rent, eight of them"),
         pytest.param(Run(BAGEL, 8), ("A100-40", 8, 2000), {"training_profile": "frozen"}, id="train less"),
         pytest.param(
@@ -242,6 +261,7 @@ RUNS = st.builds(
     ema_copy=st.booleans(),
     offload=st.booleans(),
     flex=st.booleans(),
+    lean=st.booleans(),
 )
 KINDS = st.one_of(RUNS, st.builds(lambda run: run.frozen(ema_copy=run.ema_copy), RUNS))
 NODES = st.builds(

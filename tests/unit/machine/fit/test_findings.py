@@ -18,6 +18,7 @@ BAGEL = 14_607_260_128
 A100, H200 = 81920 * 2**20, 143771 * 2**20
 SETTINGS: dict[str, Any] = {
     "training_profile": "full",
+    "canvas_code_lean": True,
     "run_config_total_steps": 1530,
     "run_config_save_every": 510,
     "run_config_del_previous_state": True,
@@ -63,6 +64,9 @@ def judged(
 LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tokens": 131072}
 
 
+OLD = {"canvas_code_lean": False}
+
+
 @pytest.mark.parametrize(
     ("host", "codes"),
     [
@@ -82,9 +86,12 @@ LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tok
             ["GPU_MEMORY_TIGHT"],
             id="long batches on 8 × 48 GB fit only if their activations are less than estimated",
         ),
-        pytest.param({"memory": 1000 * GB}, ["HOST_MEMORY_SHORT"], id="8 ranks in 1 TB of RAM die (Bagel#180)"),
-        pytest.param({"memory": 1100 * GB}, ["HOST_MEMORY_TIGHT"], id="8 ranks in 1.1 TB push the file out"),
-        pytest.param({"memory": 1300 * GB}, [], id="8 ranks in 1.3 TB of RAM"),
+        pytest.param({"memory": 34 * GB}, ["HOST_MEMORY_SHORT"], id="8 ranks in 34 GB of RAM"),
+        pytest.param({"memory": 60 * GB}, ["HOST_MEMORY_TIGHT"], id="8 ranks in 60 GB push the file out"),
+        pytest.param({"memory": 128 * GB}, [], id="8 ranks in 128 GB of RAM"),
+        pytest.param({**OLD, "memory": 1000 * GB}, ["HOST_MEMORY_SHORT"], id="as upstream, 1 TB is short (Bagel#180)"),
+        pytest.param({**OLD, "memory": 1100 * GB}, ["HOST_MEMORY_TIGHT"], id="as upstream, 1.1 TB push the file out"),
+        pytest.param({**OLD, "memory": 1300 * GB}, [], id="as upstream, 1.3 TB do"),
         pytest.param(
             {"run_config_expected_num_tokens": 190_000, "run_config_max_num_tokens": 400_000},
             ["GPU_MEMORY_TIGHT"],
@@ -113,7 +120,7 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
             {"gpus": 4, "card": A100},
             "too little in optimizer.step (89.3 GB: Adam's moments 29.2 GB,",
             "93.3 GB per GPU at 4 shards",
-            "training_profile: frozen; or 5 × GPU in one run (629.3 GB of host memory in all)",
+            "training_profile: frozen; or 5 × GPU in one run (24.4 GB of host memory in all)",
             id="4 × 80 GB: fewer trained parameters, or 5 of them",
         ),
         pytest.param(
@@ -124,17 +131,17 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
             id="2 × 8 × 48 GB: one model over both hosts",
         ),
         pytest.param(
-            {"memory": 1000 * GB},
+            {**OLD, "memory": 1000 * GB},
             "1.0 TB",
             "1.2 TB while 8 ranks load, 1.0 TB at the very least",
-            "run_config_processes: 7; or a host with 1.2 TB of memory",
-            id="8 ranks in 1 TB: one rank less",
+            "canvas_code_lean: true; or a host with 1.2 TB of memory",
+            id="8 ranks in 1 TB as upstream starts them",
         ),
         pytest.param(
-            {"gpus": 1, "card": 24564 * 2**20, "memory": 64 * GB},
-            "too little in load (118.4 GB",
-            "381.2 GB per GPU at 1 shard",
-            "training_profile: frozen, run_config_cpu_offload: true, on a host with 96.6 GB of memory",
+            {"gpus": 1, "card": 24564 * 2**20, "memory": 24 * GB},
+            "too little in load (122.7 GB",
+            "351.9 GB per GPU at 1 shard",
+            "training_profile: frozen, run_config_cpu_offload: true, on a host with 62.5 GB of memory",
             id="one small GPU in a small host needs the frozen profile and another host",
         ),
     ],
@@ -153,6 +160,20 @@ def test_the_longest_sample_of_the_data_and_its_text_count() -> None:
         replace(HOST, sample_tokens=9500, text_share=0.05), SETTINGS, Topology("r", ("h",), 0, 8, 4, "", 0)
     )
     assert (run.sample_tokens, run.batch_tokens, round(run.text_share, 3)) == (9500, 19000, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("settings", "lean"),
+    [
+        pytest.param({}, True, id="as it is"),
+        pytest.param({"canvas_code_lean": False}, False, id="taken back"),
+        pytest.param({"run_config_extra_flags": {"vit_rope": True}}, False, id="a ViT whose tables the file lacks"),
+        pytest.param({"run_config_extra_flags": {"finetune_from_hf": "False"}}, False, id="parts of several folders"),
+    ],
+)
+def test_a_start_is_planned_as_the_patch_makes_it(settings: dict[str, Any], lean: bool) -> None:
+    topology = Topology("r", ("h",), 0, 8, 4, "", 0)
+    assert machine.run_of(HOST, {**SETTINGS, **settings}, topology).lean is lean
 
 
 def test_flags_are_read_where_the_user_may_put_them() -> None:
@@ -258,6 +279,9 @@ def test_what_to_give_up_for_a_small_disk(free: int, settings: dict[str, Any], r
 )
 def test_times_at_the_rate_that_is_known(settings: dict[str, Any], rate: float, download: float, save: float) -> None:
     topology = Topology("r", ("h",), 0, 8, 4, "", 0)
-    fit = machine.fit_of(replace(HOST, download_rate=rate), {**SETTINGS, **settings}, topology)
+    told = {**SETTINGS, **settings}
+    fit = machine.fit_of(replace(HOST, download_rate=rate), told, topology)
+    assert fit.seconds == pytest.approx({"download": download, "save": save}, rel=0.001)
     gathered = 8 * BAGEL / 0.5e9  # model and EMA copy in fp32, from eight shards into the memory of the first rank
-    assert fit.seconds == pytest.approx({"download": download, "save": gathered + save}, rel=0.001)
+    as_upstream = machine.fit_of(HOST, {**told, **OLD}, topology).seconds
+    assert as_upstream["save"] == pytest.approx(gathered + save, rel=0.001)

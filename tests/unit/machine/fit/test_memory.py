@@ -7,13 +7,8 @@ from dataclasses import replace
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, judge_gpu, judge_host
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import Saves, run_parts, save_parts
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import (
-    Run,
-    gpu_need,
-    gpu_phases,
-    host_need,
-    host_phases,
-)
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.host_memory import host_need, host_phases
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run, gpu_need, gpu_phases
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 
 from tests.unit.support.cards import CARDS, MIB
@@ -32,7 +27,8 @@ def total(run: Run, phase: str) -> float:
 
 # Measured ------------------------------------------------------------------------------------------------------------
 
-ONE = Run(BAGEL, 1, expected_tokens=64, sample_tokens=64)  # the measured model was small, and so was its batch
+OLD = Run(BAGEL, 1, lean=False)  # as upstream starts and saves
+ONE = replace(OLD, expected_tokens=64, sample_tokens=64)  # the measured model was small, and so was its batch
 
 
 @pytest.mark.parametrize(
@@ -48,7 +44,7 @@ ONE = Run(BAGEL, 1, expected_tokens=64, sample_tokens=64)  # the measured model 
         pytest.param(gpu_need(ONE), 26.65 * P * GB, id="26.65 B per parameter at most on one GPU"),
         pytest.param(gpu_need(replace(ONE, offload=True)), 14.9 * P * GB, id="14.9 B with --cpu_offload on one GPU"),
         pytest.param(host_need(ONE), 10.0 * P * GB, id="10.0 B per parameter of host memory while one rank loads"),
-        pytest.param(host_need(Run(BAGEL, 1, offload=True)), 30 * P * GB, id="three times that with --cpu_offload"),
+        pytest.param(host_need(replace(OLD, offload=True)), 30 * P * GB, id="three times that with --cpu_offload"),
     ],
 )
 def test_within_a_tenth_of_what_was_measured(figure: float, measured: float) -> None:
@@ -94,7 +90,7 @@ REAL_SIZE = {
 def test_the_real_model_is_within_a_tenth_of_the_measured_peak(
     ranks: int, shards: int, phase: str, measured: float
 ) -> None:
-    run = Run(BAGEL, ranks, shards=shards, sample_tokens=19_682 // 2, text_share=0.01).frozen(ema_copy=False)
+    run = replace(OLD, ranks=ranks, shards=shards, sample_tokens=19_682 // 2, text_share=0.01).frozen(ema_copy=False)
     planned = sum(size for item, size in gpu_phases(run)[phase].items() if item != "CUDA context and NCCL")
     assert planned / GB == pytest.approx(measured, rel=0.10)
 
@@ -102,15 +98,65 @@ def test_the_real_model_is_within_a_tenth_of_the_measured_peak(
 @pytest.mark.parametrize(
     ("run", "measured"),
     [
-        pytest.param(Run(BAGEL, 2).frozen(ema_copy=False), 4, id="frozen, two shards"),
-        pytest.param(Run(BAGEL, 4, shards=2).frozen(ema_copy=False), 8, id="frozen, a first rank in each replica"),
-        pytest.param(Run(BAGEL, 4), 14, id="full, four shards"),
+        pytest.param(replace(OLD, ranks=2).frozen(ema_copy=False), 4, id="frozen, two shards"),
+        pytest.param(replace(OLD, ranks=4, shards=2).frozen(ema_copy=False), 8, id="frozen, two replicas"),
+        pytest.param(replace(OLD, ranks=4), 14, id="full, four shards"),
     ],
 )
 def test_the_memory_of_a_host_that_gathers_a_sharded_model(run: Run, measured: float) -> None:
     """Bytes per parameter beside the processes; 2 more by safetensors 0.4.5, which copies all before it writes."""
     save = {item: size for item, size in host_phases(run)["save"].items() if item != "processes"}
     assert sum(save.values()) / BAGEL.parameters == pytest.approx(measured + 2, rel=0.02)
+
+
+# canvas_code_lean, all 28 layers, on one and two H200s: GB that torch's allocator had in use at most.
+LEAN = {
+    "full, one rank: load": (Run(BAGEL, 1), "load", 121.22),
+    "full, two shards: load": (Run(BAGEL, 2), "load", 67.20),
+    "frozen, one rank: load": (Run(BAGEL, 1).frozen(ema_copy=False), "load", 31.49),
+    "streamed: load": (replace(Run(BAGEL, 1), offload=True).frozen(ema_copy=False), "load", 4.57),
+}
+
+
+@pytest.mark.parametrize(("run", "phase", "measured"), LEAN.values(), ids=LEAN)
+def test_a_lean_start_is_within_a_tenth_of_the_measured_peak(run: Run, phase: str, measured: float) -> None:
+    planned = sum(size for item, size in gpu_phases(run)[phase].items() if item != "CUDA context and NCCL")
+    assert planned / GB == pytest.approx(measured, rel=0.10)
+
+
+@pytest.mark.parametrize(
+    ("run", "added"),
+    [
+        pytest.param(Run(BAGEL, 1), 2.18, id="full, one rank: the root in bf16"),
+        pytest.param(Run(BAGEL, 2), 3.27, id="full, two shards: it is gathered from a copy of the shard"),
+        pytest.param(Run(BAGEL, 1).frozen(ema_copy=False), 0, id="frozen, one rank: it is there already"),
+        pytest.param(Run(BAGEL, 2).frozen(ema_copy=False), 2.18, id="frozen, two shards: whole"),
+    ],
+)
+def test_a_lean_save_adds_the_root_unit_in_bf16(run: Run, added: float) -> None:
+    assert gpu_phases(run)["save"]["root unit in bf16"] / GB == pytest.approx(added, abs=0.01)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+@pytest.mark.parametrize("profile", ["full", "frozen"])
+def test_the_guides_128_gb_are_enough_for_eight_lean_ranks(ranks: int, profile: str) -> None:
+    run = Run(BAGEL, ranks) if profile == "full" else Run(BAGEL, ranks).frozen(ema_copy=False)
+    assert judge_host(run, Node(ranks, 0, 128 * GB)).state == "fits"
+    assert judge_host(replace(run, lean=False), Node(ranks, 0, 128 * GB)).state == (
+        "fits" if profile == "frozen" and ranks == 1 else "short" if ranks > 1 else "tight"
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "measured"),
+    [
+        pytest.param(Run(BAGEL, 1), 1.66, id="a start and a resume of model and EMA copy"),
+        pytest.param(replace(Run(BAGEL, 1), offload=True).frozen(ema_copy=False), 32.45, id="frozen layers, pinned"),
+    ],
+)
+def test_the_host_memory_of_a_lean_start_covers_what_was_measured(run: Run, measured: float) -> None:
+    load = sum(size for item, size in host_phases(run)["load"].items() if "page cache" not in item)
+    assert measured <= load / GB <= measured + 3
 
 
 def test_the_vae_encodes_all_pictures_of_a_batch_at_once() -> None:
@@ -142,7 +188,7 @@ def test_the_optimizer_step_takes_24_bytes_per_parameter_shared_by_the_shards(sh
     ],
 )
 def test_gpus_die_where_users_report_it(gpus: int, tokens: int, offload: bool, phase: str) -> None:
-    run = Run(BAGEL, gpus, expected_tokens=10240, most_tokens=tokens, offload=offload)
+    run = replace(OLD, ranks=gpus, expected_tokens=10240, most_tokens=tokens, offload=offload)
     verdict = judge_gpu(run, node("A100-80", gpus))
     assert (verdict.phase if verdict.state != "fits" else "") == phase
 
@@ -151,7 +197,7 @@ def test_gpus_die_where_users_report_it(gpus: int, tokens: int, offload: bool, p
     ("patched", "measured"), [pytest.param(True, 2.2, id="frozen"), pytest.param(False, 4.4, id="full")]
 )
 def test_a_sharded_save_adds_the_root_unit_as_measured_on_four_h100s(patched: bool, measured: float) -> None:
-    run = Run(BAGEL, 4).frozen(ema_copy=False) if patched else Run(BAGEL, 4)
+    run = replace(OLD, ranks=4).frozen(ema_copy=False) if patched else replace(OLD, ranks=4)
     phases = gpu_phases(run)
     added = sum(phases["save"].values()) - sum(
         size for name, size in phases["optimizer.step"].items() if name != "AdamW's temporaries"
@@ -174,13 +220,13 @@ def test_a_sharded_save_adds_the_root_unit_as_measured_on_four_h100s(patched: bo
     ],
 )
 def test_hosts_die_while_loading_where_users_report_it(ranks: int, memory: float, loads: bool) -> None:
-    verdict = judge_host(Run(BAGEL, ranks), Node(ranks, 0, memory))
+    verdict = judge_host(replace(OLD, ranks=ranks), Node(ranks, 0, memory))
     assert (verdict.state != "short") is loads
     assert verdict.phase == "load"
 
 
 def test_offloading_two_ranks_dies_in_433_gb_while_saving_as_reported() -> None:
-    verdict = judge_host(Run(BAGEL, 2, offload=True), Node(2, 0, 433 * GB))  # Bagel#204
+    verdict = judge_host(replace(OLD, ranks=2, offload=True), Node(2, 0, 433 * GB))  # Bagel#204
     assert (verdict.state, verdict.phase) == ("short", "save")
 
 

@@ -87,6 +87,7 @@ def test_each_phase_is_within_a_tenth_of_the_measured_peak(scaled: Scaled, phase
         text_share=scaled.words,
         freeze_llm=scaled.frozen,
         patched=scaled.frozen,
+        lean=False,
         ema_copy=not scaled.frozen,
     )
     planned = (sum(gpu_phases(run)[phase].values()) - CONTEXT) / GB  # the allocator knows nothing of the context

@@ -1,0 +1,87 @@
+"""What one training needs of each host's memory, item by item, in bytes. Pure.
+
+Lean (canvas_code_lean), measured on one and two H200s with BAGEL's size: 1.7 GB a rank at most, at a start, a resume
+and a save of both models. As upstream does it: 10 B per parameter and rank at a start, 30 with --cpu_offload at a save.
+"""
+
+from __future__ import annotations
+
+from .memory import BF16, FP32, MOMENTS, Items, Run
+
+# Per rank: interpreter, CUDA's and NCCL's host side, loader workers. As upstream starts, also pages of the weights file
+# on their way: the reports fix the sum between 8.2 GB (8 ranks die in 1 TB: Bagel#180, #172, #215) and 11 GB (2 ranks
+# load in 256 GB: #180).
+PROCESS, PROCESS_WITHOUT_GPU, WINDOW = 4e9, 0.5e9, 5e9
+DROPPED = ("weights file, mapped", "weights file in the page cache", "saved file in the page cache")
+
+
+def host_phases(run: Run) -> dict[str, Items]:
+    """Bytes of one host's memory while it loads and while it saves."""
+    return _lean(run) if run.lean else _as_upstream(run)
+
+
+def _lean(run: Run) -> dict[str, Items]:
+    """A file that is read or written passes through the page cache, one for all ranks, and the kernel can drop it."""
+    held = {"processes": _process(run) * run.ranks, **_offloaded(run)}
+    file = float(BF16 * run.model.parameters)
+    # torch.save brings one tensor at a time here: the moments of the root unit are the largest.
+    moment = FP32 * (run.model.connectors if run.patched else run.model.embeddings) / run.split
+    on_its_way = {} if run.offload else {"largest of Adam's moments": moment * min(run.ranks, run.split)}
+    return {
+        "load": {**held, "weights file in the page cache": file},
+        "save": {**held, **on_its_way, "saved file in the page cache": file},
+    }
+
+
+def _as_upstream(run: Run) -> dict[str, Items]:
+    """The weights file is mapped: its pages count for each rank, are shared by all, and the kernel can drop them."""
+    everything, ranks = run.model.parameters, run.ranks
+    processes = (_process(run) + min(WINDOW, BF16 * everything)) * ranks
+    load = {"model in fp32": float(FP32 * everything * ranks)}
+    if run.ema_copy:
+        load["EMA copy"] = float(FP32 * everything * ranks)
+    load["weights file, mapped"] = float(BF16 * everything * ranks)
+    load["processes"] = processes
+    save = {"bytes to be written": float(BF16 * everything), "processes": processes, **_offloaded(run)}
+    if run.split > 1 and not run.offload:
+        # A unit is gathered on the GPU and moved here. FSDP leaves the module's tensors pointing at that copy until the
+        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, for good. The first
+        # rank of each replica does it: 14 B per parameter in `full`, 4 in `frozen`, measured (docs/gpu-proof.md).
+        replicas = max(1, ranks // run.split)
+        save["state dict"] = run.weights * replicas
+        save["tensors left here by FSDP"] = (run.weights + run.ema) * replicas
+        if not run.patched:
+            save["its bf16 copy"] = float(BF16 * everything)
+    elif run.offload and not run.streamed:
+        save["state dict"] = run.weights  # NO_SHARD without offload clones on the GPU
+    return {"load": load, "save": save}
+
+
+def _process(run: Run) -> float:
+    return PROCESS if run.gpu else PROCESS_WITHOUT_GPU
+
+
+def _offloaded(run: Run) -> Items:
+    """What --cpu_offload keeps in host memory."""
+    if not run.offload:
+        return {}
+    share = run.ranks / run.split
+    found = {"parameters": run.weights * share}
+    if run.ema_copy:
+        found["EMA copy"] = run.ema * share
+    if not run.streamed:
+        # FSDP pins a gradient buffer for each flat parameter, for those of the EMA copy too.
+        found["gradient buffers"] = (run.weights + run.ema) * share
+        found["Adam's moments"] = MOMENTS * run.trained * share
+    return found
+
+
+def host_need(run: Run) -> float:
+    """Bytes with which nothing has to give way."""
+    return max(sum(items.values()) for items in host_phases(run).values())
+
+
+def host_floor(run: Run) -> float:
+    """Bytes below which the kernel kills a rank: pages of files can be dropped, the rest cannot."""
+    phases = host_phases(run).values()
+    return max(sum(size for item, size in items.items() if item not in DROPPED) for items in phases)
