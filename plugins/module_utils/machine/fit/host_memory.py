@@ -45,8 +45,8 @@ def _as_upstream(run: Run) -> dict[str, Items]:
     save = {"bytes to be written": float(BF16 * everything), "processes": processes, **_offloaded(run)}
     if run.split > 1 and not run.offload:
         # A unit is gathered on the GPU and moved here. FSDP leaves the module's tensors pointing at that copy until the
-        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, for good. The first
-        # rank of each replica does it: 14 B per parameter in `full`, 4 in `frozen`, measured (docs/gpu-proof.md).
+        # next forward: for the model beside its state dict, for the EMA copy, which has no forward, until the end. The
+        # first rank of each replica does it: 14 B per parameter in `full`, 4 in `frozen` (docs/gpu-proof.md).
         replicas = max(1, ranks // run.split)
         save["state dict"] = run.weights * replicas
         save["tensors left here by FSDP"] = (run.weights + run.ema) * replicas
