@@ -20,17 +20,17 @@ ENTRIES: dict[str, Entry] = {
     ),
     "ACCOUNT_OF_SYSTEM": Entry(
         "error",
-        "the training would run as root or as an account of the distribution, whose files are not its own",
-        "set fleet_user to a name of its own; fleet_agent makes the account",
+        "the training would run as root or as an account of the distribution",
+        "set fleet_user to another name; fleet_agent makes the account",
     ),
     "ACCOUNT_LIKE_ROOT": Entry(
         "error",
-        "who is in such a group can become root, and the training runs code of hundreds of packages",
-        "take the account out of the group (gpasswd -d ACCOUNT GROUP), or set fleet_user to another one",
+        "members of such a group can become root, and the training runs code of hundreds of packages",
+        "remove the account from the group (gpasswd -d ACCOUNT GROUP), or set fleet_user to another account",
     ),
     "STATE_DIR_OPEN": Entry(
         "error",
-        "root believes the records in this folder, so nobody else may write to it, or exchange it",
+        "root trusts the records in this folder, so no other account may write to it or replace it",
         "leave fleet_state_dir at its default, or give the named folder to root (chown, chmod go-w)",
     ),
     "RUN_DISAGREES": Entry(

@@ -161,12 +161,12 @@ ENTRIES: dict[str, Entry] = {
     # a running training
     "CHECKPOINT_FOLDER_SHARED": Entry(
         "error",
-        "a start moves what is no checkpoint out of this folder, and these folders hold no file of a save",
-        "set training_checkpoint_dir to a folder of its own, or move the named folders elsewhere",
+        "a start moves everything but checkpoints out of this folder, and the named folders are no checkpoints",
+        "set training_checkpoint_dir to an own folder, or move the named folders elsewhere",
     ),
     "UNIT_FOREIGN": Entry(
         "error",
-        "canvas-fleet writes, starts and removes only units that it made",
+        "canvas-fleet writes, starts and removes only its own units",
         "set training_unit to another name, or remove that unit (systemctl cat shows it; unmask it if it is masked)",
     ),
     "TRAINING_OF_ANOTHER_RUN": Entry(
