@@ -15,6 +15,7 @@ from types import FrameType
 from ansible import constants
 from ansible.utils.display import Display
 
+from ..module_utils.core import shown
 from ..module_utils.system import files, folders
 from ..module_utils.system.digests import sha256
 
@@ -54,7 +55,7 @@ def announce() -> None:
         return
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        Display().display("\n" + words())
+        Display().display("\n" + shown.lines(words()))
         before(number, frame)
 
     signal.signal(signal.SIGINT, interrupted)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core import shown
 from ..findings.finding import Finding, finding
 
 LONGEST = 300  # characters of one line of an answer
@@ -87,7 +88,9 @@ def unreached(answer: Mapping[str, Any]) -> Finding | None:
         return None
     given = answer.get("finding") or {}
     if given.get("code") in KNOWN_TO_HOSTS:
-        return finding(given["code"], found=shown(str(given.get("found"))), expected=shown(str(given.get("expected"))))
+        return finding(
+            given["code"], found=_short(str(given.get("found"))), expected=_short(str(given.get("expected")))
+        )
     lines = [*_lines(answer, *PLACES)]
     for cause in CAUSES:
         for line in lines:
@@ -103,7 +106,7 @@ def unreached(answer: Mapping[str, Any]) -> Finding | None:
 
 
 def _named(cause: Cause, found: str) -> Finding:
-    return finding(cause.code, found=shown(found) or "no message", expected=cause.expected, variable=cause.variable)
+    return finding(cause.code, found=_short(found) or "no message", expected=cause.expected, variable=cause.variable)
 
 
 def _lines(answer: Mapping[str, Any], *places: str) -> Iterator[str]:
@@ -114,7 +117,7 @@ def _lines(answer: Mapping[str, Any], *places: str) -> Iterator[str]:
                 yield line.strip().removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
 
 
-def shown(text: str) -> str:
+def _short(text: str) -> str:
     """So much of it as a person reads, and nothing that a terminal obeys."""
-    short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return "".join(one if one.isprintable() else "�" for one in short)
+    line = shown.line(text)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"

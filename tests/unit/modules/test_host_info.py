@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -184,3 +185,20 @@ def test_the_page_tells_every_limit() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([\d,]+) ?(\w*) \|", (ROOT / "docs/design.md").read_text(), re.MULTILINE)
     told = {name: int(number.replace(",", "")) * units[unit] for name, number, unit in rows}
     assert told == {name: value for name, value in vars(limits).items() if name.isupper()}
+
+
+def test_another_account_than_root_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[dict[str, Any]] = []
+
+    def answer(**given: Any) -> None:
+        answers.append(given)
+        raise SystemExit
+
+    module = SimpleNamespace(params={"settings": {}, "master": {}}, exit_json=answer, fail_json=answer)
+    monkeypatch.setattr(host_info, "AnsibleModule", lambda **spec: module)
+    monkeypatch.setattr(host_info, "observe", lambda settings, master: "seen")
+    for account in (1000, 0):
+        monkeypatch.setattr(os, "geteuid", lambda account=account: account)
+        with pytest.raises(SystemExit):
+            host_info.main()
+    assert [(one.get("finding") or {}).get("code", one.get("observation")) for one in answers] == ["NOT_ROOT", "seen"]
