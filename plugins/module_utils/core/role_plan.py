@@ -30,6 +30,7 @@ class RolePlan:
     findings: tuple[Finding, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)  # what the role takes from the plan (texts, digests)
     summary: str = ""  # a few words for the table when in sync ("9 files, 29.2 GB, revision 1a2b3c4")
+    digests: Mapping[str, str] = field(default_factory=dict)  # of files, by path, as the role leaves them
 
     @property
     def in_sync(self) -> bool:

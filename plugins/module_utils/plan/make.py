@@ -314,6 +314,15 @@ def _skipped(host: HostSeen, seen: Observation, roles: Mapping[str, RolePlan]) -
     return tuple(skipped(seen.compared(host.name, host.asked), code, host.settings, roles))
 
 
+def _seen(found: Observation, role: str, before: Mapping[str, RolePlan]) -> Any:
+    """What the role saw. The training's files are judged as the roles before it leave them in the same converge."""
+    seen = getattr(found.roles, role)
+    if role != "training":
+        return seen
+    coming = {path: digest for plan in before.values() for path, digest in plan.digests.items()}
+    return replace(seen, unit=replace(seen.unit, digests={**seen.unit.digests, **coming}))
+
+
 def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> dict[str, RolePlan]:
     if host.observation is None or not host.judged:
         return {}
@@ -323,7 +332,7 @@ def _roles(host: HostSeen, topology: Topology, decide: Mapping[str, Decide]) -> 
             made[role] = RolePlan(("it could not be observed",))
             continue
         try:
-            made[role] = decide[role](getattr(host.observation.roles, role), host.settings, topology)
+            made[role] = decide[role](_seen(host.observation, role, made), host.settings, topology)
         except Exception as error:
             made[role] = RolePlan(("no rule of the plan fits its answer",), (unforeseen(f"the role {role}", error),))
     return made

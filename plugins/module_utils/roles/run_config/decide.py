@@ -39,7 +39,9 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: Fill
         diff += _difference(file, text)
     reasons += _registration_reasons(seen, settings) + _key_reasons(seen.key, seen.former_keys, settings)
     values = {"texts": asdict(texts), "diff": diff}
-    return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology))
+    written = ((seen.script.path, texts.script), (seen.yaml.path, texts.yaml))
+    digests = {path: sha256(text) for path, text in written}
+    return RolePlan(tuple(reasons), tuple(findings), values, _summary(settings, topology), digests)
 
 
 def _file_reasons(seen: File, text: str, mode: int, user: str) -> list[str]:

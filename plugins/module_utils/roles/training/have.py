@@ -56,7 +56,9 @@ class Have:
     folders: bool = False  # results, checkpoints and record folder are there, and the user's
     started: Mapping[str, str] = field(default_factory=dict)  # invocation, log_bytes, errors_bytes, digests by path
     ended: str = ""  # SERVICE_RESULT EXIT_CODE EXIT_STATUS of the last end
-    digests: Mapping[str, str] = field(default_factory=dict)  # of the watched files now
+    digests: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the watched files; in the plan, as they are going to be
     # Folders that lie, by a link, outside of all that the unit may write to: where they really are, by path.
     strays: Mapping[str, str] = field(default_factory=dict)
     # Units of other runs that are alive, or would be after a reboot, with systemd's word (active, inactive, …).
