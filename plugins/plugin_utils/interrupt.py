@@ -41,7 +41,7 @@ def noted(host: str, work: str) -> Iterator[None]:
 
 
 def words() -> str:
-    """What a person reads after Ctrl-C."""
+    """The message after Ctrl-C."""
     notes = [name for name in folders.names(folder()) if name.startswith(NOTE)]
     works = [f"  {text}" for text in sorted(files.text(os.path.join(folder(), name)) for name in notes)]
     begin = "On the hosts goes on:" if works else "No long work was begun on the hosts."

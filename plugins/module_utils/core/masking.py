@@ -76,7 +76,8 @@ def clean(value: Any) -> str:
 
 
 def remember(*secrets: Any) -> None:
-    """From here on `masked` hides these in all texts of this process, in parts, and as URLs and headers write them.
+    """Make `masked` hide these secrets in all texts of this process, also in parts and in the forms of URLs and
+    headers.
 
     Of a mapping they are its values; of login:password, both together and the password.
     """
@@ -111,7 +112,7 @@ def _words(name: str) -> list[str]:
 
 
 def holds_secret(name: str, value: str) -> bool:
-    """Is this value of a variable, a flag or a key a secret, by its name or its looks?"""
+    """True when this value of a variable, flag or key is a secret, by its name or form."""
     return _is_secret(name, value) or masked(value) != value or masked(name) != name
 
 

@@ -1,4 +1,4 @@
-"""What a person gets to see. Whatever comes from a host, a log or an inventory passes here before it is shown.
+"""Makes texts safe to show. Every text of a host, a log or an inventory passes here before a person sees it.
 
 Characters that a terminal or a browser would obey, or not draw at all, become visible: \\x1b, \\u202e. A name stays on
 its line. Secrets are hidden (masking.py).

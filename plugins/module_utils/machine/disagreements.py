@@ -1,4 +1,4 @@
-"""What a host, its GPUs and its settings say that cannot all be true, or does not go together. Pure."""
+"""Findings about facts and settings of a host that contradict each other. Pure."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def made_for(text: str) -> str:
 
 
 def _architecture(have: str, settings: Settings) -> Iterator[Finding]:
-    """What of the environment is made for another kind of processor."""
+    """Parts of the environment that are made for another architecture."""
     lines = {
         "conda_env_installer_url": [settings["conda_env_installer_url"]],
         "conda_env_lock": [*settings["conda_env_conda_lock"][:2], *settings["conda_env_pip_lock"][:1]],

@@ -1,4 +1,4 @@
-"""Which folder may lie in which: no variable's files come into another's folder, into root's, or into the system's."""
+"""Rules about folders: the files of a variable never lie in a folder of another variable, of root or of the system."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def named(settings: Mapping[str, object]) -> dict[str, Spot]:
 
 
 def judge(spots: Mapping[str, Spot]) -> list[Finding]:
-    """What is wrong with the places of the variables, one finding for each; other names among `spots` do not matter."""
+    """Findings about the paths of variables, one for each; other names among `spots` do not matter."""
     if found := _among_checkpoints(spots):
         return [found]
     own = {name: spots[name] for name in (*FILES, *FOLDERS, CHECKPOINTS) if name in spots}

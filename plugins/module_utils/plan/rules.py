@@ -234,7 +234,7 @@ def broken(name: str, kind: str, value: Any) -> str:
 
 
 def _odd(value: Any) -> str:
-    """What is expected instead of a value that no host, program or file could be given."""
+    """The expected value instead of one that no host, program or file can take."""
     if isinstance(value, float) and not math.isfinite(value):
         return "a number that is finite"
     if isinstance(value, int) and abs(value) >= 1 << 63:
@@ -259,7 +259,7 @@ def _not_acceptable(codes: list[str]) -> str:
 
 
 def broken_secret(kind: str, value: Any) -> str:
-    """What is expected instead of a secret; "" when it may stand."""
+    """The expected value instead of a secret; "" when it is no secret."""
     if kind == "dict":
         fits = isinstance(value, Mapping) and all(
             SERVER.fullmatch(str(name)) and _is_word(one) and masking.clean(one) for name, one in value.items()

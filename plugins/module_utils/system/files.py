@@ -286,7 +286,7 @@ def stays_below(path: str) -> bool:
 
 @contextlib.contextmanager
 def captured(path: Path, line: Callable[[str], str]) -> Iterator[None]:
-    """All that this process and its programs print in the block goes into a new file, as `line` makes each line."""
+    """Redirect the output of this process and its programs to a new file during the block, each line through `line`."""
     remove(path)
     ends = os.pipe()
     with open_part(path) as out, os.fdopen(ends[0], "r", errors="replace", newline="\n") as source:

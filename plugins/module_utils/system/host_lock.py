@@ -25,7 +25,7 @@ OWN_WAIT = 300.0  # seconds for an earlier call of the same controller, whose co
 
 @dataclass(frozen=True)
 class Controller:
-    """Who asks. `over`: a holder that is known to be gone. `seen`: who had the host last when the plan was made."""
+    """The asking controller. `over`: a holder that has ended. `seen`: the last holder when the plan was made."""
 
     id: str = ""
     who: str = ""  # user@host, for people

@@ -179,7 +179,7 @@ def _fetch_once(url: str, part: Path, tell: Tell, known: bool) -> None:
 
 
 def _goes_on(headers: Mapping[str, str], done: int) -> bool:
-    """Whether a partial answer begins where the part ends. One of several ranges does not say where."""
+    """True when a partial answer begins where the part ends. Answers with several ranges do not say it."""
     begin = re.match(r"bytes (\d+)-", headers.get("Content-Range") or "")
     return begin is not None and int(begin[1]) == done
 

@@ -1,4 +1,4 @@
-"""Where the paths of a host's settings really lie: behind links, bind mounts, and names that differ in case alone."""
+"""The real places of a host's paths, behind links, bind mounts, and names that differ only in case."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Spot:
     exists: bool = False
 
     def lies_in(self, other: Spot) -> bool:
-        """Is this the other, or below it? As far as names tell, or links, mounts and inodes."""
+        """True when this is the other place or below it, by names, links, mounts and inodes."""
         same_disk = bool(self.device) and self.device == other.device
         return (
             below(self.path, other.path)
@@ -40,7 +40,7 @@ def below(path: str, folder: str) -> bool:
 
 
 def observe(settings: Settings) -> dict[str, Spot]:
-    """Of each setting that is a full path, whether something is there or not."""
+    """The place of each setting that is a full path, existing or not."""
     known = mounts()
     paths = {name: value for name, value in settings.items() if isinstance(value, str) and value.startswith("/")}
     return {name: spot(path, known) for name, path in paths.items() if "\0" not in path}

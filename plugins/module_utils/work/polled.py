@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Step:
-    """As core/progress.py writes it."""
+    """The form of core/progress.py."""
 
     done: int = 0
     total: int = 0

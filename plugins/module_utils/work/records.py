@@ -24,7 +24,7 @@ STATE = "fleet_state_dir"
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a work's record lies by its spec, and what of a record is sound."""
+    """Path of a work's record by its spec, and the valid parts of a record."""
 
     path: Callable[[Spec], Path]
     sound: Callable[[Spec, Mapping[str, Any]], dict[str, Any]]

@@ -170,7 +170,7 @@ class JobRunner:
         self._units.start(self.unit, properties, argv)
 
     def _job(self) -> dict[str, Any]:
-        """What root noted when the work was started; {} where the folder is not root's."""
+        """Root's note of the start of the work; {} if the folder is not root's."""
         return {} if folders.is_anothers(self._record) else files.load(self._record / "spec.json")
 
     def _said(self, name: str) -> dict[str, Any]:

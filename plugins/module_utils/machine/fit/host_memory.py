@@ -1,4 +1,4 @@
-"""What one training needs of each host's memory, item by item, in bytes. Pure.
+"""Host memory of one training, item by item, in bytes. Pure.
 
 Lean (canvas_code_lean), measured on one and two H200s with BAGEL's size: 1.7 GB a rank at most, at a start, a resume
 and a save of both models. As upstream does it: 10 B per parameter and rank at a start, 30 with --cpu_offload at a save.
@@ -62,7 +62,7 @@ def _process(run: Run) -> float:
 
 
 def _offloaded(run: Run) -> Items:
-    """What --cpu_offload keeps in host memory."""
+    """Bytes that --cpu_offload keeps in host memory."""
     if not run.offload:
         return {}
     share = run.ranks / run.split

@@ -155,7 +155,7 @@ def _pictures(run: Run) -> Items:
 
 
 def _state_dict(run: Run) -> Items:
-    """What a save adds on the GPU: the larger of the two models, which are saved one after the other.
+    """Bytes that a save adds on the GPU, for the larger of the two models, which are saved one after the other.
 
     Lean, the largest unit counts, the root: in bf16, whole, beside the shard that it is gathered from (measured on one
     and two H200s). Upstream's NO_SHARD state dict is a clone on the GPU, and so is its bf16 copy. A sharded one is

@@ -110,7 +110,7 @@ def incoming(settings: Settings) -> Path:
 
 
 def sound(settings: Settings, found: Mapping[str, Any]) -> dict[str, Any]:
-    """What root takes of the account's record: files that lie where `settings` have them; {} for nothing."""
+    """The part of the account's record that root uses: files at the paths in `settings`; {} without any."""
     folders = {str(folder) for folder in layout(settings).folders.values()}
 
     def lies_there(name: str) -> bool:

@@ -105,7 +105,7 @@ def number(text: str | None) -> int:
 
 
 def pending(text: Callable[[str], str]) -> Iterator[str]:
-    """What waits for a reset of the GPU. `text`: of an element of its report."""
+    """Findings about a pending reset of the GPU. `text`: of an element of its report."""
     for name, now, then in (("ECC", "ecc_mode/current_ecc", "ecc_mode/pending_ecc"),
                             ("MIG", "mig_mode/current_mig", "mig_mode/pending_mig")):  # fmt: skip
         if text(then) in ("Enabled", "Disabled") and text(now) != text(then):

@@ -1,4 +1,4 @@
-"""What was once hashed of the model folder: size, mtime and inode by file, so that looking takes no time."""
+"""The record of hashed model files: size, mtime and inode by file, so that an observation needs no hashing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read(settings: Settings) -> Record:
 
 
 def sound(settings: Settings, found: Mapping[str, Any]) -> dict[str, Any]:
-    """What root takes of the account's record; {} for nothing."""
+    """The part of the account's record that root uses; {} without any."""
     known = _sound(found)
     return dict(wire.to_dict(known)) if known.files else {}
 
