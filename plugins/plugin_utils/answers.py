@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ansible.constants import INTERNAL_RESULT_KEYS
+
 from ..module_utils.core import wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.findings.finding import finding
@@ -67,6 +69,11 @@ WORKERS: Mapping[str, Kinds] = {
     "nvidia": dict.fromkeys(("installed", "held", "done"), TEXTS),
     "weights": {**dict.fromkeys(("fetched", "adopted"), TEXTS), "revision": str, "bytes": int},
 }
+
+
+def is_order(key: str) -> bool:
+    """Would Ansible obey this key of a module's answer?"""
+    return key in INTERNAL_RESULT_KEYS or (key.startswith("_ansible_") and key != "_ansible_parsed")
 
 
 def of_module(module: str, answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,6 +150,13 @@ class RoleAction(ActionBase):
             answer["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return answer
 
+    def _parse_returned_data(self, res: dict[str, Any], *more: Any) -> dict[str, Any]:
+        """Ansible itself warns of orders and of lines around an answer, and shows them raw."""
+        for name in {"stdout", "stderr"} & set(res):
+            res[name] = shown.visible(res[name].replace("\r\n", "\n"))
+        answer: dict[str, Any] = super()._parse_returned_data(res, *more)
+        return {key: one for key, one in answer.items() if not answers.is_order(key)}
+
     def patiently(self, goes_on: str, name: str = "", /, **arguments: Any) -> dict[str, Any]:
         """The same; a lost connection is tried again for fleet_reconnect_timeout seconds. `goes_on`: what the host does
         meanwhile, in words."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
 from importlib import import_module
 from itertools import repeat
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.plugins import action as core
+from ansible.vars import clean
 from ansible_collections.canvas.fleet.plugins.plugin_utils import answers
 from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS
 
@@ -116,6 +119,31 @@ def test_a_record_of_other_types_fails_the_task(result: Any) -> None:
 def test_a_host_names_no_role_of_its_own_for_inclusion() -> None:
     assert answers.of_module("teardown", {"roles": ["nvidia", "conda_env"]})["roles"] == ["nvidia", "conda_env"]
     assert "roles" not in answers.of_module("teardown", {"roles": ["../../evil"]})
+
+
+NOISE = "\x1b]52;c;x\x07\x1b[2J\u202e"
+
+
+@pytest.mark.parametrize(
+    "stdout",
+    [
+        pytest.param(json.dumps({"changed": True, "add_host": NOISE, "_ansible_no_log": NOISE}), id="orders"),
+        pytest.param(f'{NOISE}\n{{"changed": true}}\n{NOISE}', id="lines around the answer"),
+        pytest.param('\r\n{"changed": true}\r\n', id="lines of a terminal"),
+        pytest.param(f"{NOISE}", id="no answer"),
+    ],
+)
+def test_ansible_shows_nothing_of_an_answer_as_it_came(stdout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for place in (clean.display, core.display):
+        monkeypatch.setattr(place, "warning", said.append)
+    made = actions.action(import_module(f"{HOME}.action.run_files"), repeat({}), SETTINGS)
+    made._used_interpreter = None
+    answer = made._parse_returned_data({"stdout": stdout, "stderr": NOISE, "rc": 0}, "modern")
+    clean.remove_internal_keys(answer)
+    assert answer.get("changed", False) == ("changed" in stdout)
+    shown = "".join([*said, *map(str, answer.values())])
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
 def test_a_modules_warnings_cross_as_texts() -> None:
