@@ -1,6 +1,6 @@
 """Writes a random model of the real classes in the real layout, small enough for a minute's training on one GPU.
 
-    python small_model.py BAGEL_CANVAS TOKENIZER OUT [HIDDEN LAYERS]
+    python small_model.py BAGEL_CANVAS TOKENIZER OUT [HIDDEN LAYERS SEED]
 
 Run by the training environment's python, since it builds the classes of the deployed code (BAGEL_CANVAS, its folder) as
 its trainer does. TOKENIZER is a folder with vocab.json, merges.txt and tokenizer_config.json. Prints one line of JSON:
@@ -76,7 +76,7 @@ def build(out: Path, device: Any) -> Any:
     return model
 
 
-def main(canvas: str, tokenizer: str, folder: str, hidden: str = "256", layers: str = "4") -> None:
+def main(canvas: str, tokenizer: str, folder: str, hidden: str = "256", layers: str = "4", seed: str = "0") -> None:
     sys.path.insert(0, canvas)
     import torch
     from data.data_utils import add_special_tokens
@@ -87,7 +87,7 @@ def main(canvas: str, tokenizer: str, folder: str, hidden: str = "256", layers: 
     out.mkdir(parents=True, exist_ok=True)
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "tokenizer.json"):
         shutil.copy(Path(tokenizer) / name, out / name)
-    torch.manual_seed(0)
+    torch.manual_seed(int(seed))
     words, _, _ = add_special_tokens(Qwen2Tokenizer.from_pretrained(str(out)))
     write_json(out / "llm_config.json", llm_config(int(hidden), int(layers), len(words)))
     write_json(out / "vit_config.json", vit_config())

@@ -84,6 +84,7 @@ KINDS: tuple[tuple[str, str, str], ...] = (
     ("CHECKPOINT_INCOMPLETE", r"FileNotFoundError: .*(?:\.safetensors|scheduler\.pt|data_status\.pt)", ""),
     ("CHECKPOINT_INCOMPLETE", r"FileNotFoundError: ", r"load_file|try_load_ckpt"),
     ("CHECKPOINT_INCOMPLETE", r"SafetensorError|PytorchStreamReader failed|^EOFError", ""),
+    ("WEIGHTS_NOT_LOADED", r"^RuntimeError: \S.* has no weights for \S+$", ""),  # patch_lean_text
     ("SHARDS_MISMATCH", r"Mesh should not be bigger", ""),
     ("WORKERS_GREW", r"^KeyError: \d+$", ""),
     ("WANDB_LOGIN", r"api_key not configured|API key must be|wandb.*(?:login|credential)|not logged in.*wandb", ""),

@@ -31,6 +31,7 @@ OF_ONE_LINE = {
     "CHECKPOINTS_FOREIGN_NAME",
     "CHECKPOINT_SHARDS_DIFFER",
     "SHARDS_MISMATCH",
+    "WEIGHTS_NOT_LOADED",
     "WORKERS_GREW",
     "CHILD_FAILED",
 }
@@ -151,6 +152,8 @@ def test_lines_of_cpp_code_that_end_nothing_are_no_failure() -> None:
         ("PEER_LOST", "torch.distributed.DistStoreError: timed out after 600000ms", ""),
         ("WORKER_KILLED", "RuntimeError: DataLoader worker (pid 14) is killed by signal: Killed.", ""),
         ("WORKER_KILLED", "RuntimeError: DataLoader worker (pid(s) 14, 15) exited unexpectedly", ""),
+        ("WEIGHTS_NOT_LOADED", "RuntimeError: /m/ema.safetensors has no weights for llm2vae.bias", ""),
+        ("UNKNOWN", "RuntimeError: the tensor has no weights", ""),
         ("SHARDS_MISMATCH", "RuntimeError: Mesh should not be bigger than default world size 2, but found 4", ""),
         ("FLAG_UNKNOWN", "ValueError: Some specified arguments are not used by the HfArgumentParser: ['--x']", ""),
         ("IMPORT_MISSING", "ModuleNotFoundError: No module named 'decord'", ""),
