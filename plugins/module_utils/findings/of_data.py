@@ -12,25 +12,25 @@ ENTRIES: dict[str, Entry] = {
         "read the file with pandas, add images as bytes (question_images, solution_images) and their order "
         "(question_interleave, solution_interleave), and save it with to_parquet",
     ),
-    "DATASET_UNREADABLE": Entry("error", "the file is no readable parquet file", "copy the file again"),
+    "DATASET_UNREADABLE": Entry("error", "the file is damaged or not in the parquet format", "copy the file again"),
     "DATASET_MISSING": Entry("error", "the host has no training data", "set dataset_source and its paths"),
     "DATASET_COLUMN_MISSING": Entry(
         "error", "the loader reads five columns of each row", "convert the data again with all five columns"
     ),
     "DATASET_ROWS_BAD": Entry(
         "error",
-        "the trainer skips such rows and goes on",
-        "mend the rows, or set dataset_drop_bad_rows: true to leave them out",
+        "the trainer skips bad rows and goes on",
+        "repair the rows, or set dataset_drop_bad_rows: true to leave them out",
     ),
     "SOLUTION_WITHOUT_IMAGE": Entry(
         "error",
-        "the training ends with an IndexError when such a row is alone in its batch",
-        "mend the rows, or set dataset_drop_bad_rows: true to leave them out",
+        "a row whose solution has no image ends the training with an IndexError when it is alone in its batch",
+        "repair the rows, or set dataset_drop_bad_rows: true to leave them out",
     ),
     "IMAGE_CUT_SHORT": Entry(
         "error",
         "the trainer fills the missing part of a cut image with grey and learns from it",
-        "mend the rows, or set dataset_drop_bad_rows: true to leave them out",
+        "repair the rows, or set dataset_drop_bad_rows: true to leave them out",
     ),
     "DUPLICATE_ROWS": Entry(
         "warning", "a repeated row counts once for each copy", "remove the copies, unless you want them"

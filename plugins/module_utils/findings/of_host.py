@@ -25,7 +25,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "ACCOUNT_LIKE_ROOT": Entry(
         "error",
-        "members of such a group can become root, and the training runs code of hundreds of packages",
+        "members of the named group can become root, and the training runs code of hundreds of packages",
         "remove the account from the group (gpasswd -d ACCOUNT GROUP), or set fleet_user to another account",
     ),
     "STATE_DIR_OPEN": Entry(
@@ -112,8 +112,8 @@ ENTRIES: dict[str, Entry] = {
     ),
     "HOST_MEMORY_SHORT": Entry(
         "error",
-        "a rank needs 4 GB, and cpu_offload keeps what it takes off the GPU in host memory; without canvas_code_lean "
-        "each rank builds the model twice and reads the weights at the start: 10 bytes per parameter and rank",
+        "each rank needs 4 GB and the memory that cpu_offload takes off the GPU; without canvas_code_lean it needs "
+        "10 bytes per parameter to load the model",
         "set canvas_code_lean: true, use a host with more memory, or fewer processes",
     ),
     "HOST_MEMORY_TIGHT": Entry(

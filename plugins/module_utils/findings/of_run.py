@@ -72,13 +72,13 @@ ENTRIES: dict[str, Entry] = {
     ),
     "WEIGHTS_NOT_ASKED": Entry(
         "error",
-        "the trainer loads the weights only with resume_from, resume_model_only and finetune_from_ema together; "
-        "otherwise it starts from random weights and logs one line",
+        "without resume_from, resume_model_only and finetune_from_ema together, the trainer starts from random "
+        "weights; only one log line says so",
         "set run_config_resume_from to the model folder, and the other two to true",
     ),
     "RESUME_FROM_MISSING": Entry(
         "error",
-        "when resume_from does not exist, the trainer starts from random weights and logs one line",
+        "when resume_from does not exist, the trainer starts from random weights, and only one log line says so",
         "put the folder there, or set run_config_resume_from to the model folder (its default)",
     ),
     "AUTO_RESUME_OFF": Entry(
@@ -242,7 +242,7 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "the running loader opens the training file again for each row group; another file starves some workers and "
         "hides rows",
-        "stop the training after its next save (playbooks/stop.yml) and converge, or take the change back",
+        "stop the training after its next save (playbooks/stop.yml) and converge, or undo the change",
     ),
     "SCRIPT_TEMPLATE_OWN": Entry(
         "note",
