@@ -35,6 +35,7 @@ from ..module_utils.roles.nvidia import decide as nvidia_plan
 from ..module_utils.roles.run_config import decide as run_config_plan
 from ..module_utils.roles.training import decide as training_plan
 from ..module_utils.roles.weights import decide as weights_plan
+from ..plugin_utils.controller import is_gone
 from ..plugin_utils.render import Templates
 
 Resolve = Callable[[str], str]
@@ -129,6 +130,10 @@ class ActionModule(ActionBase):
             unreachable = lost(answer, in_play)
             observation, wrong = (None, (unreachable,)) if unreachable else understood(answer.get("observation"))
             findings += wrong
+        lock = answer.get("lock") or {}
+        if lock.get("id") and not is_gone(lock):
+            found = f"{lock.get('who')} works here since {lock.get('since')}"
+            findings += (finding("HOST_LOCKED", found=found, expected="one controller at a time"),)
         run = settings.get("training_run") or self._run(variables, name)
         return HostSeen(name, str(run), settings, observation, findings, (asked[0], asked[1]) if asked else None)
 

@@ -15,3 +15,12 @@ attributes:
     description: Where it runs.
     platforms: posix
 """
+    LOCK = r"""
+options:
+  controller:
+    description:
+      - Who asks, by which another controller is kept off the host meanwhile; filled in by the action plugin.
+      - Nothing is locked without it, and in check mode.
+    type: dict
+    default: {}
+"""

@@ -19,7 +19,7 @@ description:
     applied to files of known digests only, and C(git diff) on the host shows them.
   - The first clone is made in another folder and renamed. The next run repairs an interrupted one.
   - The action plugin of the same name fills in O(settings), and sends O(archive) only when files differ.
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:
     support: full
@@ -80,6 +80,7 @@ from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.canvas_code import apply as code_apply
 from ..module_utils.roles.canvas_code import apply_copy as code_copy_apply
+from ..module_utils.system import host_lock
 
 
 def main() -> None:
@@ -89,11 +90,12 @@ def main() -> None:
             "settings": {"type": "dict", "default": {}},
             "manifest": {"type": "dict", "default": {}},
             "archive": {"type": "str", "default": ""},
+            **host_lock.ARGUMENT,
         },
         supports_check_mode=True,
     )
     given, check = module.params, module.check_mode
-    with reported(module.fail_json):
+    with reported(module.fail_json), host_lock.held(given["controller"]):
         if given["settings"]["canvas_code_source"] == "controller":
             report = code_copy_apply.converge(given["settings"], given["manifest"], given["archive"], check=check)
         else:

@@ -17,7 +17,7 @@ description:
   - Reads the restored checkpoint whole and compares it with the recorded digests.
   - Works as the owner of C(training_checkpoint_dir), also when started as root.
   - Refused while the unit runs.
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:
     support: full
@@ -57,16 +57,18 @@ from ..module_utils.checkpoints import restore as checkpoint_restore
 from ..module_utils.checkpoints.seal import Place, kept_dir_of
 from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
+from ..module_utils.system import host_lock
 from ..module_utils.system.reach import as_owner
 
 
 def main() -> None:
-    spec = {"settings": {"type": "dict", "default": {}}}
+    spec = {"settings": {"type": "dict", "default": {}}, **host_lock.ARGUMENT}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     settings = module.params["settings"]
     folder, kept = (str(settings[f"training_{name}"]) for name in ("checkpoint_dir", "kept_dir"))
     place = Place(folder.rstrip("/"), kept_dir_of(str(settings["training_results_dir"]), folder, kept))
-    with reported(module.fail_json):
+    with reported(module.fail_json), host_lock.held(module.params["controller"]) as hold:
+        hold.over = True
         checkpoint_restore.refuse_while_running(str(settings["training_unit"]))
         with as_owner(place.checkpoints):
             done = checkpoint_restore.restore(place, settings["training_restore_step"], module.check_mode)

@@ -14,6 +14,7 @@ description:
 version_added: 0.1.0
 author:
   - canvas-fleet contributors (@canvas-fleet)
+extends_documentation_fragment: [canvas.fleet.attributes.lock]
 options:
   settings:
     description: All variables of all roles for this host; filled in by the action plugin.
@@ -80,6 +81,7 @@ from ..module_utils.roles.dataset.decide import decide, wanted_digest
 from ..module_utils.roles.dataset.observe import observe
 from ..module_utils.roles.dataset.originals import prepare
 from ..module_utils.roles.dataset.record import layout
+from ..module_utils.system import host_lock
 from ..module_utils.system.ownership import Owner, owner_of
 
 SPEC = {name: {"type": "dict", "default": {}} for name in ("settings", "topology")}
@@ -89,7 +91,7 @@ def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     settings, topology = module.params["settings"], Topology.from_dict(module.params["topology"])
-    with reported(module.fail_json):
+    with reported(module.fail_json), host_lock.held(module.params["controller"]):
         paths = layout(settings)
         reasons = list(decide(observe(settings), settings, topology).reasons)
         copied = paths.originals if settings["dataset_source"] == "controller" else ()  # the rest is fetched

@@ -16,7 +16,7 @@ description:
     that has no answer is named in RV(observation.silent), and the others answer.
   - The action plugin of the same name fills in O(settings) from the variables of all roles and checks them by their
     argument specs. It does not contact a host with invalid variables. The result then says what is invalid.
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:
     support: full
@@ -44,6 +44,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+lock:
+  description: Who works on the host now (C(who), C(since)), and the name of who did so last (C(last)).
+  returned: success
+  type: dict
 observation:
   description: RV(observation.facts) of the machine, its RV(observation.environment), and RV(observation.roles);
     RV(observation.silent) says of each part without an answer why there is none.
@@ -80,7 +84,7 @@ from ..module_utils.roles.nvidia import observe as nvidia
 from ..module_utils.roles.run_config import observe as run_config
 from ..module_utils.roles.training import observe as training
 from ..module_utils.roles.weights import observe as weights
-from ..module_utils.system import limits
+from ..module_utils.system import host_lock, limits
 from ..module_utils.system.parts import Part, answers
 
 OBSERVERS: dict[str, Callable[[Settings], Any]] = {
@@ -120,13 +124,14 @@ def observe(settings: Settings, master: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    spec = {name: {"type": "dict", "default": {}} for name in ("settings", "master")}
+    spec = {name: {"type": "dict", "default": {}} for name in ("settings", "master", "controller")}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     with reported(module.fail_json):
         if account := os.geteuid():
             raise FleetError("only root sees all", code="NOT_ROOT", found=f"the account {account}", expected="root")
+        lock = host_lock.observed(module.params["controller"])  # before the rest: what is changed meanwhile is noticed
         found = observe(module.params["settings"], module.params["master"])
-    module.exit_json(**shown.result({"changed": False, "observation": found}))
+    module.exit_json(**shown.result({"changed": False, "observation": found, "lock": lock}))
 
 
 if __name__ == "__main__":

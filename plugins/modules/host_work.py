@@ -16,6 +16,7 @@ description:
 version_added: 0.1.0
 author:
   - canvas-fleet contributors (@canvas-fleet)
+extends_documentation_fragment: [canvas.fleet.attributes.lock]
 options:
   worker:
     description: The worker, named by its role.
@@ -128,7 +129,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
-from ..module_utils.system import units
+from ..module_utils.system import host_lock, units
 from ..module_utils.work import entry as work_main
 from ..module_utils.work import runner as host_work
 
@@ -147,6 +148,7 @@ SPEC = {
     "system_ca": {"type": "bool", "default": False},
     "request_id": {"type": "str", "default": ""},
     "digest": {"type": "str", "default": ""},
+    **host_lock.ARGUMENT,
 }
 
 
@@ -155,7 +157,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     given = module.params
     name = given["name"] or given["worker"]
-    with reported(module.fail_json):
+    with reported(module.fail_json), host_lock.held(given["controller"]):
         result = _result(given, name, module.check_mode)
     module.exit_json(**shown.result(result))
 

@@ -14,7 +14,7 @@ description:
     RV(work) to a unit on the host, with NVIDIA's repository and its checked key.
   - Writes the profile with C(CUDA_HOME), C(PATH) and C(LD_LIBRARY_PATH), and keeps nouveau from being loaded.
   - Keeps a working driver that is new enough. Does nothing on a host without GPUs (C(nvidia_gpu_expected=false)).
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:
     support: full
@@ -71,12 +71,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.nvidia import files as nvidia_files
+from ..module_utils.system import host_lock
 
 
 def main() -> None:
     os.umask(0o022)  # a login with 027 or 077 would close what the training's account has to read
-    module = AnsibleModule(argument_spec={"settings": {"type": "dict", "default": {}}}, supports_check_mode=True)
-    with reported(module.fail_json):
+    spec = {"settings": {"type": "dict", "default": {}}, **host_lock.ARGUMENT}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    with reported(module.fail_json), host_lock.held(module.params["controller"]):
         result = nvidia_files.converge(module.params["settings"], module.check_mode)
     for warning in result.pop("warnings"):
         module.warn(shown.line(warning))

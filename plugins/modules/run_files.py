@@ -16,7 +16,7 @@ description:
     changes only its marked block.
   - The key stands only in its own file with mode 0600, never in the script, the result, or the diff.
   - The action plugin of the same name fills in O(settings) from the variables of all roles.
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:
     support: full
@@ -74,6 +74,7 @@ from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.run_config.apply import converge
 from ..module_utils.roles.run_config.texts import Texts
+from ..module_utils.system import host_lock
 
 TEXT = {"type": "str", "required": True}
 
@@ -85,10 +86,11 @@ def main() -> None:
             "texts": {"type": "dict", "required": True, "options": {one.name: TEXT for one in fields(Texts)}},
             "wandb_api_key": {"type": "str", "default": "", "no_log": True},
             "settings": {"type": "dict", "default": {}},
+            **host_lock.ARGUMENT,
         },
         supports_check_mode=True,
     )
-    with reported(module.fail_json):
+    with reported(module.fail_json), host_lock.held(module.params["controller"]):
         texts = Texts(**module.params["texts"])
         report = converge(module.params["settings"], texts, module.params["wandb_api_key"], check=module.check_mode)
     for entry in report["files"]:

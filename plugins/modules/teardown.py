@@ -15,7 +15,7 @@ description:
     files always stay.
   - Their own roles remove unit, environment and driver before. C(playbooks/teardown.yml) has the order.
   - The action plugin of the same name fills in O(settings) from the variables of all roles.
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:
     support: full
@@ -61,17 +61,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
-from ..module_utils.system import units
+from ..module_utils.system import host_lock, units
 from ..module_utils.teardown import apply as teardown
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={"settings": {"type": "dict", "default": {}}, "show": {"type": "bool", "default": True}},
-        supports_check_mode=True,
-    )
+    options = {"settings": {"type": "dict", "default": {}}, "show": {"type": "bool", "default": True}}
+    module = AnsibleModule(argument_spec={**options, **host_lock.ARGUMENT}, supports_check_mode=True)
     settings = module.params["settings"]
-    with reported(module.fail_json):
+    with reported(module.fail_json), host_lock.held(module.params["controller"]) as hold:
+        hold.over = True
         roles = teardown.roles_before(settings)
         report = teardown.work(settings, units.Systemd(), check=module.check_mode)
     before = "".join(f"{part['path']}\n" for part in report["removed"])

@@ -25,7 +25,7 @@ description:
   - A checkpoint is whole when both safetensors files have their declared length, and all optimizer files,
     C(scheduler.pt) and C(data_status.pt) are complete archives. The trainer alone would resume from the newest one,
     whole or not.
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:
     support: full
@@ -172,6 +172,7 @@ from ..module_utils.roles.training.observe import observed
 from ..module_utils.roles.training.report import report_of
 from ..module_utils.roles.training.unit_host import Host
 from ..module_utils.roles.training.want import Texts, Want
+from ..module_utils.system import host_lock
 
 STATES = ["started", "stopped", "restarted", "present", "absent", "awaited", "queried"]
 TEXT = {"type": "str", "default": ""}
@@ -185,6 +186,7 @@ def main() -> None:
         "state": {"type": "str", "choices": STATES, "default": "started"},
         "settings": {"type": "dict", "default": {}},
         "topology": {"type": "dict", "default": {}},
+        **host_lock.ARGUMENT,
         "texts": {"type": "dict", "default": {}, "options": {one.name: TEXT for one in fields(Texts)}},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
@@ -200,7 +202,9 @@ def main() -> None:
         if state in ("awaited", "queried"):
             looked = {"training": report(host.read(want)), "steps": [], "findings": [], "waiting": ""}
             module.exit_json(**shown.result({"changed": False, **looked}))
-        done = training_apply.converge(host, want, state, module.check_mode, SETTLE)
+        with host_lock.held(module.params["controller"]) as hold:
+            done = training_apply.converge(host, want, state, module.check_mode, SETTLE)
+            hold.over = done.waiting != "stop"
     for found in done.warnings:
         module.warn(shown.line(f"{found.code}: {found.found}; {found.because}; {found.remedy}"))
     result = {

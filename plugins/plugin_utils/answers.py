@@ -32,6 +32,7 @@ COMMON: Kinds = {
     **dict.fromkeys(("msg", "module_stdout", "module_stderr"), str),
     "rc": int,
     "finding": TEXT_OF,
+    "holder": TEXT_OF,
     "warnings": TEXTS,
 }
 MODULES: Mapping[str, Kinds] = {
@@ -43,7 +44,7 @@ MODULES: Mapping[str, Kinds] = {
     },
     "checkpoint_restore": {"moves": TEXTS, "resumes_from": int | None, "diff": DIFF},
     "dataset_originals": {**dict.fromkeys(("reasons", "folders", "lacking"), TEXTS), "diff": DIFF},
-    "host_info": {"observation": DATA},
+    "host_info": {"observation": DATA, "lock": TEXT_OF},
     "host_work": {"work": DATA, "would": TEXTS},
     "nvidia_host": {
         **dict.fromkeys(("state", "detail"), str),

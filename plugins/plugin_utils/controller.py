@@ -7,7 +7,6 @@ import getpass
 import multiprocessing
 import os
 import socket
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -25,7 +24,8 @@ def identity() -> dict[str, str]:
 
 @cache
 def _of(pid: int) -> Mapping[str, str]:
-    machine = [files.text("/etc/machine-id").strip(), socket.gethostname(), str(uuid.getnode())]
+    cards = [f"/sys/class/net/{name}/address" for name in sorted(_listed("/sys/class/net"))]
+    machine = [files.text("/etc/machine-id").strip(), socket.gethostname(), *map(files.text, cards)]
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
@@ -37,6 +37,13 @@ def _of(pid: int) -> Mapping[str, str]:
         "started": started(str(pid)),
     }
     return {**me, "id": sha256("\0".join(me.values()))[:16], "who": shown.line(f"{_user()}@{machine[1]}")}
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _user() -> str:

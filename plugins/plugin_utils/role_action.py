@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -21,7 +22,7 @@ from ..module_utils.core.settings import Settings
 from ..module_utils.findings.finding import Finding
 from ..module_utils.plan.settings import Option, cleaned, options_of, read, validator
 from ..module_utils.system import files
-from . import answers
+from . import answers, controller
 from .interrupt import announce
 from .retry import Clock, retry_connection
 
@@ -144,8 +145,10 @@ class RoleAction(ActionBase):
     def module(self, name: str = "", /, **arguments: Any) -> dict[str, Any]:
         """The declared answer of a module; `name`: this action's by default."""
         name = name or type(self).__module__.rpartition(".")[2]
-        answered = self._execute_module(f"canvas.fleet.{name}", module_args=arguments, task_vars=self.variables)
-        answer = answers.of_module(name, answered)
+        me = self._controller(arguments)
+        answer = self._answered(name, {**arguments, "controller": me})
+        if me and controller.is_gone(answer.get("holder") or {}):
+            answer = self._answered(name, {**arguments, "controller": {**me, "over": answer["holder"]["id"]}})
         if self._discovered_interpreter_key:  # Ansible looks for it again at each task that does not hand it on
             answer["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return answer
@@ -156,6 +159,17 @@ class RoleAction(ActionBase):
             res[name] = shown.visible(res[name].replace("\r\n", "\n"))
         answer: dict[str, Any] = super()._parse_returned_data(res, *more)
         return {key: one for key, one in answer.items() if not answers.is_order(key)}
+
+    def _answered(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        answered = self._execute_module(f"canvas.fleet.{name}", module_args=arguments, task_vars=self.variables)
+        return answers.of_module(name, answered)
+
+    def _controller(self, arguments: Mapping[str, Any]) -> dict[str, str]:
+        """For whom the host is locked while it is changed: for nobody in check mode, and when it is only looked at."""
+        if self._task.check_mode or arguments.get("state") in ("awaited", "queried"):
+            return {}
+        seen = (self.variables.get("__fleet_seen") or {}).get("lock") or {}
+        return {**controller.identity(), "seen": str(seen.get("last") or "")}
 
     def patiently(self, goes_on: str, name: str = "", /, **arguments: Any) -> dict[str, Any]:
         """The same; a lost connection is tried again for fleet_reconnect_timeout seconds. `goes_on`: what the host does

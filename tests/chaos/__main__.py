@@ -24,6 +24,7 @@ PARTS = {
     "slow": 3600,
     "reach": 99,
     "places": 99,
+    "two": 100,
 }
 
 

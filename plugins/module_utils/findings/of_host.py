@@ -33,6 +33,16 @@ ENTRIES: dict[str, Entry] = {
         "root trusts the records in this folder, so no other account may write to it or replace it",
         "leave fleet_state_dir at its default, or give the named folder to root (chown, chmod go-w)",
     ),
+    "HOST_LOCKED": Entry(
+        "warning",
+        "another ansible-playbook is at work on this host, so a change would stop with an error",
+        "wait until the other playbook has ended, then run again",
+    ),
+    "HOST_CHANGED": Entry(
+        "error",
+        "another ansible-playbook has changed this host since the plan was made",
+        "run again, so that the plan is made from the present state",
+    ),
     "RUN_DISAGREES": Entry(
         "error",
         "the hosts of one run need equal settings; otherwise the ranks hang or train different things",

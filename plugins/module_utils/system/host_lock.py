@@ -18,6 +18,7 @@ from ..core import wire
 from ..core.errors import FleetError
 from . import files, folders
 
+ARGUMENT = {"controller": {"type": "dict", "default": {}}}  # of a module that changes a host
 FOLDER = "/run/canvas-fleet"
 LEASE = 900.0  # seconds of the host's clock after the last call of a controller
 OWN_WAIT = 300.0  # seconds for an earlier call of the same controller, whose connection was lost
@@ -97,11 +98,12 @@ def held(asked: Mapping[str, Any], folder: str = FOLDER) -> Iterator[Hold]:
             raise HostLockedError(lock, "HOST_LOCKED")
         if controller.seen and lock.holder.id not in ("", controller.seen, controller.id, controller.over):
             raise HostLockedError(lock, "HOST_CHANGED")
-        hold.over = True
         _keep(folder, lock, controller, LEASE)
         try:
             yield hold
-            hold.over = hold.over and False
+        except BaseException:
+            hold.over = True
+            raise
         finally:
             _keep(folder, read(folder), controller, 0.0 if hold.over else LEASE)
 
