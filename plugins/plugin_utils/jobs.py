@@ -54,6 +54,7 @@ JOBS = {
     "conda_env": Job(
         parts=("conda_env_", "run_config_use_flex", "run_config_env", "nvidia_cuda_home", "nvidia_gpu_expected"),
         without="conda_env_",
+        named={"pip_find_links": "fleet_pip_find_links"},
         environment="conda_env_environment",
         folders=("conda_env_state_dir",),
         user="fleet_user",

@@ -30,7 +30,6 @@ class Settings(TypedDict):
     conda_env_pip_packages: list[str]
     conda_env_pip_index_url: str
     conda_env_pip_extra_index_urls: list[str]
-    conda_env_pip_find_links: str
     conda_env_flash_attn: str
     conda_env_flash_attn_from: str
     conda_env_flash_attn_sha256: str

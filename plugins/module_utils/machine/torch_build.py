@@ -43,7 +43,7 @@ def planned(settings: Settings) -> str:
     torch, local = _pinned_version(settings)
     locked = (RUNTIME.match(line) for line in settings["conda_env_pip_lock"])
     named = [build for _, _, build in _named(settings) if cuda.torch_cuda_fits(torch, build)]
-    own_wheels = settings["conda_env_pip_find_links"] or settings["conda_env_wheelhouse"]
+    own_wheels = settings["fleet_pip_find_links"] or settings["conda_env_wheelhouse"]
     usual = [] if own_wheels or not torch else list(cuda.torch_builds(torch)[:1])  # what the usual index serves
     return next(iter([*([local] if local else []), *(one[1] for one in locked if one), *named, *usual]), "")
 

@@ -17,6 +17,7 @@ RENAMED = {
     "dataset_num_workers": "run_config_num_workers",
     "dataset_world_size": "run_config_processes",
     "conda_env_mirrors": "fleet_mirrors",
+    "conda_env_pip_find_links": "fleet_pip_find_links",
     "fleet_patience": "fleet_reconnect_timeout",
     "fleet_teardown_also": "fleet_teardown_include",
     "nvidia_own_programs": "nvidia_busy_ignore_below",

@@ -103,7 +103,6 @@ RULES: dict[str, Rule] = {
     "conda_env_pip_packages": REQUIREMENT,
     "conda_env_pip_index_url": optional(URL),
     "conda_env_pip_extra_index_urls": URL,
-    "conda_env_pip_find_links": PLACE,
     "conda_env_flash_attn": optional(form(r"\d+(\.\w+)+", "a version, such as 2.8.2")),
     "conda_env_flash_attn_releases": URL,
     "conda_env_imports": form(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "names that Python can import"),

@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {
     "conda_env_pip_packages": ["torchvision==0.22.1", "torch==2.7.1", "numpy==1.24.4"],
     "conda_env_pip_index_url": "",
     "conda_env_pip_extra_index_urls": [],
-    "conda_env_pip_find_links": "",
+    "fleet_pip_find_links": "",
     "conda_env_wheelhouse": "",
     "conda_env_flash_attn_from": "wheel",
 }
@@ -109,7 +109,7 @@ PLANNED: dict[str, tuple[dict[str, Any], str]] = {
     "the lock wins over an index": ({"conda_env_pip_lock": LOCK_126, **extra("cu128")}, "12.6"),
     "a further index has the newer build": (extra("cu128"), "12.8"),
     "an index without such a build is not taken": (extra("cu121"), "12.6"),
-    "wheels of the user's say nothing": ({"conda_env_pip_find_links": "/srv/wheels"}, ""),
+    "wheels of the user's say nothing": ({"fleet_pip_find_links": "/srv/wheels"}, ""),
     "a wheelhouse says nothing": ({"conda_env_wheelhouse": "/srv/wheels"}, ""),
     "no torch": ({"conda_env_pip_packages": ["torchvision==0.22.1"]}, ""),
     "a torch of a later table": ({"conda_env_pip_packages": ["torch==2.99"]}, ""),
