@@ -1,4 +1,4 @@
-"""How long a converged `site.yml` takes at 1, 2, 4 and 8 hosts, beside one large module; the middle of three runs each.
+"""Times of a converged `site.yml` at 1, 2, 4 and 8 hosts, beside one large module; the median of three runs.
 
 python -m demo.bench [HOSTS...]
 

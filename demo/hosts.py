@@ -67,7 +67,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a container shall be made of. Its digest is a label of the container: another digest, another container."""
+    """The spec of a container. Its digest is a label: a container with another digest is replaced."""
 
     image: str
     address: str
@@ -215,7 +215,7 @@ def _container(group: Group, name: str, wish: Wish) -> None:
 
 
 def _usable(found: dict[str, Any], wish: Wish) -> bool:
-    """Whether the container is the wished one and whole: one that was never filled has no host key inside."""
+    """True when the container has the wanted spec and is whole: an unfilled one has no host key."""
     labels = found["Config"]["Labels"] or {}
     created_only = found["State"]["Status"] in ("created", "initialized", "configured")
     return labels.get("canvas-fleet.wish") == wish.digest and not created_only

@@ -48,7 +48,7 @@ def podman(*words: str, check: bool = True, timeout: float = 300) -> subprocess.
 
 
 def query(*words: str) -> Any:
-    """What podman prints as JSON, or None when it fails (no such container)."""
+    """podman's JSON output, or None when it fails (no such container)."""
     done = podman(*words, check=False)
     return json.loads(done.stdout or "null") if done.returncode == 0 else None
 
@@ -64,7 +64,7 @@ def _environment() -> dict[str, str]:
 
 
 def _limit(kind: int) -> int:
-    """What a container may have of it; podman's own wish is more than this machine may allow, and is then refused."""
+    """The limit for a container; podman's default may exceed this machine's and would be refused."""
     hard = resource.getrlimit(kind)[1]
     return LIMITS[kind] if hard == resource.RLIM_INFINITY else min(hard, LIMITS[kind])
 

@@ -167,7 +167,7 @@ def said(name: str, driver: str = "") -> dict[str, Any]:
 
 
 def observed(system: str, machine: str, smi: str, more: dict[str, Any]) -> dict[str, Any]:
-    """What nvidia.observe() would report, as plain data."""
+    """The observation of nvidia.observe(), as plain data."""
     name, version, kernel = SYSTEMS[system]
     device, number, switches, own = MACHINES.get(machine, (0, 0, 0, ""))
     base = {"kernel": kernel, "machine": "x86_64", "nvswitches": switches, "boot": "this one"}
@@ -182,7 +182,7 @@ def typed(seen: dict[str, Any]) -> Observation:
 
 
 def afterwards(seen: dict[str, Any], plan: RolePlan, settings: dict[str, Any], machine: str) -> dict[str, Any]:
-    """What would be seen once the role did what it says, and the host was restarted where that is needed."""
+    """The observation after the role's work, and after a restart if one is needed."""
     own = MACHINES[machine][3] if machine else ""
     values, after = plan.values, dict(seen)
     if own and (values.get("driver") or values.get("restart")):
@@ -208,7 +208,7 @@ def afterwards(seen: dict[str, Any], plan: RolePlan, settings: dict[str, Any], m
 
 
 def does(plan: RolePlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:
-    """What the role does, in a few words."""
+    """The role's work in a few words."""
     if not settings["nvidia_gpu_expected"]:
         return "nothing"
     stops = [found.code for found in plan.findings if found.code in nvidia_files.STOPS]

@@ -105,7 +105,7 @@ def arrows() -> dict[tuple[str, str], list[Import]]:
 
 
 def allowed(source: str, target: str) -> bool:
-    """Whether a package may import from another."""
+    """True when a package may import from another."""
     return floor_of(target) < floor_of(source) or (source, target) in BESIDE
 
 

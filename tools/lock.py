@@ -101,7 +101,7 @@ def resolve(values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def flaws(report: list[dict[str, Any]], python: str) -> list[str]:
-    """What is missing or wrong in the report for that Python: pip judges markers by the Python that it runs in."""
+    """Problems of the report for that Python, because pip judges markers by its own Python."""
     environment: dict[str, Any] = {
         **default_environment(),
         **LINUX,

@@ -102,7 +102,7 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """How mutants.equivalent names it: no line number, which every change above would move."""
+        """Its name in mutants.equivalent, without a line number, which any change above it would move."""
         return f"{self.path} | " + " → ".join(line[1:].strip() for line in self.diff.splitlines())
 
 
@@ -128,7 +128,7 @@ def draw(seed: int, what: object) -> int:
 
 
 def places_of(path: str) -> Iterator[tuple[str, Place, list[tuple[Operator, int]]]]:
-    """Where the operators find something to break in a file, and which occurrence of each operator that is."""
+    """Places of a file that the operators can break, with the occurrence of each operator."""
     source = (CHECKOUT / path).read_text(encoding="utf-8")
     nodes, skipped = list(ast_nodes(get_ast(source))), unjudged(source)
     places: dict[Place, list[tuple[Operator, int]]] = {}
@@ -218,7 +218,7 @@ def equivalent() -> set[str]:
 
 
 def run(mutants: Sequence[Mutant], minutes: float) -> tuple[int, list[Mutant]]:
-    """How many mutants were tried in the time, and those that no test saw."""
+    """Number of mutants that were tried in the time, and the survivors."""
     until, survivors, tried = time.monotonic() + 60 * minutes, list[Mutant](), 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Copy(Path(folder))

@@ -27,7 +27,7 @@ ZIP_DATE = (2026, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What index.json says of a package. `entry_points` make it a noarch python package."""
+    """index.json of a package. `entry_points` make it a noarch python package."""
 
     name: str
     version: str

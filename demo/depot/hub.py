@@ -16,7 +16,7 @@ LFS_FROM = 1_000_000  # bytes; the real hub keeps larger files, and every .safet
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the hub says of one file: size, sha256, and git's own blob id."""
+    """The hub's answer about one file: size, sha256, and git's blob id."""
     size = path.stat().st_size
     lfs = path.suffix == ".safetensors" or size >= LFS_FROM
     blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)

@@ -55,7 +55,7 @@ def write(path: Path, text: str) -> None:
 def made(folder: Path, inputs: Iterable[Path | str], make: Callable[[Path], Result]) -> Result:
     """What `make(folder)` returns; made again only when `inputs` changed or a run was interrupted.
 
-    The stamp goes before the folder and comes after it, so a cut at any moment leads to a new making.
+    The stamp is removed before the folder and written after it, so an interruption leads to a new folder.
     """
     digest = digest_of(*inputs)
     stamp = folder.parent / f".{folder.name}.stamp"

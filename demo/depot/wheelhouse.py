@@ -137,5 +137,5 @@ def link(wheel: Path) -> str:
 
 
 def digest_input(wheels: dict[str, Path]) -> str:
-    """What the index depends on: names and sizes (a wheel in the cache never changes its content)."""
+    """Inputs of the index: names and sizes (a wheel in the cache never changes its content)."""
     return json.dumps(sorted((wheel.name, wheel.stat().st_size) for wheel in wheels.values()))

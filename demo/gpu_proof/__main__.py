@@ -61,7 +61,7 @@ FAULTS = (Fault(signal.SIGKILL, 30, "RANK_KILLED"), Fault(signal.SIGSTOP, 50, "H
 
 
 class ProofError(Exception):
-    """What could not be shown."""
+    """A claim that could not be shown."""
 
 
 def say(text: str) -> None:
@@ -183,7 +183,7 @@ def starts() -> list[tuple[str, int]]:
 
 
 def failure() -> dict[str, Any]:
-    """What the supervisor wrote about the start that failed last."""
+    """The supervisor's record of the last failed start."""
     return dict(json.loads(FAILURE.read_text())) if FAILURE.exists() else {}
 
 
@@ -295,7 +295,7 @@ def prove(canvas: Path, python: str) -> dict[str, Any]:
 
 
 def lines_of(log: Path) -> dict[str, Any]:
-    """What the trainer's own log says for each claim."""
+    """Lines of the trainer's log for each claim."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
     keep = (
         "Loading checkpoint from",

@@ -81,7 +81,7 @@ def on_cpu(utils: Any, trainer: Any) -> None:
 
 
 def digest(tensor: torch.Tensor) -> str:
-    """Of all bytes and their order, computed where the tensor is: 58 GB take seconds on a GPU."""
+    """Digest of all bytes in order, computed where the tensor is: 58 GB take seconds on a GPU."""
     raw, total = tensor.detach().contiguous().view(-1).view(torch.uint8), 0
     if not raw.is_cuda:
         return hashlib.sha256(raw.numpy()).hexdigest()[:16]

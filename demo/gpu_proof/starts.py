@@ -41,7 +41,7 @@ def stand_in(work: Path) -> None:
 
 
 class ProofError(Exception):
-    """What could not be shown."""
+    """A claim that could not be shown."""
 
 
 def patched(canvas: Path, tree: Path, profile: str, *, lean: bool) -> Path:
@@ -66,7 +66,7 @@ def model_of(options: argparse.Namespace) -> Path:
 
 
 def probe(options: argparse.Namespace, tree: Path, source: Path, told: dict[str, Any], flags: list[str]) -> Any:
-    """What each rank found."""
+    """Findings of each rank."""
     asked = Path(options.work) / "asked.json"
     asked.write_text(json.dumps(told))
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={options.ranks}", "--master_port=29577"]
@@ -122,7 +122,7 @@ def way(options: argparse.Namespace, name: str, canvas: Path, model: Path) -> di
 
 
 def differences(found: dict[str, dict[str, Any]]) -> list[str]:
-    """What is not the same in all ways: shards, buffers and moments of each rank, saved files."""
+    """Differences between the ways: shards, buffers and moments of each rank, saved files."""
     ways = list(found.values())
     said = []
     for start in ("first start", "resume, cold"):

@@ -62,7 +62,7 @@ def prefix_records(prefix: Path) -> list[dict[str, Any]]:
 
 
 def pip_packages(prefix: Path) -> Iterator[dict[str, Any]]:
-    """What pip installed, as `conda list` shows it."""
+    """Packages of pip, in the form of `conda list`."""
     for folder in sorted(prefix.glob("lib/python3.*/site-packages/*.dist-info")):
         installer = folder / "INSTALLER"
         if installer.is_file() and installer.read_text().strip() != "conda":

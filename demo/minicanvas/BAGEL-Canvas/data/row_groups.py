@@ -1,4 +1,4 @@
-"""Which row groups a worker of a rank reads: the files of the folder that the info file knows, shuffled and dealt."""
+"""Row groups of a worker of a rank: from files in the info file, shuffled and dealt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many tokens a picture costs: the size after the resize to at most 512 pixels, divided by the stride squared.
+"""Tokens of a picture: its size after the resize to at most 512 pixels, divided by the stride squared.
 
 The tiny model looks at 32 × 24 pixels of every picture; budgets are counted as for the real model all the same.
 """

@@ -11,7 +11,7 @@ from train.arguments import TrainingArguments
 
 
 class Mesh:
-    """Which shard of the optimizer this rank holds, and with whom it forms a whole."""
+    """This rank's shard of the optimizer, and the other ranks of its replica."""
 
     def __init__(self, args: TrainingArguments) -> None:
         self.group: dist.ProcessGroup | None = None

@@ -24,7 +24,7 @@ def make_logger(results_dir: str, rank: int) -> logging.Logger:
 
 
 def describe(batch: Batch, tokens: Tokenizer, name: str) -> str:
-    """What --debug_batches prints: the items of each sample, with the text itself."""
+    """Output of --debug_batches: the items of each sample, with the text."""
     lines = [f"\n{'=' * 100}", f"  {name}: {batch.length} tokens, sample lengths {batch.sample_lens}", "=" * 100]
     for number, items in enumerate(batch.samples, start=1):
         lines.append(f"sample {number}")
