@@ -86,11 +86,22 @@ def reported(fail_json: Callable[..., Any], more: Callable[[], Mapping[str, Any]
         fail_json(**refused_by_host(error).as_result())
 
 
+SQUASHED = "let the file server accept root (no_root_squash), or choose a folder on a local disk"
+FULL = "free space and inodes there (df -h, df -i), or choose a folder on a larger disk"
+REMEDIES = {
+    errno.EACCES: SQUASHED,
+    errno.EPERM: SQUASHED,
+    errno.EROFS: SQUASHED,
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+}
+
+
 def refused_by_host(error: OSError) -> FleetError:
     """An OSError as an error with a remedy. A network file system may treat root as nobody."""
-    squashed = "let the file server accept root (no_root_squash), or choose a folder on a local disk"
+    remedy = REMEDIES.get(error.errno or 0, "")
     return FleetError(
-        "the host does not allow this",
+        "the disk is full" if remedy == FULL else "the host does not allow this",
         found=f"{error.filename or 'a file'}: {error.strerror or error}",
-        remedy=squashed if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "",
+        remedy=remedy,
     )

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ..core import masking, shown
-from ..core.errors import FleetError
+from ..core.errors import REMEDIES, FleetError, refused_by_host
 from ..core.progress import Progress
 from ..system import files
 from .records import as_the_account
@@ -59,6 +59,8 @@ def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, An
     except FleetError as error:
         return {"ok": False, "error": error.as_dict(), "unexpected": False}
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in REMEDIES:
+            return {"ok": False, "error": refused_by_host(error).as_dict(), "unexpected": False}
         traceback.print_exc()
         words = FleetError(f"{type(error).__name__}: {error}")
         return {"ok": False, "error": words.as_dict(), "unexpected": True}

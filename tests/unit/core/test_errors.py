@@ -77,6 +77,15 @@ def test_what_the_host_refuses_is_answered_too() -> None:
     assert "no_root_squash" in answer["finding"]["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("number", "message"), [(28, "the disk is full"), (122, "the disk is full"), (5, "the host does not allow this")]
+)
+def test_a_full_disk_is_named_with_its_place_and_what_to_do(number: int, message: str) -> None:
+    answer = answer_of(OSError(number, "words of the kernel", "/srv/x"))
+    assert answer["msg"].startswith(f"{message}; found: /srv/x: words of the kernel")
+    assert ("df -i" in answer["finding"].get("remedy", "")) == (message == "the disk is full")
+
+
 def test_a_fault_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError), reported(fail_json):
         raise ZeroDivisionError
