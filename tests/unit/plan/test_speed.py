@@ -12,10 +12,12 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as r
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import Observation
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
 
+from tests.fuzz import fleet
 from tests.unit.support.observed import bare
 
 HOSTS, BUDGET = 50, 2.0  # seconds of the controller
 MIB = 2**20
+DEFAULTS = fleet.settings(fleet.Host("gpu"))[0]
 CARDS = [24564, 40960, 46068, 143771, 32607]
 
 
@@ -27,24 +29,7 @@ def seen(number: int) -> Observation:
 
 
 def host(number: int) -> plan.HostSeen:
-    settings = {
-        "run_config_processes": 0,
-        "run_config_num_workers": 4,
-        "run_config_master_port": 29501,
-        "run_config_total_steps": 1530,
-        "run_config_save_every": 10,
-        "run_config_del_previous_state": True,
-        "run_config_cpu_offload": False,
-        "run_config_use_flex": False,
-        "conda_env_use_existing": True,
-        "run_config_expected_num_tokens": 8192,
-        "run_config_max_num_tokens": 32768,
-        "fleet_address": f"10.0.0.{number}",
-        "weights_parameters": 14_607_260_128,
-        "weights_bytes": 29_560_000_000,
-        "nvidia_gpu_expected": True,
-        "preflight_accepted_findings": [],
-    }
+    settings = {**DEFAULTS, "fleet_address": f"10.0.0.{number}", "run_config_save_every": 10}
     return plan.HostSeen(f"gpu-{number:02}", f"run-{number // 2}", settings, seen(number))
 
 

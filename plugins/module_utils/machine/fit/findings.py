@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from ...core.progress import amount
 from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
+from ...trainer.flags import truth
 from ...trainer.model import Read, model_of
 from ..facts import Facts
 from ..gpu import Gpu
@@ -19,7 +19,6 @@ from .host_memory import host_floor
 from .memory import Run, gpu_phases
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
-NO_FLAGS: Mapping[str, Any] = {}
 
 
 def human(size: float) -> str:
@@ -43,40 +42,27 @@ class Machine:
 def run_of(machine: Machine, settings: Settings, topology: Topology) -> Run:
     """The run for the memory arithmetic, with the observed model and longest sample."""
 
-    def flag(name: str, otherwise: Any) -> Any:
-        extra = settings.get("run_config_extra_flags") or NO_FLAGS
-        return settings.get(f"run_config_{name}", extra.get(name, otherwise))
-
-    frozen = settings.get("training_profile") == "frozen"
+    extra, frozen = settings["run_config_extra_flags"], settings["training_profile"] == "frozen"
+    # the patch leaves upstream's own start where the weights do not all come out of one model folder
+    ours = settings["run_config_finetune_from_hf"] and not truth(extra.get("vit_rope", False))
     return Run(
-        model=model_of(int(settings["weights_parameters"]), machine.model),
+        model=model_of(settings["weights_parameters"], machine.model),
         ranks=topology.nproc_per_node,
         nodes=topology.nnodes,
-        shards=int(flag("num_shard", 0)) or topology.num_shard,
-        expected_tokens=int(flag("expected_num_tokens", 8192)),
-        most_tokens=int(flag("max_num_tokens", 32768)),
-        sample_tokens=machine.sample_tokens or int(flag("max_num_tokens_per_sample", 16384)),
+        shards=settings["run_config_num_shard"] or topology.num_shard,
+        expected_tokens=settings["run_config_expected_num_tokens"],
+        most_tokens=settings["run_config_max_num_tokens"],
+        sample_tokens=machine.sample_tokens or settings["run_config_max_num_tokens_per_sample"],
         text_share=machine.text_share,
-        freeze_llm=frozen or as_bool(flag("freeze_llm", False)),
-        freeze_vit=frozen or as_bool(flag("freeze_vit", False)),
+        freeze_llm=frozen or truth(extra.get("freeze_llm", False)),
+        freeze_vit=frozen or truth(extra.get("freeze_vit", False)),
         patched=frozen,
-        lean=_lean(settings, flag),
-        ema_copy=not (frozen and float(flag("ema", 0.9999)) == 0.0),
-        offload=as_bool(flag("cpu_offload", False)),
-        flex=as_bool(flag("use_flex", True)),
-        gpu=bool(settings["nvidia_gpu_expected"]),
+        lean=ours and settings["canvas_code_lean"],
+        ema_copy=not (frozen and settings["run_config_ema"] == 0),
+        offload=settings["run_config_cpu_offload"],
+        flex=settings["run_config_use_flex"],
+        gpu=settings["nvidia_gpu_expected"],
     )
-
-
-def _lean(settings: Mapping[str, Any], flag: Callable[[str, Any], Any]) -> bool:
-    """The patch leaves upstream's own start where the weights do not all come out of one model folder."""
-    ours = as_bool(flag("finetune_from_hf", True)) and not as_bool(flag("vit_rope", False))
-    return ours and bool(settings.get("canvas_code_lean"))
-
-
-def as_bool(value: Any) -> bool:
-    """A flag's value as the trainer's parser reads it; extra flags may be words."""
-    return value is True or str(value).strip().lower() in ("true", "yes", "on", "1")
 
 
 def fit_of(machine: Machine, settings: Settings, topology: Topology) -> Fit:

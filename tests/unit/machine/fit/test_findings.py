@@ -11,7 +11,11 @@ from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding impo
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import findings as machine
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import run_parts
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gpu
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import model_of
+
+from tests.fuzz import fleet
 
 GB = 10**9
 BAGEL = 14_607_260_128
@@ -25,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "run_config_cpu_offload": False,
     "run_config_num_shard": 0,
     "run_config_ema": 0.995,
+    "run_config_finetune_from_hf": True,
     "run_config_use_flex": True,
     "run_config_expected_num_tokens": 8192,
     "run_config_max_num_tokens": 32768,
@@ -168,7 +173,7 @@ def test_the_longest_sample_of_the_data_and_its_text_count() -> None:
         pytest.param({}, True, id="as it is"),
         pytest.param({"canvas_code_lean": False}, False, id="taken back"),
         pytest.param({"run_config_extra_flags": {"vit_rope": True}}, False, id="a ViT whose tables the file lacks"),
-        pytest.param({"run_config_extra_flags": {"finetune_from_hf": "False"}}, False, id="parts of several folders"),
+        pytest.param({"run_config_finetune_from_hf": False}, False, id="parts of several folders"),
     ],
 )
 def test_a_start_is_planned_as_the_patch_makes_it(settings: dict[str, Any], lean: bool) -> None:
@@ -176,14 +181,18 @@ def test_a_start_is_planned_as_the_patch_makes_it(settings: dict[str, Any], lean
     assert machine.run_of(HOST, {**SETTINGS, **settings}, topology).lean is lean
 
 
-def test_flags_are_read_where_the_user_may_put_them() -> None:
+def test_flags_without_a_variable_of_their_own_are_planned_too() -> None:
     topology = Topology("r", ("h",), 0, 8, 4, "", 0)
     extra = machine.run_of(HOST, {**SETTINGS, "run_config_extra_flags": {"freeze_vit": "True"}}, topology)
-    own = machine.run_of(HOST, {**SETTINGS, "run_config_freeze_vit": True}, topology)
     assert extra.freeze_vit
-    assert own.freeze_vit
     assert not extra.freeze_llm
-    assert extra.trained == own.trained == BAGEL - 32_241_664 - 402_552_736
+    assert extra.trained == BAGEL - 32_241_664 - 402_552_736
+
+
+def test_a_run_of_the_default_settings_is_the_arithmetics_default() -> None:
+    told, _ = fleet.settings(fleet.Host("a"))
+    planned = machine.run_of(HOST, told, Topology("r", ("h",), 0, 8, 4, "", 0))
+    assert planned == Run(model_of(BAGEL, None), 8, shards=8)
 
 
 @pytest.mark.parametrize(
