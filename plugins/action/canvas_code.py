@@ -17,7 +17,7 @@ class ActionModule(RoleAction):
 
     def work(self) -> dict[str, Any]:
         if self.settings["canvas_code_source"] != "controller":
-            return self.module(settings=self.settings)
+            return self.module(settings=self.settings, credentials=self.secret("fleet_credentials"))
         folder = str(self.settings["canvas_code_controller_path"])
         found = code_copy.scan(folder, self.settings["canvas_code_controller_exclude"])
         prefix = _prefix(folder, self.settings)

@@ -28,6 +28,10 @@ attributes:
   platform:
     platforms: posix
 options:
+  credentials:
+    description: Logins and tokens by host, for the repository; filled in from C(fleet_credentials).
+    type: dict
+    default: {}
   settings:
     description: All variables of all roles for this host; normally filled in by the action plugin.
     type: dict
@@ -80,7 +84,7 @@ from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
 from ..module_utils.roles.canvas_code import apply as code_apply
 from ..module_utils.roles.canvas_code import apply_copy as code_copy_apply
-from ..module_utils.system import host_lock
+from ..module_utils.system import credentials, host_lock
 
 
 def main() -> None:
@@ -90,11 +94,13 @@ def main() -> None:
             "settings": {"type": "dict", "default": {}},
             "manifest": {"type": "dict", "default": {}},
             "archive": {"type": "str", "default": ""},
+            "credentials": {"type": "dict", "default": {}, "no_log": True},
             **host_lock.ARGUMENT,
         },
         supports_check_mode=True,
     )
     given, check = module.params, module.check_mode
+    credentials.use(given["credentials"])
     with reported(module.fail_json), host_lock.held(given["controller"]):
         if given["settings"]["canvas_code_source"] == "controller":
             report = code_copy_apply.converge(given["settings"], given["manifest"], given["archive"], check=check)

@@ -49,6 +49,7 @@ JOBS = {
             "find_links": "fleet_pip_find_links",
         },
         files={"ca_pem": "fleet_ca_bundle"},
+        secrets=("fleet_credentials",),
         python="fleet_agent_base_python",
     ),
     "conda_env": Job(
@@ -56,13 +57,14 @@ JOBS = {
         without="conda_env_",
         named={"pip_find_links": "fleet_pip_find_links"},
         environment="conda_env_environment",
+        secrets=("fleet_credentials",),
         folders=("conda_env_state_dir",),
         user="fleet_user",
     ),
     "dataset": Job(
         parts=("dataset_", "fleet_state_dir", *MODEL),
         topology=("world_size", "num_workers"),
-        secrets=("weights_token",),
+        secrets=("weights_token", "fleet_credentials"),
         environment="dataset_environment",
         user="fleet_user",
         python="fleet_agent_python",

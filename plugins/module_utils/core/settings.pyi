@@ -57,6 +57,7 @@ class Settings(TypedDict):
     fleet_group: str
     fleet_state_dir: str
     fleet_ca_bundle: str
+    fleet_credentials: dict[str, Any]
     fleet_mirrors: str
     fleet_pip_index_url: str
     fleet_pip_find_links: str

@@ -15,8 +15,8 @@ ENTRIES: dict[str, Entry] = {
     "SECRET_MISPLACED": Entry(
         "error",
         "the secret would be written to a file that others can read",
-        "put it in run_config_wandb_api_key or weights_token (with ansible-vault); put a password of a URL in "
-        "~/.netrc of the host, which git and pip read",
+        "put it in run_config_wandb_api_key, in weights_token, or in fleet_credentials for the server of a URL or a "
+        "proxy (all of them with ansible-vault)",
     ),
     "ACCOUNT_OF_SYSTEM": Entry(
         "error",

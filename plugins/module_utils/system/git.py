@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from ..core.errors import FleetError
-from . import files, programs
+from . import credentials, files, programs
 from .programs import SYSTEM_PATH
 
 POLL = 0.5  # seconds between two looks at what has arrived
@@ -73,12 +73,13 @@ class Git:
 
     def _run(self, args: tuple[str, ...], lock: int | None, out: IO[bytes], errors: IO[bytes]) -> int:
         where = ("--git-dir", self.folder) if self._bare else ("-C", self.folder)
+        options, answers = credentials.for_git()
         process = programs.start(
-            *(self.binary, "-c", "core.quotePath=false", *where, *args),
+            *(self.binary, "-c", "core.quotePath=false", *options, *where, *args),
             stdout=out,
             stderr=errors,
             cwd="/",
-            env=self._env(),
+            env={**self._env(), **answers},
             pass_fds=(lock,) if lock else (),
             start_new_session=True,  # its helpers end with it
             **self._user(),

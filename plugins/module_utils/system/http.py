@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.errors import FleetError
-from . import digests, files
+from . import credentials, digests, files
 
 Tell = Callable[[int, int], None]  # bytes done, bytes in all (0: not known)
 
@@ -70,6 +70,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def _open(url: str, headers: Mapping[str, str], proxies: Mapping[str, str] | None = None) -> Any:
     sent = {"User-Agent": "canvas-fleet", "Accept-Encoding": "identity", **headers}
     request = urllib.request.Request(url, headers=sent)  # noqa: S310 - see check()
+    if authorization := credentials.header(url):
+        request.add_unredirected_header("Authorization", authorization)  # for this server, not where it sends us
     handlers: list[Any] = [_Redirects()]
     if proxies:
         handlers.append(urllib.request.ProxyHandler({**urllib.request.getproxies(), **proxies}))

@@ -17,7 +17,7 @@ from typing import Any
 from ..core import masking, shown
 from ..core.errors import REMEDIES, FleetError, refused_by_host
 from ..core.progress import Progress
-from ..system import files
+from ..system import credentials, files
 from .records import as_the_account
 
 
@@ -81,6 +81,9 @@ def take_private(path: Path) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     record, private = Path(arguments[0]), take_private(Path(arguments[1]))
     masking.remember(private["secrets"])
+    credentials.use(private["secrets"].pop("fleet_credentials", {}))
+    private["environment"] = credentials.with_logins(private["environment"])
+    private["environment"].update(credentials.for_programs(os.path.dirname(arguments[1])))
     with files.captured(record / "own" / "log", shown.line):
         return _work(record / "own", files.load(record / "spec.json"), private)
 
