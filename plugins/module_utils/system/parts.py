@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -47,7 +48,9 @@ class _Asked:
 
 def answers(parts: Mapping[str, Part], until: float) -> tuple[dict[str, Any], dict[str, str]]:
     """(answers by name, and by name why there is none). `until`: the end of all, by the monotonic clock."""
+    gc.freeze()  # what the children do not collect they do not copy
     asked = [_start(name, part, until) for name, part in parts.items()]
+    gc.unfreeze()
     with selectors.DefaultSelector() as waiting:
         for one in asked:
             waiting.register(one.pipe, selectors.EVENT_READ, one)

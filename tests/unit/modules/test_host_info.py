@@ -175,9 +175,13 @@ def test_a_file_system_that_does_not_answer_is_named(tmp_path: Path, monkeypatch
     monkeypatch.setattr(limits, "MOUNT_SECONDS", 0.3)
     monkeypatch.setattr(parts, "GRACE", 0.3)
     real = os.statvfs
-    monkeypatch.setattr(mounts.os, "statvfs", lambda path: time.sleep(30) if "a b" in path else real(path))
-    silent = mounts.silent([f"{tmp_path}/a b/data", "relative", "7"], time.monotonic() + 20, table)
+    monkeypatch.setattr(mounts.os, "statvfs", lambda path: time.sleep(30) if path in hung else real(path))
+    hung = [f"{tmp_path}/a b", f"{tmp_path}/other"]
+    paths = [f"{tmp_path}/a b/data", f"{tmp_path}/otherwise", "relative", "7"]
+    silent = mounts.silent(paths, time.monotonic() + 20, table)
     assert list(silent) == [f"the file system {tmp_path}/a b (nfs4 from server:/export)"]
+    hung = ["/"]
+    assert list(mounts.silent(["/srv"], time.monotonic() + 20, table)) == ["the file system / (ext4 from /dev/sda)"]
 
 
 def test_the_page_tells_every_limit() -> None:

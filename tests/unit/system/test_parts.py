@@ -77,8 +77,31 @@ def test_a_path_that_hangs_is_named(tmp_path: Path) -> None:
 
 
 def test_the_limit_of_the_whole_is_the_limit_of_each() -> None:
-    found, silent = answers({"one": Part(lambda: time.sleep(60))}, time.monotonic() - 1)
+    begun = time.monotonic()
+    found, silent = answers({"one": Part(lambda: time.sleep(60))}, begun - 1)
     assert (found, list(silent)) == ({}, ["one"])
+    assert time.monotonic() - begun < 5
+
+
+def test_a_part_that_hears_no_signal_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "GRACE", 0.2)
+    mark = tmp_path / "pid"
+
+    def look() -> None:
+        mark.write_text(str(os.getpid()))
+        deaf()
+
+    asked(look)
+    time.sleep(0.2)
+    assert ended(mark.read_text())
+
+
+def ended(pid: str) -> bool:
+    """It is gone, or waits for nothing but its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def test_what_a_part_started_ends_with_it(tmp_path: Path) -> None:
@@ -86,10 +109,7 @@ def test_what_a_part_started_ends_with_it(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     asked(lambda: programs.run("sh", "-c", f"echo $$ > {mark}; sleep 62"))
     time.sleep(0.2)
-    assert (
-        not Path(f"/proc/{mark.read_text().strip()}").exists()
-        or "Z" in Path(f"/proc/{mark.read_text().strip()}/stat").read_text()
-    )
+    assert ended(mark.read_text().strip())
 
 
 def test_a_part_that_never_ends_does_not_hold_the_modules_output() -> None:

@@ -123,6 +123,21 @@ def test_a_data_status_that_asks_for_gigabytes_gets_none(tmp_path: Path, bomb: b
     assert time.monotonic() - begun < 10
 
 
+def test_what_is_no_plain_data_is_refused_at_its_first_word() -> None:
+    for value in (print, {1, 2}, b"bytes", 1 << 3000, Path("/x")):
+        with pytest.raises(ValueError, match="in a data status"):
+            data_status.plain(pickle.dumps([value], protocol=4))
+
+
+def test_more_workers_than_any_run_has_are_none(tmp_path: Path) -> None:
+    """One mapping of ten thousand, told of a hundred ranks, has few bytes."""
+    one = {GROUP: dict.fromkeys(range(10_000), 1)}
+    save_status(tmp_path / "s.pt", [one] * 100)
+    assert data_status.workers(str(tmp_path / "s.pt"), GROUP) is None
+    save_status(tmp_path / "s.pt", [one] * 2)
+    assert data_status.workers(str(tmp_path / "s.pt"), GROUP) == [list(range(10_000))] * 2
+
+
 def test_an_archive_that_is_packed_is_none_of_torchs(tmp_path: Path) -> None:
     """A packed entry may ask for a dictionary of gigabytes (LZMA), or grow a thousand times (deflate)."""
     for kind in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
