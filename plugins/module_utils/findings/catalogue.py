@@ -1,6 +1,6 @@
 """The catalogue of findings, by code; docs/findings.md is generated from it.
 
-Entries stand in of_host, of_data and of_run.
+Entries stand in of_reach, of_host, of_data and of_run.
 """
 
 from __future__ import annotations
