@@ -15,6 +15,7 @@ from ansible.constants import INTERNAL_RESULT_KEYS
 from ..module_utils.core import wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.findings.finding import finding
+from ..module_utils.roles.nvidia.order import WorkOrder
 from ..module_utils.roles.training.report import Report
 
 Kinds = Mapping[str, Any]
@@ -49,7 +50,7 @@ MODULES: Mapping[str, Kinds] = {
     "nvidia_host": {
         **dict.fromkeys(("state", "detail"), str),
         **dict.fromkeys(("reasons", "packages"), TEXTS),
-        "work": DATA,
+        "work": WorkOrder,
         "restart": bool,
         "diff": DIFF,
     },

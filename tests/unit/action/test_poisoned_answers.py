@@ -116,6 +116,24 @@ def test_a_record_of_other_types_fails_the_task(result: Any) -> None:
     assert told["finding"]["code"] == "HOST_ANSWER_MALFORMED"
 
 
+@pytest.mark.parametrize(
+    ("module", "answer", "place"),
+    [
+        ("nvidia_host", {"work": {"packages": "x"}}, "nvidia_host.work.packages"),
+        ("nvidia_host", {"work": {"files": [{"path": "/x"}]}}, "nvidia_host.work.files[0].data"),
+        ("nvidia_host", {"work": {"wanted": "no"}}, "nvidia_host.work.wanted"),
+        ("checkpoint_restore", {"moves": [1]}, "checkpoint_restore.moves[0]"),
+        ("checkpoint_restore", {"resumes_from": "60"}, "checkpoint_restore.resumes_from"),
+        ("training_unit", {"training": {"losses": {"ce": {"first": "x"}}}}, "training_unit.training.losses.'ce'"),
+        ("training_unit", {"training": {"unit_state": {"restarts": True}}}, "training_unit.training.unit_state"),
+    ],
+)
+def test_a_nested_answer_of_other_types_fails_the_task_at_its_place(module: str, answer: Any, place: str) -> None:
+    told = answers.of_module(module, answer)
+    assert (told["failed"], told["finding"]["code"]) == (True, "HOST_ANSWER_MALFORMED")
+    assert told["finding"]["found"].startswith(place)
+
+
 def test_a_host_names_no_role_of_its_own_for_inclusion() -> None:
     assert answers.of_module("teardown", {"roles": ["nvidia", "conda_env"]})["roles"] == ["nvidia", "conda_env"]
     assert "roles" not in answers.of_module("teardown", {"roles": ["../../evil"]})

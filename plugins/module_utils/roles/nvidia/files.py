@@ -19,6 +19,7 @@ from . import distributions as table
 from .distributions import System
 from .judge import fault, fingerprint
 from .observe import Observation, Restart, base_url
+from .order import Content, WorkOrder
 from .packages import KEYRINGS, OWN_SOURCES
 
 MARK = "# Written by canvas-fleet (role nvidia); changes made here are overwritten.\n"
@@ -201,37 +202,36 @@ def converge(settings: Settings, check: bool) -> dict[str, Any]:
         warnings.append(f"the restart waits: {', '.join(running)} runs")
     if exchanged(plan.values.get("packages", [])) and running:
         warnings.append(f"the installation of the driver waits: {', '.join(running)} runs")
-    job = work_order(plan, seen, settings, later)
+    order = work_order(plan, seen, settings, later)
     return {
-        "changed": bool(changed) or (check and job["wanted"]),
+        "changed": bool(changed) or (check and order.wanted),
         "diff": diffs,
         "state": seen.state,
         "detail": plan.summary or seen.detail,
         "reasons": list(plan.reasons),
-        "packages": job["packages"],
-        "work": job,
+        "packages": list(order.packages),
+        "work": to_dict(order),
         "restart": restart and settings["nvidia_reboot"] != "never",
         "warnings": warnings,
     }
 
 
-def work_order(plan: RolePlan, seen: Observation, settings: Settings, later: list[File]) -> dict[str, Any]:
-    """The spec of nvidia_work.work(), and `wanted`: whether there is anything in it to do."""
+def work_order(plan: RolePlan, seen: Observation, settings: Settings, later: list[File]) -> WorkOrder:
     values, family = plan.values, getattr(table.system(seen.release), "family", "")
-    job: dict[str, Any] = {
-        "family": family,
-        "source": seen.foreign_source or (PLACES[2] if family == "el" else PLACES[0]),
-        "branch": str(settings["nvidia_driver_branch"]),
-        "packages": list(values.get("packages", [])),
-        "remove": list(values.get("remove", [])),
-        "files": [{"path": file.path, "data": base64.b64encode(file.data).decode()} for file in later],
-        "driver_version": values.get("driver_version", ""),
-        "services": list(values.get("services", [])),
-        "hold": list(values.get("hold", [])),
-        "hold_new": bool(settings["nvidia_hold"]) and bool(values.get("driver") or seen.record.packages),
-        "state_dir": str(settings["fleet_state_dir"]),
-    }
-    return {**job, "wanted": any(job[name] for name in ("packages", "files", "services", "hold", "remove"))}
+    order = WorkOrder(
+        family=family,
+        source=seen.foreign_source or (PLACES[2] if family == "el" else PLACES[0]),
+        branch=settings["nvidia_driver_branch"],
+        packages=tuple(values.get("packages", ())),
+        remove=tuple(values.get("remove", ())),
+        files=tuple(Content(file.path, base64.b64encode(file.data).decode()) for file in later),
+        driver_version=values.get("driver_version", ""),
+        services=tuple(values.get("services", ())),
+        hold=tuple(values.get("hold", ())),
+        hold_new=settings["nvidia_hold"] and bool(values.get("driver") or seen.record.packages),
+        state_dir=settings["fleet_state_dir"],
+    )
+    return replace(order, wanted=any((order.packages, order.files, order.services, order.hold, order.remove)))
 
 
 def difference(file: File) -> dict[str, str]:
