@@ -105,7 +105,7 @@ leave out up to 1.3 GB of CUDA and NCCL with several ranks, cuDNN's workspace, a
 allocator gives its reserve back before it fails, so a tight GPU may work. Do not plan to the last gigabyte.
 """
 HOST = """\
-The columns say the least memory, and the memory with which nothing has to give way.
+Each column gives the minimum, and the memory for an undisturbed start.
 
 **Each rank reads the weights unit by unit, straight to its GPU, and a save goes the same way back**
 (`canvas_code_lean`, which is on). So a rank takes no memory for weights; 4 GB are planned for its process and its
