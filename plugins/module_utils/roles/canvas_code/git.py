@@ -12,8 +12,8 @@ from ...core.errors import FleetError
 from ...core.settings import Settings
 from ...system import files
 from ...system.git import Git, without_secrets
-from ...trainer import patch as patches
 from ...trainer import patch_table, registration
+from . import originals
 
 _OWN_NAMES = re.compile(r"(^|/)\.[^/]*\.canvas-fleet$|\.user-[0-9a-f]{8}$")
 
@@ -25,6 +25,7 @@ class Ours:
     registration: str
     yaml: str
     patched: Mapping[str, str]  # to the path below canvas_code_dir that the patch table names
+    originals: str = ""  # folder of the originals of patched files
 
     @classmethod
     def of(cls, settings: Settings) -> Ours:
@@ -34,6 +35,7 @@ class Ours:
             registration=os.path.relpath(info, top),
             yaml=os.path.relpath(str(settings["run_config_yaml"]), top),
             patched={os.path.relpath(os.path.join(code, path), top): path for path in patch_table.paths()},
+            originals=originals.folder(settings),
         )
 
     def hides(self, path: str) -> bool:
@@ -43,7 +45,7 @@ class Ours:
         """The file without our part. Raises FleetError for a broken marker."""
         if path == self.registration:
             return registration.unregister(data)
-        return patches.stripped(patch_table.known(self.patched[path]), data) if path in self.patched else data
+        return originals.stripped(self.originals, self.patched[path], data) if path in self.patched else data
 
     def alone(self, path: str, have: bytes | None, original: bytes | None) -> bool:
         """True when only our part differs from the original."""

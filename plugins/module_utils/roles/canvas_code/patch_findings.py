@@ -19,7 +19,8 @@ def reasons(seen: Code, settings: Settings) -> list[str]:
     for path in patch_table.paths():
         wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
         there, _ = patches.standing(patch_table.known(path), seen.patched.get(path, digest))
-        if wanted == there or not patches.knows(wanted, digest):
+        older = path in seen.patched and not there
+        if (wanted == there and not older) or not patches.knows(wanted, digest):
             continue
         asked, have = ([patch.setting for patch in group] for group in (wanted, there))
         lacks = [one for one in dict.fromkeys(asked) if one not in have]

@@ -13,6 +13,7 @@ from ...system.digests import sha256
 from ...trainer import patch as patches
 from ...trainer import patch_table
 from ...trainer.patch import Patch
+from . import originals
 
 
 def unknown(patch: Patch, digest: str) -> Finding:
@@ -31,19 +32,25 @@ def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
 
     Raises FleetError before the first write when a file to be patched is unknown.
     """
-    changes = []
+    changes, place, patched = [], originals.folder(settings), set()
     for path in patch_table.paths():
         full, wanted = os.path.join(str(settings["canvas_code_dir"]), path), patch_table.wanted(settings, path)
         have = managed_files.read(full)
-        want = patches.stripped(patch_table.known(path), have) if have is not None else b""
-        digest = sha256(want) if have is not None else ""
+        own = originals.stripped(place, path, have) if have is not None else b""
+        digest, want = sha256(own) if have is not None else "", own
         if not patches.knows(wanted, digest):
             raise FleetError.of(unknown(wanted[0], digest))
         for patch in wanted:
             want = patches.apply(patch, want)
+        if want != own and not check:
+            originals.keep(place, want, own)
+            patched.add(sha256(want))
         if have is not None and want != have:
             changes.append((full, have, want))
-    return [_write(full, have, want, check=check) for full, have, want in changes]
+    written = [_write(full, have, want, check=check) for full, have, want in changes]
+    if not check:
+        originals.drop_others(place, patched)
+    return written
 
 
 def take_back(settings: Settings) -> None:
