@@ -11,31 +11,32 @@ from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory im
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import mark, of
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 
-MIB = 2**20
+from tools.cards import CARDS, MIB
+
 LONGEST = 9500  # tokens of BlockMoving's longest samples
-# name, MiB of a GPU as nvidia-smi says, GPUs, hosts, memory of a host in GB
+# name, GPU, GPUs, hosts, memory of a host in GB
 HOSTS = (
-    ("RTX 4090 24 GB", 24564, 1, 1, 64),
-    ("RTX 4090 24 GB", 24564, 1, 1, 128),
-    ("RTX 4090 24 GB", 24564, 4, 1, 128),
-    ("RTX 5090 32 GB", 32607, 8, 1, 512),
-    ("A100 40 GB", 40960, 2, 1, 256),
-    ("A100 40 GB", 40960, 8, 1, 1000),
-    ("L40S 48 GB", 46068, 4, 1, 512),
-    ("L40S 48 GB", 46068, 8, 1, 1000),
-    ("A100 80 GB", 81920, 1, 1, 256),
-    ("A100 80 GB", 81920, 2, 1, 256),
-    ("A100 80 GB", 81920, 4, 1, 512),
-    ("A100 80 GB", 81920, 8, 1, 128),
-    ("A100 80 GB", 81920, 8, 1, 1000),
-    ("H100 80 GB", 81559, 8, 1, 2000),
-    ("H100 80 GB", 81559, 8, 2, 2000),
-    ("H200 141 GB", 143771, 1, 1, 256),
-    ("H200 141 GB", 143771, 4, 1, 1000),
-    ("H200 141 GB", 143771, 8, 1, 1000),
-    ("H200 141 GB", 143771, 8, 1, 2000),
-    ("H200 141 GB", 143771, 8, 2, 2000),
-    ("B200 180 GB", 183359, 8, 1, 2000),
+    ("RTX 4090 24 GB", "4090", 1, 1, 64),
+    ("RTX 4090 24 GB", "4090", 1, 1, 128),
+    ("RTX 4090 24 GB", "4090", 4, 1, 128),
+    ("RTX 5090 32 GB", "5090", 8, 1, 512),
+    ("A100 40 GB", "A100-40", 2, 1, 256),
+    ("A100 40 GB", "A100-40", 8, 1, 1000),
+    ("L40S 48 GB", "L40S", 4, 1, 512),
+    ("L40S 48 GB", "L40S", 8, 1, 1000),
+    ("A100 80 GB", "A100-80", 1, 1, 256),
+    ("A100 80 GB", "A100-80", 2, 1, 256),
+    ("A100 80 GB", "A100-80", 4, 1, 512),
+    ("A100 80 GB", "A100-80", 8, 1, 128),
+    ("A100 80 GB", "A100-80", 8, 1, 1000),
+    ("H100 80 GB", "H100", 8, 1, 2000),
+    ("H100 80 GB", "H100", 8, 2, 2000),
+    ("H200 141 GB", "H200", 1, 1, 256),
+    ("H200 141 GB", "H200", 4, 1, 1000),
+    ("H200 141 GB", "H200", 8, 1, 1000),
+    ("H200 141 GB", "H200", 8, 1, 2000),
+    ("H200 141 GB", "H200", 8, 2, 2000),
+    ("B200 180 GB", "B200", 8, 1, 2000),
 )
 
 
@@ -48,8 +49,8 @@ def hosts() -> list[str]:
         "| hosts | memory of each | GPU needed of one (`full`) | host needed | `full` | `frozen` | nearest that fits |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, mib, gpus, number, memory in HOSTS:
-        fit = assess(run(gpus, number), Node(gpus, float(mib * MIB), memory * 1e9, name))
+    for name, card, gpus, number, memory in HOSTS:
+        fit = assess(run(gpus, number), Node(gpus, float(CARDS[card] * MIB), memory * 1e9, name))
         marks = [mark(fit.profiles[profile]) for profile in ("full", "frozen")]
         gpu = of(fit.gpu.need, fit.gpu.have) if fit.gpu else "–"
         nearest = "as it is" if fit.state == "fits" else remedy(fit)

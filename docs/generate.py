@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs")]
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs"), str(ROOT)]
 
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
 from fit_page import page  # noqa: E402 - the path is set above

@@ -22,7 +22,8 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.support.cards import CARDS, MIB, PROFILES
+from tests.unit.support.profiles import PROFILES
+from tools.cards import CARDS, MIB
 
 # The arithmetic of the table, in GB.
 P = 14.607  # 10^9 parameters; nearly all are trained in `full`, 0.031 in `frozen`

@@ -11,7 +11,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.host_memo
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run, gpu_need, gpu_phases
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 
-from tests.unit.support.cards import CARDS, MIB
+from tools.cards import CARDS, MIB
 
 GB, TB = 1e9, 1e12
 P, T = 14.607260128, 14.575018464  # 10^9 parameters: all, and those that are trained
