@@ -186,12 +186,17 @@ def _last_line(log: Path) -> str:
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - 2000))
         lines = stream.read().decode(errors="replace").strip().splitlines()
-    return ESCAPES.sub("", lines[-1]).strip() if lines else ""
+    return _plain(lines[-1]).strip() if lines else ""
+
+
+def _plain(line: str) -> str:
+    """Of a log's line what a terminal draws: a host in the demo may say anything."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in ESCAPES.sub("", line))
 
 
 def _show_failure(log: Path, lines: int = 25) -> None:
     """The last failure in the log, and the log's end."""
-    text = ESCAPES.sub("", log.read_text(errors="replace")).splitlines()
+    text = [_plain(line) for line in log.read_text(errors="replace").splitlines()]
     tail = max(0, len(text) - lines)
     found = ([number for number, line in enumerate(text[:tail]) if re.search(pattern, line)] for pattern in FAILURES)
     first = next((numbers[-1] for numbers in found if numbers), tail)

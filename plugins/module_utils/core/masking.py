@@ -51,6 +51,7 @@ _BEHIND = (
     re.compile(r"((?:^|(?<=[\s\"'/]))t/)tk-[^\s/\"'<>]+"),
     re.compile(r"(\b(?:[Bb]earer|[Bb]asic)\s+)(?=\S*[\d=])[\w.~+/=-]{8,}"),
     re.compile(r"((?:^|\s)(?:-u|-U|--user|--proxy-user)[\s=]+)(?!\d+:\d+\b)[^\s:]+:[^\s]+"),
+    re.compile(r"(\bwandb\s+login\s+(?:--\w+\s+)*)(?![-\"']?\$)(?!-)\S+"),
     re.compile(r"((?:\b(?:machine|login)\s.{0,200}|^\s*)\b(?:password|passwd)\s+)\S+(?=\s*$)"),  # netrc
 )
 _QUERY = re.compile(r"([?&;#])([\w.-]+)=([^\s&;#\"'<>]+)")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import masking
+from ..core import masking, shown
 from ..core.printable import is_utf8
 from ..findings import of_reach
 from ..findings.finding import CATALOGUE, Finding, finding
@@ -193,7 +193,6 @@ NEVER_ACCEPTED = (
 COMMITS = ("canvas_code_commit", "dataset_commit", "weights_revision", "nvidia_repository_fingerprint")
 
 SERVER = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def wrong_kind(kind: str, value: Any) -> str:
@@ -240,7 +239,7 @@ def _odd(value: Any) -> str:
         return "a number of at most 64 bits"
     if not isinstance(value, str):
         return ""
-    if _CONTROL.search(value):
+    if shown.HIDDEN_IN_LINE.search(value) and is_utf8(value):
         return "one line without control characters"
     if len(value) > TEXT:
         return f"at most {TEXT} letters"

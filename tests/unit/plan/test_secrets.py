@@ -98,6 +98,14 @@ def test_no_default_and_no_variable_of_an_example_looks_like_a_secret() -> None:
             assert found is None, lock
 
 
+@pytest.mark.parametrize("odd", ["\x1b[2J", "\x9b1m", "\u202e", "\u200b", "\u2028", "a\nb", "\x7f", "\ufeff"])
+def test_a_value_holds_no_character_that_nobody_sees(odd: str) -> None:
+    for name, value in (("run_config_wandb_name", f"x{odd}y"), ("run_config_env", {"A": f"x{odd}y"}),
+                        ("weights_files", [f"x{odd}y"])):  # fmt: skip
+        found = core.resolve(OPTIONS, {name: value})[1][0]
+        assert (found.code, found.variable) == ("VARIABLE_INVALID", name)
+
+
 @pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {} ", "\ufeff{}", "{}\t\n\n", "\u200b{}"])
 def test_what_comes_along_with_a_secret_changes_nothing(around: str) -> None:
     for name in ("weights_token", "run_config_wandb_api_key"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core import shown
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.leftovers import leftovers
@@ -64,6 +65,22 @@ def test_what_was_written_is_what_was_planned(host: Path) -> None:
     before = tree(host)
     again = converge(host, KEY)
     assert (again["changed"], again["diff"], tree(host)) == (False, [], before)
+
+
+def test_the_key_in_the_script_of_the_guide_is_in_no_diff_and_no_plan(host: Path) -> None:
+    script = Path(settings(host)["run_config_script"])
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f'#!/bin/bash\nexport WANDB_API_KEY="{KEY}"\nwandb login {KEY * 3}\nexport LR=1e-5\n')
+    report = shown.result(converge(host, check=True))
+    before = next(part["before"] for part in report["diff"] if part["before_header"] == str(script))
+    assert KEY not in json.dumps(report)
+    assert 'export WANDB_API_KEY="********"' in before
+    assert "export LR=1e-5" in before
+    seen = run_config.observe(settings(host))
+    assert KEY not in str(seen)
+    plan = run_texts.decide(seen, settings(host), topology())
+    assert KEY not in str(plan)
+    assert any(line == "-export LR=1e-5" for line in plan.values["diff"])
 
 
 def test_a_dry_run_changes_nothing_and_shows_the_difference(host: Path) -> None:
