@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -57,14 +58,15 @@ def run(*argv: str, env: Mapping[str, str] | None = None, timeout: float | None 
 
 
 def follow(
-    *argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None
+    *argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None, user: str = ""
 ) -> tuple[int, list[str]]:
-    """To its end; every line of both streams goes into our own output, and to `each`, as it comes.
+    """To its end; every line of both streams goes into our own output, and to `each`, as it comes. `user`: who runs it.
 
     Returns the exit code and the last lines. Raises OSError when it cannot be started.
     """
     last: deque[str] = deque(maxlen=LAST)
-    with start(*argv, env=env, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+    how = _as(user) if user else {}
+    with start(*argv, env=env, stderr=subprocess.STDOUT, text=True, errors="replace", **how) as process:
         for line in process.stdout or ():
             sys.stdout.write(line)
             sys.stdout.flush()
@@ -74,11 +76,22 @@ def follow(
     return process.returncode, list(last)
 
 
-def must(*argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None) -> None:
+def _as(user: str) -> dict[str, Any]:
+    """For Popen; who is not root stays who they are. Raises KeyError."""
+    found = pwd.getpwnam(user)
+    if os.geteuid() != 0:
+        return {}
+    groups = os.getgrouplist(user, found.pw_gid)
+    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": groups, "cwd": "/"}
+
+
+def must(
+    *argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None, user: str = ""
+) -> None:
     """Like follow(), with more environment variables. Raises FleetError with the program's last lines."""
     sys.stdout.write(f"+ {' '.join(argv)}\n")
     try:
-        code, last = follow(*argv, each=each, env=environment(**(env or {})))
+        code, last = follow(*argv, each=each, env=environment(**(env or {})), user=user)
     except OSError as error:
         raise FleetError(f"{argv[0]} cannot be run", found=str(error)) from error
     if code:

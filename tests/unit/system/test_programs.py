@@ -1,3 +1,5 @@
+import os
+import pwd
 import sys
 
 import pytest
@@ -49,3 +51,11 @@ def test_an_environment_without_what_would_mislead(monkeypatch):
     monkeypatch.setenv("KEPT", "1")
     made = programs.environment(drop=("PYTHON",), MORE="2")
     assert ("PYTHONHOME" in made, made["KEPT"], made["MORE"]) == (False, "1", "2")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a program as somebody else")
+def test_a_program_runs_as_who_is_named(capsys):
+    programs.must("id", "-u", user="games")
+    programs.must("id", "-G", user="games")
+    user = pwd.getpwnam("games")
+    assert capsys.readouterr().out.splitlines()[1::2] == [str(user.pw_uid), str(user.pw_gid)]

@@ -14,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import git as git_folder
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patched
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patching as code_patches
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import record as code_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import absent as conda_absent
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import record as dataset_record
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.weights import observe as weights
@@ -149,7 +150,7 @@ def test_code_whose_edits_cannot_be_told_stays(host: Host, flaw: str, monkeypatc
     checkout = canvas_repo.checkout(host.root)
     theirs = host.write(checkout / canvas_repo.TRAINER, "mine")
     if flaw == "a change that was cut off":
-        code_apply._note(str(checkout), host.settings, host.upstream.two, pending=host.upstream.three)
+        code_apply._note(host.settings, host.upstream.two, pending=host.upstream.three)
     else:
         monkeypatch.setattr(git_folder, "edits", raising)
     report = host.teardown("checkpoints", "data", "weights")
@@ -191,7 +192,7 @@ def test_a_branch_and_another_commit_are_a_persons_work(host: Host) -> None:
 
 def test_a_checkout_that_a_person_made_is_left_alone(host: Host) -> None:
     checkout = canvas_repo.checkout(host.root)
-    (checkout / ".git/canvas-fleet.json").unlink()
+    Path(code_record.path(host.settings, "git")).unlink()
     host.teardown(*EVERYTHING)
     assert (checkout / canvas_repo.TRAINER).exists()
 

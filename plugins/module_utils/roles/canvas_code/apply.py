@@ -7,7 +7,6 @@ tree, so leftovers of a killed git do not count as edits by hand.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from ...system.digests import sha256
 from ...system.git import Git, without_secrets
 from ...trainer import registration
 from . import git as git_folder
-from . import patching
+from . import patching, record
 from .decide import decide, edits_in_the_way
 from .git import Ours
 from .observe import Observation, is_commit_id, observe
@@ -39,6 +38,8 @@ def refuse(seen: Observation, settings: Settings) -> RolePlan:
 
 def converge(settings: Settings, *, check: bool) -> dict[str, Any]:
     """Returns {"changed", "commit", "before", "edits", "stashed", "patches"}; in check mode without the network."""
+    if not check:
+        record.move(settings)
     seen = observe(settings)
     plan = refuse(seen, settings)
     before = seen.commit
@@ -85,7 +86,7 @@ def _clone(path: str, settings: Settings, *, unfinished: bool) -> None:
         # In a folder that was not ours alone git refuses to overwrite; in the part beside it nothing can be lost.
         force = "--no-overwrite-ignore" if unfinished else "--force"
         git("checkout", "--quiet", force, "--detach", commit, lock=lock)
-        _note(part, settings, commit)
+        _note(settings, commit)
     if part != path:
         if os.path.isdir(path):
             folders.remove_empty(path)  # or folder_state would have said so
@@ -96,7 +97,7 @@ def _change(path: str, settings: Settings, edited: list[str]) -> str:
     """Change the commit of a checkout. Returns the patch file with saved edits, or ""."""
     git, ours, stashed = Git(path, variable="canvas_code_repo"), Ours.of(settings), ""
     with _locked(path) as lock:
-        note = git_folder.record(path)
+        note = record.load(settings, "git")
         if note.get("pending"):
             _remove_stale_locks(path)
             _undo_cut(git, str(note["pending"]), ours)
@@ -110,14 +111,14 @@ def _change(path: str, settings: Settings, edited: list[str]) -> str:
         if blocked:
             stashed = _stash(git, blocked, settings, lock)
         registered = _own_block(git, settings, ours)
-        _note(path, settings, str(note.get("commit") or ""), pending=commit)
+        _note(settings, str(note.get("commit") or ""), pending=commit)
         patching.take_back(settings)
         if registered and ours.registration in touched:
             git("checkout", "--quiet", "HEAD", "--", ours.registration, lock=lock)
         git("checkout", "--quiet", "--no-overwrite-ignore", "--detach", commit, lock=lock)
         if registered:
             _register_again(git, settings, ours, registered)
-        _note(path, settings, commit)
+        _note(settings, commit)
     return stashed
 
 
@@ -217,11 +218,10 @@ def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
             files.remove(os.path.join(git.folder, path))
 
 
-def _note(path: str, settings: Settings, commit: str, pending: str = "") -> None:
+def _note(settings: Settings, commit: str, pending: str = "") -> None:
     asked = str(settings["canvas_code_commit"]) if not pending else ""
     repo = without_secrets(str(settings["canvas_code_repo"]))
-    text = json.dumps({"repo": repo, "asked": asked, "commit": commit, "pending": pending}) + "\n"
-    files.write(git_folder.record_path(path), text.encode())
+    record.save(settings, "git", {"repo": repo, "asked": asked, "commit": commit, "pending": pending})
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ hand.
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from ...core.errors import FleetError
 from ...core.settings import Settings
 from ...system import files, managed_files, ownership
 from ...trainer import registration
-from . import copy, patching
+from . import copy, patching, record
 from .apply import refuse
 from .decide import edits_in_the_way
 from .git import Ours
@@ -39,9 +38,11 @@ def converge(settings: Settings, manifest: Mapping[str, str], archive: str, *, c
     changes nothing but patches.
     """
     folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
+    if not check:
+        record.move(settings)
     seen = observe(settings)
     wanting = refuse(seen, settings)
-    note = copy.record(folder)
+    note = copy.record(settings)
     before, wanted = str(note["digest"]), str(settings["canvas_code_controller_digest"])
     report = {
         "changed": not wanting.in_sync,
@@ -89,10 +90,10 @@ def plan(folder: str, manifest: Mapping[str, str], note: Mapping[str, Any], ours
 def _apply(settings: Settings, manifest: Mapping[str, str], steps: Steps, archive: str) -> list[str]:
     folder, ours = str(settings["canvas_code_checkout"]), Ours.of(settings)
     owner = ownership.owner_of(str(settings["fleet_user"]), str(settings["fleet_group"]))
-    note = copy.record(folder)
+    note = copy.record(settings)
     managed_files.make_folders(folder, owner, 0o755)
     coming = {path: sorted({*note["pending"].get(path, []), sha256}) for path, sha256 in manifest.items()}
-    _write_note(folder, {**note, "pending": {**note["pending"], **coming}}, owner)
+    record.save(settings, "copy", {**note, "pending": {**note["pending"], **coming}})
     kept = [_keep(folder, path) for path in steps.blocked]
     with tarfile.open(archive) as packed:
         for path in steps.write:
@@ -105,7 +106,8 @@ def _apply(settings: Settings, manifest: Mapping[str, str], steps: Steps, archiv
         if path not in steps.edited:
             info = os.stat(os.path.join(folder, path))
             written[path] = [sha256, info.st_size, info.st_mtime_ns]
-    _write_note(folder, {"digest": settings["canvas_code_controller_digest"], "files": written, "pending": {}}, owner)
+    digest = settings["canvas_code_controller_digest"]
+    record.save(settings, "copy", {"digest": digest, "files": written, "pending": {}})
     return kept
 
 
@@ -141,8 +143,3 @@ def _registered(full: str, data: bytes, settings: Settings) -> bytes:
 def _keep(folder: str, path: str) -> str:
     full = os.path.join(folder, path)
     return managed_files.keep(full, managed_files.read(full) or b"")
-
-
-def _write_note(folder: str, note: Mapping[str, Any], owner: ownership.Owner) -> None:
-    text = json.dumps(note, sort_keys=True) + "\n"
-    files.write(copy.record_path(folder), text.encode(), 0o644, owner)

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...core.errors import FleetError
+from ...core.settings import Settings
 from ...system import digests, files
 from ...system.digests import sha256
+from . import record as root_record
 from .git import Ours
 
 TRAINER = "train/pretrain_unified_navit.py"
@@ -62,16 +64,12 @@ def pack(folder: str, manifest: Mapping[str, str], prefix: str = "") -> bytes:
     return target.getvalue()
 
 
-def record_path(folder: str) -> str:
-    return os.path.join(folder, ".canvas-fleet.json")
-
-
-def record(folder: str) -> dict[str, Any]:
+def record(settings: Settings) -> dict[str, Any]:
     """{"digest", "files": {path: [sha256, size, mtime_ns]}, "pending": {path: [sha256, …]}}; empty when unreadable.
 
-    The account can write it, so paths that leave the copy are ignored.
+    Paths that leave the copy are ignored.
     """
-    found = files.load(record_path(folder))
+    found = root_record.load(settings, "copy")
     try:
         return {"digest": str(found["digest"]), "files": _inside(found["files"]), "pending": _inside(found["pending"])}
     except (ValueError, KeyError, TypeError):
@@ -111,7 +109,7 @@ def edits(folder: str, note: Mapping[str, Any], ours: Ours) -> list[str]:
     return found
 
 
-def observe(folder: str, ours: Ours) -> tuple[str, bool, tuple[str, ...]]:
+def observe(settings: Settings) -> tuple[str, bool, tuple[str, ...]]:
     """(digest of the manifest, whether a change was interrupted, files that a person changed)."""
-    note = record(folder)
-    return note["digest"], bool(note["pending"]), tuple(edits(folder, note, ours))
+    note, folder = record(settings), str(settings["canvas_code_checkout"])
+    return note["digest"], bool(note["pending"]), tuple(edits(folder, note, Ours.of(settings)))

@@ -23,7 +23,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
         return RolePlan((f"{path} is a file",), (bad,))
     copied = settings["canvas_code_source"] == "controller"
     moving, findings = (_decide_copy if copied else _decide_git)(seen, settings)
-    reasons = list(moving)
+    reasons = [*moving, *(["its record is one that the account can write"] if seen.former else [])]
     if moving or seen.code is None:
         findings += [*patch_findings.in_the_way(seen, settings), *patch_findings.of_bagel(settings)]
     else:

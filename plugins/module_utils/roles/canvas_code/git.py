@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...core.errors import FleetError
 from ...core.settings import Settings
@@ -74,15 +73,6 @@ def foreign_files(git: Git, ours: Ours) -> list[str]:
     raw = git("status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
     parts = raw.decode(errors="surrogateescape").split("\0")
     return [part[3:] for part in parts if part[:2] in ("??", "!!") and not ours.hides(part[3:])]
-
-
-def record_path(folder: str) -> str:
-    return os.path.join(folder, ".git", "canvas-fleet.json")
-
-
-def record(folder: str) -> dict[str, Any]:
-    """Our note in the checkout: repo, asked (the setting), commit (its commit id), pending (an unfinished change)."""
-    return files.load(record_path(folder))
 
 
 def head(folder: str) -> str:

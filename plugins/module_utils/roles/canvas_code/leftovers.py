@@ -10,7 +10,7 @@ from pathlib import Path
 from ...core.leftover import Leftover
 from ...core.settings import Settings
 from ...system.git import Git
-from . import copy, patching
+from . import copy, patching, record
 from . import git as git_folder
 from .decide import named
 from .git import Ours
@@ -40,8 +40,8 @@ def _missed(path: str, settings: Settings, seen: Observation) -> str:
     """What a person would lose with the code's folder; "" when nothing."""
     ours = Ours.of(settings)
     if seen.state == "copy":
-        note = copy.record(path)
-        kept = {*note["files"], *note["pending"], os.path.basename(copy.record_path(path))}
+        note = copy.record(settings)
+        kept = {*note["files"], *note["pending"], record.FORMER["copy"]}
         added = [one for one in _files(path) if one not in kept and not ours.hides(one)]
         own = [*seen.edits, *added]
     else:

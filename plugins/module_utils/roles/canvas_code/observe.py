@@ -16,7 +16,7 @@ from ...core.wire import from_record
 from ...system import folders
 from ...system import git as git_driver
 from ...system.git import Git, without_secrets
-from . import copy, patched
+from . import copy, patched, record
 from . import git as git_folder
 from .git import Ours
 from .patched import Code
@@ -28,15 +28,16 @@ def is_commit_id(commit: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{40}", commit))
 
 
-def folder_state(path: str) -> State:
+def folder_state(settings: Settings) -> State:
     """An empty folder is absent."""
+    path = str(settings["canvas_code_checkout"])
     if not os.path.lexists(path):
         return "absent"
     if not os.path.isdir(path):
         return "file"
     if os.path.exists(os.path.join(path, ".git")):
         return "checkout"
-    if os.path.exists(copy.record_path(path)):
+    if record.load(settings, "copy"):
         return "copy"
     # The first note of an interrupted copy is ".<name>.canvas-fleet".
     return "foreign" if any(not name.endswith(".canvas-fleet") for name in folders.names(path)) else "absent"
@@ -69,26 +70,27 @@ class Observation:
     # of a copy
     digest: str = ""
     pending: bool = False
+    former: bool = False  # the note lies where the account can write, as version 0.1 wrote it
 
 
 def observe(settings: Settings) -> Observation:
     """Read the folder without network and locks."""
     path = str(settings["canvas_code_checkout"])
     try:
-        state = folder_state(path)
+        state = folder_state(settings)
     except OSError:
         state = "foreign"
-    seen = Observation(path, state, bool(git_driver.find()))
+    seen = Observation(path, state, bool(git_driver.find()), former=bool(record.misplaced(settings)))
     if state == "checkout":
         seen = _checkout(seen, settings)
     elif state == "copy":
-        digest, pending, edits = copy.observe(path, Ours.of(settings))
+        digest, pending, edits = copy.observe(settings)
         seen = replace(seen, digest=digest, pending=pending, edits=edits)
     return replace(seen, code=patched.observe(settings)) if seen.state in ("checkout", "copy") else seen
 
 
 def _checkout(seen: Observation, settings: Settings) -> Observation:
-    kept = git_folder.record(seen.path)
+    kept = record.load(settings, "git")
     seen = replace(seen, record=(from_record(Note, kept) or Note()) if kept else None)
     if not seen.git:
         return replace(seen, commit=git_folder.head(seen.path))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ...core.settings import Settings, named
-from ...system import files, folders, packages, programs
+from ...system import files, folders, packages
 from ...system.digests import sha256
 
 C = {"apt": ("gcc", "libc6-dev"), "dnf": ("gcc", "glibc-devel")}
@@ -25,10 +25,10 @@ CXX = {"apt": ("g++",), "dnf": ("gcc-c++",)}
 IMPORTS = ("huggingface_hub", "pyarrow.parquet", "PIL.Image")
 STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
-ASK = (
-    "import json,sys,os,sysconfig;"
-    "print(json.dumps(['%d.%d'%sys.version_info[:2],os.listdir(sysconfig.get_paths()['purelib'])]))"
-)
+
+
+VERSION = re.compile(r"^version\s*=\s*(3\.\d+)", re.MULTILINE)
+BASE = re.compile(r"/python(3\.\d+)$")  # another one after an upgrade of the distribution
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,16 @@ def trusted(stores: Iterable[str] = STORES) -> list[str]:
 
 
 def agent(path: str) -> Agent:
-    python = os.path.join(path, "bin", "python")
-    seen = Agent(os.path.lexists(path))
-    if not os.access(python, os.X_OK):
+    """By its files: root runs nothing of it, for what the packages bring runs when its Python starts (.pth)."""
+    python, seen = os.path.join(path, "bin", "python"), Agent(os.path.lexists(path))
+    version = VERSION.search(files.text(os.path.join(path, "pyvenv.cfg")))
+    base = BASE.search(os.path.realpath(python))
+    if not version or not os.access(python, os.X_OK) or (base and base[1] != version[1]):
         return seen
     try:
-        version, entries = json.loads(programs.run(python, "-I", "-c", ASK).out)
-    except ValueError:
+        entries = folders.names(os.path.join(path, "lib", f"python{version[1]}", "site-packages"))
+    except OSError:
         return seen
     names = (entry[: -len(".dist-info")] for entry in entries if entry.endswith(".dist-info"))
     pairs = (name.rsplit("-", 1) for name in names if "-" in name)
-    return replace(seen, python=version, installed={normal(name): version for name, version in pairs})
+    return replace(seen, python=version[1], installed={normal(name): one for name, one in pairs})

@@ -177,7 +177,10 @@ def fill(target: Path, pins: Sequence[str], spec: Any, progress: Progress) -> No
             remedy="make sure that the host reaches its package index (fleet_pip_index_url, and fleet_ca_bundle "
             "behind a proxy that inspects TLS)",
         ) from None
-    programs.must(python, "-I", "-c", "".join(f"import {name}\n" for name in observe.IMPORTS))
+    # As the account, who alone uses the environment: root runs no code of these packages.
+    user = str(spec["fleet_user"])
+    tried = "".join(f"import {name}\n" for name in observe.IMPORTS)
+    programs.must(python, "-I", "-c", tried, env={"HOME": pwd.getpwnam(user).pw_dir}, user=user)
 
 
 def pip_options(index_url: str, find_links: str) -> list[str]:

@@ -15,6 +15,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import copy as code_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import decide as canvas_code_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import observe as canvas_code
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import record as code_record
 from ansible_collections.canvas.fleet.plugins.module_utils.system import ownership
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known as upstream
@@ -62,6 +63,7 @@ def settings(root: Path, version: int, **changes: Any) -> dict[str, Any]:
     values = {
         "fleet_user": "u",
         "fleet_group": "u",
+        "fleet_state_dir": f"{root}/state",
         "canvas_code_source": "controller",
         "canvas_code_commit": "0" * 40,
         "canvas_code_controller_path": str(folder),
@@ -234,11 +236,11 @@ def test_law_a_manifest_changes_exactly_when_names_or_bytes_do(
 def test_a_path_in_the_record_that_leads_out_of_the_copy_is_not_believed(
     tmp_path: Path, where: str, outside: str
 ) -> None:
-    """The copy's owner writes the record as well: root removed what it named."""
+    """Version 0.1 let the copy's owner write the record, and root removed what it named."""
     converge(tmp_path, 0)
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    record = Path(code_copy.record_path(settings(tmp_path, 0)["canvas_code_checkout"]))
+    record = Path(code_record.path(settings(tmp_path, 0), "copy"))
     note = json.loads(record.read_text())
     digest = hashlib.sha256(b"precious").hexdigest()
     entry = [digest, 8, precious.stat().st_mtime_ns] if where == "files" else [digest]
@@ -246,3 +248,26 @@ def test_a_path_in_the_record_that_leads_out_of_the_copy_is_not_believed(
     record.write_text(json.dumps(note))
     converge(tmp_path, 1)
     assert precious.read_text() == "precious"
+
+
+def test_the_record_of_version_0_1_is_read_once_and_becomes_roots(tmp_path: Path) -> None:
+    converge(tmp_path, 0)
+    told = settings(tmp_path, 0)
+    ours, old = Path(code_record.path(told, "copy")), Path(code_record.former(told, "copy"))
+    assert (ours.exists(), old.exists()) == (True, False)
+    ours.rename(old)
+    found = plan(tmp_path, 0)
+    assert found.reasons == ("its record is one that the account can write",)
+    assert found.values["moving"] is False
+    before = texts(tmp_path)
+    converge(tmp_path, 0)
+    assert (ours.exists(), old.exists(), texts(tmp_path) == before) == (True, False, True)
+    assert plan(tmp_path, 0).in_sync
+
+
+def test_a_record_that_the_account_lays_beside_roots_own_is_not_read(tmp_path: Path) -> None:
+    converge(tmp_path, 0)
+    told = settings(tmp_path, 0)
+    Path(code_record.former(told, "copy")).write_text(json.dumps({"digest": "evil", "files": {}, "pending": {}}))
+    assert code_copy.record(told)["digest"] == told["canvas_code_controller_digest"]
+    assert plan(tmp_path, 0).in_sync

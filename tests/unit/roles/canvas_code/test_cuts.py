@@ -113,7 +113,7 @@ def test_what_a_killed_checkout_left_behind_is_no_edit(
     converge(tmp_path, upstream.one)
     git(checkout(tmp_path), "fetch", "-q", "--depth=1", "origin", upstream.two)
     told = settings(tmp_path, upstream.two)
-    code_apply._note(str(checkout(tmp_path)), told, upstream.one, pending=upstream.two)
+    code_apply._note(told, upstream.one, pending=upstream.two)
     for name, text in left.items():
         path = checkout(tmp_path) / name
         path.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def test_a_cut_between_index_and_head_is_mended(tmp_path: Path, upstream: Upstre
     git(checkout(tmp_path), "fetch", "-q", "--depth=1", "origin", upstream.one, upstream.three)
     git(checkout(tmp_path), "checkout", "-q", upstream.three)
     git(checkout(tmp_path), "update-ref", "--no-deref", "HEAD", upstream.one)
-    code_apply._note(str(checkout(tmp_path)), told, upstream.one, pending=upstream.three)
+    code_apply._note(told, upstream.one, pending=upstream.three)
     wanted = getattr(upstream, goal)
     report = converge(tmp_path, wanted)
     assert (report["commit"], report["edits"]) == (wanted, [])

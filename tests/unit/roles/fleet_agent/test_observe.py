@@ -23,6 +23,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent.obs
     Observation,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.system import files, packages, programs
+from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS
 
 SHAPE = Topology("r", ("a",), 0, 1, 1, "localhost", 29501)
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
@@ -253,6 +254,35 @@ def test_an_agent_that_broke_is_made_again(spec: dict[str, Any]) -> None:
     assert "does not run" in fleet_agent_work.preview(spec)[0]
     assert fleet_agent_work.work(spec, Progress())["changed"] is True
     assert fleet_agent_work.preview(spec) == []
+
+
+def test_root_runs_nothing_of_the_agents_packages(spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .pth file of a package runs whenever the environment's Python starts, with -I too."""
+    fleet_agent_work.work(spec, Progress())
+    (packages,) = Path(spec["fleet_agent_dir"]).resolve().glob("lib/python3*/site-packages")
+    ran = Path(spec["fleet_root"]) / "ran"
+    (packages / "evil.pth").write_text(f"import os; open({str(ran)!r}, 'a').write(str(os.geteuid()))\n")
+    found = fleet_agent.agent(spec["fleet_agent_dir"])
+    assert (found.python, "pip" in found.installed) == (f"{sys.version_info[0]}.{sys.version_info[1]}", True)
+    assert fleet_agent_work.preview(spec) == []
+    assert not ran.exists()
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(programs, "must", lambda *argv, **how: asked.append((argv[1], how.get("user", ""))))
+    fleet_agent_work.fill(packages.parents[2], ["pip"], spec, Progress())
+    assert asked == [("-m", ""), ("-I", spec["fleet_user"])], "pip installs wheels alone, and runs none of their code"
+
+
+def test_an_agent_of_a_python_that_is_gone_does_not_run(spec: dict[str, Any]) -> None:
+    fleet_agent_work.work(spec, Progress())
+    config = Path(spec["fleet_agent_dir"]) / "pyvenv.cfg"
+    for text in ("version = 3.6.1\n", "version = 2\n", ""):
+        config.write_text(text)
+        assert fleet_agent.agent(spec["fleet_agent_dir"]).python == ""
+
+
+@pytest.mark.parametrize("name", [name for name, job in JOBS.items() if job.python == "fleet_agent_python"])
+def test_work_in_the_agents_environment_is_the_accounts(name: str) -> None:
+    assert JOBS[name].user == "fleet_user"
 
 
 def test_a_folder_that_a_user_made_keeps_owner_and_mode(spec: dict[str, Any]) -> None:
