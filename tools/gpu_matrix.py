@@ -215,10 +215,10 @@ def does(plan: RolePlan, seen: dict[str, Any], settings: dict[str, Any]) -> str:
     if stops:
         return f"stops: {stops[0]}"
     order = nvidia_files.work_order(plan, typed(seen), settings, [])
-    parts = [f"removes {path}" for path in order["remove"]]
-    parts += [f"installs {', '.join(order['packages'])}"] if order["packages"] else []
-    parts += [f"holds {', '.join(order['hold'])}"] if order["hold"] else []
-    parts += [f"starts {', '.join(order['services'])}"] if order["services"] else []
+    parts = [f"removes {path}" for path in order.remove]
+    parts += [f"installs {', '.join(order.packages)}"] if order.packages else []
+    parts += [f"holds {', '.join(order.hold)}"] if order.hold else []
+    parts += [f"starts {', '.join(order.services)}"] if order.services else []
     parts += ["fetches the new key"] if plan.values.get("key") else []
     parts += ["writes the profile"] if plan.values.get("profile") and seen["profile"] != plan.values["profile"] else []
     if plan.values.get("restart"):
