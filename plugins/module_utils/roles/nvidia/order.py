@@ -29,3 +29,4 @@ class WorkOrder:
     hold_new: bool = False
     state_dir: str = ""
     wanted: bool = False  # there is anything in it to do
+    absent: bool = False  # everything that is ours is to be taken away instead

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...core.errors import FleetError
 from ...core.progress import Progress
+from ...core.wire import from_dict
 from ...machine.facts import os_release
 from ...system import files, programs
 from . import apt, dnf, observe, smi
@@ -20,42 +21,44 @@ from . import distributions as table
 from . import files as nvidia_files
 from . import packages as nvidia_packages
 from .files import File
+from .order import WorkOrder
 
 DRIVERS = ("nvidia-open", "cuda-drivers", "@nvidia-driver")
 INITRAMFS = (("update-initramfs", "-u"), ("dracut", "--force"))
 
 
-def preview(spec: Mapping[str, Any]) -> list[str]:
+def preview(spec: Any) -> list[str]:
     """What work() would do on this host; changes nothing."""
-    if spec.get("absent"):
+    return planned(from_dict(WorkOrder, spec))
+
+
+def planned(order: WorkOrder) -> list[str]:
+    if order.absent:
         here = [path for path in ours() if os.path.exists(path)]
-        kept = recorded(spec)
+        kept = recorded(order)
         return [f"remove {path}" for path in here] + ([f"remove {', '.join(kept)}"] if kept else [])
-    steps = [f"remove {path}" for path in spec["remove"]]
-    steps += [f"install {', '.join(spec['packages'])}"] if spec["packages"] else []
-    steps += [f"hold {', '.join(spec['hold'])}"] if spec["hold"] else []
-    return steps + [f"start {name}" for name in spec["services"]]
+    steps = [f"remove {path}" for path in order.remove]
+    steps += [f"install {', '.join(order.packages)}"] if order.packages else []
+    steps += [f"hold {', '.join(order.hold)}"] if order.hold else []
+    return steps + [f"start {name}" for name in order.services]
 
 
-def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """`spec`: family, source, branch, packages, remove (files), files [{path, data}], driver_version, services, hold,
-    hold_new, state_dir.
-
-    Returns changed, installed (new packages), held. With `absent` everything that is ours is taken away instead.
-    """
-    if spec.get("absent"):
-        return absent(spec)
-    if nvidia_files.exchanged(spec["packages"]):
+def work(spec: Any, progress: Progress) -> dict[str, Any]:
+    """`spec`: a WorkOrder as plain data. Returns changed, installed (new packages), held."""
+    order = from_dict(WorkOrder, spec)
+    if order.absent:
+        return absent(order)
+    if nvidia_files.exchanged(order.packages):
         refuse_training("a training runs, so the driver is not replaced; nothing was changed")
-    files.remove(*spec["remove"])  # before apt is asked anything, or it refuses all of it
-    wanted = [File(item["path"], base64.b64decode(item["data"])) for item in spec["files"]]
+    files.remove(*order.remove)  # before apt is asked anything, or it refuses all of it
+    wanted = [File(item.path, base64.b64decode(item.data)) for item in order.files]
     installed: list[str] = []
-    if spec["packages"]:
-        installed = bring(spec, wanted, progress)
+    if order.packages:
+        installed = bring(order, wanted, progress)
     else:
         write(wanted)
-    held = hold(spec)
-    for name in services(spec):
+    held = hold(order)
+    for name in services(order):
         programs.must("systemctl", "enable", "--now", f"{name}.service")
     return {"changed": True, "installed": installed, "held": held}
 
@@ -66,79 +69,79 @@ def write(wanted: Sequence[File]) -> None:
             file.write()
 
 
-def bring(spec: Mapping[str, Any], wanted: Sequence[File], progress: Progress) -> list[str]:
+def bring(order: WorkOrder, wanted: Sequence[File], progress: Progress) -> list[str]:
     """Remove a source that cannot be used, because it would also stop the host's own updates."""
     before = [(file, file.current) for file in wanted]
     write(wanted)
     try:
-        names, fresh = chosen(spec, progress)
+        names, fresh = chosen(order, progress)
     except FleetError:
         for file, data in before:
-            if recorded(spec) and data is not None:
+            if recorded(order) and data is not None:
                 File(file.path, data).write()
             else:
                 files.remove(file.path)
         raise
-    if spec["family"] == "debian":
-        remember(spec, fresh)
+    if order.family == "debian":
+        remember(order, fresh)
         apt.install(names, progress)
     else:
-        fresh = dnf_bring(spec, fresh, progress)
-    if any(name.startswith(DRIVERS) for name in spec["packages"]):
+        fresh = dnf_bring(order, fresh, progress)
+    if any(name.startswith(DRIVERS) for name in order.packages):
         progress(0, 0, "", "initramfs without nouveau")
         rebuild()
         run_quietly("modprobe", "nvidia")  # works at once where nouveau never ran; else the restart does it
     return fresh["packages"]
 
 
-def chosen(spec: Mapping[str, Any], progress: Progress) -> tuple[list[str], dict[str, list[str]]]:
+def chosen(order: WorkOrder, progress: Progress) -> tuple[list[str], dict[str, list[str]]]:
     """Packages in the manager's notation, and the new ones among them (apt.simulated)."""
-    if spec["family"] != "debian":
-        dnf.refresh(str(spec["source"]), progress)
-        return spec["packages"], {"packages": dnf.new(spec["packages"], dnf.installed()), "others": []}
-    apt.refresh(str(spec["source"]), progress)
-    names = apt.exact(spec["packages"], str(spec["driver_version"]), str(spec["branch"]))
+    if order.family != "debian":
+        dnf.refresh(order.source, progress)
+        return list(order.packages), {"packages": dnf.new(order.packages, dnf.installed()), "others": []}
+    apt.refresh(order.source, progress)
+    names = apt.exact(order.packages, order.driver_version, order.branch)
     return names, apt.simulated(names)
 
 
-def dnf_bring(spec: Mapping[str, Any], fresh: Mapping[str, list[str]], progress: Progress) -> dict[str, list[str]]:
+def dnf_bring(order: WorkOrder, fresh: Mapping[str, list[str]], progress: Progress) -> dict[str, list[str]]:
     """The record has the requested names until dnf has finished; only then its packages are known."""
-    earlier, before = recorded(spec), dnf.installed()
-    remember(spec, fresh)
-    locks = recorded(spec, "locks") if nvidia_files.exchanged(spec["packages"]) else []
+    earlier, before = recorded(order), dnf.installed()
+    remember(order, fresh)
+    locks = recorded(order, "locks") if nvidia_files.exchanged(order.packages) else []
     dnf.unlock(locks)
     try:
-        dnf.install(spec["packages"], progress)
+        dnf.install(order.packages, progress)
     except FleetError:
         if locks:  # the driver that is still here
             dnf.lock(earlier)
         raise
-    brought = dnf.brought(before, str(spec["source"]))
-    nvidia_files.remember(str(spec["state_dir"]), packages=sorted({*earlier, *brought}))
+    brought = dnf.brought(before, order.source)
+    nvidia_files.remember(order.state_dir, packages=sorted({*earlier, *brought}))
     return {"packages": brought}
 
 
-def hold(spec: Mapping[str, Any]) -> list[str]:
+def hold(order: WorkOrder) -> list[str]:
     """The packages of the driver that we installed, and those that were asked for."""
-    if spec["family"] != "debian":
-        if spec["hold_new"] and spec["packages"]:
-            locks = dnf.lock(recorded(spec))
-            nvidia_files.remember(str(spec["state_dir"]), locks=sorted({*recorded(spec, "locks"), *locks}))
+    if order.family != "debian":
+        if order.hold_new and order.packages:
+            locks = dnf.lock(recorded(order))
+            nvidia_files.remember(order.state_dir, locks=sorted({*recorded(order, "locks"), *locks}))
         return []
-    names = list(spec["hold"])
-    if spec["hold_new"] and spec["packages"]:
+    names = list(order.hold)
+    if order.hold_new and order.packages:
         here = nvidia_packages.installed()
-        names += [name for name in recorded(spec) if name in here and not here[name].held]
+        names += [name for name in recorded(order) if name in here and not here[name].held]
     apt.hold(sorted(set(names)))
     return sorted(set(names))
 
 
-def services(spec: Mapping[str, Any]) -> list[str]:
+def services(order: WorkOrder) -> list[str]:
     """Requested services and those of new packages; without a driver they cannot start yet."""
-    wanted = list(spec["services"])
-    if spec["packages"] and smi.observe_gpus().state == "works":
+    wanted = list(order.services)
+    if order.packages and smi.observe_gpus().state == "works":
         wanted += [name for name, state in nvidia_packages.services().items() if state != "active"]
-    elif spec["packages"]:
+    elif order.packages:
         for name in nvidia_packages.services():
             programs.must("systemctl", "enable", f"{name}.service")
     return sorted(set(wanted))
@@ -159,13 +162,13 @@ def run_quietly(*argv: str) -> None:
         print(error, flush=True)  # noqa: T201 - the log of this work
 
 
-def recorded(spec: Mapping[str, Any], kind: str = "packages") -> list[str]:
-    return list(getattr(observe.record("/", str(spec["state_dir"])), kind))
+def recorded(order: WorkOrder, kind: str = "packages") -> list[str]:
+    return list(getattr(observe.record("/", order.state_dir), kind))
 
 
-def remember(spec: Mapping[str, Any], fresh: Mapping[str, Sequence[str]]) -> None:
-    kept = {kind: sorted({*recorded(spec, kind), *names}) for kind, names in fresh.items()}
-    nvidia_files.remember(str(spec["state_dir"]), **kept)
+def remember(order: WorkOrder, fresh: Mapping[str, Sequence[str]]) -> None:
+    kept = {kind: sorted({*recorded(order, kind), *names}) for kind, names in fresh.items()}
+    nvidia_files.remember(order.state_dir, **kept)
 
 
 def ours() -> list[str]:
@@ -185,18 +188,18 @@ def family() -> str:
     return found.family if found else ""
 
 
-def absent(spec: Mapping[str, Any]) -> dict[str, Any]:
+def absent(order: WorkOrder) -> dict[str, Any]:
     """Remove our packages, then our files. A driver that was installed before stays."""
     refuse_training("a training runs, so the driver is not removed")
-    steps = preview(spec)
-    names = recorded(spec)
+    steps = planned(order)
+    names = recorded(order)
     if names and family() == "debian":
         apt.configure()
-        apt.remove(names, recorded(spec, "others"))
+        apt.remove(names, recorded(order, "others"))
     elif names:
-        dnf.remove(names, recorded(spec, "locks"))
+        dnf.remove(names, recorded(order, "locks"))
     nouveau = os.path.exists(nvidia_files.NOUVEAU_PATH)
-    files.remove(*ours(), os.path.join(str(spec["state_dir"]), observe.RECORD))
+    files.remove(*ours(), os.path.join(order.state_dir, observe.RECORD))
     if nouveau:
         rebuild()
     return {"changed": bool(steps), "done": steps, "installed": [], "held": []}
