@@ -165,7 +165,7 @@ class RoleAction(ActionBase):
         return answers.of_module(name, answered)
 
     def _controller(self, arguments: Mapping[str, Any]) -> dict[str, str]:
-        """For whom the host is locked while it is changed: for nobody in check mode, and when it is only looked at."""
+        """The controller for which the host is locked during a change; none in check mode and for an observation."""
         if self._task.check_mode or arguments.get("state") in ("awaited", "queried"):
             return {}
         seen = (self.variables.get("__fleet_seen") or {}).get("lock") or {}

@@ -66,7 +66,7 @@ def units() -> FakeUnits:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, units: FakeUnits) -> JobRunner:
+def job_runner(tmp_path: Path, units: FakeUnits) -> JobRunner:
     return JobRunner(tmp_path / "state", "weights", units, tmp_path / "run")
 
 
@@ -86,8 +86,10 @@ def files_with(text: str, folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
-def test_the_work_starts_as_its_user_from_the_copied_code(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
-    answer = desk.started(order)
+def test_the_work_starts_as_its_user_from_the_copied_code(
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec
+) -> None:
+    answer = job_runner.started(order)
     assert (answer["phase"], answer["started"]) == ("running", True)
     unit, properties, argv = units.started[0]
     assert unit == "canvas-work-weights"
@@ -97,60 +99,60 @@ def test_the_work_starts_as_its_user_from_the_copied_code(desk: JobRunner, units
 
 
 def test_the_way_to_the_work_is_open_although_an_earlier_converge_closed_it(
-    desk: JobRunner, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, order: JobSpec, tmp_path: Path
 ) -> None:
     folders = [tmp_path / "state", tmp_path / "state" / "work", tmp_path / "run"]
     for folder in folders:
         folder.mkdir(mode=0o750)
-    desk.started(order)
+    job_runner.started(order)
     assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o755"] * 3
 
 
 def test_a_secret_is_in_the_private_file_alone(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
-    desk.started(order)
+    job_runner.started(order)
     assert files_with("s3cr3t", tmp_path) == ["private.json"]
     assert (tmp_path / "run" / "weights" / "private.json").stat().st_mode & 0o777 == 0o600
     assert "s3cr3t" not in str(units.started)
 
 
 def test_a_secret_is_nowhere_after_the_work_has_read_it(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
-    desk.started(order)
+    job_runner.started(order)
     units.end()
     assert files_with("s3cr3t", tmp_path) == []
 
 
 def test_a_secret_is_nowhere_after_the_work_was_killed_unread(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
-    desk.started(order)
+    job_runner.started(order)
     units.kill()
-    desk.polled(order.digest)
+    job_runner.polled(order.digest)
     assert files_with("s3cr3t", tmp_path) == []
 
 
-def test_the_same_work_is_attached_to(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
-    desk.started(order)
-    again = desk.started(replace(order, request_id="t2", secrets={"token": "another"}))
+def test_the_same_work_is_attached_to(job_runner: JobRunner, units: FakeUnits, order: JobSpec) -> None:
+    job_runner.started(order)
+    again = job_runner.started(replace(order, request_id="t2", secrets={"token": "another"}))
     assert (again["started"], len(units.started), units.stopped) == (False, 1, 0)
 
 
-def test_other_work_under_the_name_is_stopped_first(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
-    desk.started(order)
+def test_other_work_under_the_name_is_stopped_first(job_runner: JobRunner, units: FakeUnits, order: JobSpec) -> None:
+    job_runner.started(order)
     other = replace(order, spec={"n": 2})
-    assert desk.started(other)["started"] is True
+    assert job_runner.started(other)["started"] is True
     assert (len(units.started), units.stopped) == (2, 1)
-    assert desk.polled(order.digest)["phase"] == "replaced"
-    assert desk.polled(other.digest)["phase"] == "running"
+    assert job_runner.polled(order.digest)["phase"] == "replaced"
+    assert job_runner.polled(other.digest)["phase"] == "running"
 
 
-def test_an_unexpected_error_comes_back_with_its_log(desk: JobRunner, units: FakeUnits, order: JobSpec) -> None:
-    desk.started(order)
+def test_an_unexpected_error_comes_back_with_its_log(job_runner: JobRunner, units: FakeUnits, order: JobSpec) -> None:
+    job_runner.started(order)
     units.end()
-    answer = desk.polled(order.digest)
+    answer = job_runner.polled(order.digest)
     assert answer["phase"] == "ended"
     assert answer["result"]["unexpected"] is True
     assert "KeyError" in answer["result"]["error"]["message"]
@@ -198,59 +200,59 @@ def test_a_work_that_prints_its_secret_leaves_none(tmp_path: Path) -> None:
 
 
 def test_a_call_that_is_repeated_after_a_lost_answer_does_not_start_again(
-    desk: JobRunner, units: FakeUnits, order: JobSpec
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec
 ) -> None:
-    desk.started(order)
+    job_runner.started(order)
     units.end()
-    assert desk.started(order)["started"] is False
-    assert desk.started(replace(order, request_id="t2"))["started"] is True
+    assert job_runner.started(order)["started"] is False
+    assert job_runner.started(replace(order, request_id="t2"))["started"] is True
 
 
 @pytest.mark.parametrize("result", ["signal", "oom-kill", "success"])
 def test_a_unit_that_is_gone_without_a_result_did_not_finish(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, result: str
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, result: str
 ) -> None:
-    desk.started(order)
+    job_runner.started(order)
     units.kill(result)
-    answer = desk.polled(order.digest)
+    answer = job_runner.polled(order.digest)
     assert (answer["phase"], answer["unit_result"], answer["log"]) == ("killed", result, ["from the journal"])
-    assert desk.started(order)["started"] is True
+    assert job_runner.started(order)["started"] is True
 
 
 def test_the_result_of_an_earlier_run_is_not_taken_for_this_one(
-    desk: JobRunner, units: FakeUnits, order: JobSpec
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec
 ) -> None:
-    desk.started(order)
+    job_runner.started(order)
     units.end()
-    desk.started(replace(order, request_id="t2"))
+    job_runner.started(replace(order, request_id="t2"))
     units.kill()
-    assert desk.polled(order.digest)["phase"] == "killed"
+    assert job_runner.polled(order.digest)["phase"] == "killed"
 
 
 def test_a_link_laid_by_the_user_is_neither_read_nor_written(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
     precious = tmp_path / "precious"
     precious.write_text('{"digest": "x"}\nroot:secret\n')
-    desk.started(order)
+    job_runner.started(order)
     record = tmp_path / "state" / "work" / "weights"
     units.kill()
     for name in ("log", "result.json", "progress.json"):
         (record / "own" / name).unlink(missing_ok=True)
         (record / "own" / name).symlink_to(precious)
-    seen = desk.polled("")
+    seen = job_runner.polled("")
     assert seen["phase"] == "killed"
     assert "root:secret" not in str(seen)
-    desk.started(order)
+    job_runner.started(order)
     assert precious.read_text() == '{"digest": "x"}\nroot:secret\n'
 
 
 def test_folders_are_made_where_they_are_absent_and_kept_where_not(
-    desk: JobRunner, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, order: JobSpec, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine"
     mine.mkdir(mode=0o711)
-    desk.started(replace(order, folders=(str(mine), str(tmp_path / "a" / "b"))))
+    job_runner.started(replace(order, folders=(str(mine), str(tmp_path / "a" / "b"))))
     assert mine.stat().st_mode & 0o777 == 0o711
     assert (tmp_path / "a" / "b").is_dir()
 
@@ -264,10 +266,10 @@ def test_folders_are_made_where_they_are_absent_and_kept_where_not(
     ],
 )
 def test_what_cannot_start_is_refused_before_the_unit(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, change: dict[str, Any], told: str
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, change: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(FleetError, match=told):
-        desk.started(replace(order, **change))
+        job_runner.started(replace(order, **change))
     assert units.started == []
 
 
@@ -278,13 +280,13 @@ def test_a_name_that_is_no_units_name_is_refused(tmp_path: Path, units: FakeUnit
 
 
 def test_absent_stops_the_work_and_takes_its_record_away(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
-    assert desk.absent(check=False) is False
-    desk.started(order)
-    assert desk.absent(check=True) is True
+    assert job_runner.absent(check=False) is False
+    job_runner.started(order)
+    assert job_runner.absent(check=True) is True
     assert units.now.runs
-    assert desk.absent(check=False) is True
+    assert job_runner.absent(check=False) is True
     assert not units.now.runs
     assert not (tmp_path / "state" / "work" / "weights").exists()
 
@@ -318,9 +320,9 @@ def test_the_hosts_store_is_named_for_clients_that_bring_their_own(
 
 
 def test_the_record_is_roots_and_the_user_has_a_folder_of_its_own_in_it(
-    desk: JobRunner, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, order: JobSpec, tmp_path: Path
 ) -> None:
-    desk.started(order)
+    job_runner.started(order)
     record = tmp_path / "state" / "work" / "weights"
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (record, *record.iterdir())}
     assert modes == {"weights": "0o755", "own": "0o700", "payload.zip": "0o644", "spec.json": "0o644"}
@@ -329,7 +331,7 @@ def test_the_record_is_roots_and_the_user_has_a_folder_of_its_own_in_it(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders to an account")
 def test_a_record_that_the_account_owns_is_not_believed_and_goes(
-    desk: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
+    job_runner: JobRunner, units: FakeUnits, order: JobSpec, tmp_path: Path
 ) -> None:
     """As version 0.1 made it: the account could write any result, and any spec to it."""
     record = tmp_path / "state" / "work" / "weights"
@@ -341,14 +343,14 @@ def test_a_record_that_the_account_owns_is_not_believed_and_goes(
     (record / "own/result.json").write_text(json.dumps(poison))
     for path in (*record.rglob("*"), record):
         give(path)
-    assert desk.polled(order.digest)["phase"] == "none"
-    assert "evil" not in str(desk.started(order))
+    assert job_runner.polled(order.digest)["phase"] == "none"
+    assert "evil" not in str(job_runner.started(order))
     assert (record.stat().st_uid, units.started != []) == (0, True)
     assert not (record / "own/result.json").exists()
 
 
 def test_a_work_of_the_account_keeps_its_record_in_its_own_folder_and_root_takes_it(
-    desk: JobRunner, units: FakeUnits, tmp_path: Path
+    job_runner: JobRunner, units: FakeUnits, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
     model.mkdir()
@@ -366,11 +368,11 @@ def test_a_work_of_the_account_keeps_its_record_in_its_own_folder_and_root_takes
         "weights_bytes": 1,
     }
     job = JobSpec("weights", "weights", spec, user_name(), sys.executable, "t1")
-    desk.started(job)
+    job_runner.started(job)
     units.end()
     assert (tmp_path / "state/work/weights/own/weights").is_dir()
     assert list((tmp_path / "state/weights").iterdir()) == []
-    answer = desk.polled(job.digest)
+    answer = job_runner.polled(job.digest)
     assert answer["result"]["ok"], answer
     (record,) = (tmp_path / "state/weights").iterdir()
     assert json.loads(record.read_text())["files"]["a"]["sha256"] == sha256("abc")
