@@ -26,12 +26,13 @@ def identity() -> dict[str, str]:
 def _of(pid: int) -> Mapping[str, str]:
     cards = [f"/sys/class/net/{name}/address" for name in sorted(_listed("/sys/class/net"))]
     machine = [files.text("/etc/machine-id").strip(), socket.gethostname(), *map(files.text, cards)]
-    space = ""
-    with suppress(OSError):
+    space = boot = ""
+    with suppress(OSError):  # no Linux
+        boot = files.kernel("/proc/sys/kernel/random/boot_id").decode().strip()
         space = os.readlink("/proc/self/ns/pid")
     me = {
         "place": sha256("\0".join(machine))[:16],
-        "boot": files.text("/proc/sys/kernel/random/boot_id").strip(),
+        "boot": boot,
         "space": space,
         "pid": str(pid),
         "started": started(str(pid)),

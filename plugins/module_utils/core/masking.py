@@ -65,7 +65,7 @@ _BLOCK = re.compile(r"[|>][-+\d]*\s*")
 _PEM = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 # None of the patterns above finds anything in a text without one of these.
-_SUSPECT = re.compile(r"[=:@]|(?<!\S)-|[\w-]{12}|[Bb]earer|[Bb]asic|passw|t/tk-|[\"']\s*,|-----")
+_SUSPECT = re.compile(r"[=:@]|(?<!\S)-|[\w-]{12}|[Bb]earer|[Bb]asic|passw|wandb\s|t/tk-|[\"']\s*,|-----")
 
 _known: set[str] = set()
 _grams: set[str] = set()

@@ -145,4 +145,4 @@ def _alone(controller: Controller, folder: str) -> Iterator[None]:
 
 
 def _boot() -> str:
-    return files.text("/proc/sys/kernel/random/boot_id").strip()
+    return files.kernel("/proc/sys/kernel/random/boot_id").decode().strip()

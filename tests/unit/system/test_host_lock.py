@@ -100,6 +100,11 @@ def test_a_lock_does_not_outlive_a_boot(place: str, monkeypatch: pytest.MonkeyPa
     change(B, place)
 
 
+def test_boots_are_told_apart(place: str) -> None:
+    change(A, place)
+    assert len(host_lock.read(place).boot) == len(controller.identity()["boot"]) == 36
+
+
 def test_what_was_changed_since_the_plan_is_noticed(place: str) -> None:
     change(A, place, over=True)
     seen = observed(B, place)["last"]
