@@ -77,7 +77,7 @@ SLIPS = (
     unknown("training_lr", "run_config_lr", 1e-5),
     unknown("dataset_path", "dataset_train", "/x.parquet"),
     unknown("traning_run", "training_run"),
-    Slip("a csv as data", ("DATASET_NOT_PARQUET", "convert it so"), inventory=one(dataset_train="train.csv")),
+    Slip("a csv as data", ("DATASET_NOT_PARQUET", "to_parquet"), inventory=one(dataset_train="train.csv")),
     Slip("a host in two groups with a run each", ("RUN_AMBIGUOUS", "b by the group pair", "c by the group odd"),
          inventory={"trainers": {"children": {"pair": PAIR, "odd": ODD}}}),
     Slip("a word for a number", ("VARIABLE_INVALID", "many"), inventory=one(run_config_total_steps="many")),
