@@ -50,7 +50,7 @@ def main(words: list[str]) -> int:
 
 
 def only_one(path: Path) -> TextIO:
-    """Held until it is closed, or we are gone. Raises BlockingIOError when somebody else holds it."""
+    """Held until it is closed or this process ends. Raises BlockingIOError when another process holds it."""
     path.parent.mkdir(exist_ok=True)
     lock = path.open("w")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -101,22 +101,22 @@ def up(group: Group, names: Sequence[str], kind: str = "host", volumes: Sequence
 
 def down(group: Group) -> list[str]:
     """Removes the group's containers and its state folder; the network goes with the checkout's last container."""
-    gone = sorted(known["container"] for known in listing(group).values())
-    _remove(*gone)
+    removed = sorted(known["container"] for known in listing(group).values())
+    _remove(*removed)
     if group.state.exists():
         shutil.rmtree(group.state)
     if not _known():
         podman("network", "rm", NETWORK, check=False)
-    return gone
+    return removed
 
 
 def down_all() -> list[str]:
     """Removes every container of this checkout, its network, and the whole state folder."""
-    gone = sorted(known["Names"][0] for known in _known())
-    _remove(*gone)
+    removed = sorted(known["Names"][0] for known in _known())
+    _remove(*removed)
     podman("network", "rm", NETWORK, check=False)
     shutil.rmtree(STATE, ignore_errors=True)
-    return gone
+    return removed
 
 
 def listing(group: Group) -> dict[str, dict[str, str]]:
@@ -281,8 +281,8 @@ def main(words: Sequence[str]) -> int:
         if asked.verb == "up":
             print(json.dumps(up(group, asked.names, asked.image, asked.volume)))
         elif asked.verb in ("down", "down-all"):
-            gone = down(group) if asked.verb == "down" else down_all()
-            print(json.dumps({"removed": gone}))
+            removed = down(group) if asked.verb == "down" else down_all()
+            print(json.dumps({"removed": removed}))
         elif asked.verb == "list":
             print(json.dumps(listing(group), indent=2))
         else:

@@ -95,7 +95,7 @@ def run_all(steps: Sequence[Step], places: int = 1) -> list[Outcome]:
             while step := _next(waiting, running, places):
                 waiting.remove(step)
                 running.append(_begin(step))
-            _beat(running)
+            _tick(running)
             time.sleep(POLL)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
@@ -164,7 +164,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.send_signal(number)
 
 
-def _beat(running: Sequence[Running]) -> None:
+def _tick(running: Sequence[Running]) -> None:
     """A terminal shows one of the steps in turn, on one line; a log gets a line of each in its time."""
     now = time.monotonic()
     if sys.stdout.isatty():

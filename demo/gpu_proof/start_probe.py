@@ -1,8 +1,8 @@
 """One start of the deployed trainer, looked at from inside: seconds, memory, digests; and a save, if asked for.
 
-    torchrun … start_probe.py BAGEL_CANVAS TOLD -- FLAGS
+    torchrun … start_probe.py BAGEL_CANVAS JOB -- FLAGS
 
-Runs the trainer's own main() with FLAGS up to the place where it would read its data. TOLD is a file with JSON:
+Runs the trainer's own main() with FLAGS up to the place where it would read its data. JOB is a file with JSON:
 out (folder of a save, "" for none), step (its number), steps (updates with made-up gradients before it), cold (a folder
 to drop from the page cache first).
 Rank 0 prints one line of JSON, with what all ranks found. Without a GPU the CPU stands in for it.
@@ -160,7 +160,7 @@ def update(local: dict[str, Any], steps: int) -> None:
             ema_update(local["ema_model"], local["fsdp_model"], decay=0.5)
 
 
-def save(local: dict[str, Any], told: dict[str, Any], watch: Watch) -> dict[str, Any]:
+def save(local: dict[str, Any], job: dict[str, Any], watch: Watch) -> dict[str, Any]:
     """Seconds and memory of a save as the trainer does it."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -169,8 +169,8 @@ def save(local: dict[str, Any], told: dict[str, Any], watch: Watch) -> dict[str,
     watch.since()
     begin = time.monotonic()
     sys.modules["train.fsdp_utils"].FSDPCheckpoint.fsdp_save_ckpt(
-        ckpt_dir=told["out"],
-        train_steps=told["step"],
+        ckpt_dir=job["out"],
+        train_steps=job["step"],
         model=local["fsdp_model"],
         ema_model=local["ema_model"],
         optimizer=local["optimizer"],
@@ -191,12 +191,12 @@ def forget(folder: str) -> None:
         os.close(file)
 
 
-def probe(told: dict[str, Any]) -> dict[str, Any]:
+def probe(job: dict[str, Any]) -> dict[str, Any]:
     trainer = importlib.import_module("train.pretrain_unified_navit")
     if not torch.cuda.is_available():
         on_cpu(sys.modules["train.fsdp_utils"], trainer)
-    if told.get("cold") and int(os.environ["LOCAL_RANK"]) == 0:
-        forget(told["cold"])
+    if job.get("cold") and int(os.environ["LOCAL_RANK"]) == 0:
+        forget(job["cold"])
     watch = Watch()
     watch.start()
     local, found = start(trainer, watch, {})
@@ -204,9 +204,9 @@ def probe(told: dict[str, Any]) -> dict[str, Any]:
     state = local["optimizer"].state_dict()["state"]
     moments = [value for one in state.values() for value in one.values() if isinstance(value, torch.Tensor)]
     found["moments"] = hashlib.sha256("".join(map(digest, moments)).encode()).hexdigest()
-    update(local, told.get("steps", 0))
-    if told.get("out"):
-        found["save"] = save(local, told, watch)
+    update(local, job.get("steps", 0))
+    if job.get("out"):
+        found["save"] = save(local, job, watch)
     return found
 
 
@@ -221,10 +221,10 @@ def main() -> None:
     ]  # any YAML: it is not looked at
     sys.path.insert(0, canvas)
     with open(told_file, encoding="utf-8") as file:
-        told = json.load(file)
+        job = json.load(file)
     out, sys.stdout = sys.stdout, sys.stderr  # the trainer prints its model
     try:
-        found = probe(told)
+        found = probe(job)
     except Exception as error:
         if not dist.is_initialized() or dist.get_rank() == 0:
             out.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")

@@ -65,10 +65,10 @@ def model_of(options: argparse.Namespace) -> Path:
     return folder
 
 
-def probe(options: argparse.Namespace, tree: Path, source: Path, told: dict[str, Any], flags: list[str]) -> Any:
+def probe(options: argparse.Namespace, tree: Path, source: Path, job: dict[str, Any], flags: list[str]) -> Any:
     """Findings of each rank."""
     asked = Path(options.work) / "asked.json"
-    asked.write_text(json.dumps(told))
+    asked.write_text(json.dumps(job))
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={options.ranks}", "--master_port=29577"]
     results = Path(options.work) / "results"
     shutil.rmtree(results, ignore_errors=True)
@@ -108,8 +108,8 @@ def way(options: argparse.Namespace, name: str, canvas: Path, model: Path) -> di
     flags = [*options.flag, *(FROZEN if options.profile == "frozen" and not options.trained else [])]
     out = Path(options.work) / f"saved-{name}"
     shutil.rmtree(out, ignore_errors=True)
-    told = {"out": str(out) if options.save else "", "step": options.steps, "steps": options.steps}
-    found = {"first start": probe(options, tree, model, told, [*FIRST, *flags])}
+    job = {"out": str(out) if options.save else "", "step": options.steps, "steps": options.steps}
+    found = {"first start": probe(options, tree, model, job, [*FIRST, *flags])}
     folder = out / f"{options.steps:07d}"
     if options.save:
         found["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}

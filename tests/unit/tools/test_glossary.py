@@ -58,7 +58,7 @@ PHRASES = {
     r"\band it is said\b|\bis told of\b": "say who reports what",
     r"\bfor the same ever\b|\bthe same for ever\b": "say what stays fixed",
 }
-CODE = ("plugins", "tools")
+CODE = ("plugins", "tools", "demo")
 TEXTS = ("README.md", "docs/*.md", "roles/*/meta/argument_specs.yml", "plugins/module_utils/findings/of_*.py")
 
 
