@@ -23,8 +23,12 @@ def start_findings(found: Survey, kept: Survey, settings: Settings, topology: To
     if follows or not settings.get("run_config_auto_resume", True):
         return []
     place, findings = _place(settings), []
-    if found.others:
-        return [guard.others_of(found, place.checkpoints)]
+    try:
+        guard.refuse_others(Seen(found), place)
+    except FleetError as error:
+        return [
+            finding("CHECKPOINT_FOLDER_SHARED", variable=error.variable, found=error.found, expected=error.expected)
+        ]
     if found.foreign:
         findings.append(
             finding(

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..core.errors import FleetError
-from ..findings.finding import Finding, finding
 from ..system import files, folders, places
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import Checkpoint, Survey
@@ -126,18 +125,17 @@ def towards(seen: Seen, place: Place, target: Checkpoint | None) -> Decision:
 
 def refuse_others(seen: Seen, place: Place) -> None:
     """A start and a restore move what is no checkpoint out of their folder: never what is somebody else's."""
-    if seen.found.others:
-        raise FleetError.of(others_of(seen.found, place.checkpoints))
-
-
-def others_of(found: Survey, folder: str) -> Finding:
-    more = f" and {len(found.others) - 5} more" if len(found.others) > 5 else ""
-    return finding(
-        "CHECKPOINT_FOLDER_SHARED",
-        variable="training_checkpoint_dir",
-        found=f"{folder} holds {', '.join(found.others[:5])}{more}",
-        expected="checkpoints alone",
-    )
+    found = seen.found.others
+    if found:
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise FleetError(
+            "the folder of the checkpoints holds folders without any file of a save",
+            code="CHECKPOINT_FOLDER_SHARED",
+            variable="training_checkpoint_dir",
+            found=f"{place.checkpoints} holds {', '.join(found[:5])}{more}",
+            expected="checkpoints alone",
+            remedy="set training_checkpoint_dir to a folder of its own, or move these folders elsewhere",
+        )
 
 
 def refuse_owned(place: Place, owned: Mapping[str, str]) -> None:
