@@ -73,6 +73,7 @@ def test_git_gives_the_login_to_who_asks_for_it_and_in_no_argument(
     assert asked == ["", basic("me", PASSWORD)]
     assert PASSWORD not in str(started)
     assert PASSWORD not in str(error.value)
+    assert masking.masked(f"{PASSWORD} {basic('me', PASSWORD)}") == "******** Basic ********"
 
 
 def test_git_sends_a_token_as_a_password(server: tuple[str, list[str]], tmp_path: Path) -> None:

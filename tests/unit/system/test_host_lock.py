@@ -157,7 +157,7 @@ def test_a_controller_whose_process_has_ended_is_gone(ended: dict[str, str]) -> 
         ({}, False),
         ({"started": "1"}, True),
         ({"boot": "another"}, True),
-        ({"space": "pid:[1]"}, False),
+        ({"space": "pid:[1]", "started": "1"}, False),
         ({"place": "another", "boot": "another"}, False),
         ({"place": ""}, False),
     ],
