@@ -15,3 +15,7 @@ def test_a_name_in_another_encoding_is_told_and_all_else_stays() -> None:
     assert told["foreign"][1] == "实验"
     assert "\ufffd" in told["foreign"][0]
     assert ["a", 1, None, 2.5, True] in told.values()
+
+
+def test_half_a_letter_as_json_may_hold_it_is_told() -> None:
+    assert printable(json.loads('"x\\ud800y"')) == "x\ufffdy"

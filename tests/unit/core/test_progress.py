@@ -57,7 +57,8 @@ def test_a_line_says_what_a_person_wants_to_know(reading: Reading, expected: str
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(0, "0 s"), (99.4, "99 s"), (754, "12 min 34 s"), (7260, "2 h 1 min")]
+    ("seconds", "expected"),
+    [(0, "0 s"), (99.4, "99 s"), (754, "12 min 34 s"), (7260, "2 h 1 min"), (float("inf"), "more than a year")],
 )
 def test_a_duration_has_two_units_at_most(seconds: float, expected: str) -> None:
     assert progress.duration(seconds) == expected

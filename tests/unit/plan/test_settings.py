@@ -22,6 +22,9 @@ SPECS = {
                     "run_config_lr_scheduler": {"type": "str", "choices": ["constant", "cosine"]},
                     "run_config_key": {"type": "str", "no_log": True},
                     "run_config_yaml": {"type": "path"},
+                    "run_config_wandb_name": {"type": "str"},
+                    "run_config_extra_flags": {"type": "dict"},
+                    "run_config_words": {"type": "list", "elements": "str"},
                 }
             }
         }
@@ -58,6 +61,33 @@ def test_a_value_that_does_not_fit_is_told_with_what_would(name: str, value: obj
     assert [found.code for found in findings] == ["VARIABLE_INVALID"]
     assert words[0] in findings[0].found
     assert words[1] in findings[0].expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        pytest.param("run_config_extra_flags", {1: 1}, "names in quotes", id="a name that is a number"),
+        pytest.param("run_config_extra_flags", {"a": [1]}, "one value for each name", id="a list for a flag"),
+        pytest.param("run_config_extra_flags", {"a": float("nan")}, "finite", id="nan for a flag"),
+        pytest.param("run_config_extra_flags", {"a\ud800": 1}, "UTF-8", id="half a letter in a name"),
+        pytest.param("run_config_total_steps", float("inf"), "int", id="no end of steps"),
+        pytest.param("run_config_total_steps", 10**400, "64 bits", id="a number beyond 64 bits"),
+        pytest.param("run_config_total_steps", 10**5000, "int", id="a number that Python does not print"),
+        pytest.param("run_config_lr", "nan", "finite", id="nan by name"),
+        pytest.param("run_config_lr", {"a"}, "float", id="a set"),
+        pytest.param("run_config_wandb_name", "x\ud800", "UTF-8", id="half a letter"),
+        pytest.param("run_config_wandb_name", "x" * 4097, "at most 4096", id="a text of no end"),
+        pytest.param("run_config_wandb_name", b"x", "in quotes", id="bytes"),
+        pytest.param("run_config_words", ["a", "b\nc"], "one line", id="two lines in a list"),
+    ],
+)
+def test_what_yaml_can_hold_beside_a_value_is_told(name: str, value: object, expected: str) -> None:
+    settings, (found,) = core.resolve(OPTIONS, {name: value})
+    assert settings == {}, "what is no value is no setting"
+    assert (found.code, found.variable) == ("VARIABLE_INVALID", name)
+    assert expected in found.expected
+    assert len(found.found) < 300
+    found.found.encode()
 
 
 def test_a_secret_is_only_seen_as_its_digest() -> None:
