@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Callable
 
 from ...core.errors import FleetError
 from ...system import folders, programs
 
+Attempt = Callable[["Mapping[str, str]"], "dict[str, Any]"]
 SUSPECTS = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "PYTHONHOME", "CUDA_VISIBLE_DEVICES")
 
 IMPORTER = """
@@ -99,32 +100,39 @@ def import_all(
     return found
 
 
-def blamed(python: str, modules: list[str], script: Mapping[str, str]) -> str:
-    """The variable that breaks these imports; "" if none does."""
+def blamed(failed: Mapping[str, str], script: Mapping[str, str], attempt: Attempt) -> str:
+    """The variable without which none of these fails; "" if there is none."""
     for name in (name for name in SUSPECTS if name in script):
-        without = {key: value for key, value in script.items() if key != name}
         with suppress(FleetError):
-            if not import_all(python, modules, script=without, ours=False)["failed"]:
+            if (
+                not failed.keys()
+                & attempt({key: value for key, value in script.items() if key != name})["failed"].keys()
+            ):
                 return name
     return ""
 
 
 def torch_of(python: str, script: Mapping[str, str]) -> dict[str, Any]:
     """Torch's own version, cuda and cxx11_abi."""
-    proof = import_all(python, ["torch"], script=script)
+
+    def attempt(changed: Mapping[str, str]) -> dict[str, Any]:
+        return import_all(python, ["torch"], script=changed)
+
+    proof = attempt(script)
     if proof["failed"]:
-        raise failure(proof["failed"], python, script, "torch can't be imported", "conda_env_pip_packages")
+        raise failure(proof["failed"], script, attempt, "torch can't be imported", "conda_env_pip_packages")
     torch: dict[str, Any] = proof["torch"]
     return torch
 
 
 def failure(
-    failed: Mapping[str, str], python: str, script: Mapping[str, str], message: str, variable: str
+    failed: Mapping[str, str], script: Mapping[str, str], attempt: Attempt, message: str, variable: str
 ) -> FleetError:
-    """Names the variable of the script's environment where that is the cause, else `variable`."""
+    """Names the variable of the script's environment where that is the cause, else `variable`. `attempt`: the same
+    proof in another environment."""
     found = "; ".join(f"{module}: {text}" for module, text in failed.items())
     expected = "every import of the trainer works in the script's environment"
-    cause = blamed(python, [module for module in failed if " " not in module] or ["torch"], script)
+    cause = blamed(failed, script, attempt)
     if not cause:
         remedy = "correct conda_env_pip_packages; the environment in use was not changed"
         return FleetError(message, variable=variable, found=found, expected=expected, remedy=remedy)

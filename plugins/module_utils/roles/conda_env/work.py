@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,10 +195,14 @@ def prove(want: EnvSpec, prefix: str, progress: Progress, *, ours: bool = True) 
     python, script = os.path.join(prefix, "bin", "python"), want.script.environment(prefix)
     gpu = bool(want.script.cuda_home) and os.path.exists(DRIVER)
     flex = "cuda" if want.flex else ""
-    proof = conda_proof.import_all(python, list(want.imports), script=script, ours=ours, flex=flex, gpu=gpu)
+
+    def attempt(changed: Mapping[str, str]) -> dict[str, Any]:
+        return conda_proof.import_all(python, list(want.imports), script=changed, ours=ours, flex=flex, gpu=gpu)
+
+    proof = attempt(script)
     if proof["failed"]:
         message = f"{len(proof['failed'])} of {len(want.imports)} imports fail"
-        raise conda_proof.failure(proof["failed"], python, script, message, "conda_env_imports")
+        raise conda_proof.failure(proof["failed"], script, attempt, message, "conda_env_imports")
     return {
         "written_by": "canvas.fleet, role conda_env",
         "digest": want.digest,

@@ -65,8 +65,9 @@ def test_torch_has_to_see_a_gpu_where_the_driver_runs(spec, tmp_path, monkeypatc
     expected = {**spec, "nvidia_gpu_expected": True}
     run(expected)  # before a driver is there
     (tmp_path / "driver").touch()
-    with pytest.raises(FleetError, match="torch sees no GPU"):
+    with pytest.raises(FleetError, match="torch sees no GPU") as caught:
         run({**expected, "run_config_env": {"ANY": "change"}})
+    assert caught.value.variable == "conda_env_imports", "LD_LIBRARY_PATH is there, and not to blame"
     run({**spec, "run_config_env": {"ANY": "change"}})  # no GPU, by the user's word
 
 
