@@ -129,7 +129,7 @@ class Git:
             home = "/nonexistent"
         return {
             "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-            **{name: value for name, value in os.environ.items() if KEPT.fullmatch(name)},
+            **credentials.with_logins({name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}),
             "PATH": SYSTEM_PATH,
             "HOME": home,
             "LC_ALL": "C.UTF-8",

@@ -121,6 +121,12 @@ def test_a_proxy_gets_its_login_on_the_host(proxy: str, with_login: str) -> None
     assert credentials.with_logins(given) == {**given, "HTTPS_PROXY": with_login, "https_proxy": with_login}
 
 
+def test_git_goes_through_the_hosts_proxy_with_its_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example.org:3128")
+    credentials.use({"proxy.example.org:3128": "me:p@ss"})
+    assert Git(str(tmp_path))._env()["https_proxy"] == "http://me:p%40ss@proxy.example.org:3128"
+
+
 def test_without_credentials_nothing_is_added(tmp_path: Path) -> None:
     assert credentials.for_git() == ([], {})
     assert credentials.for_programs(str(tmp_path)) == {}
