@@ -71,8 +71,12 @@ def registered(**changes: Any) -> Callable[[Seen], None]:
 def machines(base: Mapping[str, Any]) -> Iterator[Trap]:
     for init in ("bash", "tini", "init", "sh", "runit"):
         yield alone(f"PID 1 is {init}", "NO_SYSTEMD", base, fact(init={"name": init, "version": ""}))
-    for memory in (64, 128, 256, 512, 1000):
+    for memory in (4, 8, 16, 24, 32):
         yield alone(f"8 ranks in {memory} GB of RAM", "HOST_MEMORY_SHORT", base, fact(memory_bytes=memory * GB))
+    as_upstream = {**base, "canvas_code_lean": False}
+    for memory in (64, 128, 256, 512, 1000):
+        spoil = fact(memory_bytes=memory * GB)
+        yield alone(f"8 ranks as upstream starts in {memory} GB", "HOST_MEMORY_SHORT", as_upstream, spoil)
     for free in (1, 20, 100, 200, 300):
         yield alone(f"{free} GB of free disk", "DISK_SHORT", base, small_disk(free * GB))
     for number, memory in [(1, 24), (2, 24), (4, 24), (2, 40), (4, 40), (2, 80), (4, 80), (8, 24), (8, 32), (8, 40)]:
