@@ -79,7 +79,7 @@ def _ways(folder: Path) -> Iterator[dict[str, Any]]:
     for number, way in enumerate(WAYS):
         _on_host(way.before or "true")
         own = {"fleet_root": f"/srv/way{number}", "fleet_state_dir": f"/var/lib/way{number}"}
-        own |= {"training_run": f"way{number}", **way.variables}
+        own |= dict.fromkeys(("training_run", "fleet_user", "fleet_group"), f"way{number}") | dict(way.variables)
         begin = time.monotonic()
         results = [_converge(folder, own, way.environment, *MOST) for _ in range(2)]
         _on_host(way.after or "true")
@@ -100,6 +100,7 @@ def _full(folder: Path) -> Iterator[dict[str, Any]]:
                 "training_run": f"full{number}{place}",
             }
             own["fleet_root" if place == "root" else "fleet_state_dir"] = at
+            own |= {"fleet_user": f"full{number}{place}", "fleet_group": f"full{number}{place}"}
             own["preflight_accepted_findings"] = ["UPSTREAM_UNKNOWN", "DISK_SHORT", "FOLDER_NOT_OURS"]
             told = []
             for size in sizes:
