@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
@@ -11,10 +12,11 @@ from contextlib import contextmanager, suppress
 
 from . import limits
 from .ownership import Owner
-from .reach import Make, Place, reach
+from .reach import Make, Place, instead, reach
 from .reach import give as give_to
 
 NOBODY = Owner()
+INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make(path: str | os.PathLike[str], owner: Owner = NOBODY, mode: int = 0o755) -> None:
@@ -36,9 +38,12 @@ def names(path: str | os.PathLike[str], limit: int = limits.FOLDER_NAMES) -> lis
 
 
 def give(path: str | os.PathLike[str], owner: Owner, mode: int | None = None) -> None:
-    """Give an existing folder to the owner, with this mode. Links are left alone. Raises OSError."""
-    with reach(path, follow=False) as place:
-        fd = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.fd)
+    """Give an existing folder of root's to the owner, with this mode. Raises OSError.
+
+    In a folder of an account, and beyond its links, nothing is given away: any folder may have got this name there.
+    """
+    with reach(path, follow=False) as place, place.acting():
+        fd = os.open(place.name, INTO, dir_fd=place.fd)
         try:
             give_to(fd, owner)
             if mode is not None:
@@ -96,15 +101,22 @@ def remove_empty(path: str | os.PathLike[str]) -> None:
 
 
 def remove_tree(path: str | os.PathLike[str]) -> None:
-    """A file, a link, or a folder with all that is in it; no link is followed. What is absent is no error."""
-    with suppress(FileNotFoundError, NotADirectoryError), reach(path, follow=False) as place:
-        try:
-            with place.acting():
+    """A file, a link, or a folder with all that is in it; no link is followed. What is absent is no error.
+
+    Raises OSError, also where an account changes the tree meanwhile.
+    """
+    try:
+        with reach(path, follow=False) as place:
+            try:
+                with place.acting():
+                    _remove(place)
+            except PermissionError:  # of another owner in an account's folder: root's, as long as no link led here
+                if place.account is None or place.linked:
+                    raise
                 _remove(place)
-        except PermissionError:  # of another owner in an account's folder: root's, as long as no link led here
-            if place.account is None or place.linked:
-                raise
-            _remove(place)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.lexists(path):
+            raise
 
 
 def free(path: str | os.PathLike[str]) -> int:
@@ -121,19 +133,39 @@ def temporary() -> Iterator[str]:
 
 
 def _remove(place: Place) -> None:
+    """With two open folders at most: an account makes trees as deep as it likes, and changes them meanwhile."""
     if not stat.S_ISDIR(os.stat(place.name, dir_fd=place.fd, follow_symlinks=False).st_mode):
         os.unlink(place.name, dir_fd=place.fd)
         return
-    for _, folders, names, at in os.fwalk(place.name, topdown=False, onerror=_raise, dir_fd=place.fd):
-        for name in names:
-            os.unlink(name, dir_fd=at)
-        for name in folders:
-            try:
-                os.rmdir(name, dir_fd=at)
-            except NotADirectoryError:  # a link to a folder
-                os.unlink(name, dir_fd=at)
+    way: list[tuple[str, os.stat_result, list[str]]] = []  # each folder's name, the one above it, what is left there
+    here = os.open(place.name, INTO, dir_fd=place.fd)
+    try:
+        left = _emptied(here)
+        while left or way:
+            if left:
+                name, above = left.pop(), os.fstat(here)
+                with suppress(FileNotFoundError):
+                    here = instead(here, os.open(name, INTO, dir_fd=here))
+                    way.append((name, above, left))
+                    left = _emptied(here)
+                continue
+            name, above, left = way.pop()
+            here = instead(here, os.open("..", INTO, dir_fd=here))
+            if not os.path.samestat(os.fstat(here), above):
+                raise OSError(errno.EBUSY, "was moved while it was removed", name)
+            with suppress(FileNotFoundError):
+                os.rmdir(name, dir_fd=here)
+    finally:
+        os.close(here)
     os.rmdir(place.name, dir_fd=place.fd)
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _emptied(folder: int) -> list[str]:
+    """The folders in it, once all else is removed."""
+    with os.scandir(folder) as entries:
+        inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in inside:
+        if not is_folder:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+    return [name for name, is_folder in inside if is_folder]

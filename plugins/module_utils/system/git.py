@@ -1,11 +1,13 @@
 """The door to git: one driver without prompts and without locks while it reads. It gives up on a silent server.
 
-Git runs as the owner of the folder, so that git's own ownership check is satisfied without any configuration and
-nothing that the folder configures is run as root.
+Git runs as the account that can exchange what lies in the folder, so that git's own ownership check is satisfied
+without any configuration and nothing that the folder configures is run as root. Hooks and monitors of the folder are
+not run, and what its filters do has a limit.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
@@ -20,9 +22,12 @@ from typing import IO, Any
 from ..core.errors import FleetError
 from . import credentials, files, programs
 from .programs import SYSTEM_PATH
+from .reach import whose
 
 POLL = 0.5  # seconds between two looks at what has arrived
+LONGEST = 600.0  # seconds that a command may take; a fetch may take longer
 SILENCE = 120.0  # seconds without a byte after which the server counts as dead
+OPTIONS = ("-c", "core.quotePath=false", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 KEPT = re.compile(r"(?i:\w+_proxy)|GIT_SSL_\w+|GIT_SSH\w*|SSH_AUTH_SOCK|SSL_CERT_FILE")
 Tell = Callable[[int, int], None]  # bytes arrived, bytes in all (0: not known)
 
@@ -47,7 +52,7 @@ class Git:
     def __init__(self, folder: str, *, bare: bool = False, variable: str = "", tell: Tell | None = None) -> None:
         self.folder, self._bare, self._variable, self._tell = folder, bare, variable, tell
         self.binary = find()
-        self.uid = os.stat(folder).st_uid
+        self._account = whose(folder)
 
     def __call__(
         self, *args: str, ok: Iterable[int] = (0,), lock: int | None = None, out: IO[bytes] | None = None
@@ -75,7 +80,7 @@ class Git:
         where = ("--git-dir", self.folder) if self._bare else ("-C", self.folder)
         options, answers = credentials.for_git()
         process = programs.start(
-            *(self.binary, "-c", "core.quotePath=false", *options, *where, *args),
+            *(self.binary, *OPTIONS, *options, *where, *args),
             stdout=out,
             stderr=errors,
             cwd="/",
@@ -87,8 +92,11 @@ class Git:
         try:
             if args[0] == "fetch" or self._bare:  # a repository without its blobs fetches them when they are asked for
                 self._watch(process)
-            code: int = process.wait()
+            code: int = process.wait(timeout=LONGEST)
             return code
+        except subprocess.TimeoutExpired:
+            why = f"git {args[0]} did not end within {LONGEST:g} s"
+            raise TimeoutError(errno.ETIMEDOUT, why, self.folder) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -124,7 +132,7 @@ class Git:
 
     def _env(self) -> dict[str, str]:
         try:
-            home = pwd.getpwuid(self.uid).pw_dir
+            home = pwd.getpwuid(self._account.uid if self._account else os.geteuid()).pw_dir
         except KeyError:
             home = "/nonexistent"
         return {
@@ -140,13 +148,7 @@ class Git:
         }
 
     def _user(self) -> dict[str, Any]:
-        if os.geteuid() != 0 or self.uid == 0:
-            return {}
-        try:
-            gid = pwd.getpwuid(self.uid).pw_gid
-        except KeyError:
-            gid = os.stat(self.folder).st_gid
-        return {"user": self.uid, "group": gid, "extra_groups": []}
+        return {"user": self._account.uid, "group": self._account.gid, "extra_groups": []} if self._account else {}
 
     def has(self, commit: str) -> bool:
         return self.answers("cat-file", "-e", f"{commit}^{{commit}}")

@@ -89,6 +89,17 @@ def reach(path: str | os.PathLike[str], *, follow: bool = True, make: Make | Non
             os.close(place.fd)
 
 
+def whose(folder: str) -> Account | None:
+    """The account that can exchange what lies in an existing folder, None where only root (or who we are) can.
+
+    Its link led here, or it owns the folder or the nearest one above that is not root's. Raises OSError.
+    """
+    with reach(os.path.join(folder, "-")) as place:
+        if place.account or folder == "/":
+            return place.account
+    return whose(os.path.dirname(os.path.abspath(folder)))
+
+
 @contextmanager
 def as_owner(folder: str) -> Iterator[None]:
     """Act as the owner of the checkpoints, so a link there reaches nothing of root's.
@@ -122,12 +133,12 @@ def _walk(path: str, follow: bool, make: Make | None) -> Place:
                     return _linked(fd, "/".join([name, *names]), info.st_uid or folder.st_uid, follow, make)
                 target = os.path.normpath(os.path.join(here, os.readlink(name, dir_fd=fd)))
                 names, here = [*_names(target), *names], "/"
-                fd = _instead(fd, os.open("/", FOLDER))
+                fd = instead(fd, os.open("/", FOLDER))
             elif not names:
                 return Place(fd, name, account_of(os.fstat(fd)))
             else:
                 new = make if info is None else None
-                fd = _instead(fd, _made(fd, name, new, last=len(names) == 1) if new else _into(fd, name))
+                fd = instead(fd, _made(fd, name, new, last=len(names) == 1) if new else _into(fd, name))
                 here = os.path.join(here, name)
     except BaseException:
         os.close(fd)
@@ -138,7 +149,8 @@ def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name]
 
 
-def _instead(old: int, new: int) -> int:
+def instead(old: int, new: int) -> int:
+    """The new folder, when the old one is closed."""
     os.close(old)
     return new
 

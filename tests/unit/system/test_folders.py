@@ -1,11 +1,13 @@
 import os
 import stat
+import subprocess
+from contextlib import nullcontext
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.system import folders
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 
-from tests.unit.support.accounts import DENIED, GID, UID, account_folder, plant, secret_file
+from tests.unit.support.accounts import DENIED, GID, UID, account_folder, give, plant, secret_file
 
 
 def mode(path):
@@ -82,6 +84,64 @@ def test_a_tree_goes_with_its_links_and_without_what_they_name(tmp_path):
     folders.remove_tree(account / "l")
     secret.chmod(0o600)
     assert secret.read_text() == "precious"
+
+
+def test_a_tree_goes_however_deep_the_account_made_it(tmp_path, request):
+    top = account_folder(tmp_path) / "top"
+    top.mkdir()
+    request.addfinalizer(lambda: subprocess.run(["rm", "-rf", str(top)], check=True))  # pytest's own way ends before
+    at = os.open(give(top), os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    folders.remove_tree(top)
+    assert not top.exists()
+
+
+@pytest.mark.parametrize("change", ["gone", "a link", "moved away"])
+def test_a_tree_that_changes_meanwhile_counts_as_removed_only_when_it_is(tmp_path, monkeypatch, change):
+    top, other, real = account_folder(tmp_path) / "top", tmp_path / "other", os.scandir
+    for path in (top / "inner/deep", top / "last", other / "deep"):
+        path.mkdir(parents=True)
+
+    def changed(folder):
+        found = sorted(real(folder), key=lambda entry: entry.name)
+        names = [entry.name for entry in found]
+        if "inner" in names and change != "moved away":
+            (top / "inner").rename(tmp_path / "away")
+            if change == "a link":
+                (top / "inner").symlink_to(other)
+        if "deep" in names and change == "moved away":
+            (top / "inner").rename(other / "inner")
+        return nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", changed)
+    with pytest.raises(OSError, match=r"symbolic|Not a dir|was moved") if change != "gone" else nullcontext():
+        folders.remove_tree(top)
+    assert top.exists() == (change != "gone")
+    assert (other / "deep").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+@pytest.mark.parametrize("way", ["behind a link", "renamed"])
+def test_nothing_is_given_away_where_the_account_chooses_what_it_is(tmp_path, way):
+    account, others = account_folder(tmp_path), tmp_path / "others"
+    (others / "checkpoints").mkdir(parents=True)
+    if way == "behind a link":
+        plant(account / "results", others)
+        path = account / "results/checkpoints"
+    else:
+        (account / "roots").mkdir()
+        path = (account / "roots").rename(account / "results")
+    with pytest.raises(PermissionError):
+        folders.give(path, Owner(UID, GID))
+    assert path.stat().st_uid == 0
+    (tmp_path / "made").mkdir()
+    folders.give(tmp_path / "made", Owner(UID, GID))
+    assert (tmp_path / "made").stat().st_uid == UID
 
 
 def test_only_an_empty_folder_is_removed_as_one(tmp_path):
