@@ -84,7 +84,7 @@ from ..module_utils.roles.dataset.record import layout
 from ..module_utils.system import host_lock
 from ..module_utils.system.ownership import Owner, owner_of
 
-SPEC = {name: {"type": "dict", "default": {}} for name in ("settings", "topology")}
+SPEC = {**{name: {"type": "dict", "default": {}} for name in ("settings", "topology")}, **host_lock.ARGUMENT}
 
 
 def main() -> None:
