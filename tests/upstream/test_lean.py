@@ -68,7 +68,7 @@ CASES = {
     "frozen over two shards": ["--ranks", "2", "--profile", "frozen", "--ema", "0"],
     "frozen, layers in host memory": [*SAVED, "--profile", "frozen", "--ema", "0", *(f"--flag={w}" for w in OFFLOAD)],
     "… with an EMA copy": [*SAVED, "--profile", "frozen", "--ema", "0.5", *(f"--flag={w}" for w in OFFLOAD)],
-    "full, offloaded": [*SAVED, *(f"--flag={w}" for w in OFFLOAD)],
+    "full, offloaded: first start": [f"--flag={w}" for w in OFFLOAD],  # upstream's save of it asks for a GPU
 }
 
 
