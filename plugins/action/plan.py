@@ -145,13 +145,14 @@ class ActionModule(ActionBase):
             return name
 
     def _show(self, plan: Plan, what: str, form: str) -> None:
+        if form == "json" and what != "nothing":
+            Display().display("\n" + json.dumps(shown.data(plan.as_dict()), indent=2, default=str) + "\n")
+            return
         if what == "nothing":
             text = "\n".join(findings_of(plan, of_reach.ENTRIES))
-        elif form == "json":
-            text = json.dumps(shown.result(plan.as_dict()), indent=2, default=str)
         elif what == "plan":
             text = plan_text(plan)
         else:
             text = "\n".join([*findings_of(plan), *ending(plan)])
         if text:
-            Display().display(f"\n{shown.lines(text)}\n")
+            Display().display(f"\n{shown.page(text)}\n")

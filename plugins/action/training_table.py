@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.core import shown
-from ..module_utils.core.wire import from_dict, to_dict
+from ..module_utils.core.wire import MalformedError, from_dict, to_dict
 from ..module_utils.roles.training.report import Report
 from ..module_utils.roles.training.table import Row, fleet_table, lost_row, row
 
@@ -29,15 +30,23 @@ class ActionModule(ActionBase):
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
         plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
-        Display().display(f"\n{shown.lines(fleet_table(rows))}\n")
+        Display().display(f"\n{shown.page(fleet_table(rows))}\n")
         return shown.result({**result, "changed": False, "rows": to_dict(rows)})
 
     def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> Row:
+        """The line of a host, whatever it says: the other hosts' lines do not depend on it."""
         answer = variables.get(seen) or {}
-        if answer.get("row"):
-            return from_dict(Row, answer["row"])
         report = planned.get("roles", {}).get("training", {}).get("values", {}).get("report")
-        if report and not answer:
-            return row(from_dict(Report, report), name, planned["topology"]["node_rank"])
         why = answer.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in planned.get("findings", ()))
-        return lost_row(name, str(variables.get("training_run", name)), " ".join(str(why or "not asked").split()))
+        try:
+            if answer.get("row"):
+                return from_dict(Row, answer["row"])
+            if report and not answer:
+                return row(from_dict(Report, report), name, planned["topology"]["node_rank"])
+        except MalformedError as error:
+            why = str(error)
+        try:
+            run = str(variables.get("training_run", name))
+        except AnsibleError:
+            run = name
+        return lost_row(name, run, " ".join(str(why or "not asked").split()))

@@ -23,6 +23,7 @@ _NEVER = (
 )
 HIDDEN = re.compile(f"[{_NEVER}]")
 HIDDEN_IN_LINE = re.compile(f"[{_NEVER}\\n]")
+LONG = 4_000  # characters of a line; a longer one would hide the lines of others
 # Of a result: what is written to a host as it is, and what is there for a person.
 RAW = "texts"
 FOR_PEOPLE = frozenset((
@@ -33,12 +34,18 @@ FOR_PEOPLE = frozenset((
 
 def line(value: object) -> str:
     """One line of a text for a person."""
-    return HIDDEN_IN_LINE.sub(_escape, masked(str(value)))
+    text = masked(str(value))
+    return HIDDEN_IN_LINE.sub(_escape, text if len(text) <= LONG else f"{text[:LONG]}…")
 
 
 def lines(text: str) -> str:
     """A text of several lines for a person."""
     return HIDDEN.sub(_escape, masked(text))
+
+
+def page(text: str) -> str:
+    """Lines of several hosts: each is looked at alone, so that what one begins (a quotation, a key) hides no other."""
+    return "\n".join(map(line, text.split("\n")))
 
 
 def visible(text: str) -> str:
@@ -63,6 +70,11 @@ def _each(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_each(key): _each(one) for key, one in value.items()}
     return type(value)(map(_each, value)) if isinstance(value, (list, tuple)) else value
+
+
+def data(value: Any) -> Any:
+    """Plain data for a page, each text in it as in `lines`. It stays valid JSON, whatever a host says."""
+    return _result(value, "msg")
 
 
 def result(value: T) -> T:

@@ -21,6 +21,7 @@ from . import files, folders
 ARGUMENT = {"controller": {"type": "dict", "default": {}}}  # of a module that changes a host
 FOLDER = "/run/canvas-fleet"
 LEASE = 900.0  # seconds of the host's clock after the last call of a controller
+NOBODY = "nobody"  # the last holder of a host that none has held since its boot
 OWN_WAIT = 300.0  # seconds for an earlier call of the same controller, whose connection was lost
 
 
@@ -119,7 +120,7 @@ def observed(asked: Mapping[str, Any], folder: str = FOLDER) -> dict[str, str]:
     if controller.id and lock.holder.id == controller.id and lock.until:
         _keep(folder, lock, controller, 0.0)
     held_by = lock.holder if lock.keeps_out(controller) else Controller()
-    return {**asdict(held_by), "last": lock.holder.id, "since": lock.since}
+    return {**asdict(held_by), "last": lock.holder.id or NOBODY, "since": lock.since}
 
 
 def _keep(folder: str, lock: Lock, controller: Controller, seconds: float) -> None:

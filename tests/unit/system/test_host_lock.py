@@ -106,7 +106,9 @@ def test_boots_are_told_apart(place: str) -> None:
 
 
 def test_what_was_changed_since_the_plan_is_noticed(place: str) -> None:
+    first = observed({"id": "c"}, place)["last"]
     change(A, place, over=True)
+    assert code({"id": "c", "seen": first}, place) == "HOST_CHANGED", "also on a host that none has held before"
     seen = observed(B, place)["last"]
     change({**B, "seen": seen}, place, over=True)
     assert code({"id": "c", "seen": seen}, place) == "HOST_CHANGED"
