@@ -30,8 +30,8 @@ ENTRIES: dict[str, Entry] = {
     ),
     "STATE_DIR_OPEN": Entry(
         "error",
-        "root trusts the records in this folder, so no other account may write to it or replace it",
-        "leave fleet_state_dir at its default, or give the named folder to root (chown, chmod go-w)",
+        "root believes or runs what lies here, so no other account may write to it or replace it",
+        "leave the variable at its default, or choose an empty folder of root's for it",
     ),
     "HOST_LOCKED": Entry(
         "warning",

@@ -27,7 +27,7 @@ HOLDS: Mapping[str, tuple[str, ...]] = {
     "fleet_state_dir": ("conda_env_state_dir", "fleet_agent_dir"),
     "training_results_dir": ("training_checkpoint_dir", "training_kept_dir", *WRITTEN),
 }
-NOT_IN_ROOT = ("fleet_state_dir",)  # root's own records in a folder of the account would be the account's
+NOT_IN_ROOT = ("fleet_agent_dir", "fleet_state_dir")  # what root writes and runs there would be the account's
 
 
 def named(settings: Mapping[str, object]) -> dict[str, Spot]:

@@ -73,6 +73,7 @@ def test_no_path_climbs(name: str, path: str) -> None:
         pytest.param({"weights_dir": "/srv/blockmoving/MathCanvas/m"}, "weights_dir", id="the model in the code"),
         pytest.param({"weights_dir": "/srv/blockmoving"}, "training_checkpoint_dir", id="the model's folder is all"),
         pytest.param({"fleet_state_dir": "/srv/blockmoving/state"}, "fleet_state_dir", id="records with the account"),
+        pytest.param({"fleet_agent_dir": "/srv/blockmoving/agent"}, "fleet_agent_dir", id="programs with the account"),
         pytest.param({"dataset_output_dir": "/var/lib/canvas-fleet/d"}, "dataset_output_dir", id="data with root"),
         pytest.param({"training_results_dir": "/srv/blockmoving/models"}, "weights_dir", id="the model in the results"),
         pytest.param({"training_kept_dir": "/srv/blockmoving/home/../MathCanvas/k"}, "training_kept_dir", id="climbs"),

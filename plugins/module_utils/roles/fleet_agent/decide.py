@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...core.role_plan import RolePlan
-from ...core.settings import Settings
+from ...core.settings import Settings, named
 from ...core.topology import Topology
 from ...core.version import numbers
 from ...findings.finding import Finding, finding
@@ -78,10 +78,9 @@ def account_findings(seen: Observation, settings: Settings) -> list[Finding]:
     if rooted := sorted(set(seen.groups) & set(ROOT_LIKE)):
         given = f"{user} is in {', '.join(rooted)}"
         found.append(finding("ACCOUNT_LIKE_ROOT", variable="fleet_user", found=given, expected="none of these groups"))
-    if seen.state_open:
-        given = f"{seen.state_open}, on the way to {settings['fleet_state_dir']}"
-        expected = "folders that root alone may write to"
-        found.append(finding("STATE_DIR_OPEN", variable="fleet_state_dir", found=given, expected=expected))
+    for name, place in seen.open_ways.items():
+        given, expected = f"{name} ({named(settings, name)}): {place}", "folders that root alone may write to"
+        found.append(finding("STATE_DIR_OPEN", variable=name, found=given, expected=expected))
     return found
 
 

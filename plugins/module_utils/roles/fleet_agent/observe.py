@@ -23,6 +23,7 @@ from ...system.digests import sha256
 C = {"apt": ("gcc", "libc6-dev"), "dnf": ("gcc", "glibc-devel")}
 CXX = {"apt": ("g++",), "dnf": ("gcc-c++",)}
 IMPORTS = ("huggingface_hub", "pyarrow.parquet", "PIL.Image")
+OF_ROOT = ("canvas_code", "incoming", "secrets", "supervisor", "training", "wheelhouse", "work")  # in fleet_state_dir
 STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
@@ -57,7 +58,7 @@ class Observation:
     uid: int = -1
     home: str = ""
     groups: tuple[str, ...] = ()  # that the account is in
-    state_open: str = ""  # a folder on the way to fleet_state_dir that others than root may write to
+    open_ways: Mapping[str, str] = field(default_factory=dict)  # see open_ways()
     group: bool = False
     root: Folder = Folder()
     manager: Literal["apt", "dnf", ""] = ""
@@ -72,7 +73,7 @@ def observe(settings: Settings) -> Observation:
     wanted = wanted_packages(settings, manager) if manager else []
     return Observation(
         **account(user),
-        state_open=folders.open_to_others(str(settings["fleet_state_dir"])),
+        open_ways=open_ways(settings),
         group=group_exists(str(settings["fleet_group"])),
         root=folder(root, user, str(settings["fleet_group"])),
         manager=manager,
@@ -80,6 +81,18 @@ def observe(settings: Settings) -> Observation:
         trusted=tuple(trusted()) if settings.get("fleet_ca_bundle") else (),
         agent=agent(str(settings["fleet_agent_dir"])),
     )
+
+
+def open_ways(settings: Settings) -> dict[str, str]:
+    """What others than root may write to, by the setting: root believes or runs what lies there."""
+    state, agent = str(settings["fleet_state_dir"]), str(settings["fleet_agent_dir"])
+    ways = {
+        "fleet_state_dir": (state, *(os.path.join(state, name) for name in OF_ROOT)),
+        "fleet_agent_dir": (agent, f"{agent}.d"),
+        "fleet_agent_base_python": (str(settings["fleet_agent_base_python"]),),
+    }
+    found = {name: next(filter(None, map(folders.open_to_others, paths)), "") for name, paths in ways.items()}
+    return {name: place for name, place in found.items() if place}
 
 
 def wanted_packages(settings: Settings, manager: str) -> list[str]:

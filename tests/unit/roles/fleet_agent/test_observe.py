@@ -96,7 +96,7 @@ def test_each_lack_is_one_reason(change: dict[str, Any], reason: str) -> None:
         pytest.param({"uid": 65534, "home": "/nonexistent"}, "ACCOUNT_OF_SYSTEM", id="nobody"),
         pytest.param({"groups": ("blockmoving", "docker")}, "ACCOUNT_LIKE_ROOT", id="a group as good as root"),
         pytest.param({"groups": ("shadow",)}, "ACCOUNT_LIKE_ROOT", id="a group that reads what root reads"),
-        pytest.param({"state_open": "/srv"}, "STATE_DIR_OPEN", id="records where others write"),
+        pytest.param({"open_ways": {"fleet_state_dir": "/srv"}}, "STATE_DIR_OPEN", id="records where others write"),
     ],
 )
 def test_what_stands_in_the_way_is_a_finding(change: dict[str, Any], code: str) -> None:
@@ -109,6 +109,42 @@ def test_an_account_of_the_system_that_we_made_may_train() -> None:
     ours = replace(READY, uid=998, home="/srv/blockmoving/home")
     assert fleet_agent_plan.decide(ours, SETTINGS, SHAPE).findings == ()
     assert fleet_agent_plan.decide(replace(READY, account=False, uid=-1), SETTINGS, SHAPE).findings == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [
+        ("fleet_state_dir", "state"),
+        *(("fleet_state_dir", f"state/{name}") for name in ("supervisor", "training", "work", "secrets", "wheelhouse")),
+        ("fleet_agent_dir", "agent.d"),
+        ("fleet_agent_dir", "agent.d/../.."),
+        ("fleet_agent_base_python", "python"),
+        ("fleet_agent_base_python", "bin/.."),
+    ],
+)
+def test_what_root_believes_or_runs_lies_where_no_other_account_can_write(
+    tmp_path: Path, variable: str, place: str
+) -> None:
+    """The agent's folder in the account's: root would run the account's python there. The state's folder that was the
+    account's and is root's now: the account has made those in it before."""
+    root = tmp_path / "root"
+    settings = {
+        **SETTINGS,
+        "fleet_state_dir": str(root / "state"),
+        "fleet_agent_dir": str(root / "agent"),
+        "fleet_agent_base_python": str(root / "bin/python"),
+    }
+    for path in ("state/conda_env", "agent.d", "bin"):
+        (root / path).mkdir(parents=True)
+    (root / "python").touch()
+    (root / "bin/python").symlink_to("../python")
+    os.chown(root / "state/conda_env", 12345, 12345)  # the account's by right
+    assert fleet_agent.open_ways(settings) == {}
+    if not (root / place).exists():
+        (root / place).mkdir()
+    os.chown(root / place, 12345, 12345)
+    assert variable in fleet_agent.open_ways(settings)
 
 
 def test_the_account_is_seen_with_all_its_groups() -> None:
@@ -205,6 +241,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "fleet_group": me.pw_name,
         "fleet_state_dir": str(tmp_path / "state"),
         "fleet_agent_dir": str(tmp_path / "state" / "agent"),
+        "fleet_agent_base_python": "/usr/bin/python3",
         "fleet_agent_packages": ["pip"],
         "fleet_agent_apt_packages": [],
         "fleet_agent_dnf_packages": [],
