@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask a host again while its connection is lost."""
+"""Ask a host again while its connection is lost, and wait for no answer without end."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Protocol
 
 from ansible.errors import AnsibleConnectionFailure
 
+ANSWER = 300.0  # seconds for a host to say what it sees; its own limits (limits.py) end long before
 # Time does not mend these.
 HOPELESS = ("host key verification failed", "permission denied", "identification has changed")
 
@@ -18,6 +21,22 @@ class Clock(Protocol):
 
     def monotonic(self) -> float: ...
     def sleep(self, seconds: float, /) -> None: ...
+
+
+@contextlib.contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """A host that keeps its connection and never answers counts as unreachable: nobody else waits for it."""
+
+    def late(number: int, frame: FrameType | None) -> None:
+        raise AnsibleConnectionFailure(f"no answer within {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def retry_connection(

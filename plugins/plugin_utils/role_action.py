@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -22,7 +23,7 @@ from ..module_utils.core.settings import Settings
 from ..module_utils.findings.finding import Finding
 from ..module_utils.plan.settings import Option, cleaned, options_of, read, validator
 from ..module_utils.system import files
-from . import answers, controller
+from . import answers, controller, retry
 from .interrupt import announce
 from .retry import Clock, retry_connection
 
@@ -161,7 +162,9 @@ class RoleAction(ActionBase):
         return {key: one for key, one in answer.items() if not answers.is_order(key)}
 
     def _answered(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        answered = self._execute_module(f"canvas.fleet.{name}", module_args=arguments, task_vars=self.variables)
+        looks = name == "host_info" or arguments.get("state") in ("queried", "polled")
+        with retry.answered_within(retry.ANSWER) if looks else nullcontext():
+            answered = self._execute_module(f"canvas.fleet.{name}", module_args=arguments, task_vars=self.variables)
         return answers.of_module(name, answered)
 
     def _controller(self, arguments: Mapping[str, Any]) -> dict[str, str]:

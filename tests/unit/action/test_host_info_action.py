@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.canvas.fleet.plugins.action import host_info
 from ansible_collections.canvas.fleet.plugins.action.host_info import master
+from ansible_collections.canvas.fleet.plugins.plugin_utils import retry
 
 from tests.unit.support import actions
 
@@ -63,3 +66,21 @@ def test_a_host_that_is_not_observed_is_a_finding_and_no_failed_task(answers: An
     assert [one["code"] for one in result["findings"]] == codes
     assert not result.get("failed")
     assert ("observation" in result, "asked" in result) == (not codes, not codes)
+
+
+@pytest.mark.parametrize(
+    ("module", "asked"),
+    [("host_info", {}), ("training_unit", {"state": "queried"}), ("host_work", {"state": "polled"})],
+)
+def test_a_host_that_never_answers_is_not_waited_for(
+    module: str, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "ANSWER", 0.05)
+    made = actions.action(host_info, iter(()), {})
+    made.variables = {}
+    made._execute_module = lambda *given, **more: time.sleep(20)
+    begun = time.monotonic()
+    with pytest.raises(AnsibleConnectionFailure, match="no answer within"):
+        made.module(module, **asked)
+    assert time.monotonic() - begun < 10
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
