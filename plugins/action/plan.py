@@ -36,6 +36,7 @@ from ..module_utils.roles.run_config import decide as run_config_plan
 from ..module_utils.roles.training import decide as training_plan
 from ..module_utils.roles.weights import decide as weights_plan
 from ..plugin_utils.controller import is_gone
+from ..plugin_utils.inventory import given_by_host
 from ..plugin_utils.render import Templates
 
 Resolve = Callable[[str], str]
@@ -139,6 +140,8 @@ class ActionModule(ActionBase):
 
     def _run(self, variables: Mapping[str, Any], name: str) -> Any:
         """The run of a host whose settings are not known."""
+        if "training_run" in given_by_host(variables):
+            return name  # no run of others
         try:
             return self._templar.template(variables.get("training_run", name))
         except AnsibleError:

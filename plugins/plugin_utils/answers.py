@@ -45,6 +45,7 @@ MODULES: Mapping[str, Kinds] = {
     },
     "checkpoint_restore": {"moves": TEXTS, "resumes_from": int | None, "diff": DIFF},
     "dataset_originals": {**dict.fromkeys(("reasons", "folders", "lacking"), TEXTS), "diff": DIFF},
+    "guarded": {},  # a module of Ansible's own
     "host_info": {"observation": DATA, "lock": TEXT_OF},
     "host_work": {"work": DATA, "would": TEXTS},
     "nvidia_host": {

@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads of Ansible's inventory what the variables of a host no longer tell: which group gave a value."""
+"""Reads what the variables of a host no longer tell: which group gave a value, and which ones the host gave itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ansible import constants
 from ansible.vars.plugins import get_vars_from_inventory_sources
+
+
+def given_by_host(variables: Mapping[str, Any]) -> set[str]:
+    """Names that stand for a host's own answers: by Ansible's default, facts are variables and win over the
+    inventory's."""
+    return set(variables.get("ansible_facts") or ()) if vars(constants)["INJECT_FACTS_AS_VARS"] else set()
 
 
 def given_by_groups(task: Any, host: str, name: str) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from ansible.utils.display import Display
 from ..module_utils.core import shown
 from ..module_utils.core.errors import FleetError, raise_for
 from ..module_utils.core.settings import Settings
-from ..module_utils.findings.finding import Finding
+from ..module_utils.findings.finding import Finding, finding
+from ..module_utils.plan.names import PLAN_NAMES
 from ..module_utils.plan.settings import Option, cleaned, options_of, read, validator
 from ..module_utils.system import files
 from . import answers, controller, retry
 from .interrupt import announce
+from .inventory import given_by_host
 from .retry import Clock, retry_connection
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -101,9 +103,12 @@ class RoleAction(ActionBase):
         raise NotImplementedError
 
     def _resolved(self) -> tuple[dict[str, Any], list[Finding]]:
-        """This host's typed settings, and what is wrong with them."""
+        """This host's typed settings, and what is wrong with them. No fact is a setting."""
         options, defaults = load_specs()
-        return read(options, defaults, self.variables, self._template)
+        facts = {*options, *PLAN_NAMES} & given_by_host(self.variables)
+        self.variables = {name: value for name, value in self.variables.items() if name not in facts}
+        settings, found = read(options, defaults, self.variables, self._template)
+        return settings, [*found, *map(_no_fact, sorted(facts))]
 
     def _template(self, raw: Any) -> Any:
         """A raw value with its Jinja text resolved. Raises ValueError, in words, where it can't be."""
@@ -190,6 +195,16 @@ class RoleAction(ActionBase):
     def show(self, text: str) -> None:
         """A line on the terminal while the task is at work."""
         display.display(f"  {shown.line(text)}")
+
+
+def _no_fact(name: str) -> Finding:
+    return finding(
+        "VARIABLE_INVALID",
+        variable=name,
+        found=f"{name} among the facts of the host",
+        expected="a value of the inventory",
+        remedy="gather no such facts, and set inject_facts_as_vars = False in ansible.cfg",
+    )
 
 
 # Ansible imports the plugin before it forks a process for each host: what is read here is not read again in each.
