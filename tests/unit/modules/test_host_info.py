@@ -198,7 +198,8 @@ def test_another_account_than_root_is_refused_before_anything_is_read(monkeypatc
         answers.append(given)
         raise SystemExit
 
-    module = SimpleNamespace(params={"settings": {}, "master": {}}, exit_json=answer, fail_json=answer)
+    given: dict[str, Any] = {"settings": {}, "master": {}, "controller": {}}
+    module = SimpleNamespace(params=given, exit_json=answer, fail_json=answer)
     monkeypatch.setattr(host_info, "AnsibleModule", lambda **spec: module)
     monkeypatch.setattr(host_info, "observe", lambda settings, master: "seen")
     for account in (1000, 0):

@@ -75,9 +75,14 @@ class FakeHost:
         return f"Id={unit}\nLoadState={load}\nActiveState={'active' if name in self.active else 'inactive'}\n"
 
     def follow(
-        self, *argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None
+        self,
+        *argv: str,
+        each: Callable[[str], None] | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str = "",
     ) -> tuple[int, list[str]]:
-        """Of programs that do something."""
+        """Of programs that do something, all of them as root."""
+        assert not user, f"{argv[0]} was to run as {user}"
         self.calls.append(argv)
         if len(self.calls) == self.die_at:
             raise KilledError
