@@ -6,6 +6,7 @@ Nothing else decides whether a run may start.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ from .catalogue import CATALOGUE
 from .entry import Entry
 from .shape import Finding
 
-__all__ = ["CATALOGUE", "SEVERITIES", "Entry", "Finding", "finding", "placed"]
+__all__ = ["CATALOGUE", "SEVERITIES", "Entry", "Finding", "few", "finding", "placed"]
 
 SEVERITIES = ("error", "warning", "note")
+MOST = 20  # findings of one code at one host
 
 
 def finding(code: str, *, found: str, expected: str, host: str = "", variable: str = "", remedy: str = "") -> Finding:
@@ -31,6 +33,21 @@ def finding(code: str, *, found: str, expected: str, host: str = "", variable: s
         remedy=remedy or entry.remedy,
         variable=variable,
     )
+
+
+def few(findings: Iterable[Finding]) -> list[Finding]:
+    """At most so many of a code that a person reads them; the last one says how many more there are."""
+    kept: list[Finding] = []
+    place, number = {}, Counter[str]()
+    for one in findings:
+        number[one.code] += 1
+        if number[one.code] <= MOST:
+            place[one.code] = len(kept)
+            kept.append(one)
+    for code, at in place.items():
+        if more := max(0, number[code] - MOST):
+            kept[at] = replace(kept[at], found=f"{kept[at].found}; and {more:,} more of this code")
+    return kept
 
 
 def placed(findings: Iterable[Finding], *, host: str, run: str, accept: Iterable[str] = ()) -> list[Finding]:

@@ -13,7 +13,7 @@ from ..core import wire
 from ..core.role_plan import ROLES, RolePlan
 from ..core.settings import Settings
 from ..core.topology import Topology
-from ..findings.finding import Finding, finding, placed
+from ..findings.finding import Finding, few, finding, placed
 from ..machine import environment_findings as host_findings
 from ..machine.fit import findings as machine
 from ..machine.fit.assess import Fit
@@ -286,7 +286,7 @@ def _plan_host(
             own.append(unforeseen("the machine", error))
     own += [found for role in roles.values() for found in role.findings]
     accept = host.settings.get("preflight_accepted_findings") or () if host.judged else ()
-    findings = tuple(placed(own, host=host.name, run=host.run, accept=accept))
+    findings = tuple(placed(few(own), host=host.name, run=host.run, accept=accept))
     return HostPlan(host.name, topology, roles, findings, "", fit, passed)
 
 

@@ -41,16 +41,17 @@ def test_roles_ask_hosts_by_actions_of_the_collection_alone() -> None:
 
 def played(folder: Path, python: str, *tasks: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     host = {"ansible_connection": "local", "ansible_python_interpreter": python}
-    inventory = {"all": {"hosts": {"atlas": host}}}
-    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
     (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [*tasks]}]))
-    program = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts.yml", "play.yml"]
-    environment = {
-        **os.environ,
-        "ANSIBLE_INJECT_FACT_VARS": "True",
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-    }
-    return subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return ansible(folder, {"all": {"hosts": {"atlas": host}}}, "play.yml")
+
+
+def ansible(folder: Path, inventory: dict[str, Any], play: str) -> subprocess.CompletedProcess[str]:
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    program = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts.yml", play]
+    collections = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_INJECT_FACT_VARS": "True"}
+    return subprocess.run(
+        program, cwd=folder, env={**os.environ, **collections}, capture_output=True, text=True, check=False
+    )
 
 
 def guarded(module: str, **args: Any) -> dict[str, Any]:
@@ -76,6 +77,15 @@ def test_it_does_what_the_module_does(tmp_path: Path) -> None:
     assert (told.stdout.count("changed: [atlas]"), told.stdout.count("ok: [atlas]")) == (1, 1), told.stdout
     assert (tmp_path / "to").read_text() == (tmp_path / "hosts.yml").read_text()
     assert (tmp_path / "to").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_connection_that_is_set_wrongly_stops_its_host_alone(tmp_path: Path) -> None:
+    """The first host of the inventory, as a secret that is not in the vault, or a typing error."""
+    odd = ("host", "port", "user", "connection", "timeout", "become", "become_user", "become_password", "become_flags")
+    broken = {f"ansible_{name}": "{{ nope }}" for name in odd}
+    inventory = {"trainers": {"hosts": {"atlas": broken, "helios": {}}}}
+    told = ansible(tmp_path, inventory, str(ROOT / "playbooks/plays/command_line.yml"))
+    assert (told.returncode, "failed=1" in told.stdout) == (0, False), told.stdout
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import SEVERITIES, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import MOST, SEVERITIES, few, finding
 
 
 @pytest.mark.parametrize(("severity", "accepted"), [*itertools.product(SEVERITIES, [False, True])])
@@ -14,3 +14,14 @@ def test_only_an_error_that_nobody_accepted_refuses_the_run(severity: str, accep
     found = replace(finding("NO_GPU", found="x", expected="y"), severity=severity, accepted=accepted)
     assert found.refuses == ((severity, accepted) == ("error", False))
     assert found.as_dict()["accepted"] is accepted
+
+
+def test_a_host_has_as_many_findings_of_a_code_as_a_person_reads() -> None:
+    """A hostile host could name a million parts; what stands behind them would never be read."""
+    many = [
+        finding(code, found=str(number), expected="y") for number in range(MOST + 5) for code in ("NO_GPU", "NOT_ROOT")
+    ]
+    kept = few([*many, finding("PYTHON_OLD", found="x", expected="y")])
+    assert [one.code for one in kept] == ["NO_GPU", "NOT_ROOT"] * MOST + ["PYTHON_OLD"]
+    assert {one.found for one in kept[-3:-1]} == {f"{MOST - 1}; and 5 more of this code"}
+    assert few(many[: 2 * MOST]) == many[: 2 * MOST]
