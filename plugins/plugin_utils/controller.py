@@ -55,9 +55,12 @@ def _user() -> str:
 
 
 def started(pid: str) -> str:
-    """Start of the process in kernel ticks; "" for an ended one. A pid alone may belong to another process by now."""
-    text = files.text(f"/proc/{pid}/stat") if pid.isdigit() else ""
-    return text.rpartition(")")[2].split()[19] if ")" in text else ""
+    """Start of the process in kernel ticks; "" for an ended one, a zombie included.
+
+    A pid alone may belong to another process by now.
+    """
+    fields = (files.text(f"/proc/{pid}/stat") if pid.isdigit() else "").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
 
 
 def is_gone(holder: Mapping[str, str]) -> bool:

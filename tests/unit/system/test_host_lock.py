@@ -145,6 +145,8 @@ def ended() -> dict[str, str]:
     me = {**controller.identity(), "pid": str(process.pid), "started": controller.started(str(process.pid))}
     assert not controller.is_gone(me)
     process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert controller.is_gone(me), "nobody has asked for its exit code yet: a zombie"
     process.wait()
     return me
 
