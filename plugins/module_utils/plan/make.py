@@ -296,7 +296,7 @@ def _machine_findings(
     exchanged = str(roles["dataset"].values.get("exchanged", "")) if "dataset" in roles else ""
     compared = seen.compared(host.name, host.asked)
     return [
-        *places.judge(seen.facts.spots),
+        *places.judge_real(seen.facts.spots, host.settings),
         *machine.check(seen.facts, fit, host.settings, topology),
         *host_findings.check(compared, host.settings, topology),
         *host_findings.in_use(compared.phase, exchanged, host.settings),

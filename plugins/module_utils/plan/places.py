@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..core.paths import ABOVE_CHECKPOINTS, CHECKPOINTS, CODE, FILES, FOLDERS, READ
 from ..findings.finding import Finding, finding
@@ -42,6 +43,24 @@ def judge(spots: Mapping[str, Spot]) -> list[Finding]:
         return [found]
     own = {name: spots[name] for name in (*FILES, *FOLDERS, CHECKPOINTS) if name in spots}
     return [found for name in own if (found := _misplaced(name, own))]
+
+
+def judge_real(spots: Mapping[str, Spot], settings: Mapping[str, object]) -> list[Finding]:
+    """Findings about the places where the paths of `settings` really lie on a host."""
+    given = named(settings)
+    wrong_as_named = {one.variable for one in judge(given)}
+    return [
+        one if one.variable in wrong_as_named else replace(one, remedy=_by_link(one.variable, given.get(one.variable)))
+        for one in judge(spots)
+    ]
+
+
+def _by_link(variable: str, named: Spot | None) -> str:
+    path = named.path if named else variable
+    return (
+        f"{path} leads there on the host by a link, a mount or a name that differs in case: look at it with "
+        f"readlink -f {path}, take it away if nobody wanted it, or set {variable} to another path"
+    )
 
 
 def _among_checkpoints(spots: Mapping[str, Spot]) -> Finding | None:

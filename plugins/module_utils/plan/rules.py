@@ -260,7 +260,8 @@ def broken_secret(kind: str, value: Any) -> str:
     """The expected value instead of a secret; "" when it is no secret."""
     if kind == "dict":
         fits = isinstance(value, Mapping) and all(
-            SERVER.fullmatch(str(name)) and _is_word(one) and masking.clean(one) for name, one in value.items()
+            SERVER.fullmatch(str(name)) and isinstance(one, str) and _is_word(one) and masking.clean(one)
+            for name, one in value.items()
         )
         return "" if fits else "a mapping of host or host:port to login:password or a token, each of one word"
     return "" if value is None or _is_word(value) else "one word"

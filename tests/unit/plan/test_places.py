@@ -151,6 +151,18 @@ def test_a_link_into_the_system_is_seen(tree: Any) -> None:
     assert found == ["VARIABLE_INVALID run_config_script"]
 
 
+def test_the_remedy_names_the_link_where_the_inventory_is_right(tree: Any) -> None:
+    (tree / "fleet/scripts").symlink_to("/etc")
+    settings = {"fleet_root": str(tree / "fleet"), "run_config_script": str(tree / "fleet/scripts/run.sh")}
+    spots = {name: on_host.spot(path) for name, path in settings.items()}
+    (found,) = places.judge_real(spots, settings)
+    assert found.variable == "run_config_script"
+    assert f"readlink -f {settings['run_config_script']}" in found.remedy
+    wrong_as_named = {**settings, "run_config_script": "/etc/passwd"}
+    (found,) = places.judge_real({**spots, "run_config_script": on_host.spot("/etc/passwd")}, wrong_as_named)
+    assert "readlink" not in found.remedy
+
+
 def test_a_bind_mount_of_the_same_or_of_a_folder_above_is_seen(tree: Any) -> None:
     """mountinfo names the folder of the file system that a mount shows."""
     disk = ("/", "8:1", "/")

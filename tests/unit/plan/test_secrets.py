@@ -121,6 +121,12 @@ def test_a_secret_of_another_form_is_refused_and_not_shown(value: Any) -> None:
     assert WORD not in repr((settings, findings))
 
 
+@pytest.mark.parametrize("one", [1, True, None, "", [WORD], {"a": WORD}, f"{WORD} {WORD}"])
+def test_a_login_for_a_server_is_one_word(one: Any) -> None:
+    findings = core.resolve(OPTIONS, {"fleet_credentials": {"git.example.org": one}})[1]
+    assert [found.variable for found in findings] == ["fleet_credentials"]
+
+
 def test_a_secret_that_another_variable_repeats_is_refused_there() -> None:
     given = {"weights_token": f"{WORD}\n", "run_config_env": {"FOO": f"x{WORD}"}, "fleet_root": "/srv"}
     settings, findings = core.resolve(OPTIONS, given)
