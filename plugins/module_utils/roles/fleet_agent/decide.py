@@ -78,7 +78,8 @@ def account_findings(seen: Observation, settings: Settings) -> list[Finding]:
     if rooted := sorted(set(seen.groups) & set(ROOT_LIKE)):
         given = f"{user} is in {', '.join(rooted)}"
         found.append(finding("ACCOUNT_LIKE_ROOT", variable="fleet_user", found=given, expected="none of these groups"))
-    for name, place in seen.open_ways.items():
+    for name in sorted(settings.keys() & seen.open_ways.keys()):
+        place = seen.open_ways[name]
         given, expected = f"{name} ({named(settings, name)}): {place}", "folders that root alone may write to"
         found.append(finding("STATE_DIR_OPEN", variable=name, found=given, expected=expected))
     return found
