@@ -110,7 +110,7 @@ def _last_size(place: Place) -> tuple[int, int]:
 def _quarantine_bytes(place: Place) -> int:
     """Bytes that emptying the quarantine would free: files whose only names lie in it."""
     total = 0
-    for folder, _folders, names in os.walk(place.quarantine):
+    for folder, _folders, names in folders.walk(place.quarantine):
         for name in names:
             with contextlib.suppress(OSError):
                 info = os.lstat(f"{folder}/{name}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..checkpoints.seal import Place, kept_dir_of
 from ..core.settings import Settings, named
-from ..system import files, limits, places, programs, units
+from ..system import files, folders, limits, places, programs, units
 from ..system.places import Spot
 
 # The folders whose disks matter, and what is said about them when space is short.
@@ -111,7 +111,7 @@ def tree_bytes(*paths: str, without: str = "") -> int:
     """Bytes of the files below folders that need not exist, but for those below `without`; a file of several names
     (a kept checkpoint has two) counts once."""
     sizes, left = {}, limits.TREE_NAMES
-    for folder, below, names in (step for path in paths for step in os.walk(path)):
+    for folder, below, names in (step for path in paths for step in folders.walk(path)):
         below[:] = [name for name in below if os.path.join(folder, name) != without]
         left -= len(names) + len(below)
         if left < 0:

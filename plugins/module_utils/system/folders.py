@@ -37,6 +37,19 @@ def names(path: str | os.PathLike[str], limit: int = limits.FOLDER_NAMES) -> lis
     return sorted(found)
 
 
+def walk(top: str | os.PathLike[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk, but to any depth, where os.walk ends with an error. A link to a folder is no folder."""
+    waiting = [os.fspath(top)]
+    while waiting:
+        place = waiting.pop()
+        with suppress(OSError):
+            with os.scandir(place) as entries:
+                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+            below = sorted(name for name, is_folder in found.items() if is_folder)
+            yield place, below, [name for name, is_folder in found.items() if not is_folder]
+            waiting += [os.path.join(place, name) for name in reversed(below)]
+
+
 def give(path: str | os.PathLike[str], owner: Owner, mode: int | None = None) -> None:
     """Give an existing folder of root's to the owner, with this mode. Raises OSError.
 

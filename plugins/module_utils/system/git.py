@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from ..core.errors import FleetError
-from . import credentials, files, programs
+from . import credentials, files, folders, programs
 from .programs import SYSTEM_PATH
 from .reach import whose
 
@@ -192,7 +192,7 @@ class Git:
 def bytes_in(folder: str) -> int:
     """Bytes of the files below a folder."""
     sizes = []
-    for place, _, names in os.walk(folder):
+    for place, _, names in folders.walk(folder):
         for name in names:
             with suppress(OSError):
                 sizes.append(os.stat(os.path.join(place, name)).st_size)

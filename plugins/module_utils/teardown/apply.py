@@ -122,10 +122,9 @@ def _foreign_files(settings: Settings, ours: Sequence[str]) -> list[str]:
     closed = (*ours, *fleet_agent.caches(settings), *conda_env.not_looked_into(settings))
     known = {os.path.normpath(path) for path in closed}
     found = conda_env.root_of_the_user(settings)
-    for place, below, names in os.walk(str(settings["fleet_root"])):
+    for place, below, names in folders.walk(str(settings["fleet_root"])):
         below[:] = sorted(name for name in below if os.path.join(place, name) not in known)
-        links = [name for name in below if os.path.islink(os.path.join(place, name))]
-        found += [path for name in (*names, *links) if (path := os.path.join(place, name)) not in known]
+        found += [path for name in names if (path := os.path.join(place, name)) not in known]
     return sorted(found)
 
 
@@ -135,8 +134,12 @@ def _size(part: Leftover) -> int:
         return 0
     if os.path.isfile(part.path):
         return os.stat(part.path).st_size
-    files = (os.path.join(place, name) for place, _, names in os.walk(part.path) for name in names)
-    return sum(os.lstat(path).st_size for path in files)
+    total = 0
+    for place, _, names in folders.walk(part.path):
+        for name in names:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def _stop_works(settings: Settings, units: host_work.Units) -> None:
@@ -159,7 +162,8 @@ def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> Non
 def _remove_empty_results(settings: Settings) -> None:
     """Folders that the trainer left empty. Not while its checkpoints stay: on a second node those are empty folders."""
     tops = [os.path.normpath(str(settings["fleet_root"]))]
-    for place, _, _ in os.walk(str(settings["training_results_dir"]), topdown=False):
+    inside = folders.walk(str(settings["training_results_dir"]))
+    for place in [place for place, below, names in inside if not below and not names]:
         _rmdir_up(os.path.normpath(place), tops)
 
 

@@ -44,3 +44,14 @@ def plant(path: Path, target: Path | str) -> Path:
     """A link of the account's."""
     path.symlink_to(target)
     return give(path)
+
+
+def deepen(path: Path, levels: int) -> None:
+    """Folders in each other, more of them than a path can name."""
+    at = os.open(path, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)

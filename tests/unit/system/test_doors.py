@@ -14,7 +14,7 @@ MODULES = {"shutil", "hashlib", "subprocess", "tempfile", "fcntl", "urllib.reque
 OF_OS = {
     "open", "fdopen", "rename", "renames", "replace", "remove", "unlink", "link", "symlink", "truncate", "mkfifo",
     "chmod", "fchmod", "lchmod", "chown", "fchown", "lchown", "mkdir", "makedirs", "rmdir", "removedirs", "system",
-    "popen", "posix_spawn", "fork", "execv", "execve", "execvp", "spawnv",
+    "walk", "fwalk", "popen", "posix_spawn", "fork", "execv", "execve", "execvp", "spawnv",
 }  # fmt: skip
 OF_PATHS = {
     "write_text", "write_bytes", "read_text", "read_bytes", "open", "touch", "chmod", "lchmod", "mkdir", "rmdir",

@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.system import folders
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
 
-from tests.unit.support.accounts import DENIED, GID, UID, account_folder, give, plant, secret_file
+from tests.unit.support.accounts import DENIED, GID, UID, account_folder, deepen, give, plant, secret_file
 
 
 def mode(path):
@@ -90,13 +90,7 @@ def test_a_tree_goes_however_deep_the_account_made_it(tmp_path, request):
     top = account_folder(tmp_path) / "top"
     top.mkdir()
     request.addfinalizer(lambda: subprocess.run(["rm", "-rf", str(top)], check=True))  # pytest's own way ends before
-    at = os.open(give(top), os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
+    deepen(give(top), 3000)
     folders.remove_tree(top)
     assert not top.exists()
 
@@ -142,6 +136,18 @@ def test_nothing_is_given_away_where_the_account_chooses_what_it_is(tmp_path, wa
     (tmp_path / "made").mkdir()
     folders.give(tmp_path / "made", Owner(UID, GID))
     assert (tmp_path / "made").stat().st_uid == UID
+
+
+def test_a_walk_goes_to_any_depth_and_over_no_link(tmp_path, request):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/f").touch()
+    (tmp_path / "a/l").symlink_to(tmp_path)
+    found = [(place, below, sorted(names)) for place, below, names in folders.walk(tmp_path / "a")]
+    assert found == [(str(tmp_path / "a"), ["b"], ["f", "l"]), (str(tmp_path / "a/b"), [], [])]
+    assert list(folders.walk(tmp_path / "none")) == []
+    request.addfinalizer(lambda: subprocess.run(["rm", "-rf", str(tmp_path / "a")], check=True))
+    deepen(tmp_path / "a", 1100)
+    assert sum(1 for _ in folders.walk(tmp_path / "a")) == 1102
 
 
 def test_only_an_empty_folder_is_removed_as_one(tmp_path):

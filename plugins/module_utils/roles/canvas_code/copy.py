@@ -17,7 +17,7 @@ from typing import Any
 
 from ...core.errors import FleetError
 from ...core.settings import Settings
-from ...system import digests, files
+from ...system import digests, files, folders
 from ...system.digests import sha256
 from . import record as root_record
 from .git import Ours
@@ -41,7 +41,7 @@ def scan(folder: str, exclude: Iterable[str]) -> dict[str, str]:
         return not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
     found = {}
-    for place, below, names in os.walk(folder):
+    for place, below, names in folders.walk(folder):
         below[:] = sorted(name for name in below if wanted(name))
         for name in sorted(names):
             full = os.path.join(place, name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...core.leftover import Leftover
 from ...core.settings import Settings
+from ...system import folders
 from ...system.git import Git
 from . import copy, patching, record
 from . import git as git_folder
@@ -61,5 +62,5 @@ def _missed(path: str, settings: Settings, seen: Observation) -> str:
 
 
 def _files(folder: str) -> list[str]:
-    found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    found = (os.path.join(place, name) for place, _, names in folders.walk(folder) for name in names)
     return sorted(os.path.relpath(path, folder) for path in found)

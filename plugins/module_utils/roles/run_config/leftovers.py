@@ -10,7 +10,6 @@ from ...core.errors import FleetError
 from ...core.leftover import Leftover
 from ...core.settings import Settings
 from ...system import files, managed_files
-from ...system.digests import sha256
 from ...trainer import registration
 from . import observe, script
 
@@ -22,11 +21,9 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
     record = managed_files.Record(observe.record_path(settings))
     known = (state.wandb_key(settings), str(settings["run_config_script"]), str(settings["run_config_yaml"]))
     for path in dict.fromkeys((*known, *observe.former_keys(settings, record))):
-        data = managed_files.read(path)
-        if data is None or not record.wrote(path):
-            continue
-        ours = record.knows(path, sha256(data))
-        yield Leftover("run_config", path, "" if ours else BY_HAND, "edits")
+        if os.path.lexists(path) and record.wrote(path):
+            ours = record.knows(path, managed_files.state_of(path).sha256)
+            yield Leftover("run_config", path, "" if ours else BY_HAND, "edits")
     yield from _entry(observe.registration_path(settings))
     results = str(settings["training_results_dir"])
     cache = os.path.join(results, script.CACHE)
@@ -36,8 +33,9 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
 
 def _entry(path: str) -> Iterator[Leftover]:
     """Our block in dataset_info.py; the file itself belongs to the code."""
-    source = managed_files.read(path)
-    if source is None:
+    try:
+        source = files.read(path)
+    except OSError:  # absent, or no file at all: it goes with the code's folder
         return
     try:
         clean = registration.unregister(source)
