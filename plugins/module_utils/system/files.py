@@ -122,7 +122,8 @@ def load(path: Path, limit: int = limits.RECORD_BYTES, *, follow: bool = True) -
 
 
 def write(path: Path, data: bytes, mode: int = 0o644, owner: Owner = NOBODY, *, durable: bool = True) -> None:
-    """Write a file atomically. `owner`: its owner, else the writer. Raises OSError; the old file is then unchanged.
+    """Write a file atomically. `owner`: its owner, else the writer; in an account's folder never root. Raises OSError;
+    the old file is then unchanged.
 
     durable: also after a power cut; a caller that writes thousands of files syncs once instead.
     """
@@ -134,8 +135,7 @@ def rewrite(path: Path, data: bytes, *, durable: bool = True) -> None:
     """New content for a file that is there, with its permissions and its owner. Never root's in an account's folder."""
     with reach(path) as place:
         info = place.stat()
-        owner = NOBODY if place.account and not info.st_uid else Owner(info.st_uid, info.st_gid)
-        _write(place, data, stat.S_IMODE(info.st_mode) & 0o777, owner, durable)
+        _write(place, data, stat.S_IMODE(info.st_mode) & 0o777, Owner(info.st_uid, info.st_gid), durable)
 
 
 def save(path: Path, value: Any, mode: int = 0o644, owner: Owner = NOBODY, *, durable: bool = True) -> None:
@@ -157,7 +157,7 @@ def _write(place: Place, data: bytes, mode: int, owner: Owner, durable: bool) ->
             out.flush()
             with place.acting():
                 os.fchmod(fd, mode)
-            if not place.linked:
+            if not place.linked and (owner.uid or not place.account):  # the account may still hold it open
                 give(fd, owner)
             if durable:
                 os.fsync(fd)

@@ -107,12 +107,11 @@ def as_owner(folder: str) -> Iterator[None]:
     Raises FleetError when there is no such folder.
     """
     try:
-        with reach(os.path.join(folder, "-")) as place:
-            acting = place.acting
+        account = whose(folder)
     except OSError as error:
         found = f"{folder}: {error.strerror}"
         raise FleetError("there are no checkpoints", variable="training_checkpoint_dir", found=found) from error
-    with acting():
+    with account.acting() if account else nullcontext():
         yield
 
 

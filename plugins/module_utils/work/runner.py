@@ -151,7 +151,8 @@ class JobRunner:
         for place in (self._own, self._private):  # the folders above belong to root, so no account can replace it
             folders.make(place, owner, 0o700)
         records.hand_over(job.worker, job.spec, self._own, owner)
-        files.remove(*(self._own / name for name in ("result.json", "progress.json", "log")))
+        for name in ("result.json", "progress.json", "log"):
+            folders.remove_tree(self._own / name)  # the account may have made a folder of this name
         public = {"worker": job.worker, "spec": job.spec, "digest": job.digest, "request_id": job.request_id}
         private = {"secrets": job.secrets, "environment": job.environment}
         files.write(self._record / "payload.zip", payload(ENTRY), durable=False)

@@ -4,8 +4,9 @@ import subprocess
 from contextlib import nullcontext
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.system import folders
+from ansible_collections.canvas.fleet.plugins.module_utils.system import files, folders
 from ansible_collections.canvas.fleet.plugins.module_utils.system.ownership import Owner
+from ansible_collections.canvas.fleet.plugins.module_utils.system.reach import as_owner
 
 from tests.unit.support.accounts import DENIED, GID, UID, account_folder, deepen, give, plant, secret_file
 
@@ -117,6 +118,17 @@ def test_a_tree_that_changes_meanwhile_counts_as_removed_only_when_it_is(tmp_pat
         folders.remove_tree(top)
     assert top.exists() == (change != "gone")
     assert (other / "deep").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to give away")
+def test_nothing_of_roots_comes_into_an_accounts_folder_and_root_does_nothing_as_itself_there(tmp_path):
+    """The account may hold a file open that is being written, and rename a folder of root's in its own."""
+    account = account_folder(tmp_path)
+    files.write(account / "f", b"", 0o755, Owner(0, 0))
+    assert (account / "f").stat().st_uid == UID
+    (account / "roots").mkdir()
+    with as_owner(str(account / "roots")):
+        assert os.geteuid() == UID
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")

@@ -98,6 +98,14 @@ def test_the_work_starts_as_its_user_from_the_copied_code(
     assert "work/entry.py" in "".join(zipfile.ZipFile(argv[1]).namelist())
 
 
+@pytest.mark.parametrize("name", ["result.json", "progress.json", "log"])
+def test_a_folder_that_the_account_made_in_the_place_of_a_record_stops_no_work(
+    job_runner: JobRunner, order: JobSpec, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "state/work/weights/own" / name / "deep").mkdir(parents=True)
+    assert job_runner.started(order)["started"]
+
+
 def test_the_way_to_the_work_is_open_although_an_earlier_converge_closed_it(
     job_runner: JobRunner, order: JobSpec, tmp_path: Path
 ) -> None:
