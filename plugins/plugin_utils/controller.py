@@ -24,8 +24,7 @@ def identity() -> dict[str, str]:
 
 @cache
 def _of(pid: int) -> Mapping[str, str]:
-    cards = [f"/sys/class/net/{name}/address" for name in sorted(_listed("/sys/class/net"))]
-    machine = [files.text("/etc/machine-id").strip(), socket.gethostname(), *map(files.text, cards)]
+    machine = [files.text("/etc/machine-id").strip(), socket.gethostname(), *_cards()]
     space = boot = ""
     with suppress(OSError):  # no Linux
         boot = files.kernel("/proc/sys/kernel/random/boot_id").decode().strip()
@@ -38,6 +37,16 @@ def _of(pid: int) -> Mapping[str, str]:
         "started": started(str(pid)),
     }
     return {**me, "id": sha256("\0".join(me.values()))[:16], "who": shown.line(f"{_user()}@{machine[1]}")}
+
+
+def _cards(folder: str = "/sys/class/net") -> list[str]:
+    """Addresses of the machine's network cards, by which it differs from another one of the same image.
+
+    Virtual ones come and go with containers, so they count only where there are no others: inside of one.
+    """
+    names = sorted(_listed(folder))
+    real = [name for name in names if os.path.exists(f"{folder}/{name}/device")]
+    return [files.text(f"{folder}/{name}/address").strip() for name in real or names]
 
 
 def _listed(folder: str) -> list[str]:

@@ -171,6 +171,15 @@ def test_a_controller_is_gone_when_that_is_known(change: dict[str, str], gone: b
     assert controller.is_gone({**controller.identity(), **change}) == gone
 
 
+def test_a_container_that_comes_or_goes_makes_no_other_machine(tmp_path: Path) -> None:
+    for name, kind in (("eth0", "device"), ("veth7", ""), ("lo", "")):
+        (tmp_path / name / kind).mkdir(parents=True)
+        (tmp_path / name / "address").write_text(f"{name}\n")
+    assert controller._cards(str(tmp_path)) == ["eth0"]
+    (tmp_path / "eth0/device").rmdir()
+    assert controller._cards(str(tmp_path)) == ["eth0", "lo", "veth7"]
+
+
 def test_two_controllers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """14 rounds here; `python -m tests.chaos two` makes 100."""
     monkeypatch.setattr(ownership, "owner_of", ownership.owner_of)
