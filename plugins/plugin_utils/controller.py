@@ -36,7 +36,9 @@ def _of(pid: int) -> Mapping[str, str]:
         "pid": str(pid),
         "started": started(str(pid)),
     }
-    return {**me, "id": sha256("\0".join(me.values()))[:16], "who": shown.line(f"{_user()}@{machine[1]}")}
+    # The boot names the machine as well, and stays when its cards or its name change.
+    own = [boot or me["place"], space, me["pid"], me["started"]]
+    return {**me, "id": sha256("\0".join(own))[:16], "who": shown.line(f"{_user()}@{machine[1]}")}
 
 
 def _cards(folder: str = "/sys/class/net") -> list[str]:
@@ -74,9 +76,9 @@ def started(pid: str) -> str:
 
 def is_gone(holder: Mapping[str, str]) -> bool:
     """True for a controller on this machine that ran before the last boot or has ended; unknown on other machines."""
-    me = identity()
-    if not holder.get("place") or holder["place"] != me["place"]:
-        return False
-    if holder.get("boot") != me["boot"]:
-        return True
-    return holder.get("space") == me["space"] and started(str(holder.get("pid"))) != holder.get("started")
+    me, boot = identity(), holder.get("boot")
+    if boot != me["boot"]:
+        return bool(boot and holder.get("place")) and holder["place"] == me["place"]
+    return (
+        bool(boot) and holder.get("space") == me["space"] and started(str(holder.get("pid"))) != holder.get("started")
+    )

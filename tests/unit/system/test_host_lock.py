@@ -163,9 +163,20 @@ def test_a_controller_whose_process_has_ended_is_gone(ended: dict[str, str]) -> 
         ({"boot": "another"}, True),
         ({"space": "pid:[1]", "started": "1"}, False),
         ({"place": "another", "boot": "another"}, False),
-        ({"place": ""}, False),
+        ({"place": "", "boot": "another"}, False),
+        ({"boot": ""}, False),
+        ({"place": "with another card", "started": "1"}, True),
     ],
-    ids=["it works", "its number is another's", "before the last boot", "in another container", "elsewhere", "unknown"],
+    ids=[
+        "it works",
+        "its number is another's",
+        "before the last boot",
+        "in another container",
+        "elsewhere",
+        "no place",
+        "no boot",
+        "its cards have changed",
+    ],
 )
 def test_a_controller_is_gone_when_that_is_known(change: dict[str, str], gone: bool) -> None:
     assert controller.is_gone({**controller.identity(), **change}) == gone
@@ -178,6 +189,15 @@ def test_a_container_that_comes_or_goes_makes_no_other_machine(tmp_path: Path) -
     assert controller._cards(str(tmp_path)) == ["eth0"]
     (tmp_path / "eth0/device").rmdir()
     assert controller._cards(str(tmp_path)) == ["eth0", "lo", "veth7"]
+
+
+def test_a_controller_stays_itself_when_its_cards_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = controller.identity()
+    monkeypatch.setattr(controller, "_cards", lambda: ["another"])
+    controller._of.cache_clear()
+    after = controller.identity()
+    controller._of.cache_clear()
+    assert (after["id"], after["place"] == before["place"]) == (before["id"], False)
 
 
 def test_two_controllers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
