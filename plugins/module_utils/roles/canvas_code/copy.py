@@ -71,13 +71,22 @@ def record(settings: Settings) -> dict[str, Any]:
     """
     found = root_record.load(settings, "copy")
     try:
-        return {"digest": str(found["digest"]), "files": _inside(found["files"]), "pending": _inside(found["pending"])}
+        return {
+            "digest": str(found["digest"]),
+            "files": _inside(found["files"], str, int, int),
+            "pending": _inside(found["pending"]),
+        }
     except (ValueError, KeyError, TypeError):
         return {"digest": "", "files": {}, "pending": {}}
 
 
-def _inside(entries: Any) -> dict[str, list[Any]]:
-    return {path: list(entry) for path, entry in dict(entries).items() if files.stays_below(path)}
+def _inside(entries: Any, *kinds: type) -> dict[str, list[Any]]:
+    """Version 0.1 let the account write them: an entry in another form is dropped. No `kinds`: texts alone."""
+
+    def fits(entry: Any) -> bool:
+        return isinstance(entry, list) and bool(entry) and tuple(map(type, entry)) == (kinds or (str,) * len(entry))
+
+    return {path: entry for path, entry in dict(entries).items() if files.stays_below(path) and fits(entry)}
 
 
 def content_digest(folder: str, path: str, ours: Ours, known: Any = None) -> str:

@@ -271,3 +271,23 @@ def test_a_record_that_the_account_lays_beside_roots_own_is_not_read(tmp_path: P
     Path(code_record.former(told, "copy")).write_text(json.dumps({"digest": "evil", "files": {}, "pending": {}}))
     assert code_copy.record(told)["digest"] == told["canvas_code_controller_digest"]
     assert plan(tmp_path, 0).in_sync
+
+
+TRAINER = "BAGEL-Canvas/train/pretrain_unified_navit.py"
+
+
+@pytest.mark.parametrize("part", ["files", "pending"])
+@pytest.mark.parametrize(
+    "entry", [[], "", {}, None, [None], [{}, 1, 2], [["x"], 1, 2], [1, 2, 3], ["x", 1], 5, "ab", {"a": 1}]
+)
+def test_an_entry_of_the_accounts_record_in_another_form_is_dropped(tmp_path: Path, part: str, entry: Any) -> None:
+    converge(tmp_path, 0)
+    told = settings(tmp_path, 1)
+    record = Path(code_record.path(told, "copy"))
+    note = json.loads(record.read_text())
+    note[part][TRAINER] = entry
+    record.unlink()
+    Path(code_record.former(told, "copy")).write_text(json.dumps(note))
+    plan(tmp_path, 1)
+    converge(tmp_path, 1, canvas_code_local_edits="stash")
+    assert TRAINER in code_copy.record(told)["files"]
