@@ -24,6 +24,7 @@ ROOT_LIKE = (
         "daemon",
         "disk",
         "docker",
+        "google-sudoers",
         "incus",
         "incus-admin",
         "kmem",

@@ -96,6 +96,7 @@ def test_each_lack_is_one_reason(change: dict[str, Any], reason: str) -> None:
         pytest.param({"uid": 65534, "home": "/nonexistent"}, "ACCOUNT_OF_SYSTEM", id="nobody"),
         pytest.param({"groups": ("blockmoving", "docker")}, "ACCOUNT_LIKE_ROOT", id="a group as good as root"),
         pytest.param({"groups": ("shadow",)}, "ACCOUNT_LIKE_ROOT", id="a group that reads what root reads"),
+        pytest.param({"groups": ("google-sudoers",)}, "ACCOUNT_LIKE_ROOT", id="a group of a cloud's own"),
         pytest.param({"open_ways": {"fleet_state_dir": "/srv"}}, "STATE_DIR_OPEN", id="records where others write"),
     ],
 )
