@@ -223,11 +223,11 @@ def test_a_gpu_that_fell_off_the_bus_stops_the_next_start(run: Supervised) -> No
 def test_a_folder_whose_name_is_not_utf_8_is_moved_out_of_the_trainers_way(run: Supervised) -> None:
     name = os.fsdecode("备份".encode("gbk"))
     (run.checkpoints / name).mkdir()
-    (run.checkpoints / name / "mine").touch()
+    (run.checkpoints / name / "model.safetensors").touch()
     run.spec["total_steps"] = 40
     run.standin("--step-seconds 0.01 --total 40").start()
     assert run.end() == 0, run.record("failure.json")
-    assert (run.results / f"kept/aside/{name}-1/mine").exists()
+    assert (run.results / f"kept/aside/{name}-1/model.safetensors").exists()
 
 
 def test_a_log_that_is_rotated_or_cut_under_it_is_no_hang(run: Supervised) -> None:

@@ -170,7 +170,7 @@ def test_systemd_is_told_and_its_address_kept_from_the_children(tmp_path: Path, 
         "STATUS=step 1/2 ce 0.5",
         "WATCHDOG=1\nWATCHDOG_USEC=32500000",
         "EXTEND_TIMEOUT_USEC=60000000",
-        "STATUS=moves ??",
+        r"STATUS=moves \udcb1\udcb8",
     ]
 
 
