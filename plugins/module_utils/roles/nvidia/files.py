@@ -90,7 +90,7 @@ def key(system: System, settings: Settings) -> bytes:
             "the key of NVIDIA's repository has another fingerprint; it was not used",
             variable="nvidia_repository_fingerprint",
             found=f"{url}: {described(found)}",
-            expected=expected,
+            expected=openpgp.shown(expected),
             remedy="compare with NVIDIA's announcement of a new key, then set nvidia_repository_fingerprint to it",
         )
     return openpgp.dearmored(found) if system.family == "debian" else found
@@ -106,7 +106,7 @@ def known(data: bytes) -> list[str]:
 def described(data: bytes) -> str:
     """What a file holds, for people."""
     try:
-        return ", ".join(openpgp.fingerprints(data)) or "no OpenPGP key"
+        return ", ".join(map(openpgp.shown, openpgp.fingerprints(data))) or "no OpenPGP key"
     except ValueError as error:
         return str(error)
 

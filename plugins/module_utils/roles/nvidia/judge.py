@@ -12,6 +12,7 @@ from ...machine.gpu import Gpu
 from . import distributions as table
 from . import packages
 from .observe import Observation
+from .openpgp import shown
 from .smi import TROUBLES
 
 FABRIC = "nvidia-fabricmanager"
@@ -136,9 +137,9 @@ def judge_key(seen: Observation, settings: Settings) -> Driver:
     wanted = fingerprint(system, settings)
     if seen.keyring == (wanted,):
         return Driver()
-    found = f"key {seen.keyring[0]} of NVIDIA's repository"
+    found, wanted = f"NVIDIA's repository has the key with {shown(seen.keyring[0])}", shown(wanted)
     note = finding("NVIDIA_KEY_CHANGED", found=found, expected=wanted, variable="nvidia_repository_fingerprint")
-    return Driver((f"{found}, {wanted} is wanted now",), findings=(note,), key=True)
+    return Driver((f"{found}; wanted now: {wanted}",), findings=(note,), key=True)
 
 
 def fingerprint(system: table.System, settings: Settings) -> str:

@@ -32,6 +32,11 @@ def dearmored(data: bytes) -> bytes:
         raise ValueError("the key's armor is broken") from error
 
 
+def shown(fingerprint: str) -> str:
+    """For people. Without the word before it, these 40 hexadecimal digits would be hidden as a key of W&B."""
+    return f"fingerprint {fingerprint}"
+
+
 def packets(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(tag, body) of each packet. Raises ValueError where the data ends early or is no OpenPGP."""
     at = 0

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.core.masking import masked
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import distributions, openpgp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import files as nvidia_files
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.nvidia import observe as nvidia
@@ -104,7 +105,8 @@ def test_what_is_not_the_key_is_refused(place, served, data, words, system):
     with pytest.raises(FleetError) as caught:
         nvidia_files.key(system, SETTINGS)
     assert caught.value.variable == "nvidia_repository_fingerprint"
-    assert words in caught.value.found
+    assert words in masked(caught.value.found)
+    assert RSA in masked(str(caught.value)), "people compare it"
 
 
 def test_a_key_that_can_not_be_had_names_the_way(place):
