@@ -137,7 +137,7 @@ BAD = [
     pytest.param({"run_config_resume_model_only": False}, "WEIGHTS_NOT_ASKED", "resume_from", id="no weights"),
     pytest.param({"run_config_save_every": 100}, "NO_SAVE_AT_ALL", "save_every", id="no save before the end"),
     pytest.param({"weights_parameters": 14_607_260_128}, "DISK_SHORT", "checkpoints", id="a small disk"),
-    pytest.param({"weights_dir": "/etc/hostname"}, "PATH_IS_A_FILE", "/etc/hostname", id="a folder that is a file"),
+    pytest.param({"weights_dir": "/var/lib/dpkg/status"}, "PATH_IS_A_FILE", "dpkg/status", id="a file for a folder"),
     pytest.param({"nvidia_gpu_expected": True}, "NO_GPU", "nvidia_gpu_expected", id="GPUs expected where none are"),
 ]  # fmt: skip
 
