@@ -153,8 +153,9 @@ class RoleAction(ActionBase):
         name = name or type(self).__module__.rpartition(".")[2]
         me = self._controller(arguments)
         answer = self._answered(name, {**arguments, "controller": me})
-        if me and controller.is_gone(answer.get("holder") or {}):
-            answer = self._answered(name, {**arguments, "controller": {**me, "over": answer["holder"]["id"]}})
+        holder = answer.get("holder") or {}
+        if me and holder.get("id") and controller.is_gone(holder):
+            answer = self._answered(name, {**arguments, "controller": {**me, "over": holder["id"]}})
         if self._discovered_interpreter_key:  # Ansible looks for it again at each task that does not hand it on
             answer["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return answer

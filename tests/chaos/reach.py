@@ -87,20 +87,20 @@ FAULTS = (
     fault("an account that is not there", "SSH_LOGIN_REFUSED", user="nosuch"),
     fault("more keys than the host tries", "SSH_TOO_MANY_KEYS", ssh_private_key_file=f"{GROUP.state}/stranger0",
           ssh_common_args=known("known_hosts") + "".join(f" -i {GROUP.state}/stranger{n}" for n in range(1, 7))),
-    fault("a wrong password for the login", "SSH_LOGIN_REFUSED", user="asked", password="wrong",  # noqa: S106
+    fault("a wrong password for the login", "SSH_LOGIN_REFUSED", user="asked", password="wrong",  # noqa: S106 - of no account
           ssh_private_key_file=f"{GROUP.state}/stranger0", breaks=BY_PASSWORD, mends=BY_KEY),
     fault("a password, and a host key that is not known", "HOST_KEY_UNKNOWN", user="asked", password=PASSWORD,
           ssh_common_args=known("known_none"), breaks=BY_PASSWORD, mends=BY_KEY),
     fault("an account whose password has run out", "SSH_PASSWORD_EXPIRED", user="expired"),
     # becoming root
     fault("sudo that asks for a password", "BECOME_PASSWORD_MISSING", user="asked"),
-    fault("a wrong password for sudo", "BECOME_PASSWORD_WRONG", user="asked", become_password="wrong"),  # noqa: S106
+    fault("a wrong password for sudo", "BECOME_PASSWORD_WRONG", user="asked", become_password="wrong"),  # noqa: S106 - of no account
     fault("an account that sudo does not know", "BECOME_NOT_ALLOWED", user="nobodys", become_password=PASSWORD),
     fault("an account that sudo lets do one thing", "BECOME_NOT_ALLOWED", user="limited", become_password=PASSWORD),
     fault("sudo that wants a terminal", "BECOME_NEEDS_TERMINAL", user="terminal"),
     fault("no sudo", "BECOME_PROGRAM_MISSING", breaks="mv /usr/bin/sudo /usr/bin/sudo.away",
           mends="mv /usr/bin/sudo.away /usr/bin/sudo"),
-    fault("a wrong password for su", "BECOME_PASSWORD_WRONG", become_method="su", become_password="wrong"),  # noqa: S106
+    fault("a wrong password for su", "BECOME_PASSWORD_WRONG", become_method="su", become_password="wrong"),  # noqa: S106 - of no account
     fault("su without a password", "BECOME_TIMEOUT", become_method="su", timeout=3),
     fault("sudo that hangs", "BECOME_TIMEOUT", timeout=3, user="asked", become_password=PASSWORD,
           breaks="mv /usr/bin/sudo /usr/bin/sudo.away; printf '#!/bin/sh\\nsleep 60\\n' > /usr/bin/sudo; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .masking import masked
 
@@ -59,7 +59,7 @@ def _escape(found: re.Match[str]) -> str:
 
 def each(value: T) -> T:
     """The same dataclass, mapping or list, with each text in it as one line."""
-    return _each(value)  # type: ignore[no-any-return]
+    return cast("T", _each(value))
 
 
 def _each(value: Any) -> Any:
@@ -79,7 +79,7 @@ def data(value: Any) -> Any:
 
 def result(value: T) -> T:
     """A task's result: Ansible prints it, and the next tasks read it."""
-    return _result(value, "")  # type: ignore[no-any-return]
+    return cast("T", _result(value, ""))
 
 
 def _result(value: Any, key: str) -> Any:

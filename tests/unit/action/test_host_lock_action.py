@@ -38,3 +38,11 @@ def test_a_holder_that_is_gone_costs_one_more_call_and_another_one_stops_us(gone
     assert "over" not in first
     assert [one["over"] for one in more] == (["b"] if gone else [])
     assert result.get("failed", False) is not gone
+
+
+def test_a_holder_without_a_name_is_none() -> None:
+    holder = {**controller.identity(), "id": "", "started": "1"}
+    del holder["id"]
+    result, _first, *more = asked(iter([{**LOCKED, "holder": holder}]))
+    assert (result["failed"], more) == (True, [])
+    assert "KeyError" not in str(result)

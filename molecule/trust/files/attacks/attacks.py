@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 
 import cases  # noqa: F401 - it registers its attacks
-import direct  # noqa: F401
+import direct  # noqa: F401 - so does it
 from host import (
     CHECKPOINTS,
     CODE,
