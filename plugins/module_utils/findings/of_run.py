@@ -161,8 +161,9 @@ ENTRIES: dict[str, Entry] = {
     # a running training
     "CHECKPOINT_FOLDER_SHARED": Entry(
         "error",
-        "a start moves everything but checkpoints out of this folder, and the named folders are no checkpoints",
-        "set training_checkpoint_dir to an own folder, or move the named folders elsewhere",
+        "the named folders hold no file of a save and lie beside no checkpoint, so they may be somebody's data; a "
+        "start moves nothing here",
+        "set training_checkpoint_dir to a folder of its own, or move the named folders elsewhere",
     ),
     "UNIT_FOREIGN": Entry(
         "error",
