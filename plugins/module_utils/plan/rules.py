@@ -90,7 +90,7 @@ RULES: dict[str, Rule] = {
     "nvidia_repository_url": URL,
     "nvidia_repository_key_url": optional(URL),
     "nvidia_repository_fingerprint": optional(form(r"[0-9A-Fa-f ]{40,50}", "40 hex digits")),
-    "conda_env_wheelhouse": optional(form(r"[/~]\S*", "a full path on the controller")),
+    "conda_env_wheelhouse": optional(form(r"[/~].*", "a full path on the controller")),
     "conda_env_flash_attn_sha256": SHA256,
     "conda_env_root": NO_SPACE,
     "conda_env_prefix": NO_SPACE,

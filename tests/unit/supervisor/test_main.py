@@ -171,7 +171,7 @@ def test_a_killed_rank_is_tried_again_after_a_pause_that_grows_until_it_is_given
     assert run.record("failure.json")["kind"] == "RANK_KILLED"
     run.start()
     wait_for(lambda: any("before start 2 in a row" in line for line in run.statuses()))
-    assert run.record("state.json")["stage"] == "pause"
+    wait_for(lambda: run.record("state.json")["stage"] == "pause")
     run.send(signal.SIGTERM)
     assert run.end() == STOPPED
     assert run.record("tries.json") == {}, "a stop is no failure"
