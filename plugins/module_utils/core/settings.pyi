@@ -112,6 +112,7 @@ class Settings(TypedDict):
     run_config_warmup_steps: int
     run_config_total_steps: int
     run_config_ema: float
+    run_config_optimizer: str
     run_config_cpu_offload: bool
     run_config_num_workers: int
     run_config_expected_num_tokens: int
@@ -138,6 +139,12 @@ class Settings(TypedDict):
     training_state: str
     training_follow: bool
     training_profile: str
+    training_lora_rank: int
+    training_lora_alpha: float
+    training_lora_dropout: float
+    training_lora_targets: str
+    training_lora_connectors: bool
+    training_lora_merge: str
     training_apply: str
     training_stop: str
     training_stop_seconds: int
