@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
-import time
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ import yaml
 from demo.steps import REPORTS
 from demo.surroundings import enter
 
-CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_user": "nobody"}
-SILENT = {"ansible_host": "192.0.2.1", "ansible_user": "nobody"}  # an address of no network
+RESERVED = socket.socket()  # bound, so that nobody else takes the port, and not listening: it refuses
+RESERVED.bind(("127.0.0.1", 0))
+CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": RESERVED.getsockname()[1], "ansible_user": "nobody"}
+NAMELESS = "n" * 64  # longer than DNS allows, so no server is asked: one may answer for all names, or for none
 PAIR = {"hosts": {"b0": CLOSED, "b1": {**CLOSED, "fleet_address": "127.0.0.2"}}, "vars": {"training_run": "b"}}
 ODD = {"hosts": {"b0": {}}, "vars": {"training_run": "c"}}
 TWO_RUNS = {"trainers": {"hosts": {"a": CLOSED}, "children": {"pair": PAIR}}}
@@ -83,7 +86,7 @@ SLIPS = (
     Slip("a word for a number", ("VARIABLE_INVALID", "many"), inventory=one(run_config_total_steps="many")),
     Slip("a path of the home folder", ("VARIABLE_INVALID", "full path"), inventory=one(weights_dir="~/m")),
     Slip("nobody listens", ("SSH_REFUSED", "ansible_port"), playbook="site.yml"),
-    Slip("a name without an address", ("SSH_NAME_UNKNOWN", "ansible_host"), inventory=one(ansible_host="no.invalid")),
+    Slip("a name without an address", ("SSH_NAME_UNKNOWN", "ansible_host"), inventory=one(ansible_host=NAMELESS)),
     Slip("`status.yml` where nobody listens", ("SSH_REFUSED", "no answer"), 0, playbook="playbooks/status.yml"),
 )  # fmt: skip
 
@@ -137,20 +140,27 @@ def test_a_slip_is_answered_with_cause_and_return_code(slip: Slip, answers: dict
 
 
 def test_ctrl_c_says_what_goes_on(tmp_path: Path) -> None:
+    """It comes while ssh waits for a server that took the connection and says nothing."""
     enter()
-    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(one(**SILENT)))
-    with subprocess.Popen(
-        ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "site.yml"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
-    ) as running:  # fmt: skip
-        assert running.stdout
-        lines = []
-        for line in running.stdout:
-            lines.append(line)
-            if line.startswith("TASK [canvas.fleet.preflight : Observe]"):
-                time.sleep(1)
-                os.killpg(running.pid, signal.SIGINT)
-    text = "".join(lines)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(120)
+        there = {"ansible_host": "127.0.0.1", "ansible_port": silent.getsockname()[1]}
+        (tmp_path / "hosts.yml").write_text(yaml.safe_dump(one(**there)))
+        with subprocess.Popen(
+            ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "site.yml"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+            start_new_session=True,
+        ) as running:  # fmt: skip
+            asked = threading.Thread(target=interrupt_when_asked, args=(silent, running.pid))
+            asked.start()
+            text = running.communicate(timeout=120)[0]
+            asked.join()
     assert "Interrupted.\nNo long work was begun on the hosts." in text
     assert "playbooks/stop.yml" in text
     assert running.returncode == 99
+
+
+def interrupt_when_asked(server: socket.socket, group: int) -> None:
+    connection, _ = server.accept()
+    os.killpg(group, signal.SIGINT)
+    connection.close()
