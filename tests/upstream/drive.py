@@ -38,9 +38,22 @@ def parse(told: dict[str, Any]) -> Any:
     from transformers import HfArgumentParser
 
     kinds = (ModelArguments, DataArguments, TrainingArguments)
-    read = HfArgumentParser(kinds).parse_args_into_dataclasses(told["argv"])
+    parser = HfArgumentParser(kinds)
+    read = parser.parse_args_into_dataclasses(told["argv"])
     known = {name: getattr(field.type, "__name__", str(field.type)) for kind in kinds for name, field in _fields(kind)}
-    return {"values": {name: value for part in read for name, value in vars(part).items()}, "known": known}
+    values = {name: value for part in read for name, value in vars(part).items()}
+    flags = [action for action in parser._actions if f"--{action.dest}" in action.option_strings]  # not --no_<flag>
+    taken = {action.dest: [text for text in told.get("texts", ()) if _takes(action, text)] for action in flags}
+    return {"values": values, "known": known, "taken": taken}
+
+
+def _takes(action: Any, text: str) -> bool:
+    """Whether the parser would read this text after the flag."""
+    import argparse
+
+    with contextlib.suppress(ValueError, TypeError, argparse.ArgumentTypeError):
+        return (action.type or str)(text) is not None
+    return False
 
 
 def _fields(kind: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patched
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.dataset import copy as parquet_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import observe as run_config
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config import script as launch
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import known, registration, row_groups
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer.flags import KNOWN
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.flags import KNOWN, typed
 
 from tests.unit.support import run_texts
 from tests.unit.support.dataset_files import row, write
@@ -116,6 +118,19 @@ def test_the_rendered_files_pass_the_parser_and_the_loader(host: Host, drive: Dr
 def test_the_parser_knows_the_flags_that_we_know_and_no_others(drive: Drive) -> None:
     read = drive("parse", argv=[])
     assert read["ok"]["known"] == KNOWN
+
+
+def test_a_flag_takes_the_values_that_the_parser_takes(drive: Drive) -> None:
+    """Asked of the parser's own actions: what a field is declared as and what its default is may differ."""
+    texts = ("1", "0.5", "1e-5", "true", "word")
+    taken = drive("parse", argv=[], texts=texts)["ok"]["taken"]
+    ours: dict[str, list[str]] = {flag: [] for flag in KNOWN}
+    for flag, text in ((flag, text) for flag in KNOWN for text in texts):
+        with contextlib.suppress(FleetError):
+            typed(flag, text)
+            ours[flag].append(text)
+    assert ours == {flag: taken[flag] for flag in KNOWN}
+    assert ours["max_grad_norm"] == ["1"], "declared an int, with the default 1.0"
 
 
 def test_the_tree_is_known(upstream: Path) -> None:

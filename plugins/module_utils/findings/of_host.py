@@ -56,7 +56,8 @@ ENTRIES: dict[str, Entry] = {
     "NO_HOSTS": Entry(
         "error",
         "the inventory has no host to train on",
-        "name your inventory (-i inventory/mine), and list its hosts under `trainers:` (inventory/example/hosts.yml)",
+        "name your inventory (-i inventory/mine), and list its hosts under `trainers:` (inventory/example/hosts.yml); "
+        "playbooks/init.yml writes one",
     ),
     "LIMIT_EMPTY": Entry(
         "error",

@@ -190,7 +190,7 @@ def test_the_hosts_own_mounts_are_read() -> None:
 
 
 def test_the_example_inventory_is_sound() -> None:
-    for path in sorted((ROOT / "inventory/example/host_vars").glob("*.yml")):
+    for path in sorted((ROOT / "inventory/example-fleet/host_vars").glob("*.yml")):
         given = {
             name: value
             for name, value in yaml.safe_load(path.read_text()).items()

@@ -59,7 +59,7 @@ def test_every_flag_of_the_trainer_is_a_variable_or_a_path_of_another_role() -> 
     assert sorted(name for name in ORDER if f"run_config_{name}" not in OPTIONS) == sorted(paths)
 
 
-@pytest.mark.parametrize("folder", ["roles", "playbooks", "inventory/example"])
+@pytest.mark.parametrize("folder", ["roles", "playbooks", "inventory/example", "inventory/example-fleet"])
 def test_every_name_in_yaml_and_templates_is_in_a_spec(folder: str) -> None:
     files = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".yml", ".j2") and path.is_file()]
     wrong = {str(path.relative_to(ROOT)): found for path in files if (found := unknown(path.read_text()))}
