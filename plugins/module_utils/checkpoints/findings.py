@@ -11,7 +11,9 @@ from . import guard
 from .guard import Seen
 from .seal import Place, kept_dir_of
 
-WHOLE = "both safetensors files, all optimizer files, scheduler.pt and data_status.pt, each complete"
+WHOLE = "all safetensors and optimizer files, scheduler.pt and data_status.pt, each complete and of one save"
+
+ADAPTER = ("rank", "alpha", "targets", "connectors")
 
 
 def start_findings(found: Survey, kept: Survey, settings: Settings, topology: Topology) -> list[Finding]:
@@ -45,7 +47,7 @@ def start_findings(found: Survey, kept: Survey, settings: Settings, topology: To
     newest = found.newest
     if newest and not (newest.whole or (target and target.step == newest.step)):
         findings.append(_incomplete(newest, target, place, topology))
-    return [*findings, *_shards(target, settings, topology)]
+    return [*findings, *_cannot_load(target, settings, topology)]
 
 
 def _place(settings: Settings) -> Place:
@@ -74,15 +76,29 @@ def _flaws(one: Checkpoint) -> str:
     return f"{one.path}: {'; '.join(one.flaws[:3])}"
 
 
-def _shards(target: Checkpoint | None, settings: Settings, topology: Topology) -> list[Finding]:
+def _cannot_load(target: Checkpoint | None, settings: Settings, topology: Topology) -> list[Finding]:
     shards = int(settings.get("run_config_num_shard") or topology.num_shard)
-    if target is None or target.shards == shards:
+    try:
+        guard.refuse_what_cannot_load(target, shards, str(settings.get("training_profile") or ""))
+    except FleetError as error:
+        return [finding(error.code, found=error.found, expected=error.expected, variable=error.variable)]
+    return _adapter(target, settings)
+
+
+def _adapter(target: Checkpoint | None, settings: Settings) -> list[Finding]:
+    """The optimizer's state is of one rank and one set of layers; another alpha changes what was learned."""
+    if target is None or target.adapter is None:
+        return []
+    was = target.adapter
+    now = {name: settings.get(f"training_lora_{name}", getattr(was, name)) for name in ADAPTER}
+    other = [name for name in ADAPTER if now[name] != getattr(was, name)]
+    if not other:
         return []
     return [
         finding(
-            "CHECKPOINT_SHARDS_DIFFER",
-            found=f"{target.path}: {target.shards} shards",
-            expected=f"{shards} shards",
-            variable="run_config_processes",
+            "CHECKPOINT_OTHER_ADAPTER",
+            found=f"{target.path}: {', '.join(f'{name} {getattr(was, name)}' for name in other)}",
+            expected=", ".join(f"{name} {now[name]}" for name in other),
+            variable=f"training_lora_{other[0]}",
         )
     ]

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from ..core.errors import FleetError
 from ..system import files, folders, places
 from ..trainer import checkpoint as checkpoints
-from ..trainer.checkpoint import Checkpoint, Survey
+from ..trainer.checkpoint import Checkpoint, Form, Survey
 from . import seal
 from .errors import ChangedError
 from .seal import Place, Say
 
 BACK = re.compile(r"\.back-(\d{7,})")
+WRITERS: Mapping[Form, str] = {"full": "full or frozen", "lora": "lora"}  # profiles, by the form of their checkpoints
 
 
 @dataclass(frozen=True)
@@ -227,20 +228,32 @@ def _link_missing(source: str, target: str, names: Sequence[str]) -> None:
             files.link(f"{source}/{name}", f"{target}/{name}")
 
 
-def prepare(place: Place, shards: int, save_every: int, say: Say) -> Checkpoint | None:
+def prepare(place: Place, shards: int, save_every: int, say: Say, profile: str = "") -> Checkpoint | None:
     """Prepare a start. Returns the checkpoint to resume from, or None for step 0.
 
     Raises FleetError, and moves nothing, when a start is impossible or would lose work.
     """
     decision = decide(look(place), place, save_every)
-    refuse_other_shards(decision.target, shards)
+    refuse_what_cannot_load(decision.target, shards, profile)
     return settle(place, decision, say)
 
 
-def refuse_other_shards(target: Checkpoint | None, shards: int) -> None:
-    if target is not None and shards and target.shards != shards:
+def refuse_what_cannot_load(target: Checkpoint | None, shards: int, profile: str = "") -> None:
+    """Raises FleetError for a checkpoint of another form than the profile's ("": any), or of other shards (0: any)."""
+    form = checkpoints.form_of(profile)
+    if target is not None and form and target.form != form:
+        raise FleetError(
+            "the newest whole checkpoint is of another training_profile",
+            code="CHECKPOINT_OTHER_PROFILE",
+            variable="training_profile",
+            found=f"{target.path}: the files of {WRITERS[target.form]}",
+            expected=f"the files of {profile}",
+            remedy="set training_profile back, or start a new training_run",
+        )
+    if target is not None and shards and target.shards != checkpoints.shards_of(target.form, shards):
         raise FleetError(
             "the newest whole checkpoint was saved with another number of shards",
+            code="CHECKPOINT_SHARDS_DIFFER",
             variable="run_config_processes",
             found=f"{target.path}: {target.shards} shards",
             expected=f"{shards} shards",

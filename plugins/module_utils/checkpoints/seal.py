@@ -90,8 +90,8 @@ def read_manifest(place: Place, step: int) -> Manifest | None:
 def _is_sound(name: str, entry: Any) -> bool:
     """The kept folder is the account's, and root reads the named files: names of a save alone."""
     kinds = {"size": int, "mtime": int, "mark": str}
-    known = name in (*checkpoints.MODEL_FILES, *checkpoints.STATE_FILES) or checkpoints.OPTIMIZER.fullmatch(name)
-    return bool(known) and isinstance(entry, dict) and all(isinstance(entry.get(key), kinds[key]) for key in kinds)
+    known = checkpoints.is_of_a_save(name) and isinstance(entry, dict)
+    return known and all(isinstance(entry.get(key), kinds[key]) for key in kinds)
 
 
 def write_manifest(place: Place, manifest: Manifest) -> None:
@@ -152,8 +152,7 @@ def _stamp(entry: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
 
 def names_of(path: str) -> list[str]:
     """The trainer's own files in a checkpoint's folder."""
-    wanted = (*checkpoints.MODEL_FILES, *checkpoints.STATE_FILES)
-    return [name for name in folders.names(path) if name in wanted or checkpoints.OPTIMIZER.fullmatch(name)]
+    return [name for name in folders.names(path) if checkpoints.is_of_a_save(name)]
 
 
 def seal(place: Place, step: int, path: str, say: Say) -> Manifest:

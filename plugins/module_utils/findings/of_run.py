@@ -213,6 +213,11 @@ ENTRIES: dict[str, Entry] = {
         "the optimizer state of another training_profile holds other parameters and cannot be loaded",
         "set training_profile back, or start a new training_run",
     ),
+    "CHECKPOINT_OTHER_ADAPTER": Entry(
+        "error",
+        "the newest checkpoint has adapters of another rank, alpha or set of layers, which cannot go on as others",
+        "set training_lora_* back to those of the checkpoint, or start a new training_run",
+    ),
     "CHECKPOINT_OTHER_MODEL": Entry(
         "error",
         "with auto_resume the newest checkpoint wins over resume_from, even one of another model",

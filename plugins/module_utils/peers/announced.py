@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checkpoints.errors import PeersError
-from ..trainer.checkpoint import MODEL_FILES, OPTIMIZER, STATE_FILES
+from ..trainer.checkpoint import FORMS, OPTIMIZER, STATE_FILES, is_of_a_save, shards_of
 
 STEPS = 10**7  # the trainer writes a step in seven digits
 SHARDS = 10**5
@@ -69,7 +69,7 @@ def _file(entry: Any) -> File:
     if not isinstance(entry, Mapping):
         raise _foreign(repr(entry), "name, size and mark of a file")
     name, size, mark = entry.get("name"), entry.get("size"), entry.get("mark")
-    if not isinstance(name, str) or not _is_known(name):
+    if not isinstance(name, str) or not is_of_a_save(name):
         raise _foreign(f"the file name {name!r}", "a file that the trainer writes into a checkpoint")
     if not isinstance(size, int) or not _is_number(size, SMALL if name in STATE_FILES else 1 << 63):
         raise _foreign(f"{name} of {size!r} bytes", "a size that such a file can have")
@@ -78,15 +78,13 @@ def _file(entry: Any) -> File:
     return File(name, size, mark)
 
 
-def _is_known(name: str) -> bool:
-    return name in MODEL_FILES or name in STATE_FILES or bool(OPTIMIZER.fullmatch(name) and name.isascii())
-
-
 def _check_names(names: list[str], shards: int) -> None:
-    """Each once, and of the optimizer the parts 0 to n-1 of n."""
+    """Each once, of one form of a save, and of the optimizer the parts 0 to n-1 of n."""
     parts = [(int(match[1]), int(match[2])) for name in names if (match := OPTIMIZER.fullmatch(name))]
-    count = shards or len(parts)
-    if len(set(names)) != len(names) or sorted(parts) != [(index, count) for index in range(count)]:
+    forms = [form for form, models in FORMS.items() if set(models) & set(names)]
+    count = shards_of(forms[0], shards or len(parts)) if forms else shards or len(parts)
+    whole = len(forms) < 2 and len(set(names)) == len(names)
+    if not whole or sorted(parts) != [(index, count) for index in range(count)]:
         raise _foreign(", ".join(names)[:300] or "no file", f"each file once, and {count} parts of the optimizer")
 
 

@@ -55,6 +55,7 @@ class NodeGroup:
     resume: bool = True  # auto_resume: without it the nodes start together, but their checkpoints are left alone
     share: str = "copy"  # copy: each node has its own folder; shared: all see one
     shards: int = 0
+    profile: str = ""  # training_profile; "" for not known
     timeout: float = SILENCE_TIMEOUT
     checkpoint_bytes: int = 0  # of what the first node announces at most, 0 for not known
     key: RunKey | None = field(default=None, repr=False)  # None for a node that is alone
@@ -106,6 +107,7 @@ def node_group_of(spec: Mapping[str, Any]) -> NodeGroup:
         resume=bool(spec.get("auto_resume", True)),
         share="shared" if spec.get("shared_checkpoints") else "copy",
         shards=int(spec.get("shards") or 0),
+        profile=str(spec.get("profile") or ""),
         checkpoint_bytes=int(spec.get("checkpoint_bytes") or 0),
         timeout=float(spec.get("peer_timeout") or SILENCE_TIMEOUT),
     )
@@ -246,7 +248,7 @@ def follow(
         decision = checkpoint_guard.towards(seen, place, None)
     else:
         decision = checkpoint_guard.back_to(seen, place, step)
-    checkpoint_guard.refuse_other_shards(decision.target, node_group.shards)
+    checkpoint_guard.refuse_what_cannot_load(decision.target, node_group.shards, node_group.profile)
     target = checkpoint_guard.settle(place, decision, say)
     fetch.forget_older(place, target.step if target else None, say)
     return target

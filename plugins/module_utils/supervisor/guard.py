@@ -1,9 +1,9 @@
 """The guard, called by the supervisor before a start, after each save, while the training runs, and at its end.
 
-The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, shards, nnodes, node_rank, hosts,
-master_addr, peer_port, peer_networks, auto_resume, save_every, keep_last, keep_every, addresses (in rank order; else
-hosts), shared_checkpoints (all see one folder), checkpoint_bytes, owned (other variables' paths). The run's secret is a
-credential of the unit (peers/secret.py).
+The spec is the unit's own (JSON): unit, run, results_dir, checkpoint_dir, kept_dir, profile, shards, nnodes,
+node_rank, hosts, master_addr, peer_port, peer_networks, auto_resume, save_every, keep_last, keep_every, addresses (in
+rank order; else hosts), shared_checkpoints (all see one folder), checkpoint_bytes, owned (other variables' paths). The
+run's secret is a credential of the unit (peers/secret.py).
 after_save() may wait for minutes while a big save goes to the disk: call it in a thread; close() ends the wait.
 """
 
@@ -60,7 +60,8 @@ def before_start(spec: Spec, say: Say) -> None:
             target = peers.join(node_group, place, say, _ended.wait)
         else:
             if node_group.resume:
-                target = checkpoint_guard.prepare(place, node_group.shards, _int(spec, "save_every"), say)
+                every = _int(spec, "save_every")
+                target = checkpoint_guard.prepare(place, node_group.shards, every, say, node_group.profile)
             if node_group.nnodes > 1 and node_group.port:
                 _lead(spec, node_group, place, target, say)
     except OSError as error:

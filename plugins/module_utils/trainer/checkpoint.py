@@ -2,8 +2,9 @@
 
 The trainer writes in place and leaves no mark when a save is finished, and it resumes from the highest number, whole
 or not (MathCanvas cc48f16, train/fsdp_utils.py, train/train_utils.py get_latest_ckpt). So a save counts as whole when
-both safetensors files have the length that their header declares, and all `num_shard` optimizer files, scheduler.pt
-and data_status.pt are complete zip archives.
+its safetensors files have the length that their header declares, and all optimizer files, scheduler.pt and
+data_status.pt are complete zip archives. There are two forms: `full` (also of the profile frozen) has model and EMA,
+and an optimizer file for each shard; `lora` has the adapters alone, and one optimizer file for any number of ranks.
 """
 
 from __future__ import annotations
@@ -11,24 +12,47 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
+from ..core.errors import FleetError
 from ..system import folders, limits
 from ..system.files import open_plain
-from .safetensors import header_of
+from . import adapter, safetensors
+from .adapter import Adapter
 
+Form = Literal["full", "lora"]
 MODEL_FILES = ("ema.safetensors", "model.safetensors")
+FORMS: Mapping[Form, tuple[str, ...]] = {"full": MODEL_FILES, "lora": (adapter.FILE,)}
 STATE_FILES = ("scheduler.pt", "data_status.pt")
-OPTIMIZER = re.compile(r"optimizer\.(\d{5})-of-(\d{5})\.pt")
+OPTIMIZER = re.compile(r"optimizer\.(\d{5})-of-(\d{5})\.pt", re.ASCII)
 # A file of a save, also one that is still written under another name.
-OF_A_SAVE = re.compile(r"(ema|model)\.safetensors|(optimizer\.\d{5}-of-\d{5}|scheduler|data_status)\.pt")
+OF_A_SAVE = re.compile(r"(ema|model|adapter)\.safetensors|(optimizer\.\d{5}-of-\d{5}|scheduler|data_status)\.pt")
+
+
+def form_of(profile: str) -> Form | None:
+    """The form of the checkpoints that a training_profile writes; None for one that is not chosen yet (auto)."""
+    forms: Mapping[str, Form] = {"full": "full", "frozen": "full", "lora": "lora"}
+    return forms.get(profile)
+
+
+def shards_of(form: Form, shards: int) -> int:
+    """Optimizer files of a save by a run with so many shards."""
+    return 1 if form == "lora" and shards else shards
+
+
+def is_of_a_save(name: str) -> bool:
+    """True for the name of a finished file of a save."""
+    return any(name in one for one in (*FORMS.values(), STATE_FILES)) or bool(OPTIMIZER.fullmatch(name))
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One folder. `kind`: whole (a start can resume from it), model (its .pt files were deleted), incomplete."""
+    """One folder. `kind`: whole (a start can resume from it), model (its .pt files were deleted), incomplete.
+
+    `adapter`: of the form lora, None where its file is not whole.
+    """
 
     step: int
     path: str
@@ -36,6 +60,8 @@ class Checkpoint:
     flaws: tuple[str, ...] = ()
     shards: int | None = None
     size: int = 0  # bytes
+    form: Form = "full"
+    adapter: Adapter | None = None
 
     @property
     def whole(self) -> bool:
@@ -100,14 +126,30 @@ def examine(path: str, step: int) -> Checkpoint:
         names = folders.names(path)
     except OSError as error:
         return Checkpoint(step, path, "incomplete", (f"cannot be read: {error.strerror}",))
-    model = [flaw for name in MODEL_FILES if (flaw := _flaw(path, name, safetensors_flaw))]
+    form: Form = "lora" if any(name.startswith(adapter.FILE) for name in names) else "full"
+    model = [flaw for name in FORMS[form] if (flaw := _flaw(path, name, safetensors_flaw))]
+    found = None
+    if form == "lora" and not model:
+        found, model = _adapter(path)
+        model += [f"{name} of another save beside {adapter.FILE}" for name in MODEL_FILES if name in names]
     shards, state = _shards(names)
+    if form == "lora" and shards not in (None, 1):
+        state.append(f"an optimizer of {shards} shards beside {adapter.FILE}")
     state += [flaw for name in (*_optimizers(names), *STATE_FILES) if (flaw := _flaw(path, name, zip_flaw))]
     size = sum(_size(os.path.join(path, name)) for name in names)
     if not model and not any(name.endswith(".pt") for name in names):
-        return Checkpoint(step, path, "model", ("it holds the model alone, without .pt files",), None, size)
+        what = "the adapters alone" if form == "lora" else "the model alone"
+        return Checkpoint(step, path, "model", (f"it holds {what}, without .pt files",), None, size, form, found)
     flaws = (*model, *state)
-    return Checkpoint(step, path, "incomplete" if flaws else "whole", flaws, shards, size)
+    return Checkpoint(step, path, "incomplete" if flaws else "whole", flaws, shards, size, form, found)
+
+
+def _adapter(folder: str) -> tuple[Adapter | None, list[str]]:
+    """What the adapters' file says of itself, and its flaw."""
+    try:
+        return adapter.adapter_of(safetensors.from_file(os.path.join(folder, adapter.FILE))), []
+    except (OSError, FleetError, ValueError) as error:
+        return None, [f"{adapter.FILE}: {error}"]
 
 
 def _optimizers(names: Sequence[str]) -> list[str]:
@@ -158,7 +200,7 @@ def safetensors_flaw(source: BinaryIO, size: int) -> str:
     if length > limits.HEADER_BYTES or 8 + length > size:
         return f"{size} bytes, cut within its header"
     try:
-        expected = header_of(source.read(length)).size
+        expected = safetensors.header_of(source.read(length)).size
     except ValueError:
         return "its header cannot be read"
     return "" if size == expected else f"{size} bytes instead of {expected}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.errors import FleetError
 from ..system import files, limits
+from ..system.digests import sha256
 
 LENGTH = 8
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
@@ -39,8 +40,12 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
+    """`digest`: SHA-256 of the header's own bytes. `metadata`: texts that the writer of the file put into it."""
+
     tensors: Mapping[str, Tensor]
     size: int  # bytes that the whole file must have: length, header and data
+    digest: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -76,9 +81,10 @@ def header_of(text: bytes) -> Header:
             if name != "__metadata__"
         }
         ends = [int(entry["data_offsets"][1]) for name, entry in loaded.items() if name != "__metadata__"]
+        metadata = {str(name): str(value) for name, value in loaded.get("__metadata__", {}).items()}
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    return Header(tensors, LENGTH + len(text) + max(ends, default=0))
+    return Header(tensors, LENGTH + len(text) + max(ends, default=0), sha256(text), metadata)
 
 
 def _edge(value: Any) -> int:

@@ -10,6 +10,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import fi
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.adapter import Adapter
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.checkpoint import Checkpoint, Survey
 
 from tests.unit.support.guarded import Run
@@ -117,3 +118,34 @@ def test_folders_that_are_no_checkpoints_are_announced_alone() -> None:
     ((code, text, _),) = told(found)
     assert (code, text) == ("CHECKPOINT_FOLDER_SHARED", f"{FOLDER} holds 2024, words")
     assert told(Survey((one(20),), ("words",)))[0][0] == "CHECKPOINTS_FOREIGN_NAME"
+
+
+LORA = Checkpoint(20, f"{FOLDER}/0000020", "whole", (), 1, form="lora", adapter=Adapter(32, 64.0, "all", True, "", 392))
+SAME = {
+    "training_profile": "lora", "training_lora_rank": 32, "training_lora_alpha": 64.0, "training_lora_targets": "all",
+    "training_lora_connectors": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({}, None, id="the same adapters"),
+        pytest.param({"training_lora_rank": 16}, ("CHECKPOINT_OTHER_ADAPTER", "rank 32"), id="another rank"),
+        pytest.param({"training_lora_alpha": 32.0}, ("CHECKPOINT_OTHER_ADAPTER", "alpha 64.0"), id="another alpha"),
+        pytest.param(
+            {"training_lora_targets": "attention", "training_lora_connectors": False},
+            ("CHECKPOINT_OTHER_ADAPTER", "targets all, connectors True"),
+            id="fewer layers, and no connectors",
+        ),
+        pytest.param({"training_profile": "full"}, ("CHECKPOINT_OTHER_PROFILE", "the files of lora"), id="full"),
+    ],
+)
+def test_adapters_go_on_as_they_were(settings: dict[str, Any], expected: tuple[str, str] | None) -> None:
+    said = told(Survey((LORA,)), **{**SAME, **settings})
+    assert [(code, found.partition(": ")[2]) for code, found, _ in said] == ([expected] if expected else [])
+
+
+def test_a_model_does_not_go_on_as_adapters() -> None:
+    ((code, found, _),) = told(Survey((one(20),)), **SAME)
+    assert (code, found) == ("CHECKPOINT_OTHER_PROFILE", f"{FOLDER}/0000020: the files of full or frozen")

@@ -10,7 +10,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.peers.announced impor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.support.saves import FILES, SHARDS
+from tests.unit.support.saves import FILES, LORA, SHARDS
 
 MARK = "0" * 64
 GOOD: dict[str, Any] = {
@@ -23,6 +23,9 @@ ANYTHING = st.recursive(
 )
 
 
+ADAPTERS: dict[str, Any] = {**GOOD, "files": [{"name": name, "size": 100, "mark": MARK} for name in LORA]}
+
+
 def with_file(**changes: Any) -> dict[str, Any]:
     return {**GOOD, "files": [*GOOD["files"][:-1], {**GOOD["files"][-1], **changes}]}
 
@@ -30,6 +33,11 @@ def with_file(**changes: Any) -> dict[str, Any]:
 def test_a_checkpoint_of_the_contract_is_taken() -> None:
     found = announced(GOOD, SHARDS, 100 * len(FILES))
     assert ([one.name for one in found.files], found.step, found.size) == (list(FILES), 40, 100 * len(FILES))
+
+
+@pytest.mark.parametrize("shards", [0, 1, SHARDS, 8])
+def test_adapters_have_one_optimizer_file_for_any_number_of_ranks(shards: int) -> None:
+    assert [one.name for one in announced(ADAPTERS, shards).files] == list(LORA)
 
 
 def test_a_run_that_begins_anew_has_no_files() -> None:
@@ -62,6 +70,8 @@ def test_a_run_that_begins_anew_has_no_files() -> None:
         (with_file(size=1.5), "of 1.5 bytes"),
         (with_file(mark="0" * 63), "the mark"),
         (with_file(mark=None), "the mark None"),
+        ({**GOOD, "files": [*GOOD["files"], ADAPTERS["files"][0]]}, "adapter.safetensors"),
+        ({**ADAPTERS, "files": [ADAPTERS["files"][0], *GOOD["files"][2:]]}, "optimizer.00001-of-00002.pt"),
     ],
 )  # fmt: skip
 def test_what_the_contract_does_not_know_is_refused(answer: dict[str, Any], found: str) -> None:

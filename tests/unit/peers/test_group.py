@@ -22,7 +22,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.peers.server import S
 
 from tests.unit.support import saves
 from tests.unit.support.nodes import KEY, Node, client, node_group, offered, port, start, taken
-from tests.unit.support.saves import FILES, everything, resumes_from, save
+from tests.unit.support.saves import FILES, LORA, everything, resumes_from, save
 from tests.unit.support.supervised import wait_for
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -73,6 +73,17 @@ def test_a_node_that_has_it_fetches_nothing(tmp_path: Path, master: Node, server
     node.said.clear()
     start(master, server, node)
     assert not any("fetches" in said for said in node.said)
+
+
+def test_adapters_reach_every_node_whole(tmp_path: Path, server: Server) -> None:
+    first = Node(tmp_path / "m", 0, port(server), profile="lora")
+    save(first.folder, 20, files=LORA)
+    checkpoint_guard.keep(first.place, 20, first.place.folder(20), first.said.append)
+    node = Node(tmp_path / "n", 1, port(server), profile="lora")
+    start(first, server, node)
+    assert node.error is None
+    assert resumes_from(node.folder) == 20
+    assert sorted(os.listdir(node.folder / "0000020")) == sorted(LORA)
 
 
 def test_a_run_that_begins_anew_does_so_on_every_node(tmp_path: Path, server: Server) -> None:

@@ -12,7 +12,7 @@ from unittest import mock
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
 
 from tests.unit.support import saves
-from tests.unit.support.saves import FILES, SHARDS, STATE, Killed, everything, resumes_from, save
+from tests.unit.support.saves import FILES, LORA, SHARDS, STATE, Killed, everything, resumes_from, save
 
 EVERY = 20
 WRITES = 1 + 2 * len(FILES) + len(STATE)  # of a save that deletes the .pt files of one older folder
@@ -29,11 +29,12 @@ class Run:
         self.spec = {
             "results_dir": str(root), "checkpoint_dir": str(self.folder), "shards": SHARDS, "save_every": EVERY, **spec,
         }  # fmt: skip
+        self.files = LORA if spec.get("profile") == "lora" else FILES
         self.said: list[str] = []
 
     def saved(self, *steps: int, delete: bool = True) -> Run:
         for step in steps:
-            save(self.folder, step, delete)
+            save(self.folder, step, delete, files=self.files)
             supervisor_guard.after_save(self.spec, step, self.said.append)
         return self
 
@@ -47,7 +48,7 @@ class Run:
         found = []
         for step in sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit()):
             places = (self.folder / f"{step:07d}", self.root / "kept" / f"{step:07d}")
-            if any(all(same(place / name, step) for name in FILES) for place in places):
+            if any(all(same(place / name, step) for name in self.files) for place in places):
                 found.append(step)
         return found
 

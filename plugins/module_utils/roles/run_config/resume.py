@@ -1,7 +1,7 @@
 """The state from which a start would resume: the newest checkpoint, and the earlier script.
 
 The trainer takes the folder with the highest number, whole or not (MathCanvas cc48f16, train/train_utils.py). Reads a
-few kilobytes: data_status.pt, the header of model.safetensors, and the scripts. Never raises for what is absent.
+few kilobytes: data_status.pt, the header of model or adapters, and the scripts. Never raises for what is absent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...core.errors import FleetError
 from ...core.settings import Settings
 from ...system import files, folders, limits
 from ...system.digests import sha256
-from ...trainer import data_status
+from ...trainer import checkpoint, data_status
 from ...trainer import safetensors as safetensors_header
 
 POSITIONS = {"latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"}  # computed, never loaded
@@ -26,7 +26,8 @@ _PLACEHOLDER = re.compile(rb"your|xxx|key", re.IGNORECASE)
 @dataclass(frozen=True)
 class Resume:
     """`step`: None when there is nothing to resume from. `workers`: the loader's, by rank. `model`, `weights`: a digest
-    of names and shapes each, of checkpoint and model folder. `keys`: files that hold a W&B key."""
+    of names and shapes each, of checkpoint and model folder; for adapters, of the header of their base. `keys`: files
+    that hold a W&B key."""
 
     step: int | None = None
     path: str = ""
@@ -44,13 +45,15 @@ def observe(settings: Settings) -> Resume:
         return found
     path = os.path.join(folder, name)
     known = data_status.workers(os.path.join(path, "data_status.pt"), str(settings["dataset_group"]))
+    weights = os.path.join(str(settings["weights_dir"]), "ema.safetensors")
+    base = checkpoint.examine(path, step).adapter
     return replace(
         found,
         step=step,
         path=path,
         workers=None if known is None else tuple(map(tuple, known)),
-        model=fingerprint(os.path.join(path, "model.safetensors")),
-        weights=fingerprint(os.path.join(str(settings["weights_dir"]), "ema.safetensors")),
+        model=base.base if base else fingerprint(os.path.join(path, "model.safetensors")),
+        weights=header_digest(weights) if base else fingerprint(weights),
     )
 
 
@@ -72,6 +75,14 @@ def fingerprint(path: str) -> str:
         return ""
     text = "\n".join(f"{name} {shape}" for name, shape in sorted(shapes.items()) if name not in POSITIONS)
     return sha256(text)
+
+
+def header_digest(path: str) -> str:
+    """Digest of a safetensors file's header; "" when it cannot be read."""
+    try:
+        return safetensors_header.from_file(path).digest
+    except (OSError, FleetError):
+        return ""
 
 
 def keys(folder: str) -> list[str]:

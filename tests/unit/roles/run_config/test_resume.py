@@ -9,6 +9,7 @@ import struct
 import time
 import tracemalloc
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
 from tests.unit.roles.run_config.test_observe import seen
-from tests.unit.support import run_texts
+from tests.unit.support import run_texts, saves
 from tests.unit.support.run_settings import lay_out, settings, topology
 
 GROUP = "interleave_reasoning"
@@ -64,6 +65,17 @@ def test_sees_the_newest_checkpoint_its_workers_and_its_model(tmp_path: Path) ->
     assert found.model == found.weights != ""
     weights(Path(told["weights_dir"]) / "ema.safetensors", {**TENSORS, "a.weight": (3, 3)})
     assert resume_state.observe(told).model != resume_state.observe(told).weights
+
+
+def test_adapters_are_compared_with_the_header_of_their_base(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    base, folder = Path(told["weights_dir"]) / "ema.safetensors", Path(told["training_checkpoint_dir"])
+    weights(base, TENSORS)
+    saves.save(folder, 20, files=saves.LORA)
+    assert resume_state.observe(told).model == saves.BASE != resume_state.observe(told).weights
+    digest = sha256(base.read_bytes()[8:]).hexdigest()
+    (folder / "0000020/adapter.safetensors").write_bytes(saves.adapter(20, base_header_sha256=digest))
+    assert resume_state.observe(told).model == resume_state.observe(told).weights == digest
 
 
 STATUS = {
