@@ -29,19 +29,28 @@ _TYPES = {
     " timestep_shift mse_weight ce_weight",
 }
 KNOWN: dict[str, str] = {flag: kind for kind, names in _TYPES.items() for flag in names.split()}
+# Those that our patches add (patch_lora.py, patch_optimizer.py), and the variable of each.
+OURS: dict[str, tuple[str, str]] = {
+    "fleet_lora_rank": ("int", "training_lora_rank"),
+    "fleet_lora_alpha": ("float", "training_lora_alpha"),
+    "fleet_lora_dropout": ("float", "training_lora_dropout"),
+    "fleet_lora_targets": ("str", "training_lora_targets"),
+    "fleet_lora_connectors": ("bool", "training_lora_connectors"),
+    "fleet_optimizer": ("str", "run_config_optimizer"),
+}
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
 def typed(flag: str, value: Any, variable: str = "") -> Value:
     """The value as the trainer's parser will read it. Raises FleetError for one that it would refuse or misread."""
-    kind = KNOWN[flag]
+    kind, own = OURS[flag] if flag in OURS else (KNOWN[flag], f"run_config_{flag}")
     try:
         return _convert(kind, value)
     except (TypeError, ValueError) as error:
         raise FleetError(
             f"the value of --{flag} cannot be read",
-            variable=variable or f"run_config_{flag}",
+            variable=variable or own,
             found=repr(value),
             expected=kind,
         ) from error

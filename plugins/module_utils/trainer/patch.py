@@ -31,6 +31,7 @@ class Patch:
     path: str  # below canvas_code_dir
     versions: tuple[tuple[str, str], ...]
     edits: tuple[Edit, ...]
+    name: str = ""  # in patch_digests
 
     @property
     def after(self) -> dict[str, str]:

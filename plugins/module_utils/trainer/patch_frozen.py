@@ -1,7 +1,6 @@
 """training_profile: frozen in the deployed code, written for canvas-fleet from what the trainer does.
 
-The language model and the ViT are frozen:
-- no EMA copy when --ema is 0; ema.safetensors is then another name of model.safetensors, which an EMA of decay 0 is;
+The language model and the ViT are frozen (patch_no_ema leaves out the EMA copy when --ema is 0):
 - the two Linear layers of the model's top level become FSDP units of their own, for a flat parameter is trained as a
   whole or not at all ("Must flatten tensors with uniform requires_grad");
 - frozen weights are held in bf16, as their file has them and as the forward computes with them: 2 B instead of 4;
@@ -12,6 +11,7 @@ The language model and the ViT are frozen:
 from __future__ import annotations
 
 from .patch import Edit, Patch
+from .patch_digests import versions
 
 HELPERS = '''\
 # canvas-fleet begin (training_profile: frozen; the role canvas_code puts this in and takes it out)
@@ -73,42 +73,23 @@ def fleet_units(model):
         return transformer_auto_wrap_policy(module, recurse, nonwrapped_numel, transformer_layer_cls)
 
     return policy
-
-
-def fleet_ema_name(ema_model, folder):
-    """Without an EMA copy (--ema 0) the EMA is the model: one file under both names."""
-    if ema_model is None:
-        model, ema = (os.path.join(folder, f"{name}.safetensors") for name in ("model", "ema"))
-        if os.path.lexists(ema):
-            os.remove(ema)
-        try:
-            os.link(model, ema)
-        except OSError:
-            shutil.copyfile(model, ema)
 # canvas-fleet end
 
 
 '''
 
-_WRAP = "def fsdp_wrapper(original_model, fsdp_config, ignored_modules=[]):\n"
-_EMA_SETUP = "def fsdp_ema_setup(ema_model, fsdp_config, ignored_modules=[]):\n"
-_EMA_UPDATE = "def fsdp_ema_update(ema_model, model, decay=0.9999):\n"
-_SAVED = 'save_file(model_state_dict, os.path.join(save_path, "model.safetensors"))\n'
+WRAP = "def fsdp_wrapper(original_model, fsdp_config, ignored_modules=[]):\n"
+_EMA_FROZEN = "    for param in ema_model.parameters():\n"
 
 FSDP_UTILS = Patch(
     setting="training_profile: frozen",
     path="train/fsdp_utils.py",
-    versions=(
-        (
-            "97c822d93f9083c2a0da16633eda12a46e868851cc8c2b6015d1733292d0d1db",
-            "01c30925ccc671e08f8f0de4334b7708ddc41e1b609b0c66a5c15e080f13421e",
-        ),
-    ),
+    name="frozen",
+    versions=versions("train/fsdp_utils.py", "frozen"),
     edits=(
-        Edit("import os\n", "import os\nimport shutil  # canvas-fleet\n"),
         Edit(
-            _WRAP,
-            HELPERS + _WRAP + "    # canvas-fleet: the EMA copy, frozen as a whole, was prepared by fsdp_ema_setup\n"
+            WRAP,
+            HELPERS + WRAP + "    # canvas-fleet: the EMA copy, frozen as a whole, was prepared by fsdp_ema_setup\n"
             "    if any(param.requires_grad for param in original_model.parameters()):\n"
             "        ignored_modules = fleet_frozen(original_model, fsdp_config)\n"
             "        for layer in ignored_modules:\n"
@@ -121,15 +102,9 @@ FSDP_UTILS = Patch(
             "offload_params=fsdp_config.cpu_offload),\n",
             "offload_params=fsdp_config.cpu_offload and not ignored_modules),  # canvas-fleet\n",
         ),
-        Edit(_SAVED, _SAVED + "                fleet_ema_name(ema_model, save_path)  # canvas-fleet\n"),
         Edit(
-            _EMA_SETUP,
-            _EMA_SETUP + "    if ema_model is None:  # canvas-fleet: --ema 0\n        return None\n"
-            "    ignored_modules = fleet_frozen(ema_model, fsdp_config)  # canvas-fleet\n",
-        ),
-        Edit(
-            _EMA_UPDATE,
-            _EMA_UPDATE + "    if ema_model is None:  # canvas-fleet: --ema 0\n        return\n",
+            _EMA_FROZEN,
+            "    ignored_modules = fleet_frozen(ema_model, fsdp_config)  # canvas-fleet\n" + _EMA_FROZEN,
         ),
     ),
 )
@@ -137,28 +112,12 @@ FSDP_UTILS = Patch(
 TRAINER = Patch(
     setting="training_profile: frozen",
     path="train/pretrain_unified_navit.py",
-    versions=(
-        (
-            "54723c1474206056124420a1646b5ec5c8f3165dd583b1d53450bf1ae83f558f",
-            "45ce09bbbe78371f5d73ce0bc373576e01463909394be93b5a08a08ec59cdf9c",
-        ),
-        (
-            "56803ec4580d140f48ad37a34b400a26b045c10b0f7cbd5fa6bb9e3c1cc97848",
-            "c0f39cc4186b3a5d667431fbb9e9796ee7cdb965bb17fa8067995710a9105c3f",
-        ),
-    ),
+    name="frozen",
+    versions=versions("train/pretrain_unified_navit.py", "frozen"),
     edits=(
-        Edit(
-            "    ema_model = deepcopy(model)\n",
-            "    ema_model = deepcopy(model) if training_args.ema > 0 else None  # canvas-fleet\n",
-        ),
         Edit(
             "        fsdp_model.parameters(), \n",
             "        [param for param in fsdp_model.parameters() if param.requires_grad],  # canvas-fleet\n",
-        ),
-        Edit(
-            "    ema_model.eval()\n",
-            "    if ema_model is not None:  # canvas-fleet: --ema 0\n        ema_model.eval()\n",
         ),
     ),
 )

@@ -15,6 +15,8 @@ both: 10 B per parameter and rank of host memory, minutes per start. A save gath
 from __future__ import annotations
 
 from .patch import Edit, Patch
+from .patch_digests import versions
+from .patch_frozen import WRAP
 from .patch_lean_text import HELPERS
 
 _IMPORTS = """\
@@ -28,7 +30,6 @@ from torch.distributed.fsdp._common_utils import clean_tensor_name  # canvas-fle
 """
 
 _SAFETENSORS = "from safetensors.torch import load_file, save_file\n"
-_WRAP = "def fsdp_wrapper(original_model, fsdp_config, ignored_modules=[]):\n"
 _IGNORED = "        ignored_modules=ignored_modules,\n"
 
 
@@ -58,19 +59,11 @@ _OPTIMIZER = 'torch.load(optimizer_state_dict_path, map_location="cpu", weights_
 FSDP_UTILS = Patch(
     setting="canvas_code_lean",
     path="train/fsdp_utils.py",
-    versions=(
-        (
-            "97c822d93f9083c2a0da16633eda12a46e868851cc8c2b6015d1733292d0d1db",
-            "846a4e6674f9f2ed77d1a0b35aebec7ade5bbd6f1e024b8ac103719c614ba04f",
-        ),
-        (
-            "01c30925ccc671e08f8f0de4334b7708ddc41e1b609b0c66a5c15e080f13421e",
-            "aeea3a44a7f80534fd7866c29ac779c12028bf46c5b507b8abe1988f3ceab47d",
-        ),
-    ),
+    name="lean",
+    versions=versions("train/fsdp_utils.py", "lean"),
     edits=(
         Edit(_SAFETENSORS, _SAFETENSORS + _IMPORTS),
-        Edit(_WRAP, HELPERS + _WRAP),
+        Edit(WRAP, HELPERS + WRAP),
         Edit(
             _IGNORED,
             _IGNORED + "        param_init_fn=fleet_init(original_model, ignored_modules),  # canvas-fleet\n",
@@ -84,16 +77,12 @@ FSDP_UTILS = Patch(
     ),
 )
 
-# After frozen's patch alone: the layers that FleetStream keeps in host memory.
+# With frozen or lora alone: the layers that FleetStream keeps in host memory.
 STREAMED = Patch(
     setting="canvas_code_lean",
     path="train/fsdp_utils.py",
-    versions=(
-        (
-            "aeea3a44a7f80534fd7866c29ac779c12028bf46c5b507b8abe1988f3ceab47d",
-            "653d63b77ed835f4490097b7927545ad48494c35bdf496a820341ecdea2af7f8",
-        ),
-    ),
+    name="streamed",
+    versions=versions("train/fsdp_utils.py", "streamed"),
     edits=(
         Edit(
             "        for layer in ignored_modules:\n",
@@ -110,24 +99,8 @@ _CONVERT = "model.vit_model.vision_model.embeddings.convert_conv2d_to_linear"
 TRAINER = Patch(
     setting="canvas_code_lean",
     path="train/pretrain_unified_navit.py",
-    versions=(
-        (
-            "54723c1474206056124420a1646b5ec5c8f3165dd583b1d53450bf1ae83f558f",
-            "2e572c3d92e26a391836a14ae1ae1d2ae870a7452fea1d9dec7cebc23bdbd015",
-        ),
-        (
-            "56803ec4580d140f48ad37a34b400a26b045c10b0f7cbd5fa6bb9e3c1cc97848",
-            "1bc90e842fe851181206ea397da043430fe9d7a41a03a5f263b4260dfdc43b89",
-        ),
-        (
-            "45ce09bbbe78371f5d73ce0bc373576e01463909394be93b5a08a08ec59cdf9c",
-            "aee5b88fcad432740f0ad9f6867feb82c91ac7f22dbb4b8ef70e6daf7e497f86",
-        ),
-        (
-            "c0f39cc4186b3a5d667431fbb9e9796ee7cdb965bb17fa8067995710a9105c3f",
-            "40f83633923a3852adecde69f39966ebfcc3482c6258486ab574d2bef57ebb61",
-        ),
-    ),
+    name="lean",
+    versions=versions("train/pretrain_unified_navit.py", "lean"),
     edits=(
         Edit(
             "    fsdp_ema_setup, fsdp_ema_update,\n",

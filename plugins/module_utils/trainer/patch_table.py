@@ -6,30 +6,59 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.settings import Settings
-from . import patch_frozen, patch_lean
+from . import patch_frozen, patch_lean, patch_lora, patch_no_ema, patch_optimizer
 from .patch import Patch
 
+WITHOUT_EMA: tuple[Patch, ...] = (patch_no_ema.FSDP_UTILS, patch_no_ema.TRAINER)
+_FROZEN = (*WITHOUT_EMA, patch_frozen.FSDP_UTILS, patch_frozen.TRAINER)
 PROFILES: dict[str, tuple[Patch, ...]] = {
     "full": (),
-    "frozen": (patch_frozen.FSDP_UTILS, patch_frozen.TRAINER),
+    "frozen": _FROZEN,
+    "lora": (*_FROZEN, patch_lora.FSDP_UTILS, patch_lora.TRAINER),
 }
+OPTIMIZER: tuple[Patch, ...] = (patch_optimizer.TRAINER,)
+_STREAMED = (patch_lean.FSDP_UTILS, patch_lean.STREAMED, patch_lean.TRAINER)
 LEAN: dict[str, tuple[Patch, ...]] = {
     "full": (patch_lean.FSDP_UTILS, patch_lean.TRAINER),
-    "frozen": (patch_lean.FSDP_UTILS, patch_lean.STREAMED, patch_lean.TRAINER),
+    "frozen": _STREAMED,
+    "lora": _STREAMED,
 }
-NONE: Mapping[str, Any] = {"training_profile": "full", "canvas_code_lean": False}  # settings that want no patch
+NONE: Mapping[str, Any] = {  # settings that want no patch
+    "training_profile": "full",
+    "run_config_ema": 1.0,
+    "run_config_optimizer": "adamw",
+    "canvas_code_lean": False,
+}
 
 
 def wanted(settings: Settings, path: str = "") -> tuple[Patch, ...]:
     """In the order in which they are applied; of one file, where a path is given."""
     profile = str(settings.get("training_profile") or "full")
-    patches = PROFILES[profile] + (LEAN[profile] if settings.get("canvas_code_lean") else ())
+    patches = PROFILES[profile]
+    if profile == "full" and no_ema(settings):
+        patches += WITHOUT_EMA
+    if own_optimizer(settings):
+        patches += OPTIMIZER
+    patches += LEAN[profile] if settings.get("canvas_code_lean") else ()
     return tuple(patch for patch in patches if path in ("", patch.path))
+
+
+def own_optimizer(settings: Settings) -> bool:
+    """True where run_config_optimizer is another than upstream's."""
+    return str(settings.get("run_config_optimizer") or "adamw") != "adamw"
+
+
+def no_ema(settings: Settings) -> bool:
+    """True where run_config_ema asks for no copy; another value that is no number is judged where flags are."""
+    try:
+        return float(settings.get("run_config_ema", 1)) == 0
+    except (TypeError, ValueError):
+        return False
 
 
 def known(path: str = "") -> tuple[Patch, ...]:
     """Every patch that there is, of one file where a path is given."""
-    groups = (*PROFILES.values(), *LEAN.values())
+    groups = (WITHOUT_EMA, *PROFILES.values(), OPTIMIZER, *LEAN.values())
     return tuple(dict.fromkeys(patch for patches in groups for patch in patches if path in ("", patch.path)))
 
 

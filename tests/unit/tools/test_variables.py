@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import ROLES
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.names import HABITS, RENAMED
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.run_config.script import ORDER
-from ansible_collections.canvas.fleet.plugins.module_utils.trainer.flags import KNOWN
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.flags import KNOWN, OURS
 from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 from tests.unit.support.places import ROOT
@@ -25,7 +25,7 @@ TRAINING = {
 }  # as the supervisor is told them
 # Names of the same form that are no variables: roles, modules, lookups, the trainer's flags and the key of its yaml.
 PLUGINS = {path.stem for folder in ("modules", "action", "lookup") for path in (ROOT / "plugins" / folder).glob("*.py")}
-OTHERS = {*ROLES, *PLUGINS, *TRAINING, *KNOWN, "dataset_names", "preflight_plan"}
+OTHERS = {*ROLES, *PLUGINS, *TRAINING, *KNOWN, *OURS, "dataset_names", "preflight_plan"}
 
 
 def unknown(text: str) -> set[str]:

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
@@ -14,12 +15,17 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer import (
     known,
     patch_frozen,
     patch_lean_text,
+    patch_lora_text,
+    patch_no_ema,
+    patch_optimizer,
     patch_table,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch as patches
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.patch import Edit, Patch
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tools import patch_digests
 
 BEFORE, AFTER = b"a = 1\nb = 2\n", b"a = 1  # ours\nb = 3\n"
 OLDER, OLDER_AFTER = b"a = 1\nb = 2\nc = 9\n", b"a = 1  # ours\nb = 3\nc = 9\n"
@@ -108,11 +114,10 @@ def test_the_real_patches_say_whose_they_are(patch: Patch) -> None:
     assert all(len(digest) == 64 for pair in patch.versions for digest in pair)
 
 
-@pytest.mark.parametrize("lean", [False, True], ids=["as upstream starts", "lean"])
-@pytest.mark.parametrize("profile", patch_table.PROFILES)
-def test_what_the_settings_want_can_lie_on_every_known_version(profile: str, lean: bool) -> None:
+@pytest.mark.parametrize("wanted", patch_digests.settings(), ids=lambda told: " ".join(map(str, told.values())))
+def test_what_the_settings_want_can_lie_on_every_known_version(wanted: dict[str, Any]) -> None:
     for path in patch_table.paths():
-        stack = patch_table.wanted({"training_profile": profile, "canvas_code_lean": lean}, path)
+        stack = patch_table.wanted(wanted, path)
         for digest in known.FILES[path].digests:
             assert patches.knows(stack, digest)
             top = digest
@@ -121,12 +126,40 @@ def test_what_the_settings_want_can_lie_on_every_known_version(profile: str, lea
             assert patches.standing(patch_table.known(path), top) == (stack, digest)
 
 
+def names(**told: Any) -> str:
+    """Patches of the trainer's file that the settings want."""
+    return " ".join(patch.name for patch in patch_table.wanted(told, "train/pretrain_unified_navit.py"))
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        pytest.param({}, "", id="upstream's"),
+        pytest.param({"run_config_ema": 0.995}, "", id="an EMA"),
+        pytest.param({"run_config_ema": "0"}, "no_ema", id="full without EMA"),
+        pytest.param({"run_config_ema": "none"}, "", id="an EMA that is no number"),
+        pytest.param({"run_config_optimizer": "adamw"}, "", id="upstream's optimizer"),
+        pytest.param({"run_config_optimizer": "adamw_8bit"}, "optimizer", id="another optimizer"),
+        pytest.param({"training_profile": "frozen", "run_config_ema": 0.9}, "no_ema frozen", id="frozen"),
+        pytest.param(
+            {"training_profile": "lora", "run_config_optimizer": "adamw_fused", "canvas_code_lean": True},
+            "no_ema frozen lora optimizer lean",
+            id="everything",
+        ),
+        pytest.param(dict(patch_table.NONE), "", id="what takes all back"),
+    ],
+)
+def test_each_setting_wants_its_own_patches(told: dict[str, Any], wanted: str) -> None:
+    assert names(**told) == wanted
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        pytest.param(
-            patch_frozen.HELPERS, ["FleetStream", "fleet_frozen", "fleet_units", "fleet_ema_name"], id="frozen"
-        ),
+        pytest.param(patch_frozen.HELPERS, ["FleetStream", "fleet_frozen", "fleet_units"], id="frozen"),
+        pytest.param(patch_no_ema.HELPERS, ["fleet_ema_name"], id="without EMA"),
+        pytest.param(patch_lora_text.HELPERS, ["FleetAdapter", "fleet_lora", "fleet_lora_save"], id="lora"),
+        pytest.param(patch_optimizer.HELPERS, ["fleet_adamw"], id="optimizer"),
         pytest.param(
             patch_lean_text.HELPERS, ["fleet_builder", "fleet_on_meta", "FleetFill", "fleet_state"], id="lean"
         ),

@@ -16,8 +16,8 @@ from ...core.settings import Settings, named
 from ...core.topology import Topology
 from ...core.version import VERSION
 from ...trainer import environment as trainer_environment
-from ...trainer import registration
-from ...trainer.flags import KNOWN, text, typed
+from ...trainer import patch_table, registration
+from ...trainer.flags import KNOWN, OURS, text, typed
 from ...trainer.tokens import IMAGE_EDGE
 from .texts import Fill, Texts
 
@@ -95,14 +95,26 @@ def flags(settings: Settings, topology: Topology) -> dict[str, str]:
     raw["num_shard"] = raw["num_shard"] or topology.num_shard
     raw["num_replicate"] = raw["num_replicate"] or topology.num_replicate
     values = {name: text(typed(name, value)) for name, value in raw.items()}
-    for name, value in sorted({**profile_flags(settings), **extra_flags(settings)}.items()):
-        values[name] = text(typed(name, value, "run_config_extra_flags"))
+    extra = extra_flags(settings)
+    for name, value in sorted({**profile_flags(settings), **extra}.items()):
+        values[name] = text(typed(name, value, "run_config_extra_flags" if name in extra else ""))
     return values
 
 
 def profile_flags(settings: Settings) -> dict[str, Any]:
-    """Flags of training_profile; --ema follows from the default of run_config_ema."""
-    return {"freeze_llm": True, "freeze_vit": True} if settings.get("training_profile") == "frozen" else {}
+    """Flags of training_profile and of run_config_optimizer, beyond upstream's own defaults; --ema follows from the
+    default of run_config_ema."""
+    found: dict[str, Any] = {}
+    profile = settings.get("training_profile")
+    if profile in ("frozen", "lora"):
+        found |= {"freeze_llm": True, "freeze_vit": True}
+    if profile == "lora":
+        found |= {
+            name: named(settings, variable) for name, (_, variable) in OURS.items() if name.startswith("fleet_lora_")
+        }
+    if patch_table.own_optimizer(settings):
+        found["fleet_optimizer"] = settings["run_config_optimizer"]
+    return found
 
 
 def extra_flags(settings: Settings) -> dict[str, Any]:

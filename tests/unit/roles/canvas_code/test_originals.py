@@ -25,6 +25,8 @@ def newer_version(monkeypatch: pytest.MonkeyPatch) -> None:
     edits = (Edit("a = 1\n", "l = 2  # canvas-fleet\n"),)
     versions = ((sha256(BEFORE[FSDP].encode()), sha256(NEWER.encode())),)
     patch = dataclasses.replace(LEAN[0], versions=versions, edits=edits)
+    monkeypatch.setattr(patch_table, "WITHOUT_EMA", ())
+    monkeypatch.setattr(patch_table, "OPTIMIZER", ())
     monkeypatch.setattr(patch_table, "LEAN", {"full": (patch,), "frozen": (patch,)})
 
 

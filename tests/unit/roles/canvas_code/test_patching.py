@@ -55,6 +55,8 @@ LEAN = (
 def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "owner_of", lambda user, group: Owner(os.getuid(), os.getgid()))
     monkeypatch.setattr(patch_table, "PROFILES", {"full": (), "frozen": TABLE})
+    monkeypatch.setattr(patch_table, "WITHOUT_EMA", ())
+    monkeypatch.setattr(patch_table, "OPTIMIZER", ())
     monkeypatch.setattr(patch_table, "LEAN", {"full": LEAN, "frozen": LEAN})
     monkeypatch.setattr(upstream, "FILES", {FSDP: File("SHARDS_MISMATCH", sha256(BEFORE[FSDP].encode()))})
 
