@@ -25,6 +25,7 @@ class ActionModule(RoleAction):
         plugin = action_loader.get(name, **own) or action_loader.get("ansible.legacy.normal", **own)
         plugin._parse_returned_data = self._parse_returned_data
         try:
-            return answers.of_module("guarded", plugin.run(task_vars=self.variables))
+            with answers.bounded():
+                return answers.of_module("guarded", plugin.run(task_vars=self.variables))
         finally:
             plugin.cleanup()

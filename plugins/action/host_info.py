@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
+from ..module_utils.core.errors import FleetError
 from ..module_utils.core.settings import Settings
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.unreached import unreached
@@ -65,5 +66,7 @@ class ActionModule(RoleAction):
         """The module's answer, or what Ansible says where there is none: the task never fails, and the plan goes on."""
         try:
             return self.module(settings=self.settings, master=master(self.settings, self.variables))
+        except FleetError as error:
+            return {"failed": True, **error.as_result()}
         except AnsibleError as error:
             return {"failed": True, "msg": str(error)}

@@ -14,7 +14,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ..module_utils.core import progress, wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.settings import named
-from ..module_utils.findings.finding import finding
 from ..module_utils.work.polled import Polled, Step
 from ..plugin_utils import answers
 from ..plugin_utils.interrupt import noted
@@ -127,4 +126,4 @@ def _read(answer: dict[str, Any]) -> Polled:
         return wire.from_dict(Polled, answer["work"], "work")
     except wire.MalformedError as error:
         found = f"{error.place}: {error.found}"
-        raise FleetError.of(finding("HOST_ANSWER_MALFORMED", found=found, expected=error.expected)) from None
+        raise answers.refused(found, error.expected) from None

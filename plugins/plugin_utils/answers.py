@@ -7,7 +7,9 @@ Ansible obeys some keys of a result, whoever wrote them (add_host, add_group, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from ansible.constants import INTERNAL_RESULT_KEYS
@@ -17,6 +19,7 @@ from ..module_utils.core.errors import FleetError
 from ..module_utils.findings.finding import finding
 from ..module_utils.roles.nvidia.order import WorkOrder
 from ..module_utils.roles.training.report import Report
+from ..module_utils.system import files
 
 Kinds = Mapping[str, Any]
 TEXTS = tuple[str, ...]
@@ -26,6 +29,7 @@ SCALARS = Mapping[str, bool | int | float | str | None] | None
 PARTS = tuple[Mapping[str, bool | int | float | str | None], ...]
 TAKE_BACK = tuple[Literal["conda_env", "nvidia"], ...]  # named in an include_role
 DATA = dict  # plain data that its reader checks; nothing in it is obeyed
+ROOM = 512 << 20  # bytes of memory for an answer while it is received and read; 16 MiB of JSON take up to 400
 
 # What each module may answer.
 COMMON: Kinds = {
@@ -79,6 +83,37 @@ def is_order(key: str) -> bool:
     return key in INTERNAL_RESULT_KEYS or (key.startswith("_ansible_") and key != "_ansible_parsed")
 
 
+@contextmanager
+def bounded() -> Iterator[None]:
+    """An answer that never ends, or nests without end, costs the controller a bounded part of its memory."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = _memory() + ROOM
+    resource.setrlimit(resource.RLIMIT_AS, (most if soft == resource.RLIM_INFINITY else min(soft, most), hard))
+    try:
+        yield
+    except MemoryError:
+        raise refused(f"an answer that needs more than {ROOM >> 20} MiB", "an answer of limited size") from None
+    except RecursionError:
+        raise refused("an answer of endless depth", f"at most {wire.DEPTH} levels") from None
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _memory() -> int:
+    """Bytes of this process's address space."""
+    return int(files.kernel("/proc/self/statm").split()[0]) * resource.getpagesize()
+
+
+def within(size: int) -> None:
+    """Raises FleetError for a text of more characters than an answer may have."""
+    if size > wire.WHOLE:
+        raise refused(f"an answer of {size} characters", f"at most {wire.WHOLE}")
+
+
+def refused(found: str, expected: str) -> FleetError:
+    return FleetError.of(finding("HOST_ANSWER_MALFORMED", found=found, expected=expected))
+
+
 def of_module(module: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """The declared keys, or a failed result with HOST_ANSWER_MALFORMED."""
     given = {**_raised(answer), **answer, "warnings": _warnings(answer.get("warnings"))}
@@ -93,11 +128,11 @@ def of_worker(worker: str, result: Any) -> dict[str, Any]:
 def _declared(kinds: Kinds, answer: Any, place: str) -> dict[str, Any]:
     try:
         given = _read(DATA, answer, place)
+        wire.bounded(given, place)
         read = {key: _read(kind, given[key], f"{place}.{key}") for key, kind in kinds.items() if key in given}
     except wire.MalformedError as error:
         found = f"{error.place}: {error.found}"
-        refused = FleetError.of(finding("HOST_ANSWER_MALFORMED", found=found, expected=error.expected))
-        return {"changed": False, "failed": True, **refused.as_result()}
+        return {"changed": False, "failed": True, **refused(found, error.expected).as_result()}
     return {key: value for key, value in read.items() if key != "warnings" or value}
 
 

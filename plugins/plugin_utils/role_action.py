@@ -78,7 +78,7 @@ class RoleAction(ActionBase):
         super().run(tmp, task_vars)
         resolved, self.findings = self._resolved()
         self.settings = cast("Settings", resolved)
-        return shown.result(self._worked())
+        return shown.result(self._worked(), shown.PEOPLE)
 
     def _worked(self) -> dict[str, Any]:
         """The task's result. No text of an error goes another way, since nobody would have looked through it."""
@@ -162,6 +162,7 @@ class RoleAction(ActionBase):
 
     def _parse_returned_data(self, res: dict[str, Any], *more: Any) -> dict[str, Any]:
         """Ansible itself warns of orders and of lines around an answer, and shows them raw."""
+        answers.within(sum(len(res.get(name, "")) for name in ("stdout", "stderr")))
         for name in {"stdout", "stderr"} & set(res):
             res[name] = shown.visible(res[name].replace("\r\n", "\n"))
         answer: dict[str, Any] = super()._parse_returned_data(res, *more)
@@ -169,7 +170,7 @@ class RoleAction(ActionBase):
 
     def _answered(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         looks = name == "host_info" or arguments.get("state") in ("queried", "polled")
-        with retry.answered_within(retry.ANSWER) if looks else nullcontext():
+        with answers.bounded(), retry.answered_within(retry.ANSWER) if looks else nullcontext():
             answered = self._execute_module(f"canvas.fleet.{name}", module_args=arguments, task_vars=self.variables)
         return answers.of_module(name, answered)
 

@@ -13,6 +13,7 @@ import time
 from demo.podman import PodmanError
 from demo.steps import REPORTS, duration
 from demo.surroundings import enter
+from tests.finder import install
 
 # Each is a module here with run(points, say) -> rows, each with `held`, and summary(rows) -> a line.
 PARTS = {
@@ -34,6 +35,7 @@ def main(words: list[str]) -> int:
         print(f"no such part: {' '.join(sorted(unknown))}\n{__doc__}", file=sys.stderr)
         return 2
     enter()
+    install()
     REPORTS.mkdir(exist_ok=True)
     lines, broken = [], 0
     for part, points in asked.items():

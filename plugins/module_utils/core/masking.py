@@ -16,6 +16,7 @@ from urllib.parse import quote
 MASK = "********"
 GRAM = 8  # so many letters of a secret in a row are a part of it
 LEAST = 4  # letters of a secret; a shorter one would hide half of every text
+NEAR = 64  # characters before 40 digits that may say that they are a commit
 LINE = 4_000  # characters of a line that are looked at together
 TEXT = 1 << 20  # characters of a text that is shown
 AROUND = " \t\r\n\v\f\0\ufeff\u200b\u2060\xa0"  # what editors, vaults and shells put around a word
@@ -36,7 +37,7 @@ _VALUES = re.compile(
     r"\bhf_[A-Za-z0-9]{16,}|\b(?:gh[opusr]_|github_pat_)\w{16,}|\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent|imt)-[\w-]{16,}"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bwandb_v\d_\w{16,}|\blocal-[0-9a-f]{40}\b|\bsk-[\w-]{20,}|\bxox[abeprs]-[\w-]{10,}"
     r"|\bpypi-[\w-]{16,}|\bnpm_[A-Za-z0-9]{30,}|\bAIza[\w-]{30,}|\bdckr_pat_[\w-]{16,}|\btk-[0-9a-f]{8}-[0-9a-f-]{8,}"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|(?:(?<![\w-])eyJ[\w-]{8,}|\beyJ[\w-]{8,200})\.[\w-]{8,}\.[\w-]*"
 )
 _HEX40 = re.compile(r"(?<![\w/@.+-])[0-9a-fA-F]{40}(?![\w/@.+-])")
 _COMMIT = re.compile(r"(?i)\b(commit|revision|rev|ref|sha1|digest|fingerprint|checkout|head|tag|at|of|from|to)\W*$")
@@ -46,18 +47,18 @@ _BEHIND = (
     re.compile(r"((?<!ssh)(?<!\bgit)://)(?!git@)[^\s/@?#\"'<>]{0,500}@(?:[^\s/@?#\"'<>]{0,500}@)*"),
     re.compile(r"((?:ssh|\bgit)://[^\s/@:]*:)[^\s/@]*@"),
     re.compile(r"(://[^\s/@:]{1,200}:)(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{0,500}@"),  # a password that holds a /
-    re.compile(r"(?<![\w/.@:+-])([\w.%+-]+:)(?!\d+[\s/]|//)[^\s:@/\"'<>]+@(?=[\w.-]+)"),  # user:pass@host
+    re.compile(r"(?<![\w/.@:%+-])([\w.%+-]+:)(?!\d+[\s/]|//)[^\s:@/\"'<>]+@(?=[\w.-]+)"),  # user:pass@host
     re.compile(r"(://[^\s\"'<>]{0,200}/t/)[^\s/\"'<>]+"),  # the token of a channel
     re.compile(r"((?:^|(?<=[\s\"'/]))t/)tk-[^\s/\"'<>]+"),
     re.compile(r"(\b(?:[Bb]earer|[Bb]asic)\s+)(?=\S*[\d=])[\w.~+/=-]{8,}"),
-    re.compile(r"((?:^|\s)(?:-u|-U|--user|--proxy-user)[\s=]+)(?!\d+:\d+\b)[^\s:]+:[^\s]+"),
+    re.compile(r"((?:^|\s)(?:-u|-U|--user|--proxy-user)[\s=]+)(?!\d+:\d+\b)[^\s:=][^\s:]*:[^\s]+"),
     re.compile(r"(\bwandb\s+login\s+(?:--\w+\s+)*)(?![-\"']?\$)(?!-)\S+"),
     re.compile(r"((?:\b(?:machine|login)\s.{0,200}|^\s*)\b(?:password|passwd)\s+)\S+(?=\s*$)"),  # netrc
 )
 _QUERY = re.compile(r"([?&;#])([\w.-]+)=([^\s&;#\"'<>]+)")
 _SIGNED = ("sig", "signature", "code", "session")
 _NAMED = re.compile(
-    r"(?P<dash>(?<!\S)--?)?(?<![\w])(?P<name>[A-Za-z_][\w-]*)(?![\w-])"
+    r"(?<![\w-])(?:(?P<dash>(?<!\S)--?)(?!-)|-*)(?P<name>\w[\w-]*)(?![\w-])"
     r"(?P<sign>[\"']?\]?\)?\s*(?:=>|\+?=(?!=)|:(?![:/=]))\s*|[\"']\s*,\s*(?=[\"'])|\s+)(?=\S)"
 )
 _YAML = re.compile(r"\s*(- )?[\"']?[\w-]+[\"']?\s*:\s")
@@ -179,7 +180,11 @@ def _looks(line: str) -> str:
     for pattern in _BEHIND:
         line = pattern.sub(lambda found: found[1] + MASK + ("@" if found.group().endswith("@") else ""), line)
     line = _VALUES.sub(MASK, _QUERY.sub(_answered, line))
-    return _HEX40.sub(lambda found: found.group() if _COMMIT.search(line[: found.start()]) else MASK, line)
+    return _HEX40.sub(lambda found: found.group() if _is_commit(line, found.start()) else MASK, line)
+
+
+def _is_commit(line: str, at: int) -> bool:
+    return bool(_COMMIT.search(line, max(0, at - NEAR), at))
 
 
 def _answered(query: re.Match[str]) -> str:

@@ -24,6 +24,8 @@ _NEVER = (
 HIDDEN = re.compile(f"[{_NEVER}]")
 HIDDEN_IN_LINE = re.compile(f"[{_NEVER}\\n]")
 LONG = 4_000  # characters of a line; a longer one would hide the lines of others
+SEEN = 4 * LONG  # so much of a line is looked at for what its shown part may hold
+PEOPLE = 2 << 20  # characters of all texts for people in the result of one host
 # Of a result: what is written to a host as it is, and what is there for a person.
 RAW = "texts"
 FOR_PEOPLE = frozenset((
@@ -34,8 +36,9 @@ FOR_PEOPLE = frozenset((
 
 def line(value: object) -> str:
     """One line of a text for a person."""
-    text = masked(str(value))
-    return HIDDEN_IN_LINE.sub(_escape, text if len(text) <= LONG else f"{text[:LONG]}…")
+    given = str(value)
+    text = masked(given[:SEEN])
+    return HIDDEN_IN_LINE.sub(_escape, text if len(text) <= LONG and len(given) <= SEEN else f"{text[:LONG]}…")
 
 
 def lines(text: str) -> str:
@@ -74,22 +77,33 @@ def _each(value: Any) -> Any:
 
 def data(value: Any) -> Any:
     """Plain data for a page, each text in it as in `lines`. It stays valid JSON, whatever a host says."""
-    return _result(value, "msg")
+    return _Result(0).read(value, "msg")
 
 
-def result(value: T) -> T:
-    """A task's result: Ansible prints it, and the next tasks read it."""
-    return cast("T", _result(value, ""))
+def result(value: T, most: int = 0) -> T:
+    """A task's result: Ansible prints it, and the next tasks read it. `most`: characters for people, of one host."""
+    return cast("T", _Result(most).read(value, ""))
 
 
-def _result(value: Any, key: str) -> Any:
-    if key == RAW:
-        return value
-    if isinstance(value, str):
-        return lines(value) if key in FOR_PEOPLE else visible(value)
-    if isinstance(value, Mapping):
-        return {_key(name): _result(one, key if key in FOR_PEOPLE else str(name)) for name, one in value.items()}
-    return [_result(one, key) for one in value] if isinstance(value, (list, tuple)) else value
+class _Result:
+    """`most`: characters for people that are looked through, 0 for no limit. What is beyond them is not shown."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.seen = most, 0
+
+    def read(self, value: Any, key: str) -> Any:
+        if key == RAW:
+            return value
+        if isinstance(value, str):
+            return self.text(value) if key in FOR_PEOPLE else visible(value)
+        if isinstance(value, Mapping):
+            return {_key(one): self.read(inner, key if key in FOR_PEOPLE else str(one)) for one, inner in value.items()}
+        return [self.read(one, key) for one in value] if isinstance(value, (list, tuple)) else value
+
+    def text(self, value: str) -> str:
+        self.seen += len(value)
+        too_much = self.most and self.seen > self.most
+        return f"({len(value)} characters, not shown)" if too_much else lines(value)
 
 
 def _key(name: Any) -> Any:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import itertools
 import math
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Callable, Literal, TypeVar, Union, cast, get_args, get_origin, overload
@@ -22,6 +23,7 @@ from .printable import is_utf8, printable
 TEXT = 1 << 20  # characters of one text
 ITEMS = 1_000_000  # of one list or mapping
 WHOLE = 1 << 24  # characters and items of one answer
+DEPTH = 64  # levels of an answer
 NUMBER = 1 << 64  # whole numbers are smaller, whatever their sign
 
 T = TypeVar("T")
@@ -53,6 +55,25 @@ def from_dict(kind: type[T], value: Any, place: str = "") -> T:
     Raises MalformedError for everything else.
     """
     return cast("T", _Reader().read(kind, value, place))
+
+
+def bounded(value: Any, place: str = "") -> None:
+    """Raises MalformedError for plain data of too many levels, or too many characters and items. In linear time."""
+    level, size = [value], 0
+    for _ in range(DEPTH):
+        size += len(level) + sum(len(one) for one in level if isinstance(one, str))
+        if size > WHOLE:
+            raise MalformedError(place, f"more than {WHOLE} characters and items", "an answer of limited size")
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return
+    raise MalformedError(place, f"more than {DEPTH} levels", "an answer of limited depth")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return itertools.chain(value, value.values())
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 @overload

@@ -18,6 +18,7 @@ __all__ = ["CATALOGUE", "SEVERITIES", "Entry", "Finding", "few", "finding", "pla
 
 SEVERITIES = ("error", "warning", "note")
 MOST = 20  # findings of one code at one host
+LONG = 16_000  # characters of what was found; each of them is looked through for secrets
 
 
 def finding(code: str, *, found: str, expected: str, host: str = "", variable: str = "", remedy: str = "") -> Finding:
@@ -27,7 +28,7 @@ def finding(code: str, *, found: str, expected: str, host: str = "", variable: s
         code=code,
         severity=entry.severity,
         host=host,
-        found=found,
+        found=found[:LONG],
         expected=expected,
         because=entry.because,
         remedy=remedy or entry.remedy,

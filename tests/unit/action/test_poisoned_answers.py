@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import resource
 from importlib import import_module
 from itertools import repeat
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from ansible.plugins import action as core
 from ansible.vars import clean
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.plugin_utils import answers
 from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS
 
@@ -41,6 +43,7 @@ SOUND: dict[str, Any] = {
     },
     "training": {"phase": "stopped", "run": "r", "unit_state": {"active": "failed", "restarts": 0}},
 }
+PLAN = {"topology": actions.TOPOLOGY, "roles": {"run_config": {"values": {"texts": {}}}}}
 HOME = "ansible_collections.canvas.fleet.plugins"
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py") if path.stem != "__init__")
 LOCAL = {"command_line", "plan", "training_table"}  # they ask no host
@@ -76,8 +79,7 @@ def action(name: str) -> Any:
 @pytest.mark.parametrize("name", [name for name in ACTIONS if name not in LOCAL | ANSIBLES])
 def test_no_action_hands_on_what_ansible_would_obey(name: str) -> None:
     made = action(name)
-    plan = {"topology": actions.TOPOLOGY, "roles": {"run_config": {"values": {"texts": {}}}}}
-    result = actions.run(made, preflight_plan=plan)
+    result = actions.run(made, preflight_plan=PLAN)
     assert made.asked
     assert set(result) & set(POISON) == set()
     assert not result.get("failed"), "the declared part of the answer is sound"
@@ -180,3 +182,45 @@ def test_the_interpreter_that_ansible_found_is_handed_on() -> None:
 def test_an_error_that_a_module_did_not_expect_keeps_its_words() -> None:
     raised = SimpleNamespace(event=SimpleNamespace(msg="cannot import name 'x'"))
     assert answers.of_module("run_files", {"failed": True, "exception": raised})["msg"] == "cannot import name 'x'"
+
+
+def endless(*_: Any) -> dict[str, Any]:
+    text = b""
+    while True:
+        text += b"x" * (64 << 20)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "found"),
+    [
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "endless depth"),
+        ('{"observation": ' + "[" * 70 + "]" * 70 + "}", "64 levels"),
+        ("x" * (wire.WHOLE + 1), f"{wire.WHOLE + 1} characters"),
+        (endless, "more than 512 MiB"),
+    ],
+    ids=["endless depth", "depth", "size", "without end"],
+)
+@pytest.mark.parametrize("name", ["host_info", "run_files", "guarded"])
+def test_an_answer_costs_the_controller_little(name: str, stdout: Any, found: str, monkeypatch: Any) -> None:
+    made = action(name) if name != "guarded" else guarded(monkeypatch)
+    made._used_interpreter, limit = None, resource.getrlimit(resource.RLIMIT_AS)
+
+    def execute(*_: Any, **__: Any) -> dict[str, Any]:
+        return endless() if stdout is endless else made._parse_returned_data({"stdout": stdout}, "legacy")
+
+    made._execute_module = execute
+    result = actions.run(made, preflight_plan=PLAN)
+    told = result["findings"][0] if name == "host_info" else result["finding"]
+    assert told["code"] == "HOST_ANSWER_MALFORMED"
+    assert found in told["found"]
+    assert resource.getrlimit(resource.RLIMIT_AS) == limit
+
+
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Ansible's own module, whose answer the action reads."""
+    plugin = import_module(f"{HOME}.action.guarded")
+    made = actions.action(plugin, repeat({}), SETTINGS, module="x", args={})
+    own = SimpleNamespace(run=lambda task_vars: made._execute_module(), cleanup=lambda: None)
+    made._task.copy = lambda: made._task
+    monkeypatch.setattr(plugin, "action_loader", SimpleNamespace(get=lambda *_, **__: own))
+    return made

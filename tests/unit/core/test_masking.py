@@ -189,12 +189,37 @@ def test_what_comes_along_with_a_secret_is_taken_off(given: str) -> None:
     assert clean(None) == ""
 
 
-@pytest.mark.parametrize("piece", ["://", "a=b ", "key", '"', "a:", 'key="', "user:", "?a=", "-u ", "login x", "://u:"])
+PIECES = (
+    "://",
+    "a=b ",
+    "key",
+    '"',
+    "a:",
+    'key="',
+    "user:",
+    "?a=",
+    "-u ",
+    "login x",
+    "://u:",
+    "a-",
+    "gl-",
+    "eyJ-",
+    "://@",
+)
+
+
+@pytest.mark.parametrize("piece", [*PIECES, pytest.param(" -u" + 3_990 * "=", id="-u====")])
 def test_a_hostile_text_costs_no_time(piece: str) -> None:
     begun = time.process_time()
     masked((piece * 30_000)[:60_000])
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < 0.5
 
 
-def test_a_text_without_end_is_not_shown() -> None:
-    assert masked("x" * (masking.TEXT + 1)) == f"({masking.TEXT + 1} characters, not shown)"
+@pytest.mark.parametrize("far", ["commit " + 40 * " ", "commit " + 80 * " "])
+def test_only_what_stands_near_makes_40_digits_a_commit(far: str) -> None:
+    assert (HEX in masked(far + HEX)) == (len(far) < 64)
+
+
+@pytest.mark.parametrize("before", ["x-", "8-", "--", "---", " --x-", ",-", "é-"])
+def test_a_name_behind_dashes_is_read_whole(before: str) -> None:
+    assert W not in masked(f"{before}token={W}")

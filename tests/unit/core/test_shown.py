@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import random
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -246,3 +247,18 @@ def test_whatever_prints_passes_the_one_function(path: Any) -> None:
             pytest.fail(f"{place}:{call.lineno} prints by itself")
         if name in DOORS and not place.startswith("module_utils"):
             assert looked_at(call), f"{place}:{call.lineno}: {ast.unparse(call)[:90]}"
+
+
+def test_a_result_shows_so_much_text_and_no_more() -> None:
+    """Each text is within its own limit; all of them together would cost minutes."""
+    told = shown.result({"msg": ["x" * 30] * 5, "files": ["x" * 200], "diff": {"after": "y"}}, 100)
+    assert told["msg"] == ["x" * 30] * 3 + ["(30 characters, not shown)"] * 2
+    assert told["files"] == ["x" * 200]
+    assert told["diff"] == {"after": "(1 characters, not shown)"}
+    assert shown.result({"msg": "x" * 200})["msg"] == "x" * 200
+
+
+def test_the_end_of_a_line_is_not_looked_at() -> None:
+    begun = time.process_time()
+    assert shown.line("a=b " * 1_000_000).endswith("…")
+    assert time.process_time() - begun < 1

@@ -125,3 +125,33 @@ class Undeclared:
 def test_a_type_that_checks_nothing_cannot_be_declared() -> None:
     with pytest.raises(TypeError, match="no type of the wire"):
         wire.from_dict(Undeclared, {"anything": 1})
+
+
+def deep(levels: int) -> Any:
+    value: Any = ""
+    for number in range(levels):
+        value = [value] if number % 2 else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (deep(wire.DEPTH - 1), ""),
+        (deep(wire.DEPTH), "64 levels"),
+        (deep(100_000), "64 levels"),
+        ({"a": ["x" * 990]}, ""),
+        ({"a": ["x" * 1000]}, "characters and items"),
+        ({"x" * 1000: 1}, "characters and items"),
+        ([[0] * 500] * 2, "characters and items"),
+    ],
+    ids=["levels", "too many", "endless", "long", "too long", "a long key", "many"],
+)
+def test_an_answer_is_bounded_in_depth_and_size(value: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "WHOLE", 1000)
+    try:
+        wire.bounded(value)
+        told = ""
+    except wire.MalformedError as error:
+        told = str(error)
+    assert (message in told, bool(told)) == (True, bool(message))

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import MOST, SEVERITIES, few, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import LONG, MOST, SEVERITIES, few, finding
 
 
 @pytest.mark.parametrize(("severity", "accepted"), [*itertools.product(SEVERITIES, [False, True])])
@@ -25,3 +25,7 @@ def test_a_host_has_as_many_findings_of_a_code_as_a_person_reads() -> None:
     assert [one.code for one in kept] == ["NO_GPU", "NOT_ROOT"] * MOST + ["PYTHON_OLD"]
     assert {one.found for one in kept[-3:-1]} == {f"{MOST - 1}; and 5 more of this code"}
     assert few(many[: 2 * MOST]) == many[: 2 * MOST]
+
+
+def test_what_was_found_is_as_long_as_a_person_may_read() -> None:
+    assert len(finding("NO_GPU", found="x" * 1_000_000, expected="y").found) == LONG
