@@ -56,9 +56,15 @@ def shown(value: Any) -> str:
 
 
 def specs() -> dict[str, Any]:
-    """The argument spec of each role."""
-    paths = sorted((ROOT / "roles").glob(SPEC))
-    return {path.parts[-3]: yaml.safe_load(path.read_text())["argument_specs"]["main"] for path in paths}
+    """The argument spec of each role. Where it states no default, which must be a value, the role's own is shown."""
+    found = {}
+    for path in sorted((ROOT / "roles").glob(SPEC)):
+        spec = yaml.safe_load(path.read_text())["argument_specs"]["main"]
+        defaults = yaml.safe_load((path.parents[1] / "defaults/main.yml").read_text())
+        for name, option in spec.get("options", {}).items():
+            option.setdefault("default", defaults.get(name))
+        found[path.parts[-3]] = spec
+    return found
 
 
 def variables() -> str:

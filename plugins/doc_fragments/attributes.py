@@ -13,6 +13,7 @@ attributes:
     description: Returns details on what has changed, or would change, in diff mode.
   platform:
     description: Where it runs.
+    support: full
     platforms: posix
 """
     LOCK = r"""

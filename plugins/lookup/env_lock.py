@@ -3,15 +3,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleError
-from ansible.plugins.lookup import LookupBase
-
-from ..module_utils.system import files
-
 DOCUMENTATION = r"""
 name: env_lock
 short_description: The lines of one part of the training environment's lock
@@ -38,6 +29,15 @@ _raw:
   type: list
   elements: list
 """
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+from ..module_utils.system import files
 
 LOCKS = Path(__file__).resolve().parents[2] / "roles" / "conda_env" / "files" / "locks"
 

@@ -3,12 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.plugins.lookup import LookupBase
-
-from ..module_utils.roles.canvas_code import copy as code_copy
-
 DOCUMENTATION = r"""
 name: folder_digest
 short_description: One digest for all files of a folder on the controller
@@ -40,6 +34,12 @@ _raw:
   type: list
   elements: str
 """
+
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+
+from ..module_utils.roles.canvas_code import copy as code_copy
 
 
 class LookupModule(LookupBase):

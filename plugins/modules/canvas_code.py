@@ -25,8 +25,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  platform:
-    platforms: posix
 options:
   credentials:
     description: Logins and tokens by host, for the repository; filled in from C(fleet_credentials).

@@ -23,8 +23,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  platform:
-    platforms: posix
 options:
   settings:
     description: All variables of all roles for this host; filled in by the action plugin.

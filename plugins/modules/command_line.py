@@ -19,8 +19,6 @@ attributes:
     support: full
   diff_mode:
     support: none
-  platform:
-    platforms: posix
 options:
   tags:
     description: The tags of the playbook.

@@ -20,6 +20,10 @@ options:
     description: All variables of all roles for this host; filled in by the action plugin.
     type: dict
     default: {}
+  topology:
+    description: The host's place in its run; filled in by the action plugin.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Says which folders and files are missing, and changes nothing.
@@ -31,10 +35,6 @@ attributes:
     description: Any host with Python 3.9 or newer.
     support: full
     platforms: posix
-  topology:
-    description: The host's place in its run; filled in by the action plugin.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""

@@ -18,8 +18,6 @@ attributes:
     support: full
   diff_mode:
     support: none
-  platform:
-    platforms: posix
 options:
   module:
     description: The full name of the module.

@@ -22,8 +22,6 @@ attributes:
     support: full
   diff_mode:
     support: none
-  platform:
-    platforms: posix
 options:
   settings:
     description: All variables of all roles for this host; normally filled in by the action plugin.
@@ -49,10 +47,22 @@ lock:
   returned: success
   type: dict
 observation:
-  description: RV(observation.facts) of the machine, its RV(observation.environment), and RV(observation.roles);
-    RV(observation.silent) says of each part without an answer why there is none.
+  description: What was read; a part without an answer is missing.
   returned: success
   type: dict
+  contains:
+    facts:
+      description: The machine, its memory, disks and GPUs.
+      type: dict
+    environment:
+      description: What else a training needs of the machine, such as its clock and free ports.
+      type: dict
+    roles:
+      description: The observation of each role, by the role's name.
+      type: dict
+    silent:
+      description: For each part without an answer the reason.
+      type: dict
 settings:
   description: The settings that were used, typed; secrets are digests.
   returned: always

@@ -20,8 +20,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  platform:
-    platforms: posix
 options:
   settings:
     description: All variables of all roles for this host; filled in by the action plugin.
@@ -55,9 +53,13 @@ packages:
   type: list
   elements: str
 work:
-  description: What is left for the worker C(nvidia), and RV(work.wanted), whether that is anything.
+  description: What is left for the worker C(nvidia).
   returned: success
   type: dict
+  contains:
+    wanted:
+      description: Whether anything is left.
+      type: bool
 restart:
   description: True when a restart is needed, allowed, and no training runs.
   returned: success

@@ -22,8 +22,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  platform:
-    platforms: posix
 options:
   texts:
     description: The texts as the plan made them; filled in by the action plugin.

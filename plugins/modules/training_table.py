@@ -20,8 +20,6 @@ attributes:
     support: full
   diff_mode:
     support: none
-  platform:
-    platforms: posix
 options:
   seen:
     description: Name of the variable in which each host's result of M(canvas.fleet.training_follow) was registered.

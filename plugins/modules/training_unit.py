@@ -31,8 +31,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  platform:
-    platforms: posix
 options:
   state:
     description:

@@ -89,7 +89,7 @@ def remember(*secrets: Any) -> None:
             continue
         for line in str(secret or "").splitlines():
             whole = clean(line)
-            _, colon, password = whole.partition(":")
+            _mark, colon, password = whole.partition(":")
             _known.update(one for one in _spellings(whole) if len(whole) >= LEAST)
             part = password if colon else whole
             if len(part) >= LEAST:

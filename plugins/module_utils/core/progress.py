@@ -7,6 +7,7 @@ as a stall, not as a large number.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ YEAR = 365 * 86_400.0  # seconds; a longer time says that nobody knows
 EVEN = ("B", "%")  # units of about equal duration, which allow an estimate of the time left
 Write = Callable[[dict[str, Any]], None]  # of a record, as below a work
 STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def log(text: object) -> None:
+    """A line of the log of a work or a supervisor, which is its standard output."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,12 @@ def _inside(value: Any) -> Iterable[Any]:
 
 @overload
 def from_record(kind: type[T], value: Any) -> T | None: ...
+
+
 @overload
 def from_record(kind: type[T], value: Any, otherwise: T) -> T: ...
+
+
 def from_record(kind: type[T], value: Any, otherwise: T | None = None) -> T | None:
     """The same for a record on a disk, which may be older or broken."""
     try:
@@ -121,7 +125,7 @@ class _Reader:
         return value
 
     def mapping(self, kind: Any, value: Any, place: str) -> dict[str, Any]:
-        _, inner = get_args(kind)
+        _unused, inner = get_args(kind)
         return {
             self.read(str, key, place): self.read(inner, one, _below(place, shown(key)))
             for key, one in self.items(dict, value, place).items()

@@ -104,7 +104,7 @@ def headers(prefix: str) -> bool | None:
 def _homes(prefix: str) -> list[str]:
     """The prefix, and for a virtual environment that of its base: pyvenv.cfg's `home` is the base's bin folder."""
     words = [line.partition("=") for line in files.text(os.path.join(prefix, "pyvenv.cfg")).splitlines()]
-    return [prefix, *(os.path.dirname(value.strip()) for name, _, value in words if name.strip() == "home")]
+    return [prefix, *(os.path.dirname(value.strip()) for name, _unused, value in words if name.strip() == "home")]
 
 
 def mount(path: str) -> Mount:

@@ -78,7 +78,7 @@ def meminfo(text: str) -> dict[str, int]:
     """Fields of /proc/meminfo in bytes."""
     found = {}
     for line in text.splitlines():
-        name, _, rest = line.partition(":")
+        name, _mark, rest = line.partition(":")
         words = rest.split()
         if words and words[0].isdigit():
             found[name] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
@@ -136,7 +136,7 @@ def checkpoints_bytes(settings: Settings) -> int:
 def libc() -> str:
     """glibc 2.36 → 2.36; "" for another library."""
     try:
-        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+        name, _mark, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (ValueError, OSError):
         return ""
     return version if name == "glibc" else ""

@@ -27,7 +27,7 @@ def check(host: Host, settings: Settings) -> Iterator[Finding]:
 
 def missing(settings: Settings) -> Iterator[Finding]:
     """The CUDA versions that are named for torch, and that it is not built for."""
-    torch, _ = _pinned_version(settings)
+    torch, _unused = _pinned_version(settings)
     for variable, text, build in _named(settings):
         if not cuda.torch_cuda_fits(torch, build):
             yield finding(
@@ -42,7 +42,7 @@ def planned(settings: Settings) -> str:
     """The CUDA version of the torch that will be installed; "" when nothing says it."""
     torch, local = _pinned_version(settings)
     locked = (RUNTIME.match(line) for line in settings["conda_env_pip_lock"])
-    named = [build for _, _, build in _named(settings) if cuda.torch_cuda_fits(torch, build)]
+    named = [build for _unused, _unused, build in _named(settings) if cuda.torch_cuda_fits(torch, build)]
     own_wheels = settings["fleet_pip_find_links"] or settings["conda_env_wheelhouse"]
     usual = [] if own_wheels or not torch else list(cuda.torch_builds(torch)[:1])  # what the usual index serves
     return next(iter([*([local] if local else []), *(one[1] for one in locked if one), *named, *usual]), "")

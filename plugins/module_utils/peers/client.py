@@ -50,7 +50,7 @@ class Stream:
             if len(self._rest) >= limit:
                 raise UnreachableError("not the answer of a first node")
             self._rest += self._receive(limit - len(self._rest))
-        found, _, self._rest = self._rest.partition(end)
+        found, _mark, self._rest = self._rest.partition(end)
         return found + end
 
     def read(self, size: int) -> bytes:

@@ -70,7 +70,7 @@ class Door:
 
     def _look_after(self) -> None:
         while not self._closed.is_set():
-            for key, _ in self._selector.select(TICK):
+            for key, _events in self._selector.select(TICK):
                 if key.data is None:
                     self._accept()
                 elif (one := self._waiting.get(key.fd)) is not None and one is key.data:  # had not to go meanwhile
@@ -84,7 +84,7 @@ class Door:
         self._listening.close()
 
     def _accept(self) -> None:
-        for _ in range(BATCH):
+        for _again in range(BATCH):
             try:
                 connection, found = self._listening.accept()
             except BlockingIOError:

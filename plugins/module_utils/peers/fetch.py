@@ -97,7 +97,7 @@ def _file(part: str, step: int, file: File, source: Source, say: Say, ended: Cal
     """One file, whole and verified, under its name. Raises FleetError when what comes is not what was offered."""
     name = file.name
     path, address = f"{part}/{name}.part", f"{step}/{quote(name)}"
-    for _ in range(TRIES):
+    for _again in range(TRIES):
         found = _gain(path, file.size, f"/file/{address}", source, say)
         if found == _wanted(f"/sha256/{address}", source, name, say, ended):
             files.put(path, f"{part}/{name}", 0o644)

@@ -93,9 +93,8 @@ def _meant(known: Mapping[str, str], name: str, given: set[str], prefixed: bool)
     yield from (one for one in known if _squeezed(one) == _squeezed(name))
     tails = {one: one[len(role) + 1 :] for one, role in known.items()}
     if prefixed:
-        tail = next(
-            name[len(role) + 1 :] for role in sorted(known.values(), key=len)[::-1] if name.startswith(f"{role}_")
-        )
+        role = max((role for role in known.values() if name.startswith(f"{role}_")), key=len)
+        tail = name[len(role) + 1 :]
         yield from (HABITS[word] for word in (name, tail) if word in HABITS)
         yield from (one for one in known if tails[one] == tail)
         yield from difflib.get_close_matches(name, known, n=1, cutoff=NAME_ALIKE)

@@ -64,7 +64,7 @@ def mark(pair: tuple[Verdict | None, Verdict]) -> str:
     short = [f"{human(one.missing)} {name}" for name, one in states if one.state == "short"]
     if short:
         return "✗ " + ", ".join(short)
-    return "✓" if all(one.state == "fits" for _, one in states) else "tight"
+    return "✓" if all(one.state == "fits" for _unused, one in states) else "tight"
 
 
 def run_line(hosts: Sequence[HostPlan]) -> str:

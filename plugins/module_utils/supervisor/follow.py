@@ -76,7 +76,7 @@ class Follower:
 
     def look(self, seconds: float, answers: Sequence[Mapping[str, Any] | None] = ()) -> int | None:
         """Reads for at most so long; the script's exit code once it has ended. `answers`: of the run's first node."""
-        for key, _ in self._selector.select(seconds):
+        for key, _events in self._selector.select(seconds):
             self._read(key.data)
         now = time.monotonic()
         self._limiter.tick(now)
@@ -163,7 +163,7 @@ class Follower:
         until = time.monotonic() + DRAIN
         while self._selector.get_map() and time.monotonic() < until:
             supervisor_tree.end(None, 0)
-            for key, _ in self._selector.select(0.2):
+            for key, _events in self._selector.select(0.2):
                 self._read(key.data)
 
     def close(self) -> None:

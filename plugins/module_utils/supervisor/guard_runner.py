@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..core.errors import FleetError
+from ..core.progress import log
 from ..trainer.failures import Failure
 
 DISK_EVERY = 30.0  # seconds between two looks at the disk
@@ -51,7 +52,7 @@ class GuardRunner:
         self.failure: Failure | None = None
         self.retry = False
         self._spec: Mapping[str, Any] = {}
-        self._say: Say = print
+        self._say: Say = log
         self._preparing: threading.Thread | None = None
         self._todo: deque[int] = deque()
         self._wake = threading.Condition()
@@ -91,7 +92,7 @@ class GuardRunner:
 
     def answers(self) -> list[dict[str, Any] | None]:
         """The first node's answer since the last call."""
-        return [self._answers.popleft() for _ in range(len(self._answers))]
+        return [self._answers.popleft() for _again in range(len(self._answers))]
 
     def tell(self, stage: str, step: int | None) -> None:
         """For the other nodes: where this one stands."""

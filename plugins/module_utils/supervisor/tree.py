@@ -42,8 +42,8 @@ def adopt() -> bool:
 
 def parse_stat(text: str) -> Process:
     """A line of /proc/<pid>/stat; the name may hold blanks and parentheses. Raises ValueError for anything else."""
-    head, _, tail = text.rpartition(")")
-    number, _, name = head.partition(" (")
+    head, _mark, tail = text.rpartition(")")
+    number, _mark, name = head.partition(" (")
     words = tail.split()
     if len(words) < 13:
         raise ValueError(text)
@@ -112,7 +112,7 @@ def end(first: int | None, timeout: float) -> list[int]:
             os.killpg(first, signal.SIGTERM)  # the script's own session: the shell and torchrun
         send(signal.SIGCONT, tree)  # a stopped process does not even hear SIGTERM
         _await(timeout)
-    for _ in range(50):
+    for _again in range(50):
         tree = mine()
         if not tree:
             return []
@@ -158,7 +158,7 @@ def _groups() -> list[tuple[str, str]]:
     found = []
     try:
         for line in files.text("/proc/self/cgroup").splitlines():
-            _, controllers, path = line.split(":", 2)
+            _unused, controllers, path = line.split(":", 2)
             if controllers == "":
                 found += [("", path), ("/unified", path)]
             elif "memory" in controllers.split(","):

@@ -59,7 +59,7 @@ def _with_login(proxy: str) -> str:
     found = login(full)
     if not found or "@" in full:
         return proxy
-    scheme, _, rest = full.partition("://")
+    scheme, _mark, rest = full.partition("://")
     return f"{scheme}://{quote(found[0], safe='')}:{quote(found[1], safe='')}@{rest}"
 
 

@@ -38,7 +38,7 @@ def of_file(
     Raises OSError.
     """
     digest, done = hashlib.sha256(), 0
-    source, _ = open_plain(path)
+    source, _status = open_plain(path)
     with source:
         while block := source.read(BLOCK):
             if stop and stop():

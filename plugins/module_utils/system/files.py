@@ -77,7 +77,7 @@ def _refuse_special(status: os.stat_result, path: Path) -> None:
 
 def read(path: Path, limit: int = limits.FILE_BYTES, *, follow: bool = True) -> bytes:
     """The content of a plain file. Raises OSError for any other, and for more than `limit` bytes."""
-    source, _ = open_plain(path, follow)
+    source, _status = open_plain(path, follow)
     with source:
         data = source.read(limit + 1)
     if len(data) > limit:
@@ -209,7 +209,7 @@ def sync_folder(path: Path) -> None:
 
 def sync(path: Path) -> None:
     """A file's content outlives a power cut from here on. Raises OSError."""
-    source, _ = open_plain(path)
+    source, _status = open_plain(path)
     with source:
         os.fsync(source.fileno())
 
@@ -219,7 +219,7 @@ def open_part(path: Path, mode: int = 0o600) -> BinaryIO:
     flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     with reach(path, follow=False) as place, place.acting():
         fd = os.open(place.name, flags, mode, dir_fd=place.fd)
-    out, _ = _plain(fd, "r+b", path)
+    out, _status = _plain(fd, "r+b", path)
     out.seek(0, os.SEEK_END)
     return out
 
@@ -227,7 +227,7 @@ def open_part(path: Path, mode: int = 0o600) -> BinaryIO:
 def copy(source: Path, part: Path) -> None:
     """The content of a plain file, in a new one that is its writer's. Raises OSError."""
     remove(part)
-    found, _ = open_plain(source)
+    found, _status = open_plain(source)
     with found, open_part(part) as out:
         while block := found.read(BLOCK):
             out.write(block)
@@ -235,7 +235,7 @@ def copy(source: Path, part: Path) -> None:
 
 def put(part: Path, path: Path, mode: int | None = None) -> None:
     """Rename a finished part to its final path and flush it. Raises OSError."""
-    source, _ = open_plain(part, follow=False)
+    source, _status = open_plain(part, follow=False)
     with source:
         if mode is not None:
             os.fchmod(source.fileno(), mode)

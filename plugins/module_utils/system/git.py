@@ -192,7 +192,7 @@ class Git:
 def bytes_in(folder: str) -> int:
     """Bytes of the files below a folder."""
     sizes = []
-    for place, _, names in folders.walk(folder):
+    for place, _folders, names in folders.walk(folder):
         for name in names:
             with suppress(OSError):
                 sizes.append(os.stat(os.path.join(place, name)).st_size)

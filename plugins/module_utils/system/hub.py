@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..core.errors import FleetError
+from ..core.progress import log
 from . import files
 
 T = TypeVar("T")
@@ -134,7 +135,7 @@ class Hub:
                         remedy="make sure that the host reaches the hub, or choose a mirror; the next converge "
                         "continues the download",
                     ) from error
-                print(f"{type(error).__name__}: {error}; tries again", flush=True)  # noqa: T201 - the work's log
+                log(f"{type(error).__name__}: {error}; tries again")
                 self._sleep(pause)
                 pause = min(RETRY_MOST, pause * 1.5)
 

@@ -126,7 +126,7 @@ def _wait(waiting: selectors.BaseSelector) -> None:
     """Read answers until the next part ends or times out."""
     open_ones: list[_Asked] = [key.data for key in waiting.get_map().values()]
     first = min(one.until for one in open_ones)
-    for key, _ in waiting.select(max(0.0, first - time.monotonic())):
+    for key, _events in waiting.select(max(0.0, first - time.monotonic())):
         one: _Asked = key.data
         block = os.read(one.pipe, BLOCK)
         one.data += block

@@ -217,7 +217,7 @@ def _follow(fd: int | None, path: str, follow: bool, make: Make | None) -> tuple
     """The open folder and the last name of a path that may lead over links, by the rights of whom we act as."""
     opened: list[int] = []
     try:
-        for _ in range(LINKS):
+        for _again in range(LINKS):
             folder, name = os.path.split(path.rstrip("/"))
             if make and folder:
                 _folders(fd, folder, make.mode)

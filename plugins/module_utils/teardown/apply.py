@@ -135,7 +135,7 @@ def _size(part: Leftover) -> int:
     if os.path.isfile(part.path):
         return os.stat(part.path).st_size
     total = 0
-    for place, _, names in folders.walk(part.path):
+    for place, _folders, names in folders.walk(part.path):
         for name in names:
             with contextlib.suppress(OSError):  # removed meanwhile
                 total += os.lstat(os.path.join(place, name)).st_size

@@ -85,7 +85,7 @@ def plain(data: bytes) -> Any:
     """The value of a pickle that holds plain data. Raises ValueError and others of _BROKEN for any other."""
     stack = _Stack()
     memo: dict[Any, Any] = {}
-    for operation, argument, _ in pickletools.genops(data):
+    for operation, argument, _unused in pickletools.genops(data):
         name = operation.name
         if name == "STOP":
             return stack.values.pop()

@@ -163,7 +163,7 @@ def failure_of(text: str, result: str = "") -> Failure | None:
     if result == "oom-kill":
         return Failure("HOST_OUT_OF_MEMORY", "the kernel ended a process of the unit for lack of memory", _last(lines))
     found = [judged for number in range(len(lines)) if (judged := _judge(lines, number)) is not None]
-    followed = {kind for kind, _ in FOLLOWS}
+    followed = {kind for kind, _unused in FOLLOWS}
     known = [one for one in found if one.kind not in ("UNKNOWN", *followed)]
     unknown = [one for one in found if one.kind == "UNKNOWN"]
     lost = [one for one in found if one.kind == "PEER_LOST"]

@@ -93,8 +93,8 @@ def share_lost(lengths: Mapping[int, int], budgets: Budgets) -> float:
 
 @lru_cache(maxsize=64)  # the hosts of a fleet ask the same
 def _share_lost(lengths: Sequence[tuple[int, int]], budgets: Budgets) -> float:
-    total = sum(rows for _, rows in lengths)
+    total = sum(rows for _unused, rows in lengths)
     step = max(1, total // TRIED)
-    spread = [tokens for tokens, rows in lengths for _ in range(rows)][::step]
+    spread = [tokens for tokens, rows in lengths for _again in range(rows)][::step]
     mixed = [spread[place] for place in sorted(range(len(spread)), key=lambda place: crc32(str(place).encode()))]
     return pack(islice(cycle(mixed), TRIED), budgets).share_lost

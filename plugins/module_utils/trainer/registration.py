@@ -168,7 +168,7 @@ def _assigned(module: ast.Module, name: str) -> ast.expr | None:
 def _dataset_info(source: bytes) -> ast.Dict:
     node = _assigned(_parse(source), "DATASET_INFO")
     if not isinstance(node, ast.Dict):
-        raise _error("no DATASET_INFO = {…} at top level", getattr(node, "lineno", 0))
+        raise _error("no DATASET_INFO at top level that is a dictionary", getattr(node, "lineno", 0))
     return node
 
 

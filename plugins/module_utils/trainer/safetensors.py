@@ -100,7 +100,7 @@ def _broken(where: str, found: str) -> FleetError:
 
 def from_file(path: str) -> Header:
     """The header of a local file. Raises FleetError for another file, OSError for one that cannot be read."""
-    stream, _ = files.open_plain(path)
+    stream, _status = files.open_plain(path)
     with stream:
 
         def read(offset: int, number: int) -> bytes:

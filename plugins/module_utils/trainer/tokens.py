@@ -84,7 +84,7 @@ def text_bounds(text: str) -> Bounds:
         return 0, 0
     digits = sum(1 for letter in text if letter.isdigit())
     others = len(text.encode("utf-8", "replace")) - digits
-    pieces = sum(1 for _ in PIECE.finditer(text))
+    pieces = sum(1 for _piece in PIECE.finditer(text))
     return pieces + MARKS, max(pieces, digits + -(-max(0, others) // 3)) + MARKS
 
 

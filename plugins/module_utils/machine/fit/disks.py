@@ -122,7 +122,7 @@ def disks(seen: Mapping[str, FileSystem], wants: Mapping[str, tuple[str, float]]
     same to what is written and its bytes. Folders on one file system share its space.
     """
     by_device: dict[int, list[str]] = {}
-    for name, (_, size) in wants.items():
+    for name, (_unused, size) in wants.items():
         if size > 0 and name in seen:
             by_device.setdefault(seen[name].device, []).append(name)
     return tuple(

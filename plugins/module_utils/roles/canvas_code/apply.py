@@ -206,7 +206,7 @@ def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
     if not git.has(pending):
         return
     touched = git.touched(pending)
-    for _, path in git.status():
+    for _unused, path in git.status():
         want, have = git.blob(pending, path) or b"", git.read(path)
         if path not in touched or ours.hides(path) or not want.startswith(have or b""):
             continue

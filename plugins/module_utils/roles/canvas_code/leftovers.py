@@ -62,5 +62,5 @@ def _missed(path: str, settings: Settings, seen: Observation) -> str:
 
 
 def _files(folder: str) -> list[str]:
-    found = (os.path.join(place, name) for place, _, names in folders.walk(folder) for name in names)
+    found = (os.path.join(place, name) for place, _folders, names in folders.walk(folder) for name in names)
     return sorted(os.path.relpath(path, folder) for path in found)

@@ -18,7 +18,7 @@ def reasons(seen: Code, settings: Settings) -> list[str]:
     found = []
     for path in patch_table.paths():
         wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
-        there, _ = patches.standing(patch_table.known(path), seen.patched.get(path, digest))
+        there, _unused = patches.standing(patch_table.known(path), seen.patched.get(path, digest))
         older = path in seen.patched and not there
         if (wanted == there and not older) or not patches.knows(wanted, digest):
             continue

@@ -169,8 +169,8 @@ def installed(prefix: str) -> dict[str, str]:
     found = {}
     for python in (name for name in listed(os.path.join(prefix, "lib")) if name.startswith("python3")):
         for name in listed(os.path.join(prefix, "lib", python, "site-packages")):
-            stem, dot, _ = name.rpartition(".dist-info")
-            distribution, _, version = stem.rpartition("-")
+            stem, dot, _mark = name.rpartition(".dist-info")
+            distribution, _mark, version = stem.rpartition("-")
             if dot and distribution:
                 found[normalised(distribution)] = version
     return found

@@ -77,7 +77,7 @@ def _no_commit(repo: str, commit: str, problem: str) -> FleetError:
 
 
 def _refuse_pointer(part: Path, inside: str) -> None:
-    content, _ = files.open_plain(part)
+    content, _status = files.open_plain(part)
     with content:
         if content.read(len(LFS)) != LFS:
             return

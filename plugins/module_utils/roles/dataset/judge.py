@@ -61,7 +61,7 @@ def _rows(inspection: Inspection, settings: Settings) -> Iterator[Finding]:
     """Rows that the trainer drops or dies of, by reason. With dataset_drop_bad_rows they are reported as left out."""
     by_code: dict[str, dict[str, list[tuple[int, str]]]] = {}
     for row, why in inspection.bad:
-        reason, _, place = why.partition(": ")
+        reason, _mark, place = why.partition(": ")
         code = (
             "DATASET_ROWS_DROPPED" if settings.get("dataset_drop_bad_rows") else CODES.get(reason, "DATASET_ROWS_BAD")
         )
@@ -80,7 +80,7 @@ def _rows(inspection: Inspection, settings: Settings) -> Iterator[Finding]:
 def _reason(reason: str, rows: Sequence[tuple[int, str]]) -> str:
     """ "3 × answer is empty (rows 3, 17, 41)"."""
     place = f"; {rows[0][1]}" if rows[0][1] else ""
-    return f"{len(rows)} × {reason} (row{'s' if len(rows) > 1 else ''} {first(row for row, _ in rows)}{place})"
+    return f"{len(rows)} × {reason} (row{'s' if len(rows) > 1 else ''} {first(row for row, _unused in rows)}{place})"
 
 
 def first(rows: Iterable[int]) -> str:
@@ -196,8 +196,8 @@ def _alike(inspection: Inspection) -> Iterator[Finding]:
         return
     shared = test.rows_in_train
     if shared:
-        others = sum(1 for _, _, same in shared if not same)
-        pairs = "; ".join(f"test row {row} = training row {trained}" for row, trained, _ in shared[:SHOWN])
+        others = sum(1 for _unused, _unused, same in shared if not same)
+        pairs = "; ".join(f"test row {row} = training row {trained}" for row, trained, _unused in shared[:SHOWN])
         yield finding(
             "TEST_ROWS_IN_TRAIN",
             variable="dataset_test",

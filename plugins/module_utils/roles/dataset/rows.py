@@ -167,7 +167,7 @@ def sample_tokens(
                 images += transforms.image_tokens(width, height, learned=side == "solution")
             else:
                 raise BadRowError(f"an item is neither text nor image: {where} has type {kinds[place]!r}")
-    return (sum(least for least, _ in texts), sum(most for _, most in texts)), images
+    return (sum(least for least, _unused in texts), sum(most for _unused, most in texts)), images
 
 
 def _text(item: dict[str, Any], where: str) -> str:
@@ -230,7 +230,7 @@ def decoded(content: bytes, what: str) -> tuple[tuple[int, int], bytes]:
             size = (int(image.width), int(image.height))
             seen = dataset_digests.joined([repr(size).encode(), image.convert("RGBA").tobytes()])
     except Exception as error:  # Pillow's decoders raise whatever they like, struct.error and SyntaxError among them
-        reason = " ".join(str(error).split()).split(" <_io")[0]
+        reason = " ".join(str(error).split()).split(" <_io", maxsplit=1)[0]
         kind = CUT_IMAGE if "truncated" in reason else "an image cannot be decoded"
         raise BadRowError(f"{kind}: {what} ({type(error).__name__}: {reason})") from error
     return size, seen

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import FleetError
+from ...core.progress import log
 from ...system import files, folders
 from ...system.hub import Hub
 from ...trainer.tokens import TOKENIZER_FILES
@@ -42,7 +43,7 @@ def folder(spec: Mapping[str, Any], beside: Path, hub: Source = Hub) -> str:
     try:
         return str(kept) if whole(kept) else _fetch(spec, repo, revision, kept, hub)
     except (FleetError, OSError) as error:
-        print(f"text lengths are estimates, because the tokenizer cannot be fetched: {error}", flush=True)  # noqa: T201 - the log
+        log(f"text lengths are estimates, because the tokenizer cannot be fetched: {error}")
         return ""
 
 

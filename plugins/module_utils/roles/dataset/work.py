@@ -159,7 +159,7 @@ class _Work:
     def _acceptable(self, inspection: Inspection) -> list[int]:
         """Rows to leave out. Raises FleetError when the data cannot be trained on."""
         refuse(inspection, self.spec, self.topology)
-        return [row for row, _ in inspection.bad]
+        return [row for row, _unused in inspection.bad]
 
     # --- the training copy
 

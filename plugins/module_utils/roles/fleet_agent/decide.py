@@ -131,11 +131,11 @@ def parse_pins(pins: Iterable[str], python: str) -> list[tuple[str, str]]:
     have = numbers(python)[:2]
     chosen = []
     for pin in pins:
-        requirement, _, marker = pin.partition(";")
+        requirement, _mark, marker = pin.partition(";")
         match = MARKER.fullmatch(marker)
         if match and not COMPARE[match[1]](have, (int(match[2]), int(match[3]))):
             continue
-        name, _, version = requirement.partition("==")
+        name, _mark, version = requirement.partition("==")
         chosen.append((name.strip(), version.strip()))
     return chosen
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ...core.errors import FleetError
-from ...core.progress import Progress
+from ...core.progress import Progress, log
 from ...core.version import numbers
 from ...system import folders
 from ...system.packages import APT, DPKG_LOCKED, LISTS_LOCKED, STATUS, tell, when_unlocked
@@ -31,7 +31,7 @@ def refresh(source: str, progress: Progress, sleep: Callable[[float], None] = ti
     try:
         update("the distribution's repositories can't all be read", (), sleep)
     except FleetError as error:
-        print(error, flush=True)  # noqa: T201 - the log of this work; what is missing is named by the installation
+        log(error)  # what is missing is named by the installation
 
 
 def configure(sleep: Callable[[float], None] = time.sleep) -> None:

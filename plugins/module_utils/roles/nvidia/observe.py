@@ -86,7 +86,7 @@ def observe(settings: Settings, root: str = "/") -> Observation:
     return Observation(
         **vars(smi.observe_gpus()),
         devices=tuple(device for device, kind in devices if kind.startswith("0x03")),
-        nvswitches=sum(kind.startswith("0x0680") for _, kind in devices),
+        nvswitches=sum(kind.startswith("0x0680") for _unused, kind in devices),
         nvlink5=switches5,
         loaded=read(root, "proc/driver/nvidia/version").split("\n")[0],
         module_installed=any(glob.glob(module) for module in modules),

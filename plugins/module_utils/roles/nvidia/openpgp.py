@@ -22,7 +22,7 @@ def dearmored(data: bytes) -> bytes:
     if data.count(BEGIN) > 1 or data[0] & 0x80:
         raise ValueError("more than one block in the file of the key")
     block = data.split(BEGIN, 1)[1].split(END, 1)[0].replace(b"\r\n", b"\n")
-    _headers, _, body = block.partition(b"\n\n")
+    _headers, _mark, body = block.partition(b"\n\n")
     lines = [line.strip() for line in body.split(b"\n") if line.strip()]
     if lines and lines[-1].startswith(b"="):  # the checksum
         lines.pop()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+from xml.etree import ElementTree
 
 from ...machine.gpu import Gpu, names
 from ...system import limits, programs
@@ -44,7 +44,7 @@ class Seen:
 
 def size(text: str) -> int:
     """ "81559 MiB" in bytes; 0 for N/A."""
-    number, _, unit = text.partition(" ")
+    number, _mark, unit = text.partition(" ")
     return int(number) * UNITS[unit] if number.isdigit() and unit in UNITS else 0
 
 

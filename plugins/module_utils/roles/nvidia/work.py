@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.errors import FleetError
-from ...core.progress import Progress
+from ...core.progress import Progress, log
 from ...core.wire import from_dict
 from ...machine.facts import os_release
 from ...system import files, programs
@@ -159,7 +159,7 @@ def run_quietly(*argv: str) -> None:
     try:
         programs.must(*argv)
     except FleetError as error:
-        print(error, flush=True)  # noqa: T201 - the log of this work
+        log(error)
 
 
 def recorded(order: WorkOrder, kind: str = "packages") -> list[str]:
