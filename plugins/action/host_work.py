@@ -13,7 +13,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.core import progress, wire
 from ..module_utils.core.errors import FleetError
-from ..module_utils.core.settings import named
+from ..module_utils.core.settings import Settings, named
 from ..module_utils.work.polled import Polled, Step
 from ..plugin_utils import answers
 from ..plugin_utils.interrupt import noted
@@ -65,7 +65,7 @@ class ActionModule(RoleAction):
             "spec": {**spec_of(job, settings), **place, **mode, **more},
             "secrets": {name: self.secret(name) for name in job.secrets},
             "environment": named(settings, job.environment) if job.environment else {},
-            "python": named(settings, job.python) if job.python else SYSTEM_PYTHON,
+            "python": _python(job, settings),
             "user": named(settings, job.user) if job.user else "root",
             "folders": [named(settings, name) for name in job.folders],
             "noun": job.noun,
@@ -118,6 +118,12 @@ class ActionModule(RoleAction):
             "converge attaches to it"
         )
         return self.patiently(goes_on, **asked)
+
+
+def _python(job: Job, settings: Settings) -> str:
+    if job.python_of:
+        return f"{named(settings, job.python_of)}/bin/python"
+    return str(named(settings, job.python)) if job.python else SYSTEM_PYTHON
 
 
 def _read(answer: dict[str, Any]) -> Polled:

@@ -74,6 +74,7 @@ WORKERS: Mapping[str, Kinds] = {
     "dataset": {"rows": int, "row_groups": int, "dropped": tuple[int, ...], "longest": Mapping[str, int]},
     "fleet_agent": {"done": TEXTS},
     "nvidia": dict.fromkeys(("installed", "held", "done"), TEXTS),
+    "training": {"step": int, "path": str, "bytes": int, "swallowed": float},
     "weights": {**dict.fromkeys(("fetched", "adopted"), TEXTS), "revision": str, "bytes": int},
 }
 

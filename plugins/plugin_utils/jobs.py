@@ -26,6 +26,7 @@ class Job:
     folders: tuple[str, ...] = ()  # made for the user where they are absent
     user: str = ""  # "" for root
     python: str = ""  # "" for the system's
+    python_of: str = ""  # … or an environment, whose Python it is
     noun: str = ""  # what is counted, where the work does not say it
 
     def holds(self, name: str) -> bool:
@@ -76,6 +77,18 @@ JOBS = {
         folders=("weights_dir",),
         user="fleet_user",
         python="fleet_agent_python",
+    ),
+    "training": Job(  # the merge of adapters
+        parts=(
+            "training_results_dir",
+            "training_checkpoint_dir",
+            "training_kept_dir",
+            "training_merge_step",
+            "weights_dir",
+            "weights_files",
+        ),
+        user="fleet_user",
+        python_of="conda_env_prefix",
     ),
     "nvidia": Job(named={"state_dir": "fleet_state_dir"}),
 }

@@ -160,6 +160,7 @@ class Settings(TypedDict):
     training_keep_every: int
     training_kept_dir: str
     training_restore_step: int
+    training_merge_step: int
     training_shared_checkpoints: bool
     training_peer_port: int
     training_peer_networks: list[str]

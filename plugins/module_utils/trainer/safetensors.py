@@ -23,8 +23,11 @@ Read = Callable[[int, int], bytes]  # offset, number of bytes
 
 @dataclass(frozen=True)
 class Tensor:
+    """`span`: first byte and byte after the last, counted from the first tensor's."""
+
     dtype: str
     shape: tuple[int, ...]
+    span: tuple[int, int] = field(default=(0, 0), compare=False)
 
     @property
     def parameters(self) -> int:
@@ -40,12 +43,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """`digest`: SHA-256 of the header's own bytes. `metadata`: texts that the writer of the file put into it."""
+    """`digest`: SHA-256 of the header's own bytes. `metadata`: texts that the writer of the file put into it. `begin`:
+    where the tensors begin in the file."""
 
     tensors: Mapping[str, Tensor]
     size: int  # bytes that the whole file must have: length, header and data
     digest: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    begin: int = 0
 
     @property
     def parameters(self) -> int:
@@ -76,15 +81,20 @@ def header_of(text: bytes) -> Header:
     try:
         loaded = json.loads(text)
         tensors = {
-            str(name): Tensor(str(entry["dtype"]), tuple(_edge(edge) for edge in entry["shape"]))
+            str(name): Tensor(str(entry["dtype"]), tuple(map(_edge, entry["shape"])), _span(entry["data_offsets"]))
             for name, entry in loaded.items()
             if name != "__metadata__"
         }
-        ends = [int(entry["data_offsets"][1]) for name, entry in loaded.items() if name != "__metadata__"]
         metadata = {str(name): str(value) for name, value in loaded.get("__metadata__", {}).items()}
     except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    return Header(tensors, LENGTH + len(text) + max(ends, default=0), sha256(text), metadata)
+    begin = LENGTH + len(text)
+    ends = (tensor.span[1] for tensor in tensors.values())
+    return Header(tensors, begin + max(ends, default=0), sha256(text), metadata, begin)
+
+
+def _span(offsets: Any) -> tuple[int, int]:
+    return int(offsets[0]), int(offsets[1])
 
 
 def _edge(value: Any) -> int:

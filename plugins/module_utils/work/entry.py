@@ -39,6 +39,10 @@ def worker(name: str) -> ModuleType:
         from ..roles.weights import work as weights_work
 
         return weights_work
+    if name == "training":
+        from ..roles.training import work as training_work
+
+        return training_work
     if name == "nvidia":
         from ..roles.nvidia import work as nvidia_work
 

@@ -16,7 +16,7 @@ UNIT_DIR = "/etc/systemd/system"
 NEW_KEY = "new"  # no fingerprint
 PREFIX = "training_"
 # What a converge does, not how the training runs: a change of these makes no running training older.
-COMMANDS = ("training_state", "training_apply", "training_follow", "training_restore_step")
+COMMANDS = ("training_state", "training_apply", "training_follow", "training_restore_step", "training_merge_step")
 ALONE = Topology("", (), 0, 1, 0, "localhost", 0)
 
 
