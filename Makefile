@@ -2,13 +2,16 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs goldens house
+.PHONY: help bootstrap inventory demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs goldens house
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
 
 bootstrap:
 	@demo/bootstrap.sh
+
+inventory: ## asks for your servers and data, and writes inventory/mine (INVENTORY="-e init_servers=…")
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook -i localhost, playbooks/init.yml $(INVENTORY)
 
 demo: bootstrap ## three bare hosts become two finished trainings
 	@$(PYTHON) -m demo up

@@ -12,7 +12,7 @@ from ..module_utils.core.errors import FleetError
 from ..module_utils.core.settings import Settings
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan.unreached import unreached
-from ..plugin_utils.inventory import given_by_groups
+from ..plugin_utils.inventory import given_by_groups, unread_files
 from ..plugin_utils.role_action import RoleAction
 
 
@@ -45,7 +45,7 @@ class ActionModule(RoleAction):
 
     def work(self) -> dict[str, Any]:
         result: dict[str, Any] = {"changed": False}
-        self.findings += self._ambiguous()
+        self.findings += [*self._ambiguous(), *self._unread()]
         if not any(found.refuses for found in self.findings):
             begin, answer = time.time(), self._answer()
             if cause := unreached(answer):
@@ -61,6 +61,16 @@ class ActionModule(RoleAction):
             return []
         found = "; ".join(f"{run} by the group {group}" for group, run in groups.items())
         return [finding("RUN_AMBIGUOUS", variable="training_run", found=found, expected="one run")]
+
+    def _unread(self) -> list[Finding]:
+        """Files of variables that no host has, as after a new name; said once, at the first host."""
+        if self.variables.get("ansible_play_hosts_all", [""])[0] != self.host:
+            return []
+        groups, sources = self.variables["groups"], self.variables.get("ansible_inventory_sources") or ()
+        return [
+            finding("VARIABLE_FILE_UNUSED", found=path, expected=f"{near}?" if near else "a name of the inventory")
+            for path, near in unread_files(sources, {*groups["all"], "localhost"}, {*groups})
+        ]
 
     def _answer(self) -> dict[str, Any]:
         """The module's answer, or what Ansible says where there is none: the task never fails, and the plan goes on."""

@@ -59,6 +59,16 @@ ENTRIES: dict[str, Entry] = {
         "name your inventory (-i inventory/mine), and list its hosts under `trainers:` (inventory/example/hosts.yml); "
         "playbooks/init.yml writes one",
     ),
+    "INVENTORY_EXISTS": Entry(
+        "error",
+        "an inventory is never overwritten",
+        "edit that inventory, or name another folder (init_path)",
+    ),
+    "VARIABLE_FILE_UNUSED": Entry(
+        "warning",
+        "Ansible reads such a file by its name alone, so the settings in it have no effect",
+        "rename the file with its host or group, or remove it",
+    ),
     "LIMIT_EMPTY": Entry(
         "error",
         "this limit leaves no host of the group trainers",

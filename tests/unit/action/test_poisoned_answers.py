@@ -46,7 +46,7 @@ SOUND: dict[str, Any] = {
 PLAN = {"topology": actions.TOPOLOGY, "roles": {"run_config": {"values": {"texts": {}}}}}
 HOME = "ansible_collections.canvas.fleet.plugins"
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py") if path.stem != "__init__")
-LOCAL = {"command_line", "plan", "training_table"}  # they ask no host
+LOCAL = {"command_line", "new_inventory", "plan", "training_table"}  # they ask no host
 ANSIBLES = {"guarded"}  # asks by a module of Ansible, see test_guarded.py
 ARGS: dict[str, dict[str, Any]] = {"host_work": {"worker": "weights"}, "teardown": {"show": False}}
 SETTINGS: dict[str, Any] = {
