@@ -59,6 +59,7 @@ MODULES: Mapping[str, Kinds] = {
         "restart": bool,
         "diff": DIFF,
     },
+    "readers": {"readers": TEXTS, "changes": TEXTS, "diff": DIFF},
     "run_files": {"files": PARTS, "diff": DIFF},
     "teardown": {"removed": PARTS, "kept": PARTS, "roles": TAKE_BACK, "diff": DIFF},
     "training_unit": {"training": Report, "steps": TEXTS, "waiting": str, "findings": PARTS, "diff": DIFF},

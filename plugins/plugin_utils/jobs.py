@@ -40,6 +40,7 @@ JOBS = {
             "fleet_root",
             "fleet_user",
             "fleet_group",
+            "fleet_readers",
             "fleet_state_dir",
             "fleet_agent_",
             "conda_env_flash_attn_from",

@@ -55,6 +55,7 @@ class Settings(TypedDict):
     fleet_root: str
     fleet_user: str
     fleet_group: str
+    fleet_readers: list[str]
     fleet_state_dir: str
     fleet_ca_bundle: str
     fleet_credentials: dict[str, Any]

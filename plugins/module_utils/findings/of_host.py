@@ -28,6 +28,16 @@ ENTRIES: dict[str, Entry] = {
         "members of the named group can become root, and the training runs code of hundreds of packages",
         "remove the account from the group (gpasswd -d ACCOUNT GROUP), or set fleet_user to another account",
     ),
+    "READER_UNKNOWN": Entry(
+        "error",
+        "only an account of the host can be given the right to read results and journal",
+        "make the account on the host, or remove its name from fleet_readers",
+    ),
+    "READER_OF_SYSTEM": Entry(
+        "error",
+        "the training, or a program of the distribution, would read the journal of the whole host",
+        "name accounts of people in fleet_readers",
+    ),
     "STATE_DIR_OPEN": Entry(
         "error",
         "root believes or runs what lies here, so no other account may write to it or replace it",

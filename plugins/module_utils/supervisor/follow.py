@@ -20,6 +20,7 @@ from .guard_runner import asks
 from .output import LogRateLimiter, Stderr, Stdout
 from .peer import EVERY, PeerWatch
 from .record import Record
+from .transcript import Transcript
 from .watch import Limits, Watch
 
 BLOCK = 1 << 18  # bytes read at once
@@ -52,6 +53,7 @@ class Follower:
         )
         self._stdout = Stdout(self._limiter)
         self._stderr = Stderr(f"{record.folder}/errors.log", self._line)
+        self._transcript = Transcript(str(spec["log"])) if self._rank == 0 and spec.get("log") else None
         self.flaw: Failure | None = None
         self._unsealed: list[int] = []
         self._echoed = self._looked = float("-inf")
@@ -81,6 +83,8 @@ class Follower:
         now = time.monotonic()
         self._limiter.tick(now)
         self._line_limiter.tick(now)
+        if self._transcript:
+            self._transcript.look(now)
         if self._rank:
             if now - self._looked >= EVERY:
                 self._looked = now
@@ -169,6 +173,8 @@ class Follower:
     def close(self) -> None:
         self.drain()
         self._stderr.close()
+        if self._transcript:
+            self._transcript.look(time.monotonic(), at_once=True)
         self._limiter.close()
         self._line_limiter.close()
         for pipe in (self._process.stdout, self._process.stderr):

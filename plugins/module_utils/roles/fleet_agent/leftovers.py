@@ -13,7 +13,7 @@ from ...core.leftover import Leftover
 from ...core.settings import Settings
 from ...system import programs
 from ...system.folders import remove_tree
-from . import work
+from . import apply_readers, readers, work
 
 RECORDS: tuple[str, ...] = ("fleet_agent", "system_packages")
 SYSTEM_UIDS = 1000  # accounts of people begin here
@@ -26,6 +26,8 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
         if os.readlink(link).startswith(f"{link}.d/") and os.path.isdir(f"{link}.d"):
             yield Leftover("fleet_agent", f"{link}.d")
         yield Leftover("fleet_agent", link)  # last, because it says who owns the folder
+    if os.path.lexists(readers.record(settings)):  # before the account: its group goes only without other members
+        yield Leftover("fleet_agent", readers.record(settings), take=lambda: apply_readers.take_back(settings))
     for place in work.TRUST:
         for certificate in sorted(Path(place).glob("canvas-fleet-*.crt")):
             yield Leftover("fleet_agent", str(certificate))

@@ -19,6 +19,8 @@ from typing import Any, Literal
 from ...core.settings import Settings, named
 from ...system import files, folders, packages
 from ...system.digests import sha256
+from . import readers
+from .readers import Readers
 
 C = {"apt": ("gcc", "libc6-dev"), "dnf": ("gcc", "glibc-devel")}
 CXX = {"apt": ("g++",), "dnf": ("gcc-c++",)}
@@ -65,6 +67,7 @@ class Observation:
     packages_missing: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
     agent: Agent = field(default_factory=Agent)
+    readers: Readers = field(default_factory=Readers)
 
 
 def observe(settings: Settings) -> Observation:
@@ -80,6 +83,7 @@ def observe(settings: Settings) -> Observation:
         packages_missing=tuple(packages.lacking(manager, wanted)),
         trusted=tuple(trusted()) if settings.get("fleet_ca_bundle") else (),
         agent=agent(str(settings["fleet_agent_dir"])),
+        readers=readers.observe(settings),
     )
 
 

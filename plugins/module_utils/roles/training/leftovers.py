@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ...checkpoints.seal import kept_dir_of
 from ...core.leftover import Leftover
 from ...core.settings import Settings, named
+from ...supervisor.transcript import LOSSES, PART, PLAIN
 from ...trainer import checkpoint as checkpoints
 
 RECORDS: tuple[str, ...] = ("supervisor", "training")
@@ -25,7 +26,8 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
     kept = kept_dir(settings)  # the user's to choose, so it may hold other things
     names = sorted(os.listdir(kept)) if os.path.isdir(kept) else ()
     found += [os.path.join(kept, name) for name in names if _KEPT.fullmatch(name)]
-    logs = (os.path.join(results, name) for name in ("log.txt", *(["wandb"] if own else [])))
+    ours = ("log.txt", PLAIN, f"{PLAIN}{PART}", LOSSES, *(["wandb"] if own else []))
+    logs = (os.path.join(results, name) for name in ours)
     found += [path for path in logs if os.path.lexists(path)]
     for path in found:
         yield Leftover("training", path, "the results of the training", "checkpoints")

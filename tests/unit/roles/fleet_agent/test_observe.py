@@ -33,6 +33,7 @@ SETTINGS = {
     "fleet_user": "blockmoving",
     "fleet_group": "blockmoving",
     "fleet_ca_bundle": "",
+    "fleet_readers": ["@login"],
     "fleet_agent_packages": ["huggingface_hub==2.4.0", "pillow"],
 }
 READY = Observation(
@@ -240,6 +241,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "fleet_root": str(tmp_path / "srv"),
         "fleet_user": me.pw_name,
         "fleet_group": me.pw_name,
+        "fleet_readers": [],
         "fleet_state_dir": str(tmp_path / "state"),
         "fleet_agent_dir": str(tmp_path / "state" / "agent"),
         "fleet_agent_base_python": "/usr/bin/python3",
