@@ -9,7 +9,10 @@ from ..plugin_utils.role_action import RoleAction
 
 
 class ActionModule(RoleAction):
-    """One host's readers."""
+    """One host's readers. A group holds from the next login on, so that Ansible's open connection is begun anew."""
 
     def work(self) -> dict[str, Any]:
-        return self.module(settings=self.settings)
+        result = self.module(settings=self.settings)
+        if result.get("changed") and not self._task.check_mode:
+            self._connection.reset()
+        return result

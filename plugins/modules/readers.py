@@ -55,7 +55,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core import shown
 from ..module_utils.core.errors import reported
-from ..module_utils.roles.fleet_agent import apply_readers, readers
+from ..module_utils.roles.fleet_agent import apply_readers, decide_readers, readers
 from ..module_utils.system import host_lock
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     settings = module.params["settings"]
     with reported(module.fail_json), host_lock.held(module.params["controller"]):
         done = apply_readers.converge(settings, module.check_mode)
-        names = readers.wanted(readers.observe(settings), settings)
+        names = decide_readers.wanted(readers.observe(settings), settings)
     header = {"before_header": "readers", "after_header": "readers"}
     out, into = ("".join(f"{one.name} in {one.group}\n" for one in done if one.add is add) for add in (False, True))
     result = {"changed": bool(done), "readers": names, "changes": [str(one) for one in done]}

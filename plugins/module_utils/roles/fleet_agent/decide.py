@@ -12,7 +12,8 @@ from ...core.topology import Topology
 from ...core.version import numbers
 from ...findings.finding import Finding, finding
 from ...system import files
-from . import readers
+from . import decide_readers
+from .decide_readers import NOBODY, SYSTEM_UIDS
 from .observe import Agent, Folder, Observation, fingerprints, normal
 
 MARKER = re.compile(r"\s*python_version\s*(<|<=|>=|>|==)\s*[\"'](\d+)\.(\d+)[\"']\s*")
@@ -36,7 +37,6 @@ ROOT_LIKE = (
     ),
     *("microk8s", "podman", "root", "shadow", "staff", "sudo", "sys", "systemd-journal", "wheel"),
 )
-SYSTEM_UIDS, NOBODY = 1000, 65534  # below, and: accounts of the distribution
 COMPARE = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
@@ -64,8 +64,8 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
     flaw = agent_flaw(seen.agent, settings["fleet_agent_packages"])
     if flaw:
         reasons.append(flaw)
-    findings += reader_findings(seen.readers, settings)
-    reasons += readers.reasons(seen.readers, settings)
+    findings += decide_readers.findings(seen.readers, settings)
+    reasons += decide_readers.reasons(seen.readers, settings)
     python = seen.agent.python
     return RolePlan(tuple(reasons), tuple(findings), summary=f"agent environment with Python {python}")
 
@@ -86,21 +86,6 @@ def account_findings(seen: Observation, settings: Settings) -> list[Finding]:
         place = seen.open_ways[name]
         given, expected = f"{name} ({named(settings, name)}): {place}", "folders that root alone may write to"
         found.append(finding("STATE_DIR_OPEN", variable=name, found=given, expected=expected))
-    return found
-
-
-def reader_findings(seen: readers.Readers, settings: Settings) -> list[Finding]:
-    """Names that may not read: absent ones, and accounts of programs. Who logs in has become root already."""
-    found = []
-    for name in (name for name in readers.wanted(seen, settings) if name not in readers.logins(seen, settings)):
-        uid = seen.accounts.get(name, readers.Reader()).uid
-        code = "READER_UNKNOWN" if uid < 0 else "READER_OF_SYSTEM" if uid < SYSTEM_UIDS or uid == NOBODY else ""
-        given = f"{name} has uid {uid}" if uid >= 0 else f"there is no account {name}"
-        if name == settings["fleet_user"]:
-            code, given = "READER_OF_SYSTEM", f"{name} is the account of the training"
-        if code:
-            expected = f"accounts of people, with uids from {SYSTEM_UIDS} on"
-            found.append(finding(code, variable="fleet_readers", found=given, expected=expected))
     return found
 
 

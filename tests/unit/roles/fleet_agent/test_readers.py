@@ -11,9 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.action import readers as readers_action
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import apply_readers, leftovers, readers
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.fleet_agent import (
+    apply_readers,
+    decide_readers,
+    leftovers,
+    readers,
+)
 from ansible_collections.canvas.fleet.plugins.module_utils.system import programs
+
+from tests.unit.support import actions
 
 UIDS = {"root": 0, "www-data": 33, "blockmoving": 990, "deploy": 1000, "ada": 1001, "grace": 1002, "nobody": 65534}
 GIDS = {"blockmoving": 990, "systemd-journal": 101, "people": 1000}
@@ -181,7 +189,7 @@ def test_an_account_that_is_gone_ends_no_converge(host: Host, monkeypatch: pytes
 def test_the_plan_says_who_begins_and_who_ends_to_read(host: Host) -> None:
     host.converge("ada")
     seen = readers.observe(host.settings("grace"))
-    assert readers.reasons(seen, host.settings("grace")) == [
+    assert decide_readers.reasons(seen, host.settings("grace")) == [
         "grace may not read results and journal yet",
         "ada is no reader any more",
     ]
@@ -201,3 +209,12 @@ def test_a_teardown_takes_it_back(host: Host) -> None:
     one.take()
     assert (host.reading(), host.record) == ({"blockmoving": ["grace"]}, None)
     assert not any(one.path.endswith("readers.json") for one in leftovers.leftovers(host.settings("ada")))
+
+
+@pytest.mark.parametrize(("changed", "check", "resets"), [(True, False, 1), (False, False, 0), (True, True, 0)])
+def test_a_new_right_is_met_by_a_new_login(changed: bool, check: bool, resets: int) -> None:
+    made = actions.action(readers_action, iter([{"changed": changed}]), {}, check)
+    count: list[int] = []
+    made._connection.reset = lambda: count.append(1)
+    assert actions.run(made)["changed"] is changed
+    assert len(count) == resets
