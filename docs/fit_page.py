@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import assess
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.findings import human, remedy
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.host_memory import host_floor, host_need
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.judge import Node
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run, gpu_phases
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import mark, of
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL

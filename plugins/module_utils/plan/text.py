@@ -9,8 +9,8 @@ from ..core import shown, table
 from ..core.progress import duration
 from ..core.table import NONE
 from ..findings.finding import CATALOGUE, SEVERITIES, Finding
-from ..machine.fit.assess import Verdict
 from ..machine.fit.findings import human, remedy
+from ..machine.fit.judge import Verdict
 from .make import HostPlan, Plan
 
 WIDTH = 110

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 PARTS = ("llm", "vit", "connectors", "positions")  # of what FSDP wraps; the VAE stands beside it, frozen
+PATHS = 2  # of a decoder layer: understanding and generation, each with linear layers of its own
 SAME = 0.01  # of the user's number: so near, it is the model that was read
 POSITIONS = ("latent_pos_embed.", "vit_pos_embed.")
 
@@ -44,6 +45,7 @@ class Model:
     vocabulary: int
     vit_layers: int
     vit_hidden: int
+    keys: int = 512  # width of an attention's keys, and of its values
     source: str = "BAGEL-7B-MoT"  # where the figures come from
 
     @property
@@ -60,6 +62,19 @@ class Model:
     def layer(self) -> int:
         """One decoder layer, the unit that FSDP gathers."""
         return (self.llm - self.embeddings) // max(1, self.layers)
+
+    def adapters(self, targets: str) -> int:
+        """Number of adapters of training_profile: lora: one for each target of both paths of each layer."""
+        return PATHS * self.layers * len(self._targets(targets))
+
+    def adapted(self, rank: int, targets: str) -> int:
+        """Parameters of all adapters: rank × (in + out) each."""
+        return PATHS * self.layers * rank * sum(self._targets(targets))
+
+    def _targets(self, targets: str) -> list[int]:
+        """in + out of each linear layer that gets an adapter."""
+        attention = [2 * self.hidden, self.hidden + self.keys, self.hidden + self.keys, 2 * self.hidden]
+        return attention + ([self.hidden + self.intermediate] * 3 if targets == "all" else [])
 
     def trained(self, *, freeze_llm: bool, freeze_vit: bool) -> int:
         """Parameters with gradient and optimizer state."""
@@ -127,12 +142,16 @@ def model_of(parameters: int, seen: Read | None) -> Model:
         layers=max(1, round(BAGEL.layers * width)),
         hidden=max(1, round(BAGEL.hidden * width)),
         intermediate=max(1, round(BAGEL.intermediate * width)),
+        keys=max(1, round(BAGEL.keys * width)),
         source=f"{parameters} parameters, in the proportions of BAGEL-7B-MoT",
     )
 
 
 def _counted(seen: Read) -> Model:
     llm, vit = seen.llm, seen.vit
+    hidden, heads, pairs = (
+        llm.get(name) or 0 for name in ("hidden_size", "num_attention_heads", "num_key_value_heads")
+    )
     return Model(
         **{part: seen.parts.get(part, 0) for part in PARTS},
         vae=seen.vae,
@@ -142,5 +161,6 @@ def _counted(seen: Read) -> Model:
         vocabulary=llm.get("vocab_size") or BAGEL.vocabulary,
         vit_layers=vit.get("num_hidden_layers") or BAGEL.vit_layers,
         vit_hidden=vit.get("hidden_size") or BAGEL.vit_hidden,
+        keys=hidden * pairs // heads if hidden and pairs and heads else BAGEL.keys,
         source="the header of its safetensors file",
     )

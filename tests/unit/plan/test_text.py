@@ -8,7 +8,8 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import finding
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import Node, assess
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import assess
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.judge import Node
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostPlan, Plan
@@ -39,14 +40,20 @@ def host(run: Run, node: Node | None, name: str = "h") -> HostPlan:
                 "1.2 of 1.0 TB",
                 "✗ 13.8 GB GPU, 240.6 GB host",
                 "✓",
-                "canvas_code_lean: true, training_profile: frozen; or 16 × A100 in one run (2.0 TB of host",
+                "canvas_code_lean: true, run_config_ema: 0, run_config_optimizer: adamw_8bit; or 16 × A100",
             ),
             id="too little of both",
         ),
         pytest.param(
             Run(BAGEL, 2, lean=False),
             Node(2, 143771 * MIB, 280e9, "H200"),
-            ("176.9 of 150.8 GB", "310.1 of 280.0 GB", "✗ 26.1 GB GPU", "✓", "canvas_code_lean: true, training_prof"),
+            (
+                "176.9 of 150.8 GB",
+                "310.1 of 280.0 GB",
+                "✗ 26.1 GB GPU",
+                "✓",
+                "canvas_code_lean: true, run_config_ema: 0, run_config_optimizer: adamw_fused; or 3 × H200",
+            ),
             id="a host that is tight, and two GPUs too few",
         ),
         pytest.param(
@@ -89,7 +96,7 @@ def test_programs_get_every_item_in_bytes() -> None:
     assert max(sum(items.values()) for items in fit["phases"]["gpu"].values()) == pytest.approx(fit["gpu"]["need"])
     assert fit["profiles"]["full"]["fits"] is False
     assert fit["profiles"]["full"]["gpu_missing"] == pytest.approx(56.8 * GB - 40960 * MIB, rel=0.01)
-    assert fit["nearest_setting"]["settings"] == {"training_profile": "frozen"}
+    assert fit["nearest_setting"]["settings"] == {"run_config_ema": 0, "run_config_optimizer": "adamw_8bit"}
     assert fit["nearest_hardware"]["gpus"] == 16
 
 

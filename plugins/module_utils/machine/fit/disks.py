@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..facts import FileSystem
-from .memory import BF16, MOMENTS, Run
+from .memory import BF16, FP32, Run
 
 # B/s, where neither a measured nor a given rate is known: a line of 1 Gbit/s, and a disk of a rented server.
 DOWNLOAD_RATE, DISK_RATE = 110e6, 1e9
@@ -63,16 +63,19 @@ def save_parts(run: Run, node: int = 0) -> dict[str, float]:
     """Bytes that one save writes on this host.
 
     Rank 0 writes model and EMA, each rank below num_shard its part of the optimizer's moments. Without an EMA copy the
-    patched code gives model.safetensors a second name, which takes no space.
+    patched code gives model.safetensors a second name, which takes no space. Rank 0 writes all of `lora`.
     """
     parts: dict[str, float] = {}
+    if run.lora:
+        adapters = float(FP32 * run.replicated)
+        return {"adapter.safetensors": adapters, "optimizer": run.moments * run.replicated} if node == 0 else {}
     if node == 0:
         parts["model.safetensors"] = float(BF16 * run.model.parameters)
         if run.ema_copy:
             parts["ema.safetensors"] = float(BF16 * run.model.parameters)
     writing = min(max(0, run.split - node * run.ranks), run.ranks)
     if writing:
-        parts["optimizer"] = MOMENTS * run.trained * writing / run.split
+        parts["optimizer"] = run.moments * run.sharded * writing / run.split
     return parts
 
 
@@ -81,8 +84,8 @@ def run_parts(run: Run, saves: Saves) -> dict[str, float]:
     one = save_parts(run, saves.node)
     parts = {name: size * (saves.states if name == "optimizer" else saves.folders) for name, size in one.items()}
     if saves.fetches:
-        whole = BF16 * run.model.parameters * (2 if run.ema_copy else 1) + MOMENTS * run.trained
-        parts["copies of the first host's"] = float(whole) * min(AT_LEAST, saves.number)
+        ranks_of_all = replace(run, ranks=max(run.ranks, run.split))
+        parts["copies of the first host's"] = sum(save_parts(ranks_of_all).values()) * min(AT_LEAST, saves.number)
     return parts
 
 
@@ -138,7 +141,8 @@ def seconds(size: float, rate: float) -> float:
 
 def times(missing: float, run: Run, node: int, rates: Mapping[str, float]) -> dict[str, float]:
     """Seconds of the download of what is missing and of one save; `rates`: B/s by "download" and "disk", if known."""
-    gathered = run.weights + run.ema if run.split > 1 and not run.lean else 0.0  # lean, no faster than it is written
+    # lean, no faster than it is written; adapters are never gathered
+    gathered = run.weights + run.ema if run.split > 1 and not run.lean and not run.lora else 0.0
     return {
         "download": seconds(missing, rates.get("download") or DOWNLOAD_RATE),
         "save": seconds(gathered, GATHER_RATE)

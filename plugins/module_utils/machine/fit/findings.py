@@ -13,10 +13,12 @@ from ...trainer.flags import truth
 from ...trainer.model import Read, model_of
 from ..facts import Facts
 from ..gpu import Gpu
-from .assess import Change, Fit, Node, Verdict, assess, judge_host
+from .assess import Fit, assess
 from .disks import AT_LEAST, Disk, Saves, disks, fewer_saves, run_parts, times
 from .host_memory import host_floor
-from .memory import Run, gpu_phases
+from .judge import Node, Verdict, judge_host
+from .memory import Lora, Run, gpu_phases
+from .nearest import Change
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
 
@@ -41,8 +43,8 @@ class Machine:
 
 def run_of(machine: Machine, settings: Settings, topology: Topology) -> Run:
     """The run for the memory arithmetic, with the observed model and longest sample."""
-
-    extra, frozen = settings["run_config_extra_flags"], settings["training_profile"] == "frozen"
+    extra, profile = settings["run_config_extra_flags"], settings["training_profile"]
+    frozen = profile in ("frozen", "lora")
     # the patch leaves upstream's own start where the weights do not all come out of one model folder
     ours = settings["run_config_finetune_from_hf"] and not truth(extra.get("vit_rope", False))
     return Run(
@@ -57,8 +59,13 @@ def run_of(machine: Machine, settings: Settings, topology: Topology) -> Run:
         freeze_llm=frozen or truth(extra.get("freeze_llm", False)),
         freeze_vit=frozen or truth(extra.get("freeze_vit", False)),
         patched=frozen,
+        lora=profile == "lora",
+        adapters=Lora(
+            settings["training_lora_rank"], settings["training_lora_targets"], settings["training_lora_connectors"]
+        ),
+        optimizer=settings["run_config_optimizer"],
         lean=ours and settings["canvas_code_lean"],
-        ema_copy=not (frozen and settings["run_config_ema"] == 0),
+        ema_copy=settings["run_config_ema"] != 0 and profile != "lora",
         offload=settings["run_config_cpu_offload"],
         flex=settings["run_config_use_flex"],
         gpu=settings["nvidia_gpu_expected"],

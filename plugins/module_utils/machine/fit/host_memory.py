@@ -6,7 +6,7 @@ and a save of both models. As upstream does it: 10 B per parameter and rank at a
 
 from __future__ import annotations
 
-from .memory import BF16, FP32, MOMENTS, Items, Run
+from .memory import BF16, FP32, Items, Run
 
 # Per rank: interpreter, CUDA's and NCCL's host side, loader workers. As upstream starts, also pages of the weights file
 # on their way: the reports fix the sum between 8.2 GB (8 ranks die in 1 TB: Bagel#180, #172, #215) and 11 GB (2 ranks
@@ -24,13 +24,22 @@ def _lean(run: Run) -> dict[str, Items]:
     """A file that is read or written passes through the page cache, one for all ranks, and the kernel can drop it."""
     held = {"processes": _process(run) * run.ranks, **_offloaded(run)}
     file = float(BF16 * run.model.parameters)
-    # torch.save brings one tensor at a time here: the moments of the root unit are the largest.
-    moment = FP32 * (run.model.connectors if run.patched else run.model.embeddings) / run.split
-    on_its_way = {} if run.offload else {"largest of Adam's moments": moment * min(run.ranks, run.split)}
+    saved = (FP32 + run.moments) * run.replicated if run.lora else file
     return {
         "load": {**held, "weights file in the page cache": file},
-        "save": {**held, **on_its_way, "saved file in the page cache": file},
+        "save": {**held, **_on_its_way(run), "saved file in the page cache": saved},
     }
+
+
+def _on_its_way(run: Run) -> Items:
+    """torch.save brings one tensor at a time here: the moments of the root unit are the largest. The trained parameters
+    of `lora` come together, for the one file."""
+    if run.lora:
+        return {"adapters on their way": float(FP32 * run.replicated)}
+    if run.offload:
+        return {}
+    moment = FP32 * (run.model.connectors if run.patched else run.model.embeddings) / run.split
+    return {"largest of Adam's moments": moment * min(run.ranks, run.split)}
 
 
 def _as_upstream(run: Run) -> dict[str, Items]:
@@ -43,6 +52,8 @@ def _as_upstream(run: Run) -> dict[str, Items]:
     load["weights file, mapped"] = float(BF16 * everything * ranks)
     load["processes"] = processes
     save = {"bytes to be written": float(BF16 * everything), "processes": processes, **_offloaded(run)}
+    if run.lora:
+        return {"load": load, "save": {"processes": processes, **_offloaded(run), **_on_its_way(run)}}
     if run.split > 1 and not run.offload:
         # A unit is gathered on the GPU and moved here. FSDP leaves the module's tensors pointing at that copy until the
         # next forward: for the model beside its state dict, for the EMA copy, which has no forward, until the end. The
@@ -65,15 +76,25 @@ def _offloaded(run: Run) -> Items:
     """Bytes that --cpu_offload keeps in host memory."""
     if not run.offload:
         return {}
+    if run.streamed:
+        found = {"pinned layers": pinned(run) * run.ranks}
+        return {**found, "EMA copy": run.ema * run.ranks} if run.ema_copy else found
     share = run.ranks / run.split
     found = {"parameters": run.weights * share}
     if run.ema_copy:
         found["EMA copy"] = run.ema * share
-    if not run.streamed:
-        # FSDP pins a gradient buffer for each flat parameter, for those of the EMA copy too.
-        found["gradient buffers"] = (run.weights + run.ema) * share
-        found["Adam's moments"] = MOMENTS * run.trained * share
+    # FSDP pins a gradient buffer for each flat parameter, for those of the EMA copy too.
+    found["gradient buffers"] = (run.weights + run.ema) * share
+    found["Adam's moments"] = run.moments * run.sharded * share
     return found
+
+
+def pinned(run: Run) -> float:
+    """Bytes of the streamed layers of one rank: each is one piece of pinned memory, which torch rounds up to a power of
+    two. 31.0 GB for BAGEL, as measured."""
+    model = run.model
+    layers = ((model.layer, model.layers), (model.vit // max(1, model.vit_layers), model.vit_layers))
+    return float(sum(number << (BF16 * max(1, layer) - 1).bit_length() for layer, number in layers))
 
 
 def host_need(run: Run) -> float:

@@ -2,7 +2,8 @@
 
 Measured (contract, "Size of the thing"): 20 B per parameter at rest, 24 in optimizer.step, 26.65 at most on one GPU,
 where FSDP switches to NO_SHARD and a save clones the model on the GPU; 14.9 with --cpu_offload on one GPU; 10 per rank
-of host memory while loading, 30 with --cpu_offload at a save. Other numbers are in CONSTANTS, with reasons.
+of host memory while loading, 30 with --cpu_offload at a save. LoRA was measured on one and two H200s (docs/fit.md).
+Other numbers are in CONSTANTS, with reasons.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ...trainer.model import Model
 
 # CONSTANTS
 FP32, BF16, MOMENTS = 4, 2, 8  # bytes of a master weight, of its copy for computing, of Adam's two moments
+MOMENTS_8BIT = 2 + 2 * FP32 / 256  # bitsandbytes: a byte for each moment, and a scale in fp32 for each block of 256
 OFFLOADED = 14.9  # B per trained parameter on the GPU with --cpu_offload on one GPU, measured
 CONTEXT = 1.5e9  # CUDA context, NCCL and cuBLAS: in no allocator's books
 # B per token (of one layer: per width and per inner width) or per logit, from an H100 with layers of BAGEL's width
@@ -32,6 +34,15 @@ Items = Mapping[str, float]
 
 
 @dataclass(frozen=True)
+class Lora:
+    """Adapters of training_profile: lora, in fp32 and whole on each rank."""
+
+    rank: int = 32
+    targets: str = "all"
+    connectors: bool = True  # trained, too, and then whole on each rank as well
+
+
+@dataclass(frozen=True)
 class Run:
     """The numbers that decide about memory."""
 
@@ -45,7 +56,10 @@ class Run:
     text_share: float = 0.15  # of the tokens, at most so many are words whose next one is predicted
     freeze_llm: bool = False
     freeze_vit: bool = False
-    patched: bool = False  # by training_profile: frozen (patch_table.py): frozen weights and the EMA copy are bf16
+    patched: bool = False  # training_profile: frozen and lora (patch_table.py): frozen weights and EMA copy are bf16
+    lora: bool = False
+    adapters: Lora = Lora()  # with `lora`
+    optimizer: str = "adamw"
     lean: bool = True  # canvas_code_lean (patch_lean.py): weights go unit by unit from the file to the GPU, and back
     ema_copy: bool = True
     offload: bool = False
@@ -65,20 +79,57 @@ class Run:
 
     def frozen(self, *, ema_copy: bool) -> Run:
         """The same in training_profile: frozen."""
-        return replace(self, freeze_llm=True, freeze_vit=True, patched=True, ema_copy=ema_copy)
+        return replace(self, freeze_llm=True, freeze_vit=True, patched=True, ema_copy=ema_copy, lora=False)
+
+    def adapted(self) -> Run:
+        """The same in training_profile: lora, which has no EMA copy."""
+        return replace(self.frozen(ema_copy=False), lora=True)
+
+    def full(self) -> Run:
+        """The same in training_profile: full, with an EMA copy."""
+        return replace(self, freeze_llm=False, freeze_vit=False, patched=False, lora=False, ema_copy=True)
 
     def expecting(self, tokens: int) -> Run:
         return replace(self, expected_tokens=tokens)
 
     @property
     def trained(self) -> int:
-        return self.model.trained(freeze_llm=self.freeze_llm, freeze_vit=self.freeze_vit)
+        """Parameters with gradient and optimizer state."""
+        return self.sharded + self.replicated
+
+    @property
+    def sharded(self) -> int:
+        """Trained parameters that FSDP cuts in shards."""
+        return 0 if self.lora else self.model.trained(freeze_llm=self.freeze_llm, freeze_vit=self.freeze_vit)
+
+    @property
+    def replicated(self) -> int:
+        """Trained parameters that lie whole on each rank."""
+        if not self.lora:
+            return 0
+        connectors = self.model.connectors if self.adapters.connectors else 0
+        return self.model.adapted(self.adapters.rank, self.adapters.targets) + connectors
+
+    @property
+    def each(self) -> float:
+        """Trained parameters of which a rank holds gradient and moments."""
+        return self.sharded / self.split + self.replicated
+
+    @property
+    def moments(self) -> float:
+        """Bytes of the optimizer's state for each trained parameter."""
+        return MOMENTS_8BIT if self.optimizer == "adamw_8bit" else MOMENTS
+
+    @property
+    def temporaries(self) -> int:
+        """Bytes that optimizer.step takes besides, for each: torch's default computes all tensors at once."""
+        return FP32 if self.optimizer == "adamw" else 0
 
     @property
     def weights(self) -> float:
-        """Bytes of all weights as they are held: fp32, frozen ones bf16 where the code is patched for it."""
-        frozen = self.model.parameters - self.trained
-        return float(FP32 * self.trained + (BF16 if self.patched else FP32) * frozen)
+        """Bytes of all weights that FSDP holds: fp32, frozen ones bf16 where the code is patched for it."""
+        frozen = self.model.parameters - self.sharded
+        return float(FP32 * self.sharded + (BF16 if self.patched else FP32) * frozen)
 
     @property
     def ema(self) -> float:
@@ -87,8 +138,8 @@ class Run:
 
     @property
     def streamed(self) -> bool:
-        """Frozen layers stay in pinned host memory, and each forward fetches its own: the patched code on one GPU."""
-        return self.offload and self.patched and self.ranks * self.nodes == 1
+        """Frozen layers stay in pinned host memory, and each forward fetches its own; `frozen` on one GPU alone."""
+        return self.offload and self.patched and (self.lora or self.ranks * self.nodes == 1)
 
 
 def gpu_phases(run: Run) -> dict[str, Items]:
@@ -99,14 +150,14 @@ def gpu_phases(run: Run) -> dict[str, Items]:
     fixed = {"CUDA context and NCCL": CONTEXT, "VAE": float(FP32 * run.model.vae)}
     if run.offload and not run.streamed:
         return _offloaded_phases(run, fixed)
-    split, trained, weights = run.split, run.trained, _weights(run)
-    gradients = {"gradients": FP32 * trained / split}
-    moments = {"Adam's moments": MOMENTS * trained / split}
+    weights = _weights(run)
+    gradients = {"gradients": FP32 * run.each}
+    moments = {"Adam's moments": run.moments * run.each}
     rest = {**weights, **gradients, **moments, **fixed}
     return {
         "load": {**weights, "CUDA context and NCCL": CONTEXT, **_wrapped(run)},
         "first step": _step(run, {**weights, **fixed}, {}, gradients),
-        "optimizer.step": {**rest, "AdamW's temporaries": FP32 * trained / split},
+        "optimizer.step": {**rest, "AdamW's temporaries": run.temporaries * run.each},
         "pictures": {**rest, **_pictures(run)},
         "training": _step(run, {**weights, **moments, **fixed}, gradients, gradients),
         "save": {**rest, **_state_dict(run)},
@@ -114,11 +165,13 @@ def gpu_phases(run: Run) -> dict[str, Items]:
 
 
 def _weights(run: Run) -> Items:
+    adapters = {"adapters": float(FP32 * run.replicated)} if run.lora else {}
     if run.streamed:
-        root = run.model.embeddings + run.model.positions
-        held = {"parameters": float(BF16 * (root + 2 * run.model.layer) + FP32 * run.model.connectors)}
+        root = (run.model.embeddings + run.model.positions) / run.split
+        connectors = FP32 * run.model.connectors / run.split
+        held = {"parameters": float(BF16 * (root + 2 * run.model.layer) + connectors), **adapters}
         return {**held, "EMA copy": float(BF16 * root)} if run.ema_copy else held
-    held = {"parameters": run.weights / run.split}
+    held = {"parameters": run.weights / run.split, **adapters}
     if run.ema_copy:
         held["EMA copy"] = run.ema / run.split
     return held
@@ -162,6 +215,8 @@ def _state_dict(run: Run) -> Items:
     gathered and moved to the host unit by unit: the root again. Measured with torch 2.11 on two and four H100s; the
     save code of torch 2.7.1 does the same (docs/gpu-proof.md).
     """
+    if run.lora:
+        return {}  # the adapters go to the host one by one
     if run.lean:
         shard = BF16 * run.model.embeddings / run.split
         whole = BF16 * run.model.embeddings if run.split > 1 else 0
@@ -194,6 +249,8 @@ def gathered(run: Run) -> tuple[Items, Items]:
     if run.patched and run.split == 1:
         return {"bf16 copies": float(BF16 * model.connectors)}, {}
     root, layer = model.embeddings + model.connectors, model.layer
+    if run.streamed:
+        return {"root unit in bf16": float(BF16 * root)}, {}
     if run.split == 1:
         return {"root unit in bf16": float(BF16 * root)}, {"layers in bf16": float(BF16 * layer)}
     grown = 0 if run.freeze_llm else layer

@@ -6,18 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import (
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import assess
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.host_memory import host_floor
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.judge import Node, fits, judge_gpu, judge_host
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Lora, Run, gpu_need, gpu_phases
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.nearest import (
     TOKEN_STEP,
-    Node,
-    assess,
-    fits,
-    judge_gpu,
-    judge_host,
     nearest_hardware,
     nearest_setting,
 )
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.host_memory import host_floor
-from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run, gpu_need, gpu_phases
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,7 +155,7 @@ def test_the_activations_of_a_token_budget(expected: int, longest: int, batch: i
         pytest.param(8, "full", 8 * (8 * P + 9), 8 * (10 * P + 9), id="8 ranks: over 1 TB"),
         pytest.param(1, "frozen", 4 * P + 9, 6 * P + 9, id="1 rank without EMA copy"),
         pytest.param(8, "frozen", 8 * (4 * P + 9), 8 * (6 * P + 9), id="8 ranks without EMA copy"),
-        pytest.param(1, "frozen offload", 4 * P + 9, 6 * P + 9, id="frozen layers stay in the host's memory, in bf16"),
+        pytest.param(1, "frozen offload", 31 + 2 * P + 9, 6 * P + 9, id="frozen layers stay in the host's memory"),
         pytest.param(1, "full offload", 30 * P + 9, 30 * P + 9, id="offloaded: the save is the fullest moment"),
         pytest.param(2, "full offload", 30 * P + 18, 30 * P + 18, id="offloaded over two ranks: their shards"),
     ],
@@ -178,7 +175,11 @@ MOMENT = 4 * 2 * 152_064 * 3584 / 1e9  # of the root unit: what torch.save bring
         pytest.param(1, "full", 4 + MOMENT, 4 + MOMENT + 2 * P, id="1 rank: its process, and a saved file"),
         pytest.param(8, "full", 8 * 4 + MOMENT, 8 * 4 + MOMENT + 2 * P, id="8 ranks: one file for all"),
         pytest.param(8, "frozen", 8 * 4, 8 * 4 + 2 * P, id="8 ranks without EMA copy"),
-        pytest.param(1, "frozen offload", 4 + 2 * P, 4 + 4 * P, id="frozen layers stay in the host's memory"),
+        pytest.param(1, "frozen offload", 4 + 31, 4 + 31 + 2 * P, id="frozen layers stay in the host's memory, pinned"),
+        pytest.param(1, "lora", 4 + 0.8, 4 + 2 * P, id="lora: a save is small"),
+        pytest.param(1, "lora streamed", 35 + 0.8, 35 + 2 * P, id="lora, streamed"),
+        pytest.param(2, "lora streamed", 70 + 0.8, 70 + 2 * P, id="each rank has a pinned copy of its own"),
+        pytest.param(4, "lora streamed", 140 + 0.8, 140 + 2 * P, id="four are too many for the guide's 128 GB"),
         pytest.param(1, "full offload", 4 + 24 * P, 4 + 26 * P, id="offloaded: two models, gradients, moments"),
         pytest.param(2, "full offload", 8 + 24 * P, 8 + 26 * P, id="offloaded over two ranks: their shards"),
     ],
@@ -215,15 +216,47 @@ def test_what_a_host_must_have(ranks: int, profile: str, least: float, ease: flo
         ),
         pytest.param(Run(BAGEL, 8), ("H200", 8, 34), {"run_config_processes": 7}, id="a rank less for the memory"),
         pytest.param(Run(BAGEL, 8), ("A100-80", 8, 2000), None, id="the card that most people rent, eight of them"),
-        pytest.param(Run(BAGEL, 8), ("A100-40", 8, 2000), {"training_profile": "frozen"}, id="train less"),
+        pytest.param(
+            Run(BAGEL, 8),
+            ("A100-40", 8, 2000),
+            {"run_config_ema": 0, "run_config_optimizer": "adamw_8bit"},
+            id="8 × 40 GB: small moments, and no EMA copy",
+        ),
+        pytest.param(
+            Run(BAGEL, 4, sample_tokens=9500),
+            ("A100-80", 4, 512),
+            {"run_config_ema": 0},
+            id="4 × 80 GB: no EMA copy",
+        ),
+        pytest.param(
+            Run(BAGEL, 2, sample_tokens=9500), ("A100-40", 2, 256), {"training_profile": "lora"}, id="train adapters"
+        ),
+        pytest.param(
+            Run(BAGEL, 1, sample_tokens=9500),
+            ("A100-40", 1, 128),
+            {"training_profile": "lora", "run_config_cpu_offload": True},
+            id="one of them: to the last gigabyte it is not resident",
+        ),
+        pytest.param(
+            Run(BAGEL, 1, sample_tokens=9500).adapted(),
+            ("4090", 1, 128),
+            {"run_config_cpu_offload": True},
+            id="adapters on a small card",
+        ),
+        pytest.param(
+            replace(Run(BAGEL, 1, sample_tokens=9500).adapted(), adapters=Lora(256)),
+            ("4090", 1, 128),
+            {"run_config_cpu_offload": True, "training_lora_rank": 16},
+            id="a rank that is too large for it",
+        ),
         pytest.param(
             Run(BAGEL, 2).frozen(ema_copy=True), ("A100-40", 2, 1000), {"run_config_ema": 0}, id="no EMA copy"
         ),
         pytest.param(
             Run(BAGEL, 4),
             ("4090", 4, 128),
-            {"training_profile": "frozen", "run_config_processes": 1, "run_config_cpu_offload": True},
-            id="the guide's 4 × 24 GB with 128 GB: one GPU, and the layers in the host's memory",
+            {"training_profile": "lora", "run_config_cpu_offload": True, "run_config_processes": 3},
+            id="the guide's 4 × 24 GB with 128 GB: memory for the layers of three",
         ),
         pytest.param(
             Run(BAGEL, 1, expected_tokens=16384, sample_tokens=16384).frozen(ema_copy=False),

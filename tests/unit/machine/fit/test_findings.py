@@ -22,6 +22,10 @@ BAGEL = 14_607_260_128
 A100, H200 = 81920 * 2**20, 143771 * 2**20
 SETTINGS: dict[str, Any] = {
     "training_profile": "full",
+    "training_lora_rank": 32,
+    "training_lora_targets": "all",
+    "training_lora_connectors": True,
+    "run_config_optimizer": "adamw",
     "canvas_code_lean": True,
     "run_config_total_steps": 1530,
     "run_config_save_every": 510,
@@ -118,15 +122,15 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
             {"gpus": 4, "card": 24564 * 2**20, "memory": 128 * GB},
             "25.8 GB per GPU (GPU), too little in load (39.4 GB: parameters 14.6 GB, EMA copy 14.6 GB, root unit",
             "optimizer.step 89.3 GB",
-            "training_profile: frozen, run_config_processes: 1, run_config_cpu_offload: true",
+            "training_profile: lora, run_config_cpu_offload: true, run_config_processes: 3",
             id="the guide's recommended 4 × 24 GB with 128 GB",
         ),
         pytest.param(
             {"gpus": 4, "card": A100},
             "too little in optimizer.step (89.3 GB: Adam's moments 29.2 GB,",
             "93.3 GB per GPU at 4 shards",
-            "training_profile: frozen; or 5 × GPU in one run (24.4 GB of host memory in all)",
-            id="4 × 80 GB: fewer trained parameters, or 5 of them",
+            "run_config_ema: 0; or 5 × GPU in one run (24.4 GB of host memory in all)",
+            id="4 × 80 GB: no EMA copy, or 5 of them",
         ),
         pytest.param(
             {"card": 46068 * 2**20, "hosts": 2},
@@ -146,8 +150,8 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
             {"gpus": 1, "card": 24564 * 2**20, "memory": 24 * GB},
             "too little in load (122.7 GB",
             "351.9 GB per GPU at 1 shard",
-            "training_profile: frozen, run_config_cpu_offload: true, on a host with 62.5 GB of memory",
-            id="one small GPU in a small host needs the frozen profile and another host",
+            "training_profile: lora, run_config_cpu_offload: true, on a host with 64.2 GB of memory",
+            id="one small GPU in a small host needs streamed adapters and another host",
         ),
     ],
 )
@@ -198,9 +202,11 @@ def test_a_run_of_the_default_settings_is_the_arithmetics_default() -> None:
 @pytest.mark.parametrize(
     ("profile", "ema", "copied"),
     [
-        pytest.param("full", 0.0, True, id="unpatched code copies the EMA even with --ema 0"),
-        pytest.param("frozen", 0.0, False, id="patched code skips it with --ema 0"),
-        pytest.param("frozen", 0.995, True, id="patched code copies it otherwise"),
+        pytest.param("full", 0.0, False, id="the patched code skips it with --ema 0"),
+        pytest.param("full", 0.995, True, id="and copies it otherwise"),
+        pytest.param("frozen", 0.0, False, id="the same with frozen weights"),
+        pytest.param("frozen", 0.995, True, id="and as slow as it is"),
+        pytest.param("lora", 0.995, False, id="the adapters never have one"),
     ],
 )
 def test_when_an_ema_copy_is_made(profile: str, ema: float, copied: bool) -> None:
