@@ -39,6 +39,7 @@ class ActionModule(RoleAction):
     """Invalid variables are a part of the result. The plan reports them and refuses the run."""
 
     _supports_diff = False
+    before_plan = True
 
     def refuse(self) -> None:
         """Nothing: the plan reports it."""
@@ -52,7 +53,8 @@ class ActionModule(RoleAction):
                 self.findings.append(cause)
             else:
                 result = {**answer, "asked": [begin, time.time()]}
-        return {**result, "settings": self.settings, "findings": [found.as_dict() for found in self.findings]}
+        findings = [found.as_dict() for found in self.findings]
+        return {**result, "settings": self.settings, "choice": self.choice, "findings": findings}
 
     def _ambiguous(self) -> list[Finding]:
         """Groups that put the host into two runs: Ansible takes one of them without a message."""

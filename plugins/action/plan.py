@@ -20,6 +20,7 @@ from ..module_utils.core.settings import Settings
 from ..module_utils.core.topology import Topology
 from ..module_utils.findings import of_reach
 from ..module_utils.findings.finding import Finding, finding
+from ..module_utils.machine.fit.choose import Choice
 from ..module_utils.plan.make import Decide, Plan, make_plan
 from ..module_utils.plan.observation import HostSeen, understood
 from ..module_utils.plan.text import ending, findings_of, plan_text
@@ -136,7 +137,9 @@ class ActionModule(ActionBase):
             found = f"{lock.get('who')} works here since {lock.get('since')}"
             findings += (finding("HOST_LOCKED", found=found, expected="one controller at a time"),)
         run = settings.get("training_run") or self._run(variables, name)
-        return HostSeen(name, str(run), settings, observation, findings, (asked[0], asked[1]) if asked else None)
+        times = (asked[0], asked[1]) if asked else None
+        choice = Choice(**answer["choice"]) if answer.get("choice") else None
+        return HostSeen(name, str(run), settings, observation, findings, times, choice)
 
     def _run(self, variables: Mapping[str, Any], name: str) -> Any:
         """The run of a host whose settings are not known."""

@@ -69,8 +69,10 @@ class RoleAction(ActionBase):
     _supports_async = False
     clock: Clock = time
     doing = ""  # named in lines on the terminal
+    before_plan = False  # it comes before a plan, which may choose anew where nothing is settled
     settings: Settings
     findings: list[Finding]
+    choice: Mapping[str, Any] | None = None  # of the plan, where training_profile is auto
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self.variables: dict[str, Any] = task_vars or {}
@@ -108,7 +110,14 @@ class RoleAction(ActionBase):
         facts = {*options, *PLAN_NAMES} & given_by_host(self.variables)
         self.variables = {name: value for name, value in self.variables.items() if name not in facts}
         settings, found = read(options, defaults, self.variables, self._template)
+        self.choice = self._choice(settings)
+        settings.update(self.choice["settings"] if self.choice else {})
         return settings, [*found, *map(_no_fact, sorted(facts))]
+
+    def _choice(self, settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What the plan put in the place of training_profile: auto; None before there is a plan."""
+        made: dict[str, Any] | None = self.plan.get("choice") if settings.get("training_profile") == "auto" else None
+        return made if made and (made["settled"] or not self.before_plan) else None
 
     def _template(self, raw: Any) -> Any:
         """A raw value with its Jinja text resolved. Raises ValueError, in words, where it can't be."""

@@ -134,7 +134,7 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "weights, gradients, Adam's moments and the EMA copy take 20 bytes per parameter, 24 in the optimizer step, "
         "divided by the shards; batches and gathered layers come on top",
-        "use more GPUs as shards of the run, larger GPUs, or training_profile: frozen",
+        "use more GPUs as shards of the run, larger GPUs, or training_profile: lora",
     ),
     "GPU_MEMORY_TIGHT": Entry(
         "warning",
@@ -143,8 +143,8 @@ ENTRIES: dict[str, Entry] = {
     ),
     "HOST_MEMORY_SHORT": Entry(
         "error",
-        "each rank needs 4 GB and the memory that cpu_offload takes off the GPU; without canvas_code_lean it needs "
-        "10 bytes per parameter to load the model",
+        "each rank needs 4 GB and the memory that cpu_offload takes off the GPU (lora: 31 GB for each rank); without "
+        "canvas_code_lean it needs 10 bytes per parameter to load the model",
         "set canvas_code_lean: true, use a host with more memory, or fewer processes",
     ),
     "HOST_MEMORY_TIGHT": Entry(

@@ -90,12 +90,12 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "the unpatched trainer cannot hold frozen and trained parameters in one FSDP unit (ValueError: Must flatten "
         "tensors with uniform requires_grad)",
-        "set training_profile: frozen, which patches the deployed code",
+        "set training_profile: lora or frozen, which patch the deployed code",
     ),
-    "EMA_COPY_KEPT": Entry(
+    "LORA_RATE_LOW": Entry(
         "note",
-        "the unpatched trainer always makes the EMA copy, so run_config_ema: 0 saves no memory",
-        "no action needed; training_profile: frozen leaves the copy out",
+        "adapters begin at zero and need about ten times the learning rate of full fine-tuning",
+        "set run_config_lr: 0.0001, or leave it and watch whether the loss falls",
     ),
     "SHARDS_MISMATCH": Entry(
         "error", "num_replicate × num_shard must equal the world size (device mesh)", "leave both to the plan"
@@ -217,6 +217,16 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "the newest checkpoint has adapters of another rank, alpha or set of layers, which cannot go on as others",
         "set training_lora_* back to those of the checkpoint, or start a new training_run",
+    ),
+    "CHECKPOINT_OTHER_OPTIMIZER": Entry(
+        "error",
+        "the optimizer state of adamw_8bit and that of the others do not fit each other",
+        "set run_config_optimizer back, or start a new training_run",
+    ),
+    "PROFILE_UNKNOWN": Entry(
+        "error",
+        "training_profile: auto goes on with the profile of the checkpoints, and no script says which one made them",
+        "set training_profile to the one that made them, or start a new training_run",
     ),
     "CHECKPOINT_OTHER_MODEL": Entry(
         "error",

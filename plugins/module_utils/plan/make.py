@@ -17,7 +17,9 @@ from ..findings.finding import Finding, few, finding, placed
 from ..machine import environment_findings as host_findings
 from ..machine.fit import findings as machine
 from ..machine.fit.assess import Fit
+from ..machine.fit.choose import Choice
 from ..machine.fit.memory import BF16, MOMENTS
+from . import choice as choices
 from . import places
 from .observation import HostSeen, Observation
 from .skipped import Skipped, skipped, unseen
@@ -54,6 +56,7 @@ class HostPlan:
     refusal: str  # the errors of its run, by code and host; "" when the run may go on
     fit: Fit | None = None  # what the run needs of this host; None where it was not judged
     skipped: tuple[Skipped, ...] = ()  # checks that could not be made
+    choice: Choice | None = None  # what training_profile: auto stands for
 
     @property
     def refused(self) -> bool:
@@ -88,6 +91,7 @@ class HostPlan:
             "unready": self.unready,
             "fit": self.fit.as_dict() if self.fit else None,
             "skipped": [one.as_dict() for one in self.skipped],
+            "choice": self.choice.as_dict() if self.choice else None,
         }
 
 
@@ -255,14 +259,16 @@ def _plan_run(
     members: Sequence[HostSeen], decide: Mapping[str, Decide], twice: Sequence[Finding]
 ) -> dict[str, HostPlan]:
     """Plan one run. An unexpected answer of a host refuses its run; other runs go on."""
+    choice = None
     try:
+        members, choice, unclear = choices.settle(members, topologies(members))
         place = topologies(members)
-        at_odds = [*disagreements(members), *same_address(members), *unlike(members), *twice]
+        at_odds = [*unclear, *disagreements(members), *same_address(members), *unlike(members), *twice]
     except Exception as error:
         names = tuple(host.name for host in members)
         place = {name: Topology(members[0].run, names, rank, 1, 0, "", 0) for rank, name in enumerate(names)}
         at_odds = [replace(unforeseen("the run", error), host=name) for name in names]
-    made = {host.name: _plan_host(host, place[host.name], decide, at_odds) for host in members}
+    made = {host.name: replace(_plan_host(host, place[host.name], decide, at_odds), choice=choice) for host in members}
     findings = [found for host in made.values() for found in host.findings]
     refusal = ", ".join(f"{found.code} on {found.host}" for found in findings if found.refuses)
     return {name: replace(host, refusal=refusal) for name, host in made.items()}

@@ -11,6 +11,7 @@ from ..core.settings import NO_SETTINGS, Settings
 from ..findings.finding import Finding, finding
 from ..machine.environment import Environment
 from ..machine.facts import Facts
+from ..machine.fit.choose import Choice
 from ..machine.fit.findings import TEXT_SHARE, Machine
 from ..machine.host import Host
 from ..roles.canvas_code import observe as canvas_code
@@ -95,6 +96,7 @@ class HostSeen:
     observation: Observation | None = None
     findings: tuple[Finding, ...] = ()
     asked: tuple[float, float] | None = None  # the controller's clock before and after the observation
+    choice: Choice | None = None  # of an earlier plan of this play, by which its settings are
 
     @property
     def judged(self) -> bool:

@@ -1,6 +1,6 @@
 """Rules for values beyond their type: ranges, forms, full paths, and no secret in the wrong place.
 
-One table for the variables of all roles. Rules about two variables are in `together`. Roles judge what needs the host,
+One table for the variables of all roles; `together.py` has rules about two of them. Roles judge what needs the host,
 the data or the run.
 """
 
@@ -19,7 +19,6 @@ from ..core.printable import is_utf8
 from ..findings import of_reach
 from ..findings.finding import CATALOGUE, Finding, finding
 from ..roles.fleet_agent.decide import ROOT_LIKE
-from . import places
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,6 @@ RULES: dict[str, Rule] = {
     "training_keep_last": span(0, 1_000_000),
     "training_keep_every": span(0, 1_000_000_000),
 }
-NO_PARQUET = tuple(f".{form}" for form in ("csv", "tsv", "json", "jsonl", "xlsx", "arrow", "zip", "gz", "txt"))
 # With these the host or the intention is unknown, so the run cannot go on.
 NEVER_ACCEPTED = (
     "VARIABLE_INVALID",
@@ -305,25 +303,3 @@ def _leaves(place: str, key: str, value: Any) -> Iterator[tuple[str, str, str]]:
             yield from _leaves(place, key, inner)
     elif value is not None and not isinstance(value, bool):
         yield place, key, str(value)
-
-
-def together(settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """Contradictions between variables of one host; missing names are not judged."""
-    get = settings.get
-    if get("run_config_lr_scheduler") == "cosine" and get("run_config_min_lr", 0) > get("run_config_lr", 1):
-        given, most = (
-            f"run_config_min_lr: {get('run_config_min_lr'):g}",
-            f"at most run_config_lr ({get('run_config_lr'):g})",
-        )
-        yield finding("VARIABLE_INVALID", variable="run_config_min_lr", found=given, expected=most)
-    if get("run_config_ce_weight") == 0 and get("run_config_mse_weight") == 0:
-        given = "run_config_ce_weight and run_config_mse_weight are both 0"
-        yield finding("VARIABLE_INVALID", variable="run_config_ce_weight", found=given, expected="one of them above 0")
-    if get("training_peer_port", 0) == get("run_config_master_port", 1):
-        given = f"training_peer_port: {get('training_peer_port')}, the same as run_config_master_port"
-        yield finding("VARIABLE_INVALID", variable="training_peer_port", found=given, expected="a port of its own")
-    for kind in ("train", "test"):
-        given = str(get(f"dataset_{kind}", ""))
-        if given.lower().endswith(NO_PARQUET):
-            yield finding("DATASET_NOT_PARQUET", variable=f"dataset_{kind}", found=given, expected="a file in parquet")
-    yield from places.judge(places.named(settings))

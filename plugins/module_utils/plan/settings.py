@@ -19,7 +19,7 @@ from ..core import masking
 from ..core.printable import printable
 from ..findings.finding import Finding, finding, placed
 from ..system.digests import sha256
-from . import names, rules
+from . import names, rules, together
 
 SHOWN = 200  # letters of a wrong value
 
@@ -163,7 +163,7 @@ def resolve(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[di
             findings.append(found)
         else:
             settings[name] = typed
-    return settings, findings or list(rules.together(settings))
+    return settings, findings or list(together.judge(settings))
 
 
 def judged(option: Option, value: Any, secrets: Sequence[str] = ()) -> tuple[Any, Finding | None]:

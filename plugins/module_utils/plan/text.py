@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ..core import shown, table
 from ..core.progress import duration
 from ..core.table import NONE
 from ..findings.finding import CATALOGUE, SEVERITIES, Finding
-from ..machine.fit.findings import human, remedy
+from ..machine.fit.findings import human, remedy, yaml
 from ..machine.fit.judge import Verdict
 from .make import HostPlan, Plan
 
 WIDTH = 110
+MARKED = ("full", "lora", "frozen")  # profiles in the table
 SHOWN = 4  # hosts named with a skipped check
 
 
@@ -31,7 +32,7 @@ def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-FIT_HEAD = ("fit", "GPU memory", "host memory", "disk", "full", "frozen", "download", "save", "nearest that fits")
+FIT_HEAD = ("fit", "GPU memory", "host memory", "disk", *MARKED, "download", "save", "nearest that fits")
 
 
 def fit_row(host: HostPlan) -> tuple[str, ...]:
@@ -46,7 +47,7 @@ def fit_row(host: HostPlan) -> tuple[str, ...]:
         of(fit.gpu.need, fit.gpu.have) if fit.gpu else gpu,
         of(fit.host.need, fit.host.have),
         "; ".join(of(one.need, one.have) for one in fit.disks) or "nothing to write",
-        *(mark(fit.profiles[profile]) for profile in ("full", "frozen")),
+        *marks(fit.profiles),
         *times,
         "as it is" if fit.state == "fits" else remedy(fit) or "nothing on this host or with its GPUs",
     )
@@ -65,6 +66,29 @@ def mark(pair: tuple[Verdict | None, Verdict]) -> str:
     if short:
         return "✗ " + ", ".join(short)
     return "✓" if all(one.state == "fits" for _unused, one in states) else "tight"
+
+
+def marks(profiles: Mapping[str, tuple[Verdict | None, Verdict]]) -> list[str]:
+    """One for each of MARKED; `✓ streamed` where adapters fit only so."""
+    found = [mark(profiles[name]) for name in MARKED]
+    streamed = mark(profiles["lora, streamed"])
+    if found[1].startswith("✗") and not streamed.startswith("✗"):
+        found[1] = f"{streamed} streamed"
+    return found
+
+
+def choice_lines(hosts: Sequence[HostPlan]) -> list[str]:
+    """What training_profile: auto stands for, and why."""
+    made = hosts[0].choice
+    if not made:
+        return []
+    later = "" if made.settled else " for now: no GPU is seen yet"
+    line = f"profile auto: {made.name}{later}" + (f" ({'; '.join(made.why)})" if made.why else "")
+    given = ", ".join(f"{name}: {yaml(value)}" for name, value in made.settings.items())
+    lines = [shown.line(line), f"sets {given}"]
+    return [
+        part for line in lines for part in textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    ]
 
 
 def run_line(hosts: Sequence[HostPlan]) -> str:
@@ -166,7 +190,8 @@ def plan_text(plan: Plan) -> str:
     lines: list[str] = []
     for members in plan.runs.values():
         hosts = [plan.hosts[name] for name in members]
-        lines += [run_line(hosts), *table.lines([row for host in hosts for row in host_rows(host)], indent="  "), ""]
+        rows = [row for host in hosts for row in host_rows(host)]
+        lines += [run_line(hosts), *choice_lines(hosts), *table.lines(rows, indent="  "), ""]
     if plan.hosts:
         lines += [*table.lines([FIT_HEAD, *(fit_row(host) for host in plan.hosts.values())], indent="  "), ""]
     for severity in reversed(SEVERITIES):

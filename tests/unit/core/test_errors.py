@@ -10,7 +10,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import finding
 
 SHORT = finding("DISK_SHORT", found="1 GB free", expected="9 GB free", variable="fleet_root")
-NOTE = finding("EMA_COPY_KEPT", found="ema 0", expected="a copy")
+NOTE = finding("LORA_RATE_LOW", found="ema 0", expected="a copy")
 FULL = {
     "message": SHORT.because,
     "code": "DISK_SHORT",
@@ -55,10 +55,10 @@ def test_the_first_is_raised_and_the_others_are_named() -> None:
 
 
 def test_named_codes_are_raised_whatever_their_severity_and_no_others() -> None:
-    raise_for([SHORT], ("EMA_COPY_KEPT",))
+    raise_for([SHORT], ("LORA_RATE_LOW",))
     with pytest.raises(FleetError) as raised:
-        raise_for([SHORT, NOTE], ("EMA_COPY_KEPT",))
-    assert (raised.value.code, raised.value.found) == ("EMA_COPY_KEPT", "ema 0")
+        raise_for([SHORT, NOTE], ("LORA_RATE_LOW",))
+    assert (raised.value.code, raised.value.found) == ("LORA_RATE_LOW", "ema 0")
 
 
 def test_an_error_is_the_same_on_the_other_machine() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.core import paths
-from ansible_collections.canvas.fleet.plugins.module_utils.plan import places, rules
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import places, rules, together
 from ansible_collections.canvas.fleet.plugins.module_utils.system import places as on_host
 from ansible_collections.canvas.fleet.plugins.module_utils.system.places import Spot
 from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
@@ -34,7 +34,7 @@ def defaults(**given: str) -> dict[str, str]:
 
 
 def wrong(**given: str) -> list[tuple[str, str]]:
-    found = list(rules.together(given))
+    found = list(together.judge(given))
     assert {one.code for one in found} <= {"VARIABLE_INVALID"}
     return [(one.variable, one.found) for one in found]
 

@@ -72,16 +72,19 @@ def run_of(machine: Machine, settings: Settings, topology: Topology) -> Run:
     )
 
 
-def fit_of(machine: Machine, settings: Settings, topology: Topology) -> Fit:
-    """How the run fits this host, item by item; pure."""
+def node_of(machine: Machine, settings: Settings) -> Node:
     gpus = machine.gpus if settings["nvidia_gpu_expected"] else ()
-    node = Node(
+    return Node(
         gpus=len(gpus),
         gpu_bytes=float(min((gpu.memory_bytes for gpu in gpus), default=0)),
         memory=float(machine.facts.memory_bytes),
         gpu_name=gpus[0].name if gpus else "GPU",
     )
-    run = run_of(machine, settings, topology)
+
+
+def fit_of(machine: Machine, settings: Settings, topology: Topology) -> Fit:
+    """How the run fits this host, item by item; pure."""
+    run, node = run_of(machine, settings, topology), node_of(machine, settings)
     missing = max(0.0, float(settings["weights_bytes"]) - machine.weights_bytes)
     saves = sum(run_parts(run, saves_of(settings, topology)).values())
     wants = {
@@ -192,10 +195,11 @@ def remedy(fit: Fit) -> str:
 
 
 def words(change: Change) -> str:
-    return ", ".join(f"{name}: {_yaml(value)}" for name, value in change.settings.items())
+    return ", ".join(f"{name}: {yaml(value)}" for name, value in change.settings.items())
 
 
-def _yaml(value: Any) -> str:
+def yaml(value: Any) -> str:
+    """A setting's value as in the inventory."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

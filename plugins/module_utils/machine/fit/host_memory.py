@@ -77,7 +77,7 @@ def _offloaded(run: Run) -> Items:
     if not run.offload:
         return {}
     if run.streamed:
-        found = {"pinned layers": pinned(run) * run.ranks}
+        found = {"pinned layers": pinned_bytes(run) * run.ranks}
         return {**found, "EMA copy": run.ema * run.ranks} if run.ema_copy else found
     share = run.ranks / run.split
     found = {"parameters": run.weights * share}
@@ -89,7 +89,7 @@ def _offloaded(run: Run) -> Items:
     return found
 
 
-def pinned(run: Run) -> float:
+def pinned_bytes(run: Run) -> float:
     """Bytes of the streamed layers of one rank: each is one piece of pinned memory, which torch rounds up to a power of
     two. 31.0 GB for BAGEL, as measured."""
     model = run.model

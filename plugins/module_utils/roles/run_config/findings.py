@@ -7,6 +7,7 @@ from dataclasses import replace
 from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
+from ...machine.fit.choose import FULL_RATE, LORA_RATE
 from ...trainer import registration
 from . import script
 from .observe import File, Observation, entry
@@ -23,6 +24,7 @@ def judge(seen: Observation, settings: Settings, topology: Topology) -> list[Fin
         *_saves(settings),
         *_warmup(settings),
         *_ema(settings),
+        *_rate(settings),
         *_tokens(settings),
         *_unknown_flags(settings),
         *_debug(settings),
@@ -103,6 +105,14 @@ def _ema(settings: Settings) -> list[Finding]:
     found = f"ema {decay:g} over {steps} steps leaves {share:.0%} of the base model in ema.safetensors"
     expected = f"at most {EMA_BASE_SHARE:.0%}"
     return [finding("EMA_TOO_SLOW", found=found, expected=expected, variable="run_config_ema")]
+
+
+def _rate(settings: Settings) -> list[Finding]:
+    rate = settings["run_config_lr"]
+    if settings["training_profile"] != "lora" or rate > FULL_RATE:
+        return []
+    expected = f"about {LORA_RATE:g}"
+    return [finding("LORA_RATE_LOW", found=f"lr {rate:g}", expected=expected, variable="run_config_lr")]
 
 
 def _tokens(settings: Settings) -> list[Finding]:

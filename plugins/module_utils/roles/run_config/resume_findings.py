@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...core.errors import FleetError
 from ...core.settings import Settings
 from ...core.topology import Topology
@@ -12,6 +14,17 @@ from .observe import Observation
 
 # Flags that change nothing of what is trained.
 QUIET = {"log_every", "enable_wandb", "wandb_name", "wandb_runid", "debug_batches", "num_workers", "prefetch_factor"}
+
+
+def profile_of(given: Mapping[str, str]) -> str:
+    """The training_profile of a script, by its flags."""
+    if "fleet_lora_rank" in given:
+        return "lora"
+    return "frozen" if truth(given.get("freeze_llm", "False")) else "full"
+
+
+def optimizer_of(given: Mapping[str, str]) -> str:
+    return given.get("fleet_optimizer", "adamw")
 
 
 def judge(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
@@ -31,7 +44,7 @@ def _auto_resume(settings: Settings) -> list[Finding]:
 
 def _profile(settings: Settings) -> list[Finding]:
     """Findings about flags that the unpatched code cannot handle."""
-    if settings.get("training_profile") == "frozen":
+    if settings.get("training_profile") in ("frozen", "lora"):
         return []
     found = []
     if truth((settings.get("run_config_extra_flags") or {}).get("freeze_llm", False)):
@@ -39,13 +52,10 @@ def _profile(settings: Settings) -> list[Finding]:
             finding(
                 "FREEZE_NEEDS_PROFILE",
                 found="freeze_llm in run_config_extra_flags, training_profile full",
-                expected="training_profile frozen",
+                expected="training_profile lora or frozen",
                 variable="training_profile",
             )
         )
-    if settings["run_config_ema"] == 0:
-        variable = "run_config_ema"
-        found.append(finding("EMA_COPY_KEPT", found="ema 0", expected="training_profile frozen", variable=variable))
     return found
 
 
@@ -103,6 +113,21 @@ def _workers(state: resume.Resume, settings: Settings, topology: Topology) -> li
     return []
 
 
+def _other(path: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[Finding]:
+    """Optimizer states that do not fit. The guard sees adapters by their files, so `lora` is not compared here."""
+    was, asked = profile_of(before), profile_of(now)
+    kinds = optimizer_of(before), optimizer_of(now)
+    found = []
+    if was != asked and "lora" not in (was, asked):
+        expected = f"training_profile {was}, as the script that made it"
+        found.append(finding("CHECKPOINT_OTHER_PROFILE", found=path, expected=expected, variable="training_profile"))
+    if was == asked and "adamw_8bit" in kinds and kinds[0] != kinds[1]:
+        expected = f"run_config_optimizer {kinds[0]}, as the script that made it"
+        variable = "run_config_optimizer"
+        found.append(finding("CHECKPOINT_OTHER_OPTIMIZER", found=path, expected=expected, variable=variable))
+    return found
+
+
 def _earlier(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
     """Compare the settings with those of the script on the host, which made the checkpoints."""
     state, text = seen.resume, seen.script.text
@@ -111,13 +136,7 @@ def _earlier(seen: Observation, settings: Settings, topology: Topology) -> list[
     except FleetError:
         return []  # reported elsewhere
     before = resume.flags(text)
-    found = []
-    if text and truth(before.get("freeze_llm", "False")) != truth(now.get("freeze_llm", "False")):
-        was = "frozen" if truth(before.get("freeze_llm", "False")) else "full"
-        expected = f"training_profile {was}, as the script that made it"
-        found.append(
-            finding("CHECKPOINT_OTHER_PROFILE", found=state.path, expected=expected, variable="training_profile")
-        )
+    found = _other(state.path, before, now) if text else []
     total = settings["run_config_total_steps"]
     changed = [
         f"--{name} {now[name]}" for name in now if name not in QUIET and before.get(name, now[name]) != now[name]

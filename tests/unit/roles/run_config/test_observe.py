@@ -151,6 +151,16 @@ FINDINGS = {
     "an ema just too slow": ({}, {"run_config_ema": 0.5 ** (1 / 1531.1)}, ["EMA_TOO_SLOW"]),
     "the guide's token budget": ({}, {"run_config_max_num_tokens": 8192}, ["PACKING_DROPS_SAMPLES"]),
     "a budget above the expected": ({}, {"run_config_max_num_tokens": 8193}, []),
+    "adapters at the rate of full fine-tuning": (
+        {},
+        {"training_profile": "lora", "run_config_ema": 0.0, "run_config_lr": 1e-5},
+        ["LORA_RATE_LOW"],
+    ),
+    "adapters at their own": (
+        {},
+        {"training_profile": "lora", "run_config_ema": 0.0, "run_config_lr": 1e-4},
+        [],
+    ),
     "the guide's debugging": ({}, {"run_config_debug_batches": 3}, ["DEBUG_BATCHES_PRINT"]),
     "W&B without a key": ({}, {"run_config_enable_wandb": True}, ["WANDB_KEY_MISSING"]),
     "W&B with a key": ({}, {"run_config_enable_wandb": True, "run_config_wandb_api_key": "sha256:1"}, []),

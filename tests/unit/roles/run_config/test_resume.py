@@ -264,8 +264,20 @@ FINDINGS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], list[s
         ["FREEZE_NEEDS_PROFILE"],
     ),
     "a frozen ViT of unpatched code": ({}, {"run_config_extra_flags": {"freeze_vit": True}}, {}, []),
-    "no EMA of unpatched code": ({}, {"run_config_ema": 0.0}, {}, ["EMA_COPY_KEPT"]),
-    "no EMA of patched code": ({}, {"run_config_ema": 0.0, "training_profile": "frozen"}, {}, []),
+    "no EMA copy": ({}, {"run_config_ema": 0.0}, {}, []),
+    "a small optimizer after a large one": (
+        at_step(510),
+        {"run_config_optimizer": "adamw_8bit"},
+        {},
+        ["CHECKPOINT_OTHER_OPTIMIZER"],
+    ),
+    "a large one after a small one": (
+        {**at_step(510), "script__text": "torchrun -m train.pretrain_unified_navit --fleet_optimizer adamw_8bit"},
+        {},
+        {},
+        ["CHECKPOINT_OTHER_OPTIMIZER"],
+    ),
+    "fused after upstream's": (at_step(510), {"run_config_optimizer": "adamw_fused"}, {}, []),
     "a save before the last worker": (
         {},
         {"run_config_save_every": 6, "run_config_total_steps": 600},

@@ -1,0 +1,112 @@
+"""What training_profile: auto stands for: on the guide's hosts, by what a run can go on with, and as laws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.choose import (
+    FULL_RATE,
+    LORA_RATE,
+    candidates,
+    choose,
+)
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.judge import Node, roomy
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL, model_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tools.cards import CARDS, MIB
+
+GB = 1e9
+
+
+def host(card: str, gpus: int, memory: float, **other: Any) -> tuple[Run, Node]:
+    return Run(BAGEL, gpus, sample_tokens=9500, **other), Node(gpus, float(CARDS[card] * MIB), memory * GB, card)
+
+
+@pytest.mark.parametrize(
+    ("card", "gpus", "memory", "name"),
+    [
+        pytest.param("4090", 1, 64, "lora, streamed", id="one small card"),
+        pytest.param("4090", 2, 128, "lora, streamed", id="the guide's least: 2 × 4090, 128 GB"),
+        pytest.param("4090", 4, 128, "lora, streamed on 3 of 4 GPUs", id="4 × 4090: memory for the layers of three"),
+        pytest.param("4090", 4, 256, "lora, streamed", id="4 × 4090 with more memory"),
+        pytest.param("4090", 8, 256, "lora", id="8 × 4090: the base in eight shards"),
+        pytest.param("A100-40", 1, 128, "lora, streamed", id="one of 40 GB: not to the last gigabyte"),
+        pytest.param("A100-40", 2, 128, "lora", id="the guide's 2 × A100 40 GB"),
+        pytest.param("L40S", 1, 128, "lora", id="one of 48 GB"),
+        pytest.param("A100-80", 1, 128, "lora", id="one of 80 GB"),
+        pytest.param("A100-80", 4, 128, "full without an EMA copy", id="the guide's 4 × A100 80 GB"),
+        pytest.param("A100-80", 8, 128, "full", id="8 × 80 GB"),
+        pytest.param("L40S", 8, 1000, "full without an EMA copy", id="8 × 48 GB"),
+        pytest.param("A100-40", 8, 1000, "full with an optimizer in 8 bits", id="8 × 40 GB"),
+        pytest.param("H200", 2, 256, "full without an EMA copy", id="2 × 141 GB"),
+        pytest.param("4090", 1, 36, "lora, streamed", id="memory for one pinned copy"),
+    ],
+)
+def test_the_best_that_fits_a_host(card: str, gpus: int, memory: float, name: str) -> None:
+    assert choose([host(card, gpus, memory)], 0.995, FULL_RATE).name == name
+
+
+def test_what_is_chosen_is_said_with_what_the_better_ones_lack() -> None:
+    made = choose([host("4090", 4, 128)], 0.995, FULL_RATE)
+    assert made.settings == {
+        "training_profile": "lora",
+        "run_config_ema": 0.0,
+        "run_config_optimizer": "adamw",
+        "run_config_cpu_offload": True,
+        "run_config_lr": LORA_RATE,
+        "run_config_processes": 3,
+        "run_config_num_shard": 0,
+        "run_config_num_replicate": 0,
+    }
+    assert made.why[0] == "full needs 89.3 GB of 25.8 GB per GPU"
+    assert made.why[-1] == "lora, streamed needs 140.5 GB of 128.0 GB of host memory"
+    assert made.settled
+
+
+def test_a_learning_rate_of_the_users_own_stays() -> None:
+    assert "run_config_lr" not in choose([host("A100-80", 1, 128)], 0.995, 5e-5).settings
+
+
+def test_every_host_of_a_run_counts() -> None:
+    large, small = host("A100-80", 8, 128), host("4090", 8, 1000)
+    assert choose([large, large], 0.995, FULL_RATE).name == "full"
+    assert choose([large, small], 0.995, FULL_RATE).name == "lora"
+
+
+def test_nothing_is_settled_while_no_gpu_is_seen() -> None:
+    run, node = host("4090", 1, 128)
+    made = choose([(run, replace(node, gpus=0))], 0.995, FULL_RATE)
+    assert (made.name, made.settled) == ("full", False)
+    tiny = replace(run, model=model_of(400_000, None), gpu=False)
+    assert choose([(tiny, replace(node, gpus=0))], 0.995, FULL_RATE).settled, "a host that is to have none"
+
+
+def test_where_nothing_fits_the_smallest_is_taken_and_the_plan_refuses_it() -> None:
+    made = choose([host("4090", 1, 16)], 0.995, FULL_RATE)
+    assert (made.name, made.why[0]) == ("frozen, streamed", "nothing fits")
+
+
+def test_a_run_goes_on_with_what_its_checkpoints_are_of() -> None:
+    made = choose([host("A100-80", 8, 1000)], 0.995, FULL_RATE, lambda one: one.run.lora, "checkpoint 510 is of lora")
+    assert (made.name, made.why) == ("lora", ("checkpoint 510 is of lora",))
+
+
+@settings(deadline=None)
+@given(
+    card=st.sampled_from(sorted(CARDS)),
+    gpus=st.integers(1, 8),
+    memory=st.floats(40, 2000),
+    ema=st.sampled_from([0.0, 0.995]),
+)
+def test_no_better_one_would_have_had_room(card: str, gpus: int, memory: float, ema: float) -> None:
+    run, node = host(card, gpus, memory)
+    every = list(candidates(run, ema, FULL_RATE))
+    made = choose([(run, node)], ema, FULL_RATE)
+    place = [one.name for one in every].index(made.name)
+    assert not any(roomy(one.run, node) for one in every[:place])
+    assert made.settings["run_config_ema"] in (0.0, ema)
