@@ -92,6 +92,16 @@ ENTRIES: dict[str, Entry] = {
         "tensors with uniform requires_grad)",
         "set training_profile: lora or frozen, which patch the deployed code",
     ),
+    "ADAPTERS_UNEXPECTED": Entry(
+        "warning",
+        "the training has more or fewer adapters than the model has layers for them, so it may train another part",
+        "compare training_lora_targets with the script and the model folder, and restart",
+    ),
+    "ADAPTERS_STILL": Entry(
+        "warning",
+        "the adapters have not moved, so nothing is learned",
+        "check run_config_lr and the losses, stop the training and start it again",
+    ),
     "LORA_RATE_LOW": Entry(
         "note",
         "adapters begin at zero and need about ten times the learning rate of full fine-tuning",

@@ -19,6 +19,7 @@ from ..machine.fit import findings as machine
 from ..machine.fit.assess import Fit
 from ..machine.fit.choose import Choice
 from ..machine.fit.memory import BF16, MOMENTS
+from ..roles.training import adapter_findings
 from . import choice as choices
 from . import places
 from .observation import HostSeen, Observation
@@ -306,6 +307,7 @@ def _machine_findings(
         *machine.check(seen.facts, fit, host.settings, topology),
         *host_findings.check(compared, host.settings, topology),
         *host_findings.in_use(compared.phase, exchanged, host.settings),
+        *adapter_findings.judge(seen.roles.training.log, fit.run.model, host.settings),
     ]
 
 

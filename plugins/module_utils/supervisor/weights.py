@@ -13,12 +13,24 @@ from ..trainer.failures import Failure
 from .watch import Watch
 
 
+def _adapters(watch: Watch, spec: Mapping[str, Any]) -> str:
+    """What training_profile: lora lacks once the training begins: the adapters, or the base beside them."""
+    reader = watch.reader
+    if spec.get("profile") != "lora" or reader.start is None:
+        return ""
+    if reader.adapters is None or not reader.adapters.number:
+        return "training_profile is lora, and the log names no adapters"
+    return "" if reader.adapters.base_tensors else "adapters train beside a base of which no tensor was loaded"
+
+
 def flaw(watch: Watch, spec: Mapping[str, Any], say: Callable[[str], None]) -> Failure | None:
     """The reason to stop; None when there is none. `warn_first_loss` and `max_first_loss` are 0 for never."""
     reader = watch.reader
     if spec.get("weights_expected", True) and reader.weights in ("scratch", "partial"):
         source = f" from {reader.source}" if reader.source else ""
         return Failure("WEIGHTS_NOT_LOADED", f"weights not loaded{source}: {reader.flaw}")
+    if lacking := _adapters(watch, spec):
+        return Failure("WEIGHTS_NOT_LOADED", lacking)
     first = watch.log().steps[:1]
     ce = first[0].losses.get("ce") if first and watch.last is first[0] else None
     if ce is None:

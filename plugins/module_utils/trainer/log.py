@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..core.wire import Measured
 from ..system.files import open_plain
@@ -32,6 +32,11 @@ _KEYS = re.compile(r"_IncompatibleKeys\(missing_keys=\[(.*?)\], unexpected_keys=
 _NAME = re.compile(r"'([^']*)'")
 _SAVE = re.compile(r"Saving checkpoint at step (\d{1,15})\.\.\.")
 _REACHED = re.compile(r"Reached total_steps \((\d{1,15})\)")
+# What the patch of training_profile: lora says (patch_lora_text.py).
+_ADAPTERS = re.compile(
+    r"canvas-fleet lora: (\d{1,9}) adapters, (\d{1,15}) parameters, rank (\d{1,4}), base (\d{1,9}) tensors loaded"
+)
+_MOVED = re.compile(r"canvas-fleet lora: \|B\| = (\d{1,15}(?:\.\d{1,15})?(?:e[+-]\d{1,2})?)$")
 _DONE = re.compile(r"(?:\] |^)Done!$")
 
 
@@ -53,6 +58,17 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Adapters:
+    """Adapters of this start. `moved`: the norm of all B, which begin at zero; None before it is said."""
+
+    number: int
+    parameters: int
+    rank: int
+    base_tensors: int  # of the base, that were loaded
+    moved: float | None = None
+
+
+@dataclass(frozen=True)
 class Summary:
     """Summary of a log. `rate`: steps per second; `seconds_left` until the last step."""
 
@@ -68,6 +84,7 @@ class Summary:
     saves: tuple[int, ...] = ()
     reached: bool = False
     done: bool = False
+    adapters: Adapters | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class TrainLog:
     reached: int | None = None
     done: bool = False
     tail: tuple[str, ...] = field(default=(), compare=False)
+    adapters: Adapters | None = None
 
     @property
     def finished(self) -> bool:
@@ -134,6 +152,7 @@ class TrainLog:
             saves=self.saves,
             reached=self.reached is not None,
             done=self.done,
+            adapters=self.adapters,
         )
 
 
@@ -162,6 +181,7 @@ class Reader:
         self.reached: int | None = None
         self.done = False
         self.weights, self.source, self.flaw = "", "", ""
+        self.adapters: Adapters | None = None
 
     def feed(self, line: str) -> Step | None:
         """Read one plain line; returns its step, if it has one."""
@@ -177,6 +197,10 @@ class Reader:
             self.reached = int(match[1])
         elif _DONE.search(line):
             self.done = True
+        elif match := _ADAPTERS.search(line):
+            self.adapters = Adapters(*map(int, match.groups()))
+        elif (match := _MOVED.search(line)) and self.adapters:
+            self.adapters = replace(self.adapters, moved=float(match[1]))
         else:
             self._weigh(line)
         return step
@@ -212,6 +236,7 @@ class Reader:
             self.reached,
             self.done,
             tail,
+            self.adapters,
         )
 
 

@@ -53,7 +53,7 @@ TRAPS = {
     "W&B without a key": ["WANDB_KEY_MISSING"],
     "flags that the parser does not know": ["FLAG_UNKNOWN"],
     "a checkpoint of another kind": ["CHECKPOINT_OTHER_PROFILE", "CHECKPOINT_OTHER_OPTIMIZER", "PROFILE_UNKNOWN"],
-    "adapters that hardly move": ["LORA_RATE_LOW"],
+    "adapters that hardly move": ["LORA_RATE_LOW", "ADAPTERS_STILL", "ADAPTERS_UNEXPECTED"],
     "the mesh": ["SHARDS_MISMATCH"],
     "frozen parts on unpatched code": ["FREEZE_NEEDS_PROFILE"],
     "no GPU": ["NO_GPU", "GPU_COUNT_SHORT"],

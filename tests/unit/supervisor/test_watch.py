@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 LIMITS = Limits(load=100, first_step=50, save=200, floor=30)
 KEYS = "_IncompatibleKeys(missing_keys=['latent_pos_embed.pos_embed', 'vit_pos_embed.pos_embed'], unexpected_keys=[])"
 
+ADAPTERS = "[x] canvas-fleet lora: {} adapters, 161480704 parameters, rank 32, base {} tensors loaded"
+
 
 def line(step: int, ce: float = 1.0, rate: float = 0.5) -> str:
     return f"[x] (step={step:07d}) Train Loss ce: {ce:.4f}, Train Loss mse: 0.5000, Train Steps/Sec: {rate:.2f}, "
@@ -249,6 +251,11 @@ def test_a_hang_has_a_class(tree: list[Process], repeats: int, peers: list[str],
         ([line(0, 11.9)], {"max_first_loss": 0}, None),
         ([line(0, 2.0)], {"max_first_loss": 10}, None),
         ([line(0, 2.0), line(1, 11.9)], {"max_first_loss": 10}, None),
+        ([ADAPTERS.format(392, 1130)], {"profile": "lora"}, None),
+        ([], {"profile": "lora"}, "WEIGHTS_NOT_LOADED"),
+        ([], {"profile": "full"}, None),
+        ([ADAPTERS.format(0, 1130)], {"profile": "lora"}, "WEIGHTS_NOT_LOADED"),
+        ([ADAPTERS.format(392, 0)], {"profile": "lora"}, "WEIGHTS_NOT_LOADED"),
         ([line(0, float("nan"))], {"max_first_loss": 10}, "FIRST_LOSS_HIGH"),
     ],
 )  # fmt: skip

@@ -181,3 +181,28 @@ def test_what_is_no_plain_file_reads_as_nothing_and_never_waits(tmp_path: Path, 
         (tmp_path / "secret").write_text("secret")
         path.symlink_to(tmp_path / "secret")
     assert train_log.read_part(str(path)) == ""
+
+
+ADAPTERS = "[2026] canvas-fleet lora: 392 adapters, 161480704 parameters, rank 32, base 1130 tensors loaded"
+
+
+@pytest.mark.parametrize(
+    ("lines", "seen"),
+    [
+        pytest.param([], None, id="another profile"),
+        pytest.param([ADAPTERS], train_log.Adapters(392, 161_480_704, 32, 1130), id="at the start"),
+        pytest.param(
+            [ADAPTERS, "[2026] canvas-fleet lora: |B| = 0.0123"],
+            train_log.Adapters(392, 161_480_704, 32, 1130, 0.0123),
+            id="after some steps",
+        ),
+        pytest.param(
+            [ADAPTERS, "canvas-fleet lora: |B| = 1.5e-05", "canvas-fleet lora: |B| = 1e+999"],
+            train_log.Adapters(392, 161_480_704, 32, 1130, 1.5e-05),
+            id="a number that is none is passed over",
+        ),
+        pytest.param(["canvas-fleet lora: |B| = 0"], None, id="without adapters"),
+    ],
+)
+def test_adapters_are_read(lines: list[str], seen: train_log.Adapters | None) -> None:
+    assert train_log.parse("\n".join(lines)).summary().adapters == seen
