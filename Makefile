@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap inventory demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs goldens house
+.PHONY: help bootstrap inventory demo demo-down test lint unit molecule bench-converge chaos mutants gpu-proof lock wheelhouse docs goldens house artifact publish-check docs-site matrix
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
@@ -52,3 +52,16 @@ docs: bootstrap ## docs/variables.md, docs/findings.md and docs/fit.md from thei
 
 house: bootstrap ## docs/house.md: the packages, their floors and the arrows between them
 	@$(PYTHON) -m tools.house
+
+artifact: bootstrap ## the collection as a file for ansible-galaxy, below .cache/artifact
+	@$(PYTHON) -m tools.artifact
+
+publish-check: artifact ## every gate of Ansible's ecosystem in full; takes minutes
+	@$(PYTHON) -m tools.gates --whole
+
+docs-site: artifact ## docs/site: the pages and the reference of roles and modules as a web site
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -r requirements-docs.txt
+	@$(PYTHON) -m tools.docs_site
+
+matrix: artifact ## unit tests, and the plan of the example, on each ansible-core with its Pythons
+	@$(PYTHON) -m tools.matrix

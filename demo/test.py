@@ -15,16 +15,21 @@ from demo.surroundings import enter
 
 PYTHON = str(CHECKOUT / ".venv" / "bin" / "python")
 PLUGINS = "ansible_collections.canvas.fleet.plugins"
-LINTED = ("site.yml", "playbooks", "roles", "molecule", "inventory")  # never ".": it holds the link back to itself
+LINTED = ("site.yml", "molecule", "inventory")  # not ".": it holds the link back to itself
+GATES = ("importer", "ansible-lint", "sanity", "docs", "changelog")
 TORCH = CHECKOUT / ".cache" / "torch" / "env" / "bin" / "python"
 # Steps at once. A scenario takes 85 s of two cores' time and waits 20 to 60 s more: three of them keep two cores busy.
 PLACES = 3
 DEPOT = Step("depot for the scenarios", [PYTHON, "-m", "demo.fleet", "depot"])
 TRAINER = Step("python with torch for the demo's trainer", [PYTHON, "-m", "demo.torch_python"], after=(DEPOT.name,))
-PREPARATIONS = (DEPOT, TRAINER)
+ARTIFACT = Step("the collection, built and installed", [PYTHON, "-m", "tools.artifact"])
+PREPARATIONS = (DEPOT, TRAINER, ARTIFACT)
 
 
 def lint() -> Iterator[Step]:
+    yield ARTIFACT
+    for gate in GATES:
+        yield Step(f"lint of the collection: {gate}", [PYTHON, "-m", "tools.gates", gate], after=(ARTIFACT.name,))
     mypy = ["mypy", "--config-file", "pyproject.toml", "-p", PLUGINS]
     yield Step("lint: mypy strict on the plugins", mypy, env={"MYPYPATH": str(CHECKOUT / "collections")})
     yield Step("lint: ruff", ["ruff", "check", "."])

@@ -18,6 +18,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding impo
 from fit_page import page  # noqa: E402 - the path is set above
 
 SPEC = "*/meta/argument_specs.yml"
+VARIABLES = "\n## Variables\n"
 MADE = "<!-- Made by `make docs`; edit the source instead: {source}. -->\n"
 
 
@@ -71,16 +72,31 @@ def variables() -> str:
     lines = ["# Variables", "", MADE.format(source=f"roles/{SPEC}")]
     for role, spec in specs().items():
         lines += [f"## {role}", "", prose(spec.get("description", spec["short_description"])), ""]
-        lines += ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
-        for name, option in spec.get("options", {}).items():
-            kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
-            if "choices" in option:
-                kind += ": " + ", ".join(str(choice) for choice in option["choices"])
-            secret = " **Secret.**" if option.get("no_log") else ""
-            meaning = prose(option["description"]) + secret
-            lines.append(f"| `{name}` | {kind} | {shown(option.get('default'))} | {meaning} |")
-        lines.append("")
+        lines += [*table(spec), ""]
     return "\n".join(lines)
+
+
+def table(spec: dict[str, Any]) -> list[str]:
+    lines = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, option in spec.get("options", {}).items():
+        kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
+        if "choices" in option:
+            kind += ": " + ", ".join(str(choice) for choice in option["choices"])
+        secret = " **Secret.**" if option.get("no_log") else ""
+        meaning = prose(option["description"]) + secret
+        lines.append(f"| `{name}` | {kind} | {shown(option.get('default'))} | {meaning} |")
+    return lines
+
+
+def role_readmes() -> dict[str, str]:
+    """Each role's README: what people wrote, then the table of its variables."""
+    found = {}
+    for role, spec in specs().items():
+        name = f"roles/{role}/README.md"
+        by_hand = (ROOT / name).read_text().split(VARIABLES)[0].rstrip()
+        made = MADE.format(source=f"{name} above this line, roles/{role}/meta/argument_specs.yml").rstrip()
+        found[name] = "\n".join([by_hand, "", VARIABLES.strip(), "", made, "", *table(spec), ""])
+    return found
 
 
 KINDS = {"path": "str", "dict": "dict[str, Any]"}
@@ -125,6 +141,7 @@ def main() -> int:
         "docs/findings.md": findings(),
         "docs/fit.md": page(MADE),
         "plugins/module_utils/core/settings.pyi": settings(),
+        **role_readmes(),
     }
     for name, text in made.items():
         path = ROOT / name
