@@ -17,7 +17,7 @@ from tools.artifact import INSTALLED, PLACE, ROOT, file
 
 BIN = Path(sys.executable).parent
 LINES = ["--truncate", "0", "--color", "no"]
-# Sanity tests that take long: 40 and 16 s of a core's time, all the others together 12 s. `make publish-check` runs them.
+# Sanity tests that take long (40 and 16 s of a core, the others together 12 s); `make publish-check` runs them.
 SLOW = ("pylint", "import")
 # Rules that hold for what is shipped inside Ansible's community package, and not for this collection. ansible-test has
 # no other switch than a file of exceptions, so it is made here, from this table, and the artifact has none.
