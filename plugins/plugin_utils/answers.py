@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ansible.constants import INTERNAL_RESULT_KEYS
 
+from ..module_utils.checkpoints.offer import Offer
 from ..module_utils.core import wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.findings.finding import finding
@@ -47,6 +48,7 @@ MODULES: Mapping[str, Kinds] = {
         "needs_archive": bool,
         "diff": DIFF,
     },
+    "checkpoint_fetch": {"offer": Offer},
     "checkpoint_restore": {"moves": TEXTS, "resumes_from": int | None, "diff": DIFF},
     "dataset_originals": {**dict.fromkeys(("reasons", "folders", "lacking"), TEXTS), "diff": DIFF},
     "guarded": {},  # a module of Ansible's own

@@ -111,6 +111,9 @@ FORMS: dict[str, list[Any]] = {
     "training_peer_port": [0, 80, 70_000, 29501],
     "training_kept_dir": ["kept", "~/kept"],
     "training_restore_step": [-2],
+    "training_fetch_step": [-2],
+    "training_fetch": ["weights"],
+    "fleet_readers": [["two words"], ["-x"]],
     "nvidia_cuda_home": ["", "cuda", "~/cuda"],
 }
 # A wrong value may be reported at the variable that it contradicts.

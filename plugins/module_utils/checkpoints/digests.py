@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -19,12 +19,19 @@ from .seal import Place, Say
 NICE = 19
 
 
-def fill(place: Place, step: int, lock: AbstractContextManager[Any], stop: Callable[[], bool], say: Say) -> None:
-    """Write the sha256 of each file of a sealed step into its manifest. `lock` guards the manifests."""
+def fill(
+    place: Place,
+    step: int,
+    lock: AbstractContextManager[Any],
+    stop: Callable[[], bool],
+    say: Say,
+    only: Collection[str] = (),
+) -> None:
+    """Write the sha256 of each file of a sealed step (or of `only` these) into its manifest. `lock` guards them."""
     begin, done = time.monotonic(), 0
     manifest = seal.read_manifest(place, step)
     for name, entry in (manifest or {"files": {}})["files"].items():
-        if entry.get("sha256"):
+        if entry.get("sha256") or (only and name not in only):
             continue
         path = f"{place.links(step) if manifest and manifest.get('links') else place.folder(step)}/{name}"
         try:

@@ -162,6 +162,9 @@ class Settings(TypedDict):
     training_kept_dir: str
     training_restore_step: int
     training_merge_step: int
+    training_fetch: str
+    training_fetch_step: int
+    training_fetch_dir: str
     training_shared_checkpoints: bool
     training_peer_port: int
     training_peer_networks: list[str]

@@ -16,7 +16,10 @@ UNIT_DIR = "/etc/systemd/system"
 NEW_KEY = "new"  # no fingerprint
 PREFIX = "training_"
 # What a converge does, not how the training runs: a change of these makes no running training older.
-COMMANDS = ("training_state", "training_apply", "training_follow", "training_restore_step", "training_merge_step")
+COMMANDS = (
+    *("training_state", "training_apply", "training_follow", "training_restore_step", "training_merge_step"),
+    *("training_fetch", "training_fetch_step", "training_fetch_dir"),
+)
 ALONE = Topology("", (), 0, 1, 0, "localhost", 0)
 
 

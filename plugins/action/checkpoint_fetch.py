@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a checkpoint, logs and losses of a run to the controller, and verifies them there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..module_utils.checkpoints import offer as offers
+from ..module_utils.checkpoints.offer import File, Offer
+from ..module_utils.checkpoints.seal import Place, kept_dir_of
+from ..module_utils.core import progress, wire
+from ..module_utils.core.errors import FleetError
+from ..module_utils.core.settings import named
+from ..module_utils.system import files, folders
+from ..module_utils.system.digests import of_file
+from ..plugin_utils.role_action import RoleAction
+from ..plugin_utils.transfer import Total, Transfer, need_room, size_of
+
+SUMS = "SHA256SUMS"
+GOES_ON = "nothing is changed there"
+MODE = 0o644
+
+
+class ActionModule(RoleAction):
+    """Nothing is to be done on a host of a higher rank: the first one has logs and checkpoints."""
+
+    _supports_diff = False
+
+    def work(self) -> dict[str, Any]:
+        if int(self.topology["node_rank"]):
+            return {"changed": False, "skipped": True, "skip_reason": "the first host of the run has the results"}
+        if getattr(self._connection, "transport", "") != "ssh":
+            raise FleetError("files are fetched by SSH alone", variable="ansible_connection", expected="ssh")
+        self.doing = "fetch"
+        self.run_folder = os.path.join(
+            os.path.abspath(os.path.expanduser(str(self.settings["training_fetch_dir"]))),
+            str(self.settings["training_run"]),
+        )
+        offer = self._offer()
+        folder = os.path.join(self.run_folder, f"{offer.step:07d}") if offer.files else self.run_folder
+        lacking = self._lacking(folder, offer.files)
+        logs = self._lacking(self.run_folder, offer.logs)
+        result = {
+            "changed": bool(lacking or logs),
+            "folder": folder,
+            "fetched": [one.name for one in (*lacking, *logs)],
+        }
+        if not self._task.check_mode:
+            self._bring(offer, folder, lacking, logs)
+        for one in (*offer.files, *offer.logs):
+            place = folder if one in offer.files else self.run_folder
+            how = "fetched" if one in lacking or one in logs else "was here already"
+            self.show(f"{os.path.join(place, one.name)}  {progress.amount(one.size, 'B')}  {how}, as on the host")
+        return {**result, "step": offer.step, "files": [one.name for one in offer.files], "sealed": offer.sealed}
+
+    def _offer(self) -> Offer:
+        what, step = str(self.settings["training_fetch"]), int(self.settings["training_fetch_step"])
+        if what != "logs":
+            self.show(f"{self.host}  asks for {what}; what has no digest in its seal yet is read once on the host")
+        answer = self.patiently(GOES_ON, settings=self.settings)
+        if "offer" not in answer:
+            raise FleetError(str(answer.get("msg") or "the host makes no offer"))
+        given = wire.from_dict(Offer, answer["offer"])
+        return offers.checked(given, what, step, int(self.topology.get("checkpoint_bytes") or 0))
+
+    def _lacking(self, folder: str, offered: Sequence[File]) -> list[File]:
+        """What is not there yet with the offered content."""
+        return [one for one in offered if not is_here(os.path.join(folder, one.name), one)]
+
+    def _bring(self, offer: Offer, folder: str, lacking: Sequence[File], logs: Sequence[File]) -> None:
+        remotes = self._remotes(offer)
+        wanted = [(one, folder) for one in lacking] + [(one, self.run_folder) for one in logs]
+        folders.make(folder)
+        parts = {one.name: min(size_of(f"{os.path.join(folder, one.name)}.part"), one.size) for one in lacking}
+        need_room(folder, sum(one.size for one, _ in wanted) - sum(parts.values()))
+        total = Total(sum(one.size for one, _ in wanted))
+        transfer = Transfer(self._sftp, self._line, self.clock, float(self.settings["fleet_reconnect_timeout"]))
+        for one, place in wanted:
+            fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total)
+        if offer.files:
+            sums = "".join(f"{one.sha256}  {one.name}\n" for one in offer.files)
+            files.write(os.path.join(folder, SUMS), sums.encode())
+
+    def _remotes(self, offer: Offer) -> dict[str, str]:
+        """Full paths on the host, from the settings alone."""
+        names = ("training_results_dir", "training_checkpoint_dir", "training_kept_dir")
+        results, checkpoints, kept = (str(named(self.settings, name)) for name in names)
+        place = Place(checkpoints.rstrip("/"), kept_dir_of(results, checkpoints, kept))
+        folder = place.links(offer.step) if offer.linked else place.folder(offer.step)
+        found = {one.name: f"{results.rstrip('/')}/{one.name}" for one in offer.logs}
+        return {**found, **{one.name: f"{folder}/{one.name}" for one in offer.files}}
+
+    def _sftp(self) -> Sequence[bytes]:
+        """As Ansible's own transfers: key, port, jump host and host key check are those of the inventory."""
+        ssh: Any = self._connection
+        command: Sequence[bytes] = ssh._build_command(ssh.get_option("sftp_executable"), "sftp", f"[{ssh.host}]")
+        return command
+
+    def _line(self, text: str) -> None:
+        self.show(f"{self.host}  fetch  {text}")
+
+
+def is_here(path: str, one: File) -> bool:
+    try:
+        return os.lstat(path).st_size == one.size and of_file(path) == one.sha256
+    except OSError:
+        return False
+
+
+def fetch(transfer: Transfer, remote: str, path: str, one: File, total: Total) -> None:
+    """The file gets its name when its content is the offered one. What was resumed and differs is fetched once anew."""
+    part, begun = f"{path}.part", total.done
+    for _ in range(2):
+        resumed = size_of(part) > 0
+        transfer.bring(remote, part, one.size, total)
+        if of_file(part) == one.sha256:
+            files.put(part, path, MODE)
+            return
+        files.remove(part)
+        total.done = begun
+        if not resumed:
+            break
+    raise FleetError(
+        "the content that came is not what the host announced",
+        found=f"{remote} ({one.size} bytes)",
+        expected=f"sha256 {one.sha256}",
+        remedy="fetch again; if it comes again, the file changes on the host: fetch another step",
+    )

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One file from a host by OpenSSH's sftp, with the settings of Ansible's own connection.
+
+Why SFTP: it comes with every OpenSSH, while rsync may be absent on either side. The client writes to the one name that
+is given to it, whatever the server says. It goes on where it was cut (reget). More than the announced size ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ansible import constants
+
+from ..module_utils.core import progress
+from ..module_utils.core.errors import FleetError
+from ..module_utils.system import files, folders, programs
+from ..module_utils.system.digests import sha256
+from .retry import Clock
+
+LOOK = 0.2  # seconds between two looks at the file
+STALL = 60.0  # seconds without a byte after which a transfer is begun again
+PAUSE = 2.0  # seconds before that
+ENDS = 10.0  # seconds that sftp has to end
+EVERY = 10.0  # seconds between two lines
+WORDS = 4_000  # letters of what sftp says
+DENIED = ("permission denied", "not found", "no such file")
+
+
+@dataclass
+class Total:
+    """Bytes over all files of a fetch."""
+
+    total: int
+    done: int = 0
+
+
+class Transfer:
+    """`command`: sftp with all its options and the host, made anew for each try."""
+
+    def __init__(
+        self, command: Callable[[], Sequence[bytes]], show: Callable[[str], None], clock: Clock, seconds: float
+    ) -> None:
+        self._command, self._show, self._clock, self._seconds = command, show, clock, seconds
+        self._shown = float("-inf")
+        self._record: dict[str, object] = {}
+        self._progress = progress.Progress(self._record.update, clock.monotonic)
+
+    def bring(self, remote: str, part: str, size: int, total: Total) -> None:
+        """All `size` bytes into `part`, which may hold some already. Raises FleetError when it cannot be brought."""
+        if size_of(part) > size:
+            files.remove(part)
+        files.open_part(part, 0o600).close()
+        since = self._clock.monotonic()
+        while (have := size_of(part)) < size:
+            words = self._try(remote, part, size, total)
+            if any(word in words.lower() for word in DENIED):
+                raise _denied(remote, words)
+            now = self._clock.monotonic()
+            if (got := size_of(part)) > have:
+                since = now
+            elif now - since >= self._seconds:
+                raise FleetError(
+                    "a file could not be fetched",
+                    found=f"{remote}: {got} of {size} bytes; {words or 'the host sends nothing more'}",
+                    remedy="run it again when the host can be reached; it goes on from here",
+                )
+            if got < size:
+                self._clock.sleep(PAUSE)
+        if size_of(part) > size:  # a log that has grown, or a host that sends more than it announced
+            with files.open_part(part) as out:
+                out.truncate(size)
+        total.done += size
+
+    def _try(self, remote: str, part: str, size: int, total: Total) -> str:
+        """One call of sftp, to its end or until there is enough; what it said."""
+        batch = os.path.join(str(vars(constants)["DEFAULT_LOCAL_TMP"]), f"canvas-fleet-{sha256(part)[:16]}.sftp")
+        files.write(batch, f"reget {shlex.quote(remote)} {shlex.quote(part)}\n".encode(), 0o600, durable=False)
+        orders, _ = files.open_plain(batch)
+        with orders:
+            command = [os.fsdecode(word) for word in self._command()]
+            process = programs.start(*command, stdin=orders, start_new_session=True)
+        try:
+            self._watch(process, part, size, total)
+        finally:
+            end(process)
+            files.remove(batch)
+        said = b"" if process.stderr is None else process.stderr.read(WORDS)
+        return " ".join(said.decode("utf-8", "replace").split())
+
+    def _watch(self, process: programs.Process[bytes], part: str, size: int, total: Total) -> None:
+        moved, last = self._clock.monotonic(), size_of(part)
+        while process.poll() is None and last <= size:
+            self._clock.sleep(LOOK)
+            now, have = self._clock.monotonic(), size_of(part)
+            if have > last:
+                moved, last = now, have
+            elif now - moved >= STALL:
+                return
+            self._progress(total.done + min(have, size), total.total, "B", os.path.basename(remote_name(part)))
+            if now - self._shown >= EVERY:
+                self._show(progress.line(progress.reading(self._record, now)))
+                self._shown = now
+
+
+def remote_name(part: str) -> str:
+    return part[: -len(".part")] if part.endswith(".part") else part
+
+
+def end(process: programs.Process[bytes]) -> None:
+    """It is over, whatever state it is in."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(Exception):
+            process.wait(ENDS)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def size_of(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
+
+
+def need_room(folder: str, size: int) -> None:
+    """Raises FleetError when the folder's disk does not have so many bytes left."""
+    free = folders.free(folder)
+    if size > free:
+        raise FleetError(
+            "the controller's disk is too small",
+            variable="training_fetch_dir",
+            found=f"{folder}: {progress.amount(free, 'B')} free",
+            expected=f"{progress.amount(size, 'B')} for what is still to be fetched",
+            remedy="free some space, or name another folder (-e training_fetch_dir=…)",
+        )
+
+
+def _denied(remote: str, words: str) -> FleetError:
+    return FleetError(
+        "the login user may not read this file, or it is gone",
+        variable="fleet_readers",
+        found=f"{remote}: {words}",
+        expected="a login user that is one of fleet_readers",
+        remedy="put @login into fleet_readers and converge (site.yml); then fetch again",
+    )
