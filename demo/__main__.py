@@ -25,10 +25,9 @@ UP = (
     Step("Start three bare hosts: atlas, bolt0, bolt1", [PYTHON, "-m", "demo.fleet", "hosts"]),
     Step("Fill and start the depot: hub, git, packages", [PYTHON, "-m", "demo.fleet", "depot"]),
     Step("Write addresses into the inventory", [PYTHON, "-m", "demo.fleet", "inventory"]),
-    Step("Bring the fleet up: ansible-playbook site.yml", [PLAY, *DEMO, "site.yml"], shown=True),
     Step(
-        "Follow the trainings to their end",
-        [PLAY, *DEMO, "playbooks/status.yml", "-e", "training_follow=true"],
+        "Bring the fleet up and follow it: ansible-playbook site.yml -e training_follow=true",
+        [PLAY, *DEMO, "site.yml", "-e", "training_follow=true"],
         shown=True,
     ),
 )

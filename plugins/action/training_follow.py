@@ -20,10 +20,16 @@ class ActionModule(RoleAction):
 
     def work(self) -> dict[str, Any]:
         follow = bool(self.settings["training_follow"])
-        answer = self._watch() if follow else self._asked()
+        last = self._planned_end() if follow else None
+        answer = {"training": last} if last else self._watch() if follow else self._asked()
         if "training" not in answer:
             return answer
         return self._result(wire.from_dict(Report, answer["training"]), follow)
+
+    def _planned_end(self) -> dict[str, Any] | None:
+        """The end of a training, as the plan saw it: nobody has to ask for it again."""
+        end: dict[str, Any] | None = self.plan.get("roles", {}).get("training", {}).get("values", {}).get("last")
+        return end
 
     def _watch(self) -> dict[str, Any]:
         """Asks every few seconds until the training is over. Prints a line at each change, and from time to time."""

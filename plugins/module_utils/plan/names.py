@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from ..findings.finding import Finding, finding
 
@@ -109,6 +110,7 @@ def _meant(known: Mapping[str, str], name: str, given: set[str], prefixed: bool)
     yield from _misspelt_prefix(known, name)
 
 
+@lru_cache(maxsize=1024)
 def _squeezed(name: str) -> str:
     """The letters alone, so that Weights-Dir and weightsdir are seen to mean weights_dir."""
     return re.sub(r"[\W_]", "", name).lower()

@@ -55,6 +55,15 @@ def test_one_look_asks_once_and_never_fails(clock: actions.Clock, shown: list[st
     assert shown == []
 
 
+@pytest.mark.parametrize(("phase", "failed"), [("finished", False), ("failed", True)])
+def test_an_end_that_the_plan_saw_is_judged_without_a_question(phase: str, failed: bool) -> None:
+    made = actions.action(training_follow, iter(()), {"training_follow": True})
+    seen = {"last": report(phase, 60)["training"]}
+    plan = {"topology": actions.TOPOLOGY, "roles": {"training": {"values": seen}}}
+    result = actions.run(made, preflight_plan=plan)
+    assert (made.asked, result.get("failed", False), result["row"]["state"]) == ([], failed, phase)
+
+
 def test_it_follows_until_the_end_with_a_line_every_ten_seconds(clock: actions.Clock, shown: list[str]) -> None:
     answers = [report("running", step) for step in range(0, 40, 5)]
     result, asked = run(clock, iter([*answers, report("finished", 60)]), follow=True)

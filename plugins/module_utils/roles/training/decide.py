@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ...checkpoints import findings as checkpoint_findings
 from ...core import wire
@@ -16,7 +17,8 @@ from . import steps as unit
 from . import unit_text as text
 from .have import Have
 from .observe import Observation
-from .report import report_of
+from .report import Report, report_of
+from .table import ENDED
 from .want import Want
 
 REASONS = {
@@ -51,10 +53,18 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
     elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, settings)):
         findings.append(found)
     summary = "" if reasons else summary_of(seen)
-    # The report for the status table; not for a training that will change or be followed.
-    reportable = not reasons and not settings.get("training_follow")
-    values = {"report": wire.to_dict(report_of(seen, want))} if reportable else {}
-    return RolePlan(reasons=tuple(reasons), findings=tuple(findings), values=values, summary=summary)
+    return RolePlan(
+        reasons=tuple(reasons),
+        findings=tuple(findings),
+        values={} if reasons else _values(report_of(seen, want), bool(settings.get("training_follow"))),
+        summary=summary,
+    )
+
+
+def _values(report: Report, follow: bool) -> dict[str, Any]:
+    """The report for the status table. One who follows asks again, unless the training has ended (`last`)."""
+    told = wire.to_dict(report)
+    return {"report": told} if not follow else {"last": told} if report.phase in ENDED else {}
 
 
 def _reason(step: str, have: Have, state: str) -> str:
