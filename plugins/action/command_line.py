@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__
 from ansible.utils.display import Display
 
 from ..module_utils.core import shown
@@ -30,6 +31,7 @@ class ActionModule(ActionBase):
             tags=given.get("ansible_run_tags") or (),
             skipped_tags=given.get("ansible_skip_tags") or (),
             known_tags=self._task.args.get("tags") or (),
+            core=__version__,
         )
         found = [*slips(command)]
         if not found:

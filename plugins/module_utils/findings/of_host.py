@@ -89,6 +89,11 @@ ENTRIES: dict[str, Entry] = {
         "no task has this tag, so Ansible would skip all of them",
         "correct the tag, or leave it out to run everything",
     ),
+    "ANSIBLE_TOO_OLD": Entry(
+        "error",
+        "the roles and plugins use what ansible-core brought with 2.19, and would end in a traceback",
+        "install it with Python 3.11 or newer: `python3 -m venv fleet; fleet/bin/pip install 'ansible-core>=2.19'`",
+    ),
     "MACHINE_TWICE": Entry(
         "error",
         "two names in the inventory are the same machine, and two trainings would share its GPUs and files",

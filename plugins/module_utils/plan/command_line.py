@@ -1,4 +1,4 @@
-"""What Ansible passes over, and ends with 0: no host that trains, a limit or a tag that fits nothing. Pure."""
+"""What Ansible passes over: no host that trains, a limit or a tag that fits nothing, its own age. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..core.version import numbers
 from ..findings.finding import Finding, finding
 
 ANY_TAG = ("all", "tagged", "always")
+OLDEST = (2, 19)  # ansible-core, as in meta/runtime.yml; older ones only warn, and end in a traceback
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,14 @@ class Command:
     skipped_tags: Sequence[str] = ()
     known_tags: Sequence[str] = ()  # of the playbook
     group: str = "trainers"
+    core: str = ".".join(map(str, OLDEST))  # the version of ansible-core
 
 
 def slips(command: Command) -> Iterator[Finding]:
     """Why the command would do nothing, or something unintended."""
+    if numbers(command.core)[:2] < OLDEST:
+        expected = f"ansible-core {'.'.join(map(str, OLDEST))} or newer"
+        yield finding("ANSIBLE_TOO_OLD", found=f"ansible-core {command.core}", expected=expected)
     members = command.groups.get(command.group, ())
     if not members:
         yield finding("NO_HOSTS", found=_instead(command), expected=f"a host in the group {command.group}")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import ROLES
-from ansible_collections.canvas.fleet.plugins.module_utils.plan.command_line import Command, slips
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.command_line import OLDEST, Command, slips
 
 from tests.unit.support.places import ROOT
 
@@ -28,6 +28,7 @@ GOOD = Command(("inv",), GROUPS, ["a", "b", "m"], known_tags=("provision", "weig
                      id="a group of another name"),
         pytest.param({"groups": {"all": ["a", "b"], "trainers": []}, "chosen": ["a"]}, "NO_HOSTS",
                      "2 hosts in no group (inv)", id="hosts outside of any group"),
+        pytest.param({"core": "2.18.19"}, "ANSIBLE_TOO_OLD", "ansible-core 2.18.19", id="an old Ansible"),
         pytest.param({"chosen": ["m"]}, "LIMIT_EMPTY", "of m none is in the group trainers", id="no trainer"),
         pytest.param({"tags": ["wieghts"]}, "TAG_UNKNOWN", "wieghts", id="a misspelt tag"),
         pytest.param({"skipped_tags": ["provison"]}, "TAG_UNKNOWN", "provison", id="a misspelt tag to be skipped"),
@@ -39,10 +40,17 @@ def test_a_call_that_would_do_nothing_is_told(change: dict[str, Any], code: str,
     assert (found.code, found.found) == (code, words)
 
 
+def test_the_oldest_ansible_is_the_one_that_the_collection_states() -> None:
+    stated = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["requires_ansible"]
+    assert stated == f">={'.'.join(map(str, OLDEST))}.0"
+
+
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param({}, id="all"),
+        pytest.param({"core": "2.19.0b4"}, id="the oldest Ansible that does"),
+        pytest.param({"core": "3.0.1"}, id="a later Ansible"),
         pytest.param({"chosen": ["b"]}, id="one host of two"),
         pytest.param({"tags": ["weights"]}, id="one role"),
         pytest.param({"tags": ["all"], "known_tags": ()}, id="no tag given, none known"),
