@@ -18,8 +18,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from ansible_collections.canvas.fleet.plugins.module_utils.core.settings import Settings
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch as patches
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch_table
 
@@ -44,11 +45,11 @@ class ProofError(Exception):
     """A claim that could not be shown."""
 
 
-def patched(canvas: Path, tree: Path, profile: str, *, lean: bool) -> Path:
-    """A copy of the code as the role canvas_code would have it."""
+def patched(canvas: Path, tree: Path, **settings: Any) -> Path:
+    """A copy of the code as the role canvas_code would have it with these settings."""
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(canvas, tree, ignore=shutil.ignore_patterns("__pycache__", ".git", "data_handlers"))
-    for patch in patch_table.wanted({"training_profile": profile, "canvas_code_lean": lean}):
+    for patch in patch_table.wanted(cast("Settings", settings)):
         path = tree / patch.path
         path.write_bytes(patches.apply(patch, path.read_bytes()))
     return tree
@@ -104,7 +105,8 @@ def digest(path: Path) -> str:
 
 def way(options: argparse.Namespace, name: str, canvas: Path, model: Path) -> dict[str, Any]:
     """A first start and what was asked to follow it: a save, the digests of its files, a cold start that resumes it."""
-    tree = patched(canvas, Path(options.work) / f"tree-{name}", options.profile, lean=name == "lean")
+    settings = {"training_profile": options.profile, "canvas_code_lean": name == "lean"}
+    tree = patched(canvas, Path(options.work) / f"tree-{name}", **settings)
     flags = [*options.flag, *(FROZEN if options.profile == "frozen" and not options.trained else [])]
     out = Path(options.work) / f"saved-{name}"
     shutil.rmtree(out, ignore_errors=True)

@@ -3,8 +3,9 @@
     torchrun … train_probe.py BAGEL_CANVAS JOB -- FLAGS
 
 JOB is a file with JSON: report (a file; each rank appends .RANK and writes a line of JSON for each phase), bytes (how
-much of the card this process may take, 0 for all), go (a file to wait for after the imports), made (batches that are
-made here, instead of the data's). Without a GPU the CPU stands in for it, and the VAE is a stand-in, too.
+much of the card this process may take, 0 for all), go and hold (files to wait for: after the imports, and before the
+first step), made (batches that are made here, instead of the data's). Without a GPU the CPU stands in for it, and the
+VAE is a stand-in, too.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Made(torch.utils.data.IterableDataset[dict[str, Any]]):
 
     def __init__(self, *_: Any, data_status: Any = None, local_rank: int = 0, **__: Any) -> None:
         self.next = data_status["made"][0][0] + 1 if data_status else 0
-        self.rank = local_rank
+        self.rank = 0 if os.environ.get("FLEET_PROBE_ALIKE") else local_rank
 
     def set_epoch(self, seed: int) -> None:
         pass
@@ -145,7 +146,12 @@ class Made(torch.utils.data.IterableDataset[dict[str, Any]]):
         }
 
 
-def watch(trainer: Any, utils: Any, report: Report) -> None:
+def wait(path: str) -> None:
+    while path and not os.path.exists(path):
+        time.sleep(0.1)
+
+
+def watch(trainer: Any, utils: Any, report: Report, hold: str) -> None:
     """Phases of main(): build and wrap, each step's passes, the optimizer's step, each save."""
     read, wrapped, save = (
         trainer.Qwen2Config.from_json_file,
@@ -159,12 +165,15 @@ def watch(trainer: Any, utils: Any, report: Report) -> None:
 
     def done(model: Any, **more: Any) -> Any:
         report.phase("start")
+        wait(hold)
+        report.phase("held")
         return wrapped(model, **more)
 
     def saved(**more: Any) -> Any:
         report.phase("between step and save")
         save(**more)
-        report.phase("save", step=more["train_steps"])
+        trained = [one for group in more["optimizer"].param_groups for one in group["params"]]
+        report.phase("save", step=more["train_steps"], digest=[start_probe.digest(one) for one in trained[:4]])
 
     trainer.Qwen2Config.from_json_file = begun
     trainer.apply_activation_checkpointing = done
@@ -185,13 +194,12 @@ def main() -> None:
         cpu_too(trainer, utils)
     if job.get("made"):
         trainer.PackedDataset, trainer.collate_wrapper = Made, lambda: Batch
-    while job.get("go") and not os.path.exists(job["go"]):
-        time.sleep(0.1)
+    wait(job.get("go", ""))
     if REAL and job.get("bytes"):
         device = int(os.environ["LOCAL_RANK"])
         share = job["bytes"] / torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(share, device)
-    watch(trainer, utils, Report(job["report"]))
+    watch(trainer, utils, Report(job["report"]), job.get("hold", ""))
     trainer.main()
 
 

@@ -84,8 +84,8 @@ def test_shards_moments_and_files_are_unpatched_upstreams(
 
 def test_model_and_ema_come_from_their_own_files(upstream: Path, model: Path, tmp_path: Path) -> None:
     told = options(upstream, tmp_path, model)
-    lean = starts.patched(upstream, tmp_path / "lean", "full", lean=True)
-    plain = starts.patched(upstream, tmp_path / "plain", "full", lean=False)
+    lean = starts.patched(upstream, tmp_path / "lean", canvas_code_lean=True)
+    plain = starts.patched(upstream, tmp_path / "plain", canvas_code_lean=False)
     flags = ["--resume_model_only", "True"]  # without finetune_from_ema: model.safetensors and ema.safetensors
     (one,), (other,) = (starts.probe(told, tree, model, {"out": ""}, flags) for tree in (plain, lean))
     assert (one["model"], one["EMA"]) == (other["model"], other["EMA"])
@@ -139,7 +139,7 @@ def test_a_file_that_lacks_something_is_refused_by_name(
 ) -> None:
     folder = broken(model, tmp_path / "broken", change)
     told = options(upstream, tmp_path, folder)
-    tree = starts.patched(upstream, tmp_path / "lean", "full", lean=True)
+    tree = starts.patched(upstream, tmp_path / "lean", canvas_code_lean=True)
     with pytest.raises(starts.ProofError, match=error) as refused:
         starts.probe(told, tree, folder, {"out": ""}, starts.FIRST)
     assert words in str(refused.value)
@@ -152,7 +152,7 @@ def test_a_file_that_was_cut_is_refused_in_upstreams_words(upstream: Path, model
         file.truncate(file.seek(0, 2) - 2)
     said = set()
     for lean in (False, True):
-        tree = starts.patched(upstream, tmp_path / f"tree-{lean}", "full", lean=lean)
+        tree = starts.patched(upstream, tmp_path / f"tree-{lean}", canvas_code_lean=lean)
         with pytest.raises(starts.ProofError) as refused:
             starts.probe(options(upstream, tmp_path, folder), tree, folder, {"out": ""}, starts.FIRST)
         said.add(str(refused.value).partition("\n")[0])
@@ -165,7 +165,7 @@ def test_a_save_that_is_killed_leaves_no_file_under_its_name(
     upstream: Path, model: Path, tmp_path: Path, after: int
 ) -> None:
     told = options(upstream, tmp_path, model)
-    tree = starts.patched(upstream, tmp_path / "lean", "full", lean=True)
+    tree = starts.patched(upstream, tmp_path / "lean", canvas_code_lean=True)
     utils = tree / "train/fsdp_utils.py"
     kill = f"import itertools, signal\nFLEET_WRITES = itertools.count(1)\n{utils.read_text()}"
     assert kill.count(WRITES) == 1
@@ -177,7 +177,7 @@ def test_a_save_that_is_killed_leaves_no_file_under_its_name(
 
 
 def test_a_save_on_a_full_disk_leaves_nothing(upstream: Path, model: Path, tmp_path: Path) -> None:
-    tree = starts.patched(upstream, tmp_path / "lean", "full", lean=True)
+    tree = starts.patched(upstream, tmp_path / "lean", canvas_code_lean=True)
     utils = tree / "train/fsdp_utils.py"
     full = '            raise OSError(28, "No space left on device")\n'
     utils.write_text(utils.read_text().replace(WRITES, full))
@@ -189,7 +189,7 @@ def test_a_save_on_a_full_disk_leaves_nothing(upstream: Path, model: Path, tmp_p
 
 def test_the_helpers_are_in_the_way_of_no_other_start(upstream: Path, model: Path, tmp_path: Path) -> None:
     """Without a folder to load it starts from scratch, as ever, and a save of it is a whole file."""
-    tree = starts.patched(upstream, tmp_path / "lean", "full", lean=True)
+    tree = starts.patched(upstream, tmp_path / "lean", canvas_code_lean=True)
     told = options(upstream, tmp_path, model)
     (found,) = starts.probe(told, tree, tmp_path / "nothing", {"out": str(tmp_path / "saved"), "step": 7}, starts.FIRST)
     (again,) = starts.probe(told, tree, tmp_path / "saved/0000007", {"out": ""}, ["--ema", "0.9"])

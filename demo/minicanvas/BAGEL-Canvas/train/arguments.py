@@ -96,6 +96,17 @@ class TrainingArguments:
     copy_init_moe: bool = True
     use_flex: bool = False
     debug_batches: int = 0
+    # of canvas-fleet's patches of the real one; a rank makes it training_profile lora
+    fleet_lora_rank: int = 0
+    fleet_lora_alpha: float = 64.0
+    fleet_lora_dropout: float = 0.0
+    fleet_lora_targets: str = "all"
+    fleet_lora_connectors: bool = True
+    fleet_optimizer: str = "adamw"
+
+    @property
+    def lora(self) -> bool:
+        return self.fleet_lora_rank > 0
 
 
 GROUPS = (ModelArguments, DataArguments, TrainingArguments)

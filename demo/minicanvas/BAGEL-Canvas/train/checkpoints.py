@@ -45,11 +45,18 @@ def load_weights(folder: str | None, logger: logging.Logger, model: nn.Module, f
     return average
 
 
-def _read_into(model: nn.Module, path: str, logger: logging.Logger) -> None:
+def load_base(folder: str, logger: logging.Logger, model: nn.Module) -> int:
+    """The weights that adapters stand beside; returns how many tensors there are. There is no average of them."""
+    logger.info(f"Loading checkpoint from {folder}.")
+    return _read_into(model, os.path.join(folder, "ema.safetensors"), logger)
+
+
+def _read_into(model: nn.Module, path: str, logger: logging.Logger) -> int:
     tensors = load_file(path)
     for name in FIXED:
         tensors.pop(name)
     logger.info(model.load_state_dict(tensors, strict=False))
+    return len(tensors)
 
 
 def load_state(

@@ -27,6 +27,8 @@ class Mesh:
             raise NotImplementedError(args.sharding_strategy)
         self.shard = dist.get_rank() % self.shards
         self.writes_shard = args.sharding_strategy == "FULL_SHARD" or dist.get_rank() < self.shards
+        if args.lora:  # adapters and their optimizer's state are whole on each rank
+            self.shards, self.shard, self.writes_shard = 1, 0, dist.get_rank() == 0
 
 
 class FlatModel:
@@ -72,7 +74,7 @@ class FlatModel:
 
 def check_uniform(model: nn.Module, args: TrainingArguments) -> None:
     """Raises what the real sharding raises for a partly frozen language model."""
-    if args.freeze_llm:
+    if args.freeze_llm and not args.lora:
         raise ValueError("Must flatten tensors with uniform `requires_grad` when `use_orig_params=False`")
     if args.freeze_vit:
         for parameter in model.get_submodule("vit_model").parameters():

@@ -16,7 +16,7 @@ from modeling.sequence import batch_tensors
 from modeling.tokenizer import Tokenizer
 from torch import nn
 
-from train import checkpoints
+from train import adapters, checkpoints
 from train.arguments import TrainingArguments
 from train.flat import FlatModel, Mesh, follow
 
@@ -29,15 +29,16 @@ class Trainer:
     logger: logging.Logger
     mesh: Mesh
     model: nn.Module
-    average: nn.Module
+    average: nn.Module | None  # none with lora
     flat: FlatModel
-    flat_average: FlatModel
+    flat_average: FlatModel | None
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
     tokens: Tokenizer
     coder: Autoencoder
     data_status: dict[str, dict[int, list[int]]]
     wandb: Any = None
+    base: str = ""  # the model folder, whose weights adapters stand beside
     since: float = field(default_factory=monotonic)
 
     def run(self, batches: Any, first_step: int) -> None:
@@ -49,6 +50,8 @@ class Trainer:
                 self.logger.info(f"Reached total_steps ({args.total_steps}), stopping training.")
                 break
             losses = self.learn(batch)
+            if self.args.lora and step - first_step == 20:
+                adapters.moved(self.model, self.logger)
             if step % args.log_every == 0:
                 self.report(step, losses)
             for dataset, worker, position in batch.indexes:
@@ -71,7 +74,8 @@ class Trainer:
         self.optimizer.step()
         self.scheduler.step()
         self.flat.gather()
-        follow(self.flat_average.values, self.flat.values, self.args.ema)
+        if self.flat_average is not None:
+            follow(self.flat_average.values, self.flat.values, self.args.ema)
         return {"ce": ce.detach(), "mse": mse.detach()}
 
     def report(self, step: int, losses: dict[str, torch.Tensor]) -> None:
@@ -92,9 +96,14 @@ class Trainer:
         status: list[Any] | None = [None] * dist.get_world_size() if first else None
         dist.gather_object(self.data_status, status)
         folder = os.path.join(self.args.checkpoint_dir, f"{step:07d}")
-        checkpoints.save(
-            folder, self.mesh, self.average, self.model, self.optimizer, self.scheduler, status, self.logger
-        )
+        if self.average is None:
+            states = {"optimizer.00000-of-00001.pt": self.optimizer.state_dict()}
+            states |= {"scheduler.pt": self.scheduler.state_dict(), "data_status.pt": status}
+            adapters.save(folder, self.base, self.args, self.model, states, self.logger)
+        else:
+            checkpoints.save(
+                folder, self.mesh, self.average, self.model, self.optimizer, self.scheduler, status, self.logger
+            )
         if self.args.del_previous_state and first:
             checkpoints.forget_states(self.args.checkpoint_dir, step, self.logger)
         dist.barrier()

@@ -22,7 +22,7 @@ from modeling.canvas import Canvas
 from modeling.tokenizer import Tokenizer
 from torch.utils.data import DataLoader
 
-from train import checkpoints
+from train import adapters, checkpoints
 from train.arguments import DataArguments, ModelArguments, TrainingArguments, parse
 from train.flat import FlatModel, Mesh, check_uniform
 from train.log import describe, make_logger
@@ -74,6 +74,27 @@ def _build(model_args: ModelArguments, args: TrainingArguments) -> tuple[Canvas,
         llm, vit = _json(folder, "config.json"), _json(model_args.vit_path, "config.json")
         coder = Autoencoder(model_args.vae_path)
     return Canvas(llm, vit), Tokenizer.from_folder(folder), coder
+
+
+def _load(
+    folder: str | None, base: str, args: TrainingArguments, logger: logging.Logger, model: Canvas, from_ema: bool
+) -> torch.nn.Module | None:
+    """The weights, or with lora those of the base and the adapters beside it. Returns the average, if there is one."""
+    if not args.lora:
+        return checkpoints.load_weights(folder, logger, model, from_ema)
+    adapters.check(folder, base, args)
+    loaded = checkpoints.load_base(base, logger, model)
+    adapters.insert(model, args)
+    adapters.load(model, folder, loaded, args, logger)
+    return None
+
+
+def _optimizer(flat: FlatModel, args: TrainingArguments) -> torch.optim.Optimizer:
+    """Raises RuntimeError where the environment lacks what --fleet_optimizer asks for."""
+    if args.fleet_optimizer == "adamw_8bit":
+        raise RuntimeError("run_config_optimizer adamw_8bit: bitsandbytes cannot be imported: it needs a GPU")
+    betas, fused = (args.beta1, args.beta2), args.fleet_optimizer == "adamw_fused"
+    return torch.optim.AdamW([flat.mine], lr=args.lr, betas=betas, eps=args.eps, weight_decay=0, fused=fused or None)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, args: TrainingArguments) -> torch.optim.lr_scheduler.LambdaLR:
@@ -156,16 +177,16 @@ def main() -> None:
         logger.info(f"{name} arguments {group}")
     folder, model_only, from_ema = _where_from(args)
     model, tokens, coder = _build(model_args, args)
-    average = checkpoints.load_weights(folder, logger, model, from_ema)
+    average = _load(folder, model_args.model_path, args, logger, model, from_ema)
     mesh = Mesh(args)
-    check_uniform(model, args)
-    check_uniform(average, args)
-    flat, flat_average = FlatModel(model, mesh), FlatModel(average, mesh)
+    for one in (model, average):
+        check_uniform(one or model, args)
+    flat, flat_average = FlatModel(model, mesh), FlatModel(average, mesh) if average else None
     if dist.get_rank() == 0:
         print(model)
         for name, parameter in model.named_parameters():
             print(name, parameter.requires_grad)
-    optimizer = torch.optim.AdamW([flat.mine], lr=args.lr, betas=(args.beta1, args.beta2), eps=args.eps, weight_decay=0)
+    optimizer = _optimizer(flat, args)
     scheduler = _schedule(optimizer, args)
     step, status = (0, None) if model_only else checkpoints.load_state(folder, mesh, optimizer, scheduler)
     loader = _loader(model_args, data_args, args, tokens, status)
@@ -173,6 +194,7 @@ def main() -> None:
     trainer = Trainer(
         args, logger, mesh, model, average, flat, flat_average, optimizer, scheduler, tokens, coder, status or {}, wandb
     )
+    trainer.base = model_args.model_path
     trainer.run(loader, step)
     logger.info("Done!")
     if wandb is not None:
