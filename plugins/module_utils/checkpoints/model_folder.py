@@ -1,10 +1,6 @@
 """A model folder made of a LoRA checkpoint: the merged weights under the name that inference reads, the base's other
 files, and MERGED.json with what it was made of.
 
-    <training_results_dir>/models/0000060/   the folder; it gets its name when it is whole
-    <training_results_dir>/models/.new-…     being made; a merge that was cut begins anew
-    <training_results_dir>/models/.state.json  how far a merge is, for whoever waits for it or looks
-
 One merge at a time: whoever comes second waits for the first, and shows its progress. All of it is the account's.
 """
 
@@ -14,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..core import wire
@@ -25,14 +21,14 @@ from ..system import files, folders
 from ..system.digests import of_file
 from ..trainer.adapter import FILE, Adapter
 from ..trainer.checkpoint import Checkpoint
-from . import guard, merge, merge_check, seal
+from . import guard, merge, merge_check, models, seal
+from .models import NEWEST, RECORD, STATE, Made, State
 from .seal import Place
 
-WEIGHTS, RECORD, STATE = "ema.safetensors", "MERGED.json", ".state.json"
+WEIGHTS = "ema.safetensors"
 LARGE = ".safetensors"  # what a second name is enough for; a copy of a small file may be edited without the base's
 LOOK = 1.0  # seconds between two looks at another's merge
 SPARE = 64 << 20  # bytes beside the weights
-NEWEST = -1
 
 
 @dataclass(frozen=True)
@@ -47,65 +43,7 @@ class MergeSpec:
 
     @property
     def models(self) -> str:
-        return models_of(self.results)
-
-
-@dataclass(frozen=True)
-class Made:
-    """MERGED.json: what the weights were made of. `swallowed`: share of the adapted numbers that rounding to bfloat16
-    left as they were. `samples`: parts of the file that were compared after writing."""
-
-    step: int
-    rank: int
-    alpha: float
-    targets: str
-    base: str
-    adapter: str  # SHA-256 of the adapters' file
-    layers: int
-    connectors: int
-    swallowed: float
-    samples: int
-    size: int
-    version: str = ""
-
-
-@dataclass(frozen=True)
-class State:
-    """`.state.json`: of a merge that goes on, or how the last one ended."""
-
-    step: int = NEWEST
-    done: int = 0
-    total: int = 0
-    unit: str = ""
-    what: str = ""
-    error: str = ""
-    samples: tuple[tuple[float, int], ...] = field(default=())
-
-
-def models_of(results: str) -> str:
-    return f"{os.path.normpath(results)}/models"
-
-
-def folder_of(results: str, step: int) -> str:
-    return f"{models_of(results)}/{step:07d}"
-
-
-def made_in(folder: str) -> Made | None:
-    """What a folder says that it was made of; None for one that no merge finished."""
-    return wire.from_record(Made, files.load(f"{folder}/{RECORD}", 1 << 16, follow=False))
-
-
-def made_steps(results: str) -> tuple[int, ...]:
-    """Steps with a finished model folder, rising."""
-    try:
-        names = folders.names(models_of(results))
-    except OSError:
-        return ()
-    return tuple(sorted(int(name) for name in names if name.isdigit() and made_in(f"{models_of(results)}/{name}")))
-
-
-def state_of(results: str) -> State | None:
-    return wire.from_record(State, files.load(f"{models_of(results)}/{STATE}", 1 << 16, follow=False))
+        return models.models_of(self.results)
 
 
 def make(spec: MergeSpec, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
@@ -121,19 +59,19 @@ def make(spec: MergeSpec, progress: Progress, sleep: Callable[[float], None] = t
         except BlockingIOError:
             if taken:
                 raise
-        state = state_of(spec.results) or State()
+        state = models.state_of(spec.results) or State()
         progress(state.done, state.total, state.unit, state.what or "waits for another merge")
         sleep(LOOK)
 
 
 def _refuse_among_checkpoints(spec: MergeSpec) -> None:
     """Any name but a step's among the checkpoints kills the trainer."""
-    models, folder = os.path.realpath(spec.models), os.path.realpath(spec.place.checkpoints)
-    if os.path.commonpath([models, folder]) in (models, folder):
+    own, folder = os.path.realpath(spec.models), os.path.realpath(spec.place.checkpoints)
+    if os.path.commonpath([own, folder]) in (own, folder):
         raise FleetError(
             "the merged models and the checkpoints share a folder",
             variable="training_checkpoint_dir",
-            found=f"{folder} and {models}",
+            found=f"{folder} and {own}",
             expected="two folders, none in the other",
         )
 
@@ -160,7 +98,7 @@ def _recorded(spec: MergeSpec, progress: Progress) -> dict[str, Any]:
 def choose(spec: MergeSpec) -> Checkpoint:
     """The checkpoint to merge: in the trainer's folder, or its links. Its adapters must be whole, the rest need not."""
     seen = guard.look(spec.place)
-    usable = [one for one in (*seen.kept, *seen.found.checkpoints) if one.adapter and not _changed(one)]
+    usable = [one for one in (*seen.kept, *seen.found.checkpoints) if models.whole_adapters(one)]
     steps = {one.step: one for one in usable}
     wanted = max(steps, default=NEWEST) if spec.step == NEWEST else spec.step
     if wanted not in steps:
@@ -177,18 +115,14 @@ def choose(spec: MergeSpec) -> Checkpoint:
     return steps[wanted]
 
 
-def _changed(one: Checkpoint) -> bool:
-    return any(flaw.startswith(FILE) for flaw in one.flaws)
-
-
 def _make(spec: MergeSpec, chosen: Checkpoint, tell: Callable[..., None]) -> dict[str, Any]:
-    target, source = folder_of(spec.results, chosen.step), f"{chosen.path}/{FILE}"
+    target, source = models.folder_of(spec.results, chosen.step), f"{chosen.path}/{FILE}"
     base = f"{spec.base}/{WEIGHTS}"
     _refuse_lacking(spec)
     digest = _digest(spec.place, chosen.step, source, tell)
     with merge.opened(base) as weights, merge.opened(source) as adapters:
         merge.check(weights, adapters)
-        there = made_in(target)
+        there = models.made_in(target)
         if there and (there.adapter, there.base) == (digest, weights.header.digest) and _whole(target, weights.size):
             return {"changed": False, **_answer(target, there)}
         if os.path.lexists(target) and not there:
@@ -239,11 +173,11 @@ def _whole(target: str, size: int) -> bool:
         return False
 
 
-def _clear(models: str) -> None:
+def _clear(place: str) -> None:
     """What a merge that was cut has left."""
-    for name in folders.names(models):
+    for name in folders.names(place):
         if name.startswith((".new-", ".old-")):
-            folders.remove_tree(f"{models}/{name}")
+            folders.remove_tree(f"{place}/{name}")
 
 
 def _refuse_without_space(spec: MergeSpec, size: int) -> None:

@@ -158,8 +158,8 @@ RULES: dict[str, Rule] = {
     "run_config_wandb_runid": form(r"[^\s/\\#?%:]{1,128}", "a run id: no spaces, and none of / \\ # ? % :"),
     "training_run": FILE_WORD,
     "training_unit": form(
-        r"canvas-training-[A-Za-z0-9:_.-]{1,180}(?<!-gpu)",
-        "the name of a unit, without .service: it begins with canvas-training-, and only its helper's ends with -gpu",
+        r"canvas-training-[A-Za-z0-9:_.-]{1,180}(?<!-gpu)(?<!-merge)",
+        "the name of a unit, without .service: it begins with canvas-training-; only its helpers end with -gpu, -merge",
     ),
     "training_lora_rank": span(1, 256),
     "training_lora_alpha": span(0, 10**6, above=True),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard, model_folder
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import models as merged_models
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal as checkpoint_seal
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints.model_folder import MergeSpec
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
@@ -47,7 +48,7 @@ class Run:
         return model_folder.make(replace(self.spec, step=step), progress or Progress(), lambda _seconds: None)
 
     def made(self, step: int) -> Path:
-        return Path(model_folder.folder_of(str(self.root / "out"), step))
+        return Path(merged_models.folder_of(str(self.root / "out"), step))
 
     def right(self, step: int) -> bool:
         expected = models.wanted(self.base, self.adapters(step))
@@ -72,7 +73,7 @@ def test_the_newest_becomes_a_folder_like_the_bases(run: Run) -> None:
         "base": models.header_digest(run.base),
     }  # fmt: skip
     assert sorted(os.listdir(run.root / "out/models")) == [".lock", "0000040"]
-    assert model_folder.made_steps(str(run.root / "out")) == (40,)
+    assert merged_models.made_steps(str(run.root / "out")) == (40,)
 
 
 def test_large_files_are_shared_with_the_base_and_small_ones_are_copied(run: Run) -> None:
@@ -114,7 +115,7 @@ def test_any_step_can_be_chosen_also_one_whose_links_are_left(run: Run) -> None:
     guard.keep(place, 40, place.folder(40), lambda _text: None)
     folders.remove_tree(place.folder(40))
     assert run.make(40)["step"] == 40
-    assert model_folder.made_steps(str(run.root / "out")) == (20, 40)
+    assert merged_models.made_steps(str(run.root / "out")) == (20, 40)
 
 
 def test_a_checkpoint_without_its_state_is_enough(run: Run) -> None:
@@ -175,7 +176,7 @@ def test_what_cannot_be_is_refused_and_leaves_no_model(
     with pytest.raises(FleetError) as error:
         run.make(step)
     assert message in str(error.value)
-    assert model_folder.made_steps(str(run.root / "out")) == ()
+    assert merged_models.made_steps(str(run.root / "out")) == ()
 
 
 def test_a_full_disk_is_seen_before_anything_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +184,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(run: Run, monkeypatch: p
     with pytest.raises(FleetError, match="too small"):
         run.make()
     assert sorted(os.listdir(run.root / "out/models")) == [".lock", ".state.json"]
-    state = model_folder.state_of(str(run.root / "out"))
+    state = merged_models.state_of(str(run.root / "out"))
     assert state is not None
     assert "too small" in state.error
 

@@ -64,6 +64,7 @@ UNITS: dict[str, Want] = {
     "checkpoints_kept_elsewhere": want(
         training_kept_dir="/big/kept", training_keep_last=3, training_keep_every=1000, run_config_save_every=100
     ),
+    "adapters_that_are_merged": want(training_profile="lora", weights_files=["ae.safetensors"]),
     "no_restarts_and_odd_names": want(
         training_restarts=0,
         training_stop_seconds=60,
@@ -93,6 +94,8 @@ def texts() -> Iterator[tuple[Path, str]]:
             wanted.texts.unit.replace(supervisor_spec.payload()[0], "DIGEST.pyz"),
         )
         yield folder / "gpu.service", wanted.texts.gpu
+        if wanted.texts.merge:
+            yield folder / "merge.service", wanted.texts.merge.replace(supervisor_spec.payload()[0], "DIGEST.pyz")
 
 
 def registered(told: dict[str, Any], source: str) -> str:

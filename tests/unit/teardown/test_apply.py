@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import models as merged_models
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import apply as code_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import git as git_folder
@@ -59,6 +61,18 @@ def test_an_empty_checkpoint_of_a_second_node_stays_with_the_others(host: Host) 
     assert empty.is_dir()
     host.teardown("checkpoints")
     assert not (host.fleet / "outputs").exists()
+
+
+def test_merged_models_are_results_and_what_lies_beside_them_is_not(host: Host) -> None:
+    models = Path(host.settings["training_results_dir"]) / "models"
+    made = merged_models.Made(20, 4, 8.0, "all", "", "", 2, 0, 0.0, 1, 1)
+    files.save(host.write(models / "0000020/ema.safetensors", "merged").parent / "MERGED.json", wire.to_dict(made))
+    host.write(models / ".new-0000040/ema.safetensors.part", "cut")
+    host.write(models / "mine/ema.safetensors", "mine")
+    host.teardown()
+    assert (models / "0000020/ema.safetensors").is_file()
+    host.teardown("checkpoints")
+    assert sorted(os.listdir(models)) == ["mine"]
 
 
 def test_the_second_one_changes_nothing_and_can_still_be_told_more(host: Host) -> None:

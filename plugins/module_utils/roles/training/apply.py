@@ -51,7 +51,8 @@ def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, sett
     after = host.settled(want, settle) if "start" in steps else host.read(want)
     if "start" in steps and after.phase not in ("running", "finished"):
         raise died(after, want)
-    again = unit.steps_to(after, want, "started" if state == "restarted" else state)
+    wanted = "started" if state == "restarted" else state
+    again = [step for step in unit.steps_to(after, want, wanted) if step != "merge"]  # it is nothing to wait for
     if again:
         raise FleetError(f"{want.unit} did not come to {state}", found=f"still to do: {', '.join(again)}")
     waiting = "start" if after.starting and state in ("started", "restarted") else ""

@@ -30,6 +30,7 @@ REASONS = {
     "enable": "the unit would not come back after a reboot",
     "disable": "the unit would come back after a reboot",
     "stop": "the training runs",
+    "merge": "the adapters of the last checkpoint are no whole model yet",
     "unfinish": "the run is marked as finished",
     "remove": "the unit is there",
     "forget": "the unit's record is there",

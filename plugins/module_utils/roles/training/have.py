@@ -39,6 +39,9 @@ class Have:
     text: str | None = None  # None: no such file
     key_id: str = ""  # fingerprint of the run's secret; "" when the host holds none
     gpu: str | None = None  # the same of the unit that makes the GPUs' nodes
+    merge: str | None = None  # … and of the unit that merges adapters
+    merging: str = ""  # systemd's word for its state; "" where nothing is to be merged
+    unmerged: int | None = None  # step of a finished run's newest adapters, where they are no whole model yet
     spec: str | None = None  # the supervisor's settings
     payloads: tuple[str, ...] = ()  # files with the supervisor's code
     load: str = "not-found"

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
+from ...checkpoints import models
 from ...checkpoints.seal import kept_dir_of
 from ...core.leftover import Leftover
 from ...core.settings import Settings, named
@@ -26,6 +27,8 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
     kept = kept_dir(settings)  # the user's to choose, so it may hold other things
     names = sorted(os.listdir(kept)) if os.path.isdir(kept) else ()
     found += [os.path.join(kept, name) for name in names if _KEPT.fullmatch(name)]
+    for name in models.leftovers(results):
+        yield Leftover("training", name, "a model merged from the run's adapters", "checkpoints")
     ours = ("log.txt", PLAIN, f"{PLAIN}{PART}", LOSSES, *(["wandb"] if own else []))
     logs = (os.path.join(results, name) for name in ours)
     found += [path for path in logs if os.path.lexists(path)]
@@ -34,7 +37,8 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
 
 
 def folders(settings: Settings) -> tuple[str, ...]:
-    return (kept_dir(settings), str(settings["training_checkpoint_dir"]), str(settings["training_results_dir"]))
+    results = str(settings["training_results_dir"])
+    return (kept_dir(settings), models.models_of(results), str(settings["training_checkpoint_dir"]), results)
 
 
 def kept_dir(settings: Settings) -> str:

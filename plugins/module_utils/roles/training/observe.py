@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ...checkpoints import guard
+from ...checkpoints import guard, models
 from ...checkpoints.seal import Place
 from ...core import wire
 from ...core.errors import FleetError
@@ -35,7 +35,8 @@ class Supervised:
 
 @dataclass(frozen=True)
 class Observation:
-    """`kept`: the checkpoints that hard links hold; `tail`: the last lines of the log."""
+    """`kept`: the checkpoints that hard links hold; `tail`: the last lines of the log; `merge`: how far the merge of
+    adapters is, or how the last one failed."""
 
     unit: Have = field(default_factory=Have)
     log: train_log.Summary = field(default_factory=train_log.Summary)
@@ -44,6 +45,7 @@ class Observation:
     kept: Survey = field(default_factory=Survey)
     failure: Failure | None = None
     supervisor: Supervised | None = None
+    merge: models.State | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def observed(have: Have, want: Want) -> Observation:
         kept=Survey(seen.kept),
         failure=unit_failure(have, want),
         supervisor=_supervised(state) if state else None,
+        merge=models.state_of(want.results_dir) if want.merges else None,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from ...checkpoints import models
+from ...checkpoints.seal import Place
 from ...peers import secret
 from ...system import digests, files, folders, limits, units
 from . import folders as unit_folders
@@ -18,6 +20,9 @@ def read(want: Want) -> Have:
     return Have(
         text=text_of(want.path),
         gpu=text_of(want.gpu_path),
+        merge=text_of(want.merge_path),
+        merging=units.state(f"{want.unit}-merge.service").active if want.merges else "",
+        unmerged=models.unmerged(Place(want.checkpoint_dir, want.kept), want.results_dir) if want.merges else None,
         key_id=secret.fingerprint(secret.read(want.secret_path)),
         spec=text_of(want.spec_path),
         payloads=tuple(_names(want.payloads)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...system.units import ACTIVE
 from ...trainer.checkpoint import Checkpoint
 from ...trainer.failures import Failure
 from ...trainer.log import Summary
@@ -39,6 +40,7 @@ class Report(Summary):
     newest_whole: int | None = None
     failure: Failure | None = None
     older: tuple[str, ...] = ()
+    merge: str = ""  # of adapters, while it goes on or when it failed
     tail: tuple[str, ...] = ()
 
 
@@ -59,4 +61,15 @@ def report_of(seen: Observation, want: Want) -> Report:
         failure=seen.failure,
         older=tuple(have.older()) if have.running else (),
         tail=seen.tail,
+        merge=_merge(seen) if have.finished and not have.running else "",
     )
+
+
+def _merge(seen: Observation) -> str:
+    have, state = seen.unit, seen.merge
+    if have.merging in ACTIVE:
+        part = f" ({100 * state.done // state.total} %)" if state and state.total > 0 else ""
+        return f"merges the adapters of its last checkpoint{part}"
+    if have.unmerged is None:
+        return ""
+    return f"step {have.unmerged} is not merged{f': {state.error[:200]}' if state and state.error else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...system.units import ACTIVE
 from . import payload
 from .have import Have
 from .want import Want
@@ -26,6 +27,8 @@ def steps_to(have: Have, want: Want, state: str) -> list[str]:
         steps += ["stop"] * (have.running or have.active == "deactivating") + ["unfinish"] * have.finished + ["start"]
     if state == "started" and not have.running and not have.finished:
         steps.append("start")
+    if state == "started" and have.finished and have.unmerged is not None and have.merging not in ACTIVE:
+        steps.append("merge")
     if state == "started" and have.running and outdated and want.settings["training_apply"] == "restart_after_save":
         steps += ["stop", "start"]
     return steps
@@ -42,7 +45,7 @@ def _files(have: Have, want: Want) -> list[str]:
         steps.append("spec")
     if want.has_peers and want.key_id and have.key_id != want.key_id:
         steps.append("secret")
-    if (have.text, have.gpu) != (want.texts.unit, want.texts.gpu):
+    if (have.text, have.gpu, have.merge or "") != (want.texts.unit, want.texts.gpu, want.texts.merge):
         steps.append("write")
     if "write" in steps or have.reload or have.load == "not-found":
         steps.append("reload")
@@ -51,7 +54,7 @@ def _files(have: Have, want: Want) -> list[str]:
 
 def _removal(have: Have) -> list[str]:
     steps = ["stop"] * (have.running or have.active == "deactivating") + ["disable"] * have.enabled
-    if have.text is not None or have.gpu is not None:
+    if any(text is not None for text in (have.text, have.gpu, have.merge)):
         steps.append("remove")
     if have.text is not None or have.load != "not-found":
         steps.append("reload")

@@ -104,6 +104,8 @@ def notes(report: Report, rank: int = 0) -> list[str]:
         found.append(_weights(report))
     if supervisor and (phase == "stopping" or (phase == "running" and supervisor.stage in ("pause", "prepare"))):
         found += [supervisor.status] if supervisor.status else []
+    if report.merge:
+        found.append(report.merge)
     if report.foreign:
         found.append(f"foreign names among the checkpoints: {', '.join(report.foreign[:3])}")
     if report.older:

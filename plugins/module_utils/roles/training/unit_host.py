@@ -49,13 +49,14 @@ class Host:
             "spec": lambda: unit_files.write(Path(want.spec_path), want.spec().encode()),
             "secret": lambda: self._place_secret(want),
             "write": lambda: self._write(want),
-            "remove": lambda: files.remove(want.path, want.gpu_path),
+            "remove": lambda: self._remove(want),
             "unfinish": lambda: files.remove(f"{want.record}/finished"),
             "forget": lambda: folders.remove_tree(want.record),
             "reload": lambda: units.must("daemon-reload"),
             "enable": lambda: units.must("enable", f"{want.unit}.service"),
             "disable": lambda: units.must("disable", f"{want.unit}.service"),
             "start": lambda: self._start(want),
+            "merge": lambda: units.must("start", "--no-block", f"{want.unit}-merge.service"),
             "stop": lambda: self._stop(want),
         }[step]()
 
@@ -71,6 +72,14 @@ class Host:
     def _write(self, want: Want) -> None:
         unit_files.write(Path(want.gpu_path), want.texts.gpu.encode())
         unit_files.write(Path(want.path), want.texts.unit.encode())
+        if want.texts.merge:
+            unit_files.write(Path(want.merge_path), want.texts.merge.encode())
+        else:
+            files.remove(want.merge_path)
+
+    def _remove(self, want: Want) -> None:
+        units.systemctl("stop", f"{want.unit}-merge.service")
+        files.remove(want.path, want.gpu_path, want.merge_path)
 
     def _place_secret(self, want: Want) -> None:
         """A running training keeps the secret of its start."""

@@ -30,14 +30,15 @@ KILL_SECONDS = 60  # beyond the wait for a save: to end the processes and to sea
 
 
 def texts(want: Want, fill: Fill) -> Texts:
-    """The unit, and the one before it. Raises FleetError for names and paths that a unit cannot hold."""
+    """The unit, and those before and after it. Raises FleetError for names and paths that a unit cannot hold."""
     _check(want)
     filled = values(want)
-    return Texts(*(fill("training", f"{name}.service.j2", filled) for name in ("training", "training-gpu")))
+    names = ("training", "training-gpu", *(["training-merge"] if want.merges else []))
+    return Texts(*(fill("training", f"{name}.service.j2", filled) for name in names))
 
 
 def values(want: Want) -> dict[str, object]:
-    """One flat mapping for both templates."""
+    """One flat mapping for all templates."""
     credentials = {"wandb_api_key": want.wandb_key_file, CREDENTIAL: want.secret_path if want.has_peers else ""}
     return {
         "version": VERSION,
@@ -46,6 +47,9 @@ def values(want: Want) -> dict[str, object]:
         "user": want.user,
         "group": want.group,
         "working_dir": want.working_dir,
+        "results_dir": want.results_dir,
+        "python": f"{want.settings['conda_env_prefix']}/bin/python",
+        "then": f"; systemctl start --no-block {want.unit}-merge.service" if want.merges else "",
         "record": want.record,
         "needed": want.needed,
         "writable": want.writable,

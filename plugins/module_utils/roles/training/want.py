@@ -25,10 +25,12 @@ ALONE = Topology("", (), 0, 1, 0, "localhost", 0)
 
 @dataclass(frozen=True)
 class Texts:
-    """The unit's text, and that of the unit before it, which makes the GPUs' nodes."""
+    """The unit's text, that of the unit before it, which makes the GPUs' nodes, and of the one after it, which merges
+    adapters; "" where nothing is merged."""
 
     unit: str = ""
     gpu: str = ""
+    merge: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,16 @@ class Want:
     @property
     def gpu_path(self) -> str:
         return f"{UNIT_DIR}/{self.unit}-gpu.service"
+
+    @property
+    def merge_path(self) -> str:
+        return f"{UNIT_DIR}/{self.unit}-merge.service"
+
+    @property
+    def merges(self) -> bool:
+        """Are adapters merged when the run is finished? Every node has the same ones, so the first alone does it."""
+        wanted = self.settings["training_profile"] == "lora" and self.settings["training_lora_merge"] == "at_end"
+        return wanted and not self.topology.node_rank
 
     @property
     def record(self) -> str:
@@ -168,6 +180,8 @@ class Want:
         }
         places = {"script": self.script, "working_dir": self.working_dir, "record": self.record, "log": self.log}
         values = {**own, **trained, **places, "watched": self.watched, "kept_dir": self.kept, **self._nodes()}
+        if self.merges:
+            values["merge"] = {name: self.settings[name] for name in ("weights_dir", "weights_files")}
         values["owned"] = {name: str(value) for name in paths.APART if (value := self.settings.get(name))}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...checkpoints import model_folder
 from ...checkpoints.model_folder import MergeSpec
+from ...checkpoints.models import NEWEST
 from ...checkpoints.seal import Place, kept_dir_of
 from ...core.progress import Progress
 
@@ -22,7 +23,7 @@ def merge_spec(spec: Any) -> MergeSpec:
 
 def preview(spec: Any) -> list[str]:
     wanted = merge_spec(spec)
-    which = "the newest checkpoint" if wanted.step == model_folder.NEWEST else f"step {wanted.step}"
+    which = "the newest checkpoint" if wanted.step == NEWEST else f"step {wanted.step}"
     return [f"merge the adapters of {which} into {wanted.base}, as a model below {wanted.models}"]
 
 

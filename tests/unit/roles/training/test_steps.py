@@ -28,6 +28,7 @@ HAVES = st.builds(
     Have,
     text=st.sampled_from([None, TEXT, "# Managed by canvas-fleet, older"]),
     gpu=st.sampled_from([None, WANT.texts.gpu]),
+    merge=st.sampled_from([None, "# Managed by canvas-fleet, of a run of adapters"]),
     spec=st.sampled_from([None, WANT.spec(), "{}"]),
     payloads=st.sampled_from([(), (CODE,), ("0.pyz",)]),
     load=st.sampled_from(["loaded", "not-found"]),
@@ -82,14 +83,17 @@ class Host:
             "payload": lambda: replace(have, payloads=(supervisor_spec.payload()[0],)),
             "spec": lambda: replace(have, spec=want.spec()),
             "secret": lambda: replace(have, key_id=want.key_id),
-            "write": lambda: replace(have, text=want.texts.unit, gpu=want.texts.gpu, reload=True),
+            "write": lambda: replace(
+                have, text=want.texts.unit, gpu=want.texts.gpu, merge=want.texts.merge or None, reload=True
+            ),
             "reload": lambda: replace(have, reload=False, load="loaded" if have.text else "not-found"),
             "enable": lambda: replace(have, enabled=True),
             "disable": lambda: replace(have, enabled=False),
             "stop": lambda: replace(have, active="inactive"),
+            "merge": lambda: replace(have, merging="active"),
             "unfinish": lambda: replace(have, finished=False),
             "start": self.started,
-            "remove": lambda: replace(have, text=None, gpu=None, enabled=False),
+            "remove": lambda: replace(have, text=None, gpu=None, merge=None, enabled=False),
             "forget": lambda: replace(have, record=False, folders=False, finished=False, spec=None),
         }[step]()
 
