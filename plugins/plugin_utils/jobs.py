@@ -55,7 +55,14 @@ JOBS = {
         python="fleet_agent_base_python",
     ),
     "conda_env": Job(
-        parts=("conda_env_", "run_config_use_flex", "run_config_env", "nvidia_cuda_home", "nvidia_gpu_expected"),
+        parts=(
+            "conda_env_",
+            "run_config_use_flex",
+            "run_config_optimizer",
+            "run_config_env",
+            "nvidia_cuda_home",
+            "nvidia_gpu_expected",
+        ),
         without="conda_env_",
         named={"pip_find_links": "fleet_pip_find_links"},
         environment="conda_env_environment",

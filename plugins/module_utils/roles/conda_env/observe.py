@@ -20,6 +20,7 @@ from .lock import lock_lines, made_for, normalised, pins_of
 
 Kind = Literal["absent", "link", "broken_link", "folder", "file"]
 PREFIX = "conda_env_"
+BITS = "bitsandbytes"  # the module of run_config_optimizer: adamw_8bit
 RECORD = ".canvas-fleet.json"
 
 
@@ -133,7 +134,7 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         conda_packages=tuple(str(item) for item in value("conda_packages")),
         pip_packages=tuple(str(item) for item in value("pip_packages")),
         flash_attn="" if value("flash_attn_from") == "none" else str(value("flash_attn") or ""),
-        imports=tuple(str(item) for item in value("imports")),
+        imports=(*(str(item) for item in value("imports")), *_of_optimizer(settings)),
         use_existing=truth(value("use_existing")),
         conda_lock=lock_lines(value("conda_lock")),
         pip_lock=lock_lines(value("pip_lock")),
@@ -142,6 +143,10 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         flex=truth(settings["run_config_use_flex"]),
         script=Script.of(settings),
     )
+
+
+def _of_optimizer(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return (BITS,) if settings.get("run_config_optimizer") == "adamw_8bit" else ()
 
 
 def truth(value: Any) -> bool:

@@ -54,6 +54,12 @@ def flex():
     if not bool(torch.compile(flex_attention)(rows, rows, rows, block_mask=mask).isfinite().all()):
         raise ValueError("flex attention computes nonsense")
     out["flex_seconds"] = round(time.monotonic() - begun, 1)
+def small():
+    weights = torch.nn.Parameter(torch.ones(8192, device="cuda"))
+    weights.grad = torch.ones_like(weights)
+    sys.modules["bitsandbytes"].optim.AdamW8bit([weights], lr=0.1).step()
+    if not float(weights.sum()) < 8192:
+        raise ValueError("the optimizer in 8 bits computes nonsense")
 def attempt(name, what):
     try:
         what()
@@ -63,6 +69,8 @@ if out["torch"] and sys.argv[3]:
     attempt("a GPU", gpu)
 if not out["failed"].get("a GPU") and sys.argv[2] and (out["torch"].get("cuda_available") or sys.argv[2] == "cpu"):
     attempt("flex attention", flex)
+if "bitsandbytes" in out["imports"] and not out["failed"].get("a GPU") and out["torch"].get("cuda_available"):
+    attempt("an optimizer in 8 bits", small)
 sys.stdout.write("\\n" + json.dumps(out) + "\\n")
 """
 # What of our own environment would let other packages and libraries in than those that the script sees.

@@ -276,3 +276,10 @@ def test_observe_reads_an_absent_root_and_a_real_tree(tmp_path):
     assert seen.installed == {"opencv-python": "4.7.0.72", "torch": "2.7.1+cu128"}
     (build / "bin" / "python").chmod(0o644)
     assert not conda_env.observe(given_).prefix.python_runs
+
+
+def test_the_optimizer_in_8_bits_is_proved_where_it_is_wanted():
+    assert conda_env.wanted(settings()).imports == ("torch", "cv2")
+    small = {**settings(), "run_config_optimizer": "adamw_8bit"}
+    assert conda_env.wanted(small).imports == ("torch", "cv2", "bitsandbytes")
+    assert conda_env.wanted(small).digest == conda_env.wanted(settings()).digest, "the environment stays as it is"

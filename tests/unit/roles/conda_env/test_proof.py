@@ -66,6 +66,46 @@ def test_flex_attention_is_compiled_where_there_is_a_gpu(python):
     assert proof["torch"] == {"version": "2.7.1+cu126", "cuda": "12.6", "cuda_available": True, "cxx11_abi": True}
 
 
+BITS = """
+class optim:
+    class AdamW8bit:
+        def __init__(self, params, lr): assert len(params) == 1
+        def step(self): {step}
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "cuda", "ones", "failed"),
+    [
+        pytest.param("pass", True, 2, {}, id="it has code for the GPU"),
+        pytest.param(
+            "raise OSError('no kernel')",
+            True,
+            2,
+            {"an optimizer in 8 bits": "OSError: no kernel"},
+            id="it is built for another CUDA",
+        ),
+        pytest.param(
+            "pass",
+            True,
+            8192,
+            {"an optimizer in 8 bits": "ValueError: the optimizer in 8 bits computes nonsense"},
+            id="nothing moves",
+        ),
+        pytest.param("raise OSError", False, 2, {}, id="no GPU"),
+    ],
+)
+def test_an_optimizer_in_8_bits_makes_a_step(python, step, cuda, ones, failed):
+    program = python(cuda=cuda, ones=ones, more="def ones_like(given): return given")
+    site = python.folder / "lib" / "python3.10" / "site-packages"
+    (site / "torch" / "nn" / "__init__.py").write_text("def Parameter(given): return given\n")
+    (site / "bitsandbytes").mkdir()
+    (site / "bitsandbytes" / "__init__.py").write_text(BITS.format(step=step))
+    proof = conda_proof.import_all(program, ["torch", "bitsandbytes"], script=SCRIPT)
+    assert proof["failed"] == failed
+    assert conda_proof.import_all(program, ["torch"], script=SCRIPT)["failed"] == {}, "only where it is wanted"
+
+
 @pytest.mark.parametrize(("cuda", "flex"), [(False, "cuda"), (True, "")], ids=["no GPU", "not wanted"])
 def test_it_is_not_compiled_elsewhere(python, cuda, flex):
     proof = conda_proof.import_all(python(cuda=cuda, fails="raise OSError"), ["torch"], script=SCRIPT, flex=flex)
