@@ -11,6 +11,7 @@ Every event is a line of JSON at once; WORK/table.json has them all. Without a G
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import os
@@ -255,9 +256,9 @@ class Runner:
     def __init__(self, stage: Stage, part: Part) -> None:
         self.stage, self.part = stage, part
         self.place = stage.script(part)
-        self.process = self._start()
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
         """Imports begin at once; the probe then waits for its file."""
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": self.part.gpus, "FLEET_PROBE_JOB": str(self.place / "job.json")}
         with (self.place / "said.txt").open("wb") as said, (self.place / "out.txt").open("wb") as out:
@@ -267,6 +268,9 @@ class Runner:
     def run(self) -> None:
         stage, part = self.stage, self.part
         model = stage.model(part.layers or stage.options.layers) / "go"
+        if part.after and "warm" not in part.after:  # imports of all at once would slow down those that are awaited
+            wait(lambda: "warm" in stage.done, stage)
+        self.process = self.start()
         wait(lambda: all(name in stage.done for name in part.after) and model.exists(), stage)
         if stage.left < part.seconds:
             self.end(f"left out: {stage.left:.0f} s left, it takes {part.seconds:.0f} s")
@@ -278,15 +282,22 @@ class Runner:
             time.sleep(0.2)
             last = log_of(self.place).last
             if part.kill and last and last.step >= (2 if stage.options.small else part.kill):
-                os.killpg(self.process.pid, signal.SIGKILL)
+                self.kill()
                 break
         cut = "" if self.process.poll() is not None or part.kill else "ended: no time was left"
         self.end(cut, seconds=round(time.monotonic() - begin, 1))
 
+    def kill(self) -> None:
+        """Every process of this part: torchrun's ranks are each in a session of their own."""
+        mark = f"FLEET_PROBE_JOB={self.place / 'job.json'}".encode()
+        for entry in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in entry.read_bytes().split(b"\0"):
+                    os.kill(int(entry.parent.name), signal.SIGKILL)
+
     def end(self, why: str, **more: Any) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        code = self.process.wait()
+        self.kill()
+        code = self.process.wait() if self.process else None
         said = log_of(self.place)
         text = (self.place / "said.txt").read_text(errors="replace")
         lora = [line.partition("canvas-fleet lora: ")[2] for line in trainer_log.plain(text) if "fleet lora: " in line]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.gpu_proof import starts
-from demo.minicanvas.tiny_model import write_model
-from tests.upstream.trainings import Trained, train
+from tests.upstream.trainings import Trained, small, train
 
 RANK = 4
 FREEZE = ["--freeze_llm", "True", "--freeze_vit", "True"]
@@ -31,12 +28,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="module")
 def model(upstream: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    write_model(folder / "tokenizer")
-    words = [str(upstream), str(folder / "tokenizer"), str(folder / "model"), "128", str(LAYERS), "0"]
-    script = Path(starts.__file__).parent / "small_model.py"
-    subprocess.run([sys.executable, str(script), *words], check=True, capture_output=True)
-    return folder / "model"
+    return small(upstream, tmp_path_factory.mktemp("model"), LAYERS)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +85,7 @@ def test_a_checkpoint_is_adapters_and_connectors_in_fp32(one: Trained, model: Pa
 
     base = load_file(model / "ema.safetensors")
     for key, value in tensors.items():
-        name, _, part = key.rpartition(".lora_")
+        name, _, part = key.partition(".lora_")
         width = base[f"{name}.weight"].shape if part else value.shape
         wanted = {"A": (RANK, width[-1]), "B": (width[0], RANK), "": tuple(base[key].shape) if not part else ()}
         assert tuple(value.shape) == wanted[part], key

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import log as trainer_log
 
 from demo.gpu_proof import starts
+from demo.minicanvas.tiny_model import write_model
 
 PROBE = Path(starts.__file__).parent / "train_probe.py"
 
@@ -39,6 +40,14 @@ class Trained:
         from safetensors.torch import load_file
 
         return dict(load_file(self.folder / f"checkpoints/{step:07d}/{name}.safetensors"))
+
+
+def small(upstream: Path, folder: Path, layers: int = 2) -> Path:
+    """A model folder of the real classes, narrow and shallow."""
+    write_model(folder / "tokenizer")
+    words = [str(upstream), str(folder / "tokenizer"), str(folder / "model"), "128", str(layers), "0"]
+    subprocess.run([sys.executable, str(PROBE.parent / "small_model.py"), *words], check=True, capture_output=True)
+    return folder / "model"
 
 
 def train(tree: Path, model: Path, out: Path, *words: str, ranks: int = 1, shards: int = 0, steps: int = 4) -> Trained:
@@ -71,9 +80,6 @@ def train(tree: Path, model: Path, out: Path, *words: str, ranks: int = 1, shard
     flags = [word for name, value in given.items() for word in (f"--{name}", str(value))]
     launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={ranks}", "--master_port=29579"]
     argv = [*launch, str(PROBE), str(tree), str(out / "job.json"), "--", *flags, *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tree, timeout=300, env=ENV())
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tree, timeout=300, env=env)
     return Trained(done.stderr, out, done.returncode)
-
-
-def ENV() -> dict[str, str]:  # noqa: N802
-    return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
