@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..checkpoints.models import models_of
 from ..checkpoints.seal import Place, kept_dir_of
 from ..core.settings import Settings, named
 from ..system import files, folders, limits, places, programs, units
@@ -54,6 +55,7 @@ class Facts:
     init: Init = field(default_factory=Init)
     disks: Mapping[str, FileSystem] = field(default_factory=dict)  # by the setting that names the folder
     checkpoints_bytes: int = 0
+    models_bytes: int = 0  # merged from adapters
     time: float = 0
     hostname: str = ""
     distribution: str = ""
@@ -133,6 +135,11 @@ def checkpoints_bytes(settings: Settings) -> int:
     return tree_bytes(place.checkpoints, place.kept, without=place.quarantine) if folder else 0
 
 
+def models_bytes(settings: Settings) -> int:
+    results = str(settings.get("training_results_dir") or "")
+    return tree_bytes(models_of(results)) if results else 0
+
+
 def libc() -> str:
     """glibc 2.36 → 2.36; "" for another library."""
     try:
@@ -178,6 +185,7 @@ def observe(settings: Settings) -> Facts:
         memory_available_bytes=memory.get("MemAvailable", 0),
         disks={name: disk(str(named(settings, name))) for name in FOLDER_SETTINGS if settings.get(name)},
         checkpoints_bytes=checkpoints_bytes(settings),
+        models_bytes=models_bytes(settings),
         time=time.time(),
         spots=places.observe(settings),
     )

@@ -50,6 +50,7 @@ SETTINGS: dict[str, Any] = {
     "run_config_extra_flags": {},
     "training_profile": "full",
     "training_lora_rank": 32,
+    "training_lora_merge": "never",
     "training_lora_targets": "all",
     "training_lora_connectors": True,
     "run_config_optimizer": "adamw",

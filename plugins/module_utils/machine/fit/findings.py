@@ -17,7 +17,7 @@ from .assess import Fit, assess
 from .disks import AT_LEAST, Disk, Saves, disks, fewer_saves, run_parts, times
 from .host_memory import host_floor
 from .judge import Node, Verdict, judge_host
-from .memory import Lora, Run, gpu_phases
+from .memory import BF16, Lora, Run, gpu_phases
 from .nearest import Change
 
 TEXT_SHARE = 0.15  # of a sample's tokens, where the data was not looked at yet
@@ -87,9 +87,12 @@ def fit_of(machine: Machine, settings: Settings, topology: Topology) -> Fit:
     run, node = run_of(machine, settings, topology), node_of(machine, settings)
     missing = max(0.0, float(settings["weights_bytes"]) - machine.weights_bytes)
     saves = sum(run_parts(run, saves_of(settings, topology)).values())
+    merges = run.lora and settings["training_lora_merge"] == "at_end" and topology.node_rank == 0
+    merged = float(BF16 * run.model.parameters) if merges else 0.0
     wants = {
         "weights_dir": ("weights", missing),
         "training_checkpoint_dir": ("checkpoints", max(0.0, saves - machine.facts.checkpoints_bytes)),
+        "training_results_dir": ("merged model", max(0.0, merged - machine.facts.models_bytes)),
     }
     rates = {
         "download": float(settings.get("fleet_download_rate") or 0) * 1e6 or machine.download_rate,

@@ -23,6 +23,7 @@ A100, H200 = 81920 * 2**20, 143771 * 2**20
 SETTINGS: dict[str, Any] = {
     "training_profile": "full",
     "training_lora_rank": 32,
+    "training_lora_merge": "at_end",
     "training_lora_targets": "all",
     "training_lora_connectors": True,
     "run_config_optimizer": "adamw",
@@ -58,12 +59,14 @@ def judged(
     processes: int = 0,
     hosts: int = 1,
     rank: int = 0,
+    merged: int = 0,
     **settings: Any,
 ) -> list[Finding]:
     names = tuple(f"h{number}" for number in range(hosts))
     topology = Topology("r", names, rank, processes or max(1, gpus), 4, "localhost", 29501)
     disk = FileSystem("/srv", 1, free, 9000 * GB)
-    facts = replace(FACTS, memory_bytes=memory, disks={"weights_dir": disk, "training_checkpoint_dir": disk})
+    folders = ("weights_dir", "training_checkpoint_dir", "training_results_dir")
+    facts = replace(FACTS, memory_bytes=memory, disks=dict.fromkeys(folders, disk), models_bytes=merged)
     cards = tuple(Gpu(number, "GPU", card) for number in range(gpus))
     told = {**SETTINGS, **settings}
     fit = machine.fit_of(machine.Machine(facts, cards), told, topology)
@@ -74,6 +77,7 @@ LONG_BATCHES = {"run_config_expected_num_tokens": 65536, "run_config_max_num_tok
 
 
 OLD = {"canvas_code_lean": False}
+LORA = {"training_profile": "lora", "run_config_ema": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +112,10 @@ OLD = {"canvas_code_lean": False}
         ),
         pytest.param({"free": 400 * GB}, ["DISK_SHORT"], id="weights and checkpoints of three saves on 400 GB"),
         pytest.param({"free": 450 * GB}, [], id="weights and checkpoints of three saves on 450 GB"),
+        pytest.param({**LORA, "free": 60 * GB}, ["DISK_SHORT"], id="weights, small checkpoints and a merged model"),
+        pytest.param({**LORA, "free": 70 * GB}, [], id="of adapters on 70 GB"),
+        pytest.param({**LORA, "free": 40 * GB, "merged": 29_300_000_000}, [], id="where it is merged already"),
+        pytest.param({**LORA, "free": 40 * GB, "training_lora_merge": "never"}, [], id="where nothing is merged"),
         pytest.param({"free": 200 * GB, "hosts": 2, "rank": 1}, [], id="the second host keeps no checkpoints"),
     ],
 )
