@@ -15,6 +15,8 @@ from ..plugin_utils.role_action import RoleAction
 class ActionModule(RoleAction):
     """Asks first, so a copy that is in sync costs one call and no transfer."""
 
+    needs_profile = True
+
     def work(self) -> dict[str, Any]:
         if self.settings["canvas_code_source"] != "controller":
             return self.module(settings=self.settings, credentials=self.secret("fleet_credentials"))

@@ -69,6 +69,7 @@ class RoleAction(ActionBase):
     _supports_async = False
     clock: Clock = time
     doing = ""  # named in lines on the terminal
+    needs_profile = False  # it works by training_profile, which for auto only a plan knows
     before_plan = False  # it comes before a plan, which may choose anew where nothing is settled
     settings: Settings
     findings: list[Finding]
@@ -99,6 +100,13 @@ class RoleAction(ActionBase):
     def refuse(self) -> None:
         """Raises FleetError for settings that the role cannot work with."""
         raise_for(self.findings, UNUSABLE)
+        if self.needs_profile and self.settings.get("training_profile") == "auto":
+            raise FleetError(
+                "training_profile: auto is decided by the plan",
+                variable="training_profile",
+                found="auto, and no plan",
+                expected="the role canvas.fleet.preflight before this one, or a profile by name",
+            )
 
     def work(self) -> dict[str, Any]:
         """The task's result."""

@@ -57,3 +57,36 @@ def test_nothing_is_written_while_a_setting_has_no_meaning(wrong: dict[str, Any]
     assert sent == []
     assert result["failed"]
     assert next(iter(wrong)) in result["msg"]
+
+
+CHOICE = {"name": "lora", "settings": {"training_profile": "lora", "run_config_ema": 0.0}, "why": [], "settled": True}
+
+
+def planned(**choice: Any) -> dict[str, Any]:
+    return {**PLANNED["preflight_plan"], "choice": {**CHOICE, **choice}}  # type: ignore[dict-item]
+
+
+def test_a_task_after_the_plan_goes_by_its_choice() -> None:
+    _, sent = run(training_profile="auto", preflight_plan=planned())
+    assert (sent[0]["settings"]["training_profile"], sent[0]["settings"]["run_config_ema"]) == ("lora", 0.0)
+    _, sent = run(training_profile="auto", preflight_plan=planned(settled=False))
+    assert sent[0]["settings"]["training_profile"] == "lora", "the host is made ready as the plan has it"
+    _, sent = run(training_profile="frozen", preflight_plan=planned())
+    assert sent[0]["settings"]["training_profile"] == "frozen", "a profile by name is no choice"
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_an_observation_keeps_what_is_settled_and_asks_anew_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch, settled: bool
+) -> None:
+    monkeypatch.setattr(ActionModule, "before_plan", True)
+    _, sent = run(training_profile="auto", preflight_plan=planned(settled=settled))
+    assert sent[0]["settings"]["training_profile"] == ("lora" if settled else "auto")
+
+
+def test_what_works_by_the_profile_is_refused_without_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ActionModule, "needs_profile", True)
+    result, sent = run(training_profile="auto")
+    assert (result["failed"], sent) == (True, [])
+    assert "training_profile: auto is decided by the plan" in result["msg"]
+    assert run(training_profile="auto", preflight_plan=planned())[1]
