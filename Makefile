@@ -47,7 +47,7 @@ wheelhouse: bootstrap ## the training environment as a folder, for offline hosts
 goldens: bootstrap ## the texts in tests/fixtures from the templates; review them with git diff
 	@$(PYTHON) -m tests.goldens
 
-docs: bootstrap ## docs/variables.md, docs/findings.md and docs/fit.md from their sources
+docs: bootstrap ## variables, findings (both in Chinese, too) and docs/fit.md from their sources
 	@$(PYTHON) docs/generate.py
 
 house: bootstrap ## docs/house.md: the packages, their floors and the arrows between them

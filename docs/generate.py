@@ -1,5 +1,5 @@
 """Write what is made from code: docs/variables.md and the types of settings from the argument specs, docs/findings.md
-from the catalogue, docs/fit.md from the planner. `--check` only compares.
+from the catalogue, both also in Chinese (docs/zh), docs/fit.md from the planner. `--check` only compares.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs"), str(ROOT)]
 
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
+from chinese import chosen, load  # noqa: E402 - the path is set above
 from fit_page import page  # noqa: E402 - the path is set above
 
 SPEC = "*/meta/argument_specs.yml"
@@ -44,14 +45,64 @@ def prose(text: str | list[str]) -> str:
     return markdown(" ".join(joined.split())).replace("|", "\\|")
 
 
-def shown(value: Any) -> str:
+class Words(NamedTuple):
+    """What stands around the texts, in one language."""
+
+    other: str  # the link to the other language
+    variables: str
+    variable_head: str
+    required: str
+    empty: str
+    entries: str
+    hidden: str  # after a secret's meaning
+    findings: str
+    finding_head: str
+    severities: tuple[str, ...]
+    accepting: tuple[str, ...]
+
+
+ENGLISH = Words(
+    other="[中文]({name}.zh.md)",
+    variables="Variables",
+    variable_head="| variable | type | default | meaning |",
+    required="required",
+    empty="empty",
+    entries="{} entries, see the role's defaults",
+    hidden=" **Secret.**",
+    findings="Findings",
+    finding_head="| code | why it matters | what to do |",
+    severities=tuple(f"{one.capitalize()}s" for one in SEVERITIES),
+    accepting=(
+        "An error refuses its own run; other runs go on. `preflight_accepted_findings: [CODE]` accepts a finding.",
+        "The plan then shows it as accepted.",
+    ),
+)
+CHINESE = Words(
+    other="[English]({name}.md)",
+    variables="变量",
+    variable_head="| 变量 | 类型 | 默认值 | 含义 |",
+    required="必填",
+    empty="空",
+    entries="{} 项，见 role 的 defaults",
+    hidden="**密钥。**",
+    findings="诊断代码",
+    finding_head="| 代码 | 为什么重要 | 怎么办 |",
+    severities=("错误", "警告", "提示"),
+    accepting=(
+        "错误只拒绝它自己的训练任务，其他任务照常。`preflight_accepted_findings: [代码]` 可以接受一条诊断，",
+        "计划里会标明已接受。",
+    ),
+)
+
+
+def shown(value: Any, words: Words) -> str:
     """A default as it would be written in YAML, on one line; long lists by their length."""
     if isinstance(value, (list, dict)) and len(str(value)) > 60:
-        return f"{len(value)} entries, see the role's defaults"
+        return words.entries.format(len(value))
     if value is None:
-        return "required"
+        return words.required
     if value == "":
-        return "empty"
+        return words.empty
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000).replace("\n...", "").strip()
     return f"`{text}`"
 
@@ -68,23 +119,25 @@ def specs() -> dict[str, Any]:
     return found
 
 
-def variables() -> str:
-    lines = ["# Variables", "", MADE.format(source=f"roles/{SPEC}")]
+def variables(words: Words, translated: dict[str, Any]) -> str:
+    lines = [f"# {words.variables}", "", words.other.format(name="variables"), "", MADE.format(source=f"roles/{SPEC}")]
     for role, spec in specs().items():
-        lines += [f"## {role}", "", prose(spec.get("description", spec["short_description"])), ""]
-        lines += [*table(spec), ""]
+        about = prose(spec.get("description", spec["short_description"]))
+        lines += [f"## {role}", "", chosen(translated, role, text=about)["text"], ""]
+        lines += [*table(spec, words, translated), ""]
     return "\n".join(lines)
 
 
-def table(spec: dict[str, Any]) -> list[str]:
-    lines = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
+def table(spec: dict[str, Any], words: Words, translated: dict[str, Any]) -> list[str]:
+    """The variables of a role."""
+    lines = [words.variable_head, "| --- | --- | --- | --- |"]
     for name, option in spec.get("options", {}).items():
         kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
         if "choices" in option:
             kind += ": " + ", ".join(str(choice) for choice in option["choices"])
-        secret = " **Secret.**" if option.get("no_log") else ""
-        meaning = prose(option["description"]) + secret
-        lines.append(f"| `{name}` | {kind} | {shown(option.get('default'))} | {meaning} |")
+        secret = words.hidden if option.get("no_log") else ""
+        meaning = chosen(translated, name, text=prose(option["description"]))["text"] + secret
+        lines.append(f"| `{name}` | {kind} | {shown(option.get('default'), words)} | {meaning} |")
     return lines
 
 
@@ -95,7 +148,7 @@ def role_readmes() -> dict[str, str]:
         name = f"roles/{role}/README.md"
         by_hand = (ROOT / name).read_text().split(VARIABLES)[0].rstrip()
         made = MADE.format(source=f"{name} above this line, roles/{role}/meta/argument_specs.yml").rstrip()
-        found[name] = "\n".join([by_hand, "", VARIABLES.strip(), "", made, "", *table(spec), ""])
+        found[name] = "\n".join([by_hand, "", VARIABLES.strip(), "", made, "", *table(spec, ENGLISH, {}), ""])
     return found
 
 
@@ -116,20 +169,15 @@ def settings() -> str:
     )
 
 
-def findings() -> str:
-    lines = ["# Findings", "", MADE.format(source="plugins/module_utils/findings/of_*.py")]
-    lines += [
-        "An error refuses its own run; other runs go on. `preflight_accepted_findings: [CODE]` accepts a finding.",
-        "The plan then shows it as accepted.",
-        "",
-    ]
-    for severity in SEVERITIES:
-        lines += [f"## {severity.capitalize()}s", "", "| code | why it matters | what to do |", "| --- | --- | --- |"]
-        lines += [
-            f"| `{code}` | {prose(entry.because)} | {prose(entry.remedy)} |"
-            for code, entry in sorted(CATALOGUE.items())
-            if entry.severity == severity
-        ]
+def findings(words: Words, translated: dict[str, Any]) -> str:
+    lines = [f"# {words.findings}", "", words.other.format(name="findings"), ""]
+    lines += [MADE.format(source="plugins/module_utils/findings/of_*.py"), *words.accepting, ""]
+    for severity, title in zip(SEVERITIES, words.severities, strict=True):
+        lines += [f"## {title}", "", words.finding_head, "| --- | --- | --- |"]
+        for code, entry in sorted(CATALOGUE.items()):
+            if entry.severity == severity:
+                texts = chosen(translated, code, because=prose(entry.because), remedy=prose(entry.remedy))
+                lines.append(f"| `{code}` | {texts['because']} | {texts['remedy']} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -137,8 +185,10 @@ def findings() -> str:
 def main() -> int:
     stale = []
     made = {
-        "docs/variables.md": variables(),
-        "docs/findings.md": findings(),
+        "docs/variables.md": variables(ENGLISH, {}),
+        "docs/variables.zh.md": variables(CHINESE, load("variables")),
+        "docs/findings.md": findings(ENGLISH, {}),
+        "docs/findings.zh.md": findings(CHINESE, load("findings")),
         "docs/fit.md": page(MADE),
         "plugins/module_utils/core/settings.pyi": settings(),
         **role_readmes(),

@@ -112,17 +112,19 @@ def test_nothing_has_to_be_read_twice(path: Path) -> None:
 def bones(page: str) -> list[str]:
     """What both languages share: levels of headings, rows of tables, commands without their comments, and links."""
     text = (ROOT / page).read_text().replace(".zh.md", ".md")
-    commands = re.findall(r"^(?:make|ansible-playbook|cp) [^#\n]*", text, re.MULTILINE)
+    commands = re.findall(
+        r"^(?:make|ansible-[a-z]+|cp|git|pip|python3|ssh-[a-z-]+|sudo|export|\.) [^#\n]*", text, re.MULTILINE
+    )
     marks = re.findall(r"^(#+ |\| )", text, re.MULTILINE)
     return [*marks, *(command.strip() for command in commands), *sorted(re.findall(r"\]\(([^)]+)\)", text))]
 
 
 @pytest.mark.parametrize(
-    ("english", "chinese"), [("README.md", "README.zh.md"), ("docs/glossary.md", "docs/glossary.zh.md")]
+    "english", ["README.md", *(f"docs/{page.name.replace('.zh', '')}" for page in ROOT.glob("docs/*.zh.md"))]
 )
-def test_both_languages_have_the_same_parts(english: str, chinese: str) -> None:
-    assert bones(english) == bones(chinese)
-    assert len(bones(english)) > 20
+def test_both_languages_have_the_same_parts(english: str) -> None:
+    assert bones(english) == bones(english.replace(".md", ".zh.md"))
+    assert len(bones(english)) > 10
 
 
 @pytest.mark.parametrize(
