@@ -9,6 +9,7 @@ from typing import Any
 from ..module_utils.core.settings import Settings
 from ..module_utils.roles.canvas_code import copy as code_copy
 from ..module_utils.system import files, folders
+from ..plugin_utils.jobs import CREDENTIALS, logins
 from ..plugin_utils.role_action import RoleAction
 
 
@@ -19,7 +20,10 @@ class ActionModule(RoleAction):
 
     def work(self) -> dict[str, Any]:
         if self.settings["canvas_code_source"] != "controller":
-            return self.module(settings=self.settings, credentials=self.secret("fleet_credentials"))
+            named = ("canvas_code_", "conda_env_environment", "dataset_environment")  # git uses the host's proxy, too
+            own = [value for name, value in self.settings.items() if name.startswith(named)]
+            given = logins(self.secret(CREDENTIALS) or {}, own, self.settings)
+            return self.module(settings=self.settings, credentials=given)
         folder = str(self.settings["canvas_code_controller_path"])
         found = code_copy.scan(folder, self.settings["canvas_code_controller_exclude"])
         prefix = _prefix(folder, self.settings)

@@ -17,7 +17,7 @@ from ..module_utils.core.settings import Settings, named
 from ..module_utils.work.polled import Polled, Step
 from ..plugin_utils import answers
 from ..plugin_utils.interrupt import noted
-from ..plugin_utils.jobs import JOBS, Job, spec_of
+from ..plugin_utils.jobs import CREDENTIALS, JOBS, Job, logins, spec_of
 from ..plugin_utils.role_action import RoleAction
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -61,10 +61,15 @@ class ActionModule(RoleAction):
         settings = self.settings
         place = {name: self.topology[name] for name in job.topology}
         mode = {"absent": True} if absent else {}
+        spec = {**spec_of(job, settings), **place, **mode, **more}
+        environment = named(settings, job.environment) if job.environment else {}
+        secrets = {name: self.secret(name) for name in job.secrets}
+        if CREDENTIALS in secrets:
+            secrets[CREDENTIALS] = logins(secrets[CREDENTIALS] or {}, [spec, environment], settings)
         return {
-            "spec": {**spec_of(job, settings), **place, **mode, **more},
-            "secrets": {name: self.secret(name) for name in job.secrets},
-            "environment": named(settings, job.environment) if job.environment else {},
+            "spec": spec,
+            "secrets": secrets,
+            "environment": environment,
             "python": _python(job, settings),
             "user": named(settings, job.user) if job.user else "root",
             "folders": [named(settings, name) for name in job.folders],

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +35,7 @@ class Job:
         return name in self.parts or any(name.startswith(one) for one in self.parts if one.endswith("_"))
 
 
+CREDENTIALS = "fleet_credentials"
 MODEL = ("weights_dir", "weights_repo", "weights_revision", "weights_endpoint")
 JOBS = {
     "fleet_agent": Job(
@@ -51,7 +54,7 @@ JOBS = {
             "find_links": "fleet_pip_find_links",
         },
         files={"ca_pem": "fleet_ca_bundle"},
-        secrets=("fleet_credentials",),
+        secrets=(CREDENTIALS,),
         python="fleet_agent_base_python",
     ),
     "conda_env": Job(
@@ -66,14 +69,14 @@ JOBS = {
         without="conda_env_",
         named={"pip_find_links": "fleet_pip_find_links"},
         environment="conda_env_environment",
-        secrets=("fleet_credentials",),
+        secrets=(CREDENTIALS,),
         folders=("conda_env_state_dir",),
         user="fleet_user",
     ),
     "dataset": Job(
         parts=("dataset_", "fleet_state_dir", *MODEL),
         topology=("world_size", "num_workers"),
-        secrets=("weights_token", "fleet_credentials"),
+        secrets=("weights_token", CREDENTIALS),
         environment="dataset_environment",
         user="fleet_user",
         python="fleet_agent_python",
@@ -113,6 +116,18 @@ def spec_of(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
     spec.update({own: settings[name] for own, name in job.named.items()})
     spec.update({own: _text(name, str(settings[name])) for own, name in job.files.items()})
     return spec
+
+
+def logins(given: Mapping[str, str], own: Any, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Of all logins those of servers that `own`, the values of one work, names; and of servers that no setting names,
+    such as the one to which a package index refers."""
+    return {
+        server: login for server, login in given.items() if _names(own, server) or not _names(dict(settings), server)
+    }
+
+
+def _names(values: Any, server: str) -> bool:
+    return bool(re.search(rf"(?<![\w.-]){re.escape(server)}(?![\w.-])", json.dumps(values, default=str)))
 
 
 def _text(variable: str, path: str) -> str:

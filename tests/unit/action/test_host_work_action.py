@@ -67,6 +67,15 @@ def test_polls_carry_no_secret_and_name_the_work_they_wait_for(clock: actions.Cl
     assert made.asked[1]["digest"] == "d"
 
 
+def test_the_work_gets_the_logins_of_its_own_servers_alone(clock: actions.Clock) -> None:
+    more = {"fleet_agent_base_python": "/usr/bin/python3", "fleet_pip_find_links": ""}
+    more |= {"fleet_pip_index_url": "https://pypi.example.org/simple", "canvas_code_repo": "https://git.example.org/c"}
+    made = actions.action(host_work, iter([ended(done=[])]), {**SETTINGS, **more}, worker="fleet_agent")
+    made.secret = lambda name: {"pypi.example.org": "me:pass-word", "git.example.org": "t0ken"}
+    actions.run(made)
+    assert made.asked[0]["secrets"] == {"fleet_credentials": {"pypi.example.org": "me:pass-word"}}
+
+
 def test_the_work_is_told_its_own_settings_and_its_secrets_apart(clock: actions.Clock) -> None:
     """Another variable's change must not stop a download that goes on."""
     made = action(clock, iter([ended()]))

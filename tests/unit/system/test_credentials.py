@@ -17,7 +17,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import settings as core
 from ansible_collections.canvas.fleet.plugins.module_utils.system import credentials, http, programs
 from ansible_collections.canvas.fleet.plugins.module_utils.system.git import Git
-from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS, spec_of
+from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS, logins, spec_of
 from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 PASSWORD, TOKEN = "pass:wörd/@1", "tk-1234567890"
@@ -137,6 +137,34 @@ def test_without_credentials_nothing_is_added(tmp_path: Path) -> None:
 def test_a_worker_that_fetches_is_given_them_apart_from_its_record(worker: str) -> None:
     assert "fleet_credentials" in JOBS[worker].secrets
     assert "fleet_credentials" not in spec_of(JOBS[worker], Settings())
+
+
+URLS = {
+    "fleet_pip_index_url": "https://pypi.example.org/simple",
+    "dataset_train": "https://data.example.org:8443/a.parquet",
+    "dataset_environment": {"https_proxy": "proxy.example.org:3128"},
+    "canvas_code_repo": "https://git.example.org/code.git",
+}
+SERVERS = ("pypi.example.org", "data.example.org", "proxy.example.org:3128", "git.example.org", "files.example.org")
+
+
+@pytest.mark.parametrize(
+    ("own", "servers"),
+    [
+        pytest.param(URLS["fleet_pip_index_url"], ["pypi.example.org"], id="the server of a URL"),
+        pytest.param(
+            [URLS["dataset_train"], URLS["dataset_environment"]],
+            ["data.example.org", "proxy.example.org:3128"],
+            id="with a port, and a proxy",
+        ),
+        pytest.param("https://my-git.example.org/ https://git.example.org.evil.net", [], id="a name within another"),
+        pytest.param("ssh://me@git.example.org/code.git", ["git.example.org"], id="behind a login"),
+    ],
+)
+def test_a_work_gets_the_logins_of_the_servers_that_it_names(own: Any, servers: list[str]) -> None:
+    """And those that no setting names: an index may refer to them."""
+    given = logins(dict.fromkeys(SERVERS, "me:pass-word"), own, URLS)
+    assert [*given] == [*servers, "files.example.org"]
 
 
 class Settings(dict[str, Any]):

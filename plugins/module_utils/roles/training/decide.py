@@ -64,8 +64,8 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
 
 def _values(report: Report, follow: bool) -> dict[str, Any]:
     """The report for the status table. One who follows asks again, unless the training has ended (`last`)."""
-    told = wire.to_dict(report)
-    return {"report": told} if not follow else {"last": told} if report.phase in ENDED else {}
+    shown = wire.to_dict(report)
+    return {"report": shown} if not follow else {"last": shown} if report.phase in ENDED else {}
 
 
 def _reason(step: str, have: Have, state: str) -> str:
