@@ -22,12 +22,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import memory
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import log as trainer_log
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import row_groups
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 
 from demo.gpu_proof import starts
 from tests.unit.support import run_texts
@@ -226,6 +228,14 @@ class Stage:
         return place
 
 
+def planned(part: Part) -> dict[str, float]:
+    """GB of each phase on each GPU as the plan has it, without CUDA's own; the puzzles have up to 9,838 tokens."""
+    run = memory.Run(BAGEL, part.ranks, sample_tokens=9_838, text_share=0.01, optimizer="adamw_fused")
+    run = replace(run, offload=bool(part.changes.get("run_config_cpu_offload")), ema_copy=False)
+    run = {"lora": run.adapted(), "frozen": run.frozen(ema_copy=False), "full": run}[part.profile]
+    return {phase: round(sum(items.values()) / 1e9, 1) for phase, items in memory.gpu_phases(run).items()}
+
+
 def log_of(folder: Path) -> trainer_log.TrainLog:
     path = folder / "said.txt"
     return trainer_log.parse(path.read_text(errors="replace") if path.exists() else "")
@@ -277,7 +287,7 @@ class Runner:
             return
         (self.place / "go").touch()
         begin = time.monotonic()
-        stage.say("begins", part=part.name)
+        stage.say("begins", part=part.name, plan={} if part.layers or stage.options.small else planned(part))
         while self.process.poll() is None and stage.left > 0:
             time.sleep(0.2)
             last = log_of(self.place).last
