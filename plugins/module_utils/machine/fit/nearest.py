@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .host_memory import host_floor
-from .judge import Node, fits, judge_gpu, roomy
+from .judge import Node, fits, judge_gpu, judge_host, roomy
 from .memory import Run
 
 TOKEN_STEP = 1024
@@ -56,11 +56,18 @@ def nearest_setting(run: Run, node: Node) -> Change | None:
 
     Where the host's memory is in the way of all of them: those that need least of it.
     """
+    if fits(run, node):  # but the host's memory is tight
+        return next(_fitting(run, node, at_ease), None)
     found = next(_fitting(run, node, well), None) or next(_fitting(run, node, fits), None)
     if found:
         return found
     large = replace(node, memory=float("inf"))
     return _smallest(_fitting(run, large, well)) or _smallest(_fitting(run, large, fits))
+
+
+def at_ease(run: Run, node: Node) -> bool:
+    """The host's memory is not tight, either."""
+    return well(run, node) and judge_host(run, node).state == "fits"
 
 
 def well(run: Run, node: Node) -> bool:

@@ -214,6 +214,8 @@ def test_what_a_host_must_have(ranks: int, profile: str, least: float, ease: flo
         pytest.param(
             Run(BAGEL, 8, lean=False), ("H200", 8, 1000), {"canvas_code_lean": True}, id="memory for upstream's start"
         ),
+        pytest.param(Run(BAGEL, 1, gpu=False), ("H200", 0, 25), None, id="tight memory that no setting makes wider"),
+        pytest.param(Run(BAGEL, 8), ("H200", 8, 62), {"run_config_processes": 7}, id="a rank less would do it"),
         pytest.param(Run(BAGEL, 8), ("H200", 8, 34), {"run_config_processes": 7}, id="a rank less for the memory"),
         pytest.param(Run(BAGEL, 8), ("A100-80", 8, 2000), None, id="the card that most people rent, eight of them"),
         pytest.param(
