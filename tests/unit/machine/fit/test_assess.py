@@ -298,8 +298,13 @@ RUNS = st.builds(
     offload=st.booleans(),
     flex=st.booleans(),
     lean=st.booleans(),
+    optimizer=st.sampled_from(["adamw", "adamw_fused", "adamw_8bit"]),
 )
-KINDS = st.one_of(RUNS, st.builds(lambda run: run.frozen(ema_copy=run.ema_copy), RUNS))
+KINDS = st.one_of(
+    RUNS,
+    st.builds(lambda run: run.frozen(ema_copy=run.ema_copy), RUNS),
+    st.builds(lambda run, rank: replace(run.adapted(), adapters=Lora(rank)), RUNS, st.integers(1, 256)),
+)
 NODES = st.builds(
     Node, st.integers(1, 16), st.sampled_from([mib * float(MIB) for mib in CARDS.values()]), st.floats(64e9, 4e12)
 )
@@ -329,6 +334,8 @@ def test_more_ranks_on_a_host_never_need_less_of_its_memory(run: Run) -> None:
 @UNHURRIED
 @given(run=RUNS)
 def test_the_frozen_profile_never_needs_more(run: Run) -> None:
+    lean = replace(run, lean=True, offload=False)  # adapters are saved alike in every way
+    assert gpu_need(lean.frozen(ema_copy=False)) <= gpu_need(lean.adapted())
     assert gpu_need(run.frozen(ema_copy=run.ema_copy)) <= gpu_need(run)
     assert host_floor(run.frozen(ema_copy=False)) <= host_floor(run)
 

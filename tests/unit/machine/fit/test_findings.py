@@ -155,6 +155,13 @@ def test_what_the_machine_must_have(host: dict[str, Any], codes: list[str]) -> N
             id="8 ranks in 1 TB as upstream starts them",
         ),
         pytest.param(
+            {**LORA, "gpus": 4, "card": 24564 * 2**20, "memory": 128 * GB, "run_config_cpu_offload": True},
+            "128.0 GB",
+            "140.5 GB at the very least (123.7 GB for the streamed layers of 4 ranks)",
+            "run_config_processes: 3; or a host with 169.0 GB of memory",
+            id="pinned copies for all of the guide's 4 × 24 GB",
+        ),
+        pytest.param(
             {"gpus": 1, "card": 24564 * 2**20, "memory": 24 * GB},
             "too little in load (122.7 GB",
             "351.9 GB per GPU at 1 shard",
