@@ -27,6 +27,14 @@ def english_of_findings() -> dict[str, dict[str, str]]:
     }
 
 
+def english_of_variables() -> dict[str, dict[str, str]]:
+    found = {}
+    for role, spec in generate.specs().items():
+        found[role] = {"text": generate.prose(spec.get("description", spec["short_description"]))}
+        found |= {name: {"text": generate.prose(one["description"])} for name, one in spec.get("options", {}).items()}
+    return found
+
+
 def wrong(english: dict[str, dict[str, str]], translated: dict[str, Any]) -> list[str]:
     """What has to be done, for each text that is missing, stale, incomplete or of nothing."""
     found = [f"{key}: is no longer there, remove it" for key in translated if key not in english]
@@ -46,6 +54,10 @@ def names(text: str) -> set[str]:
 
 def test_every_finding_is_there_in_chinese() -> None:
     assert wrong(english_of_findings(), chinese.load("findings")) == [], "docs/zh/findings.yml"
+
+
+def test_every_variable_is_there_in_chinese() -> None:
+    assert wrong(english_of_variables(), chinese.load("variables")) == [], "docs/zh/variables.yml"
 
 
 @pytest.mark.parametrize(
