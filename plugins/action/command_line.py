@@ -7,11 +7,10 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
-from ansible.utils.display import Display
 
-from ..module_utils.core import shown
 from ..module_utils.plan.command_line import Command, slips
-from ..module_utils.plan.text import finding_lines
+from ..module_utils.plan.findings_text import finding_lines
+from ..plugin_utils import page
 
 
 class ActionModule(ActionBase):
@@ -36,6 +35,5 @@ class ActionModule(ActionBase):
         found = [*slips(command)]
         if not found:
             return {**result, "changed": False}
-        report = "\n\n".join("\n".join(finding_lines(one)) for one in found)
-        Display().display(f"\n{shown.lines(report)}\n")
+        page.show("\n\n".join("\n".join(finding_lines(one, page.width())) for one in found))
         return {**result, "failed": True, "msg": f"Nothing was done: {', '.join(one.code for one in found)}."}

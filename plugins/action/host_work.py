@@ -13,8 +13,9 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.core import progress, wire
 from ..module_utils.core.errors import FleetError
+from ..module_utils.core.progress import Step
 from ..module_utils.core.settings import Settings, named
-from ..module_utils.work.polled import Polled, Step
+from ..module_utils.work.polled import Polled
 from ..plugin_utils import answers
 from ..plugin_utils.interrupt import noted
 from ..plugin_utils.jobs import CREDENTIALS, JOBS, Job, logins, spec_of

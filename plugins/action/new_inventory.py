@@ -18,7 +18,7 @@ from ..module_utils.core import shown
 from ..module_utils.core.errors import FleetError, raise_for
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan import settings as plan_settings
-from ..module_utils.plan.text import finding_lines
+from ..module_utils.plan.findings_text import finding_lines
 from ..module_utils.system import files, folders
 from ..plugin_utils import servers
 from ..plugin_utils.quoting import sh, yaml_scalar

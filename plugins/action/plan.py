@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ..module_utils.core import shown
 from ..module_utils.core.errors import FleetError
@@ -21,9 +21,11 @@ from ..module_utils.core.topology import Topology
 from ..module_utils.findings import of_reach
 from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.machine.fit.choose import Choice
+from ..module_utils.plan.data import plan_data
+from ..module_utils.plan.findings_text import findings_of
 from ..module_utils.plan.make import Decide, Plan, make_plan
 from ..module_utils.plan.observation import HostSeen, understood
-from ..module_utils.plan.text import ending, findings_of, plan_text
+from ..module_utils.plan.text import ending, plan_text
 from ..module_utils.plan.unreached import unreached
 from ..module_utils.roles.canvas_code import decide as canvas_code_plan
 from ..module_utils.roles.conda_env import decide as conda_env_plan
@@ -36,6 +38,8 @@ from ..module_utils.roles.nvidia import decide as nvidia_plan
 from ..module_utils.roles.run_config import decide as run_config_plan
 from ..module_utils.roles.training import decide as training_plan
 from ..module_utils.roles.weights import decide as weights_plan
+from ..module_utils.system import files
+from ..plugin_utils import page
 from ..plugin_utils.controller import is_gone
 from ..plugin_utils.inventory import given_by_host
 from ..plugin_utils.render import Templates
@@ -83,13 +87,25 @@ DECIDE: dict[str, Decide] = {
 }
 
 
-def lost(answer: Mapping[str, Any], in_play: bool) -> Finding | None:
-    """The finding for a host that was not observed, or None."""
+def lost(answer: Mapping[str, Any], in_play: bool, limited: bool = False) -> Finding | None:
+    """The finding for a host that was not observed, or None. `limited`: --limit leaves it out."""
     missing = None
     if not answer or not in_play:
-        found = "left out by --limit, or lost or failed earlier in this play"
+        found = "left out by --limit" if limited else "lost or failed earlier in this play"
         missing = finding("HOST_MISSING", found=found, expected="every host of the run")
     return unreached(answer) or missing
+
+
+def reached_at(variables: Mapping[str, Any], templated: Callable[[Any], Any]) -> str:
+    """Address and port of the host's SSH server, as far as the inventory says them; "" for a name without an address.
+
+    Ports of one address are different machines: containers that are rented have often only a port of their own.
+    """
+    try:
+        address, port = (templated(variables.get(name) or "") for name in ("ansible_host", "ansible_port"))
+    except AnsibleError:
+        return ""
+    return f"{address}:{port or 22}" if address else ""
 
 
 class ActionModule(ActionBase):
@@ -106,8 +122,13 @@ class ActionModule(ActionBase):
         hosts = self._hosts(task_vars, args.get("group", "trainers"), args.get("seen", "__fleet_seen"))
         asked = set(task_vars.get("ansible_play_hosts_all", ()))  # those that --limit leaves
         plan = make_plan(hosts, self._decide(), {host.name for host in hosts if host.name not in asked})
-        forms = [host.settings["fleet_plan_format"] for host in hosts if "fleet_plan_format" in host.settings]
-        self._show(plan, args.get("show", "plan"), forms[0] if forms else "table")
+        self._show(plan, args.get("show", "plan"))
+        paths = [host.settings["fleet_plan_file"] for host in hosts if host.settings.get("fleet_plan_format") == "json"]
+        if paths and args.get("show", "plan") != "nothing":
+            try:
+                self._write(plan, paths[0])
+            except FleetError as error:
+                return {**result, "failed": True, **error.as_result()}
         return shown.result({**result, "changed": False, **plan.as_dict()})
 
     def _decide(self) -> dict[str, Decide]:
@@ -118,18 +139,19 @@ class ActionModule(ActionBase):
 
     def _hosts(self, task_vars: dict[str, Any], group: str, seen: str) -> list[HostSeen]:
         active = set(task_vars.get("ansible_play_hosts", []))
+        asked = set(task_vars.get("ansible_play_hosts_all", ()))  # those that --limit leaves
         return [
-            self._host(name, task_vars["hostvars"][name], seen, name in active)
+            self._host(name, task_vars["hostvars"][name], seen, name in active, name not in asked)
             for name in task_vars["groups"].get(group, [])
         ]
 
-    def _host(self, name: str, variables: Mapping[str, Any], seen: str, in_play: bool) -> HostSeen:
+    def _host(self, name: str, variables: Mapping[str, Any], seen: str, in_play: bool, limited: bool) -> HostSeen:
         answer = variables.get(seen) or {}
         settings: Any = answer.get("settings") or {}
         findings = tuple(Finding(**found) for found in answer.get("findings") or ())
         observation, asked = None, answer.get("asked")
         if not any(found.refuses for found in findings):
-            unreachable = lost(answer, in_play)
+            unreachable = lost(answer, in_play, limited)
             observation, wrong = (None, (unreachable,)) if unreachable else understood(answer.get("observation"))
             findings += wrong
         lock = answer.get("lock") or {}
@@ -139,7 +161,8 @@ class ActionModule(ActionBase):
         run = settings.get("training_run") or self._run(variables, name)
         times = (asked[0], asked[1]) if asked else None
         choice = Choice(**answer["choice"]) if answer.get("choice") else None
-        return HostSeen(name, str(run), settings, observation, findings, times, choice)
+        address = reached_at(variables, self._templar.template)
+        return HostSeen(name, str(run), settings, observation, findings, times, choice, address)
 
     def _run(self, variables: Mapping[str, Any], name: str) -> Any:
         """The run of a host whose settings are not known."""
@@ -150,15 +173,22 @@ class ActionModule(ActionBase):
         except AnsibleError:
             return name
 
-    def _show(self, plan: Plan, what: str, form: str) -> None:
-        if form == "json" and what != "nothing":
-            Display().display("\n" + json.dumps(shown.data(plan.as_dict()), indent=2, default=str) + "\n")
-            return
+    def _show(self, plan: Plan, what: str) -> None:
+        width = page.width()
         if what == "nothing":
-            text = "\n".join(findings_of(plan, of_reach.ENTRIES))
+            page.show("\n".join(findings_of(plan, of_reach.ENTRIES, width)).rstrip())
         elif what == "plan":
-            text = plan_text(plan)
+            page.show(plan_text(plan, width))
         else:
-            text = "\n".join([*findings_of(plan), *ending(plan)])
-        if text:
-            Display().display(f"\n{shown.page(text)}\n")
+            page.show("\n".join(ending(plan, width)))
+
+    def _write(self, plan: Plan, path: str) -> None:
+        """For another program. A relative path begins where ansible-playbook was called. Raises FleetError."""
+        target = Path(os.path.abspath(os.path.expanduser(path)))
+        text = json.dumps(plan_data(plan), indent=2, ensure_ascii=False) + "\n"
+        try:
+            files.write(target, text.encode("utf-8", "replace"))
+        except OSError as error:
+            found = f"{target}: {error.strerror or error}"
+            raise FleetError("the plan cannot be written", variable="fleet_plan_file", found=found) from error
+        page.show(f"The plan as JSON: {target}")

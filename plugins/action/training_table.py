@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ..module_utils.core import shown
-from ..module_utils.core.wire import MalformedError, from_dict, to_dict
+from ..module_utils.core.wire import MalformedError, from_dict, from_record, to_dict
+from ..module_utils.machine.long_work import Work
+from ..module_utils.plan.state import FAILED, JUDGED, NOT_ASKED
+from ..module_utils.plan.works_text import work_lines
 from ..module_utils.roles.training.report import Report
 from ..module_utils.roles.training.table import Row, fleet_table, lost_row, row
+from ..plugin_utils import page
+
+
+@dataclass(frozen=True)
+class Running:
+    """The part of a host's plan that is read here."""
+
+    works: tuple[Work, ...] = ()
 
 
 class ActionModule(ActionBase):
@@ -30,23 +41,32 @@ class ActionModule(ActionBase):
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
         plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
-        Display().display(f"\n{shown.page(fleet_table(rows))}\n")
+        page.show("\n".join([fleet_table(rows, page.width()), *self._works(plans)]))
         return shown.result({**result, "changed": False, "rows": to_dict(rows)})
 
     def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> Row:
         """The line of a host, whatever it says: the other hosts' lines do not depend on it."""
         answer = variables.get(seen) or {}
         report = planned.get("roles", {}).get("training", {}).get("values", {}).get("report")
-        why = answer.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in planned.get("findings", ()))
+        errors = [one for one in planned.get("findings", ()) if one["severity"] == "error" and not one["accepted"]]
+        why = answer.get("msg") or "; ".join(f"{one['code']}: {one['found']}" for one in errors)
+        state = FAILED if answer.get("msg") else str(planned.get("state") or NOT_ASKED)
         try:
             if answer.get("row"):
                 return from_dict(Row, answer["row"])
             if report and not answer:
                 return row(from_dict(Report, report), name, planned["topology"]["node_rank"])
         except MalformedError as error:
-            why = str(error)
+            why, state = str(error), FAILED
         try:
             run = str(variables.get("training_run", name))
         except AnsibleError:
             run = name
-        return lost_row(name, run, " ".join(str(why or "not asked").split()))
+        state = FAILED if state == JUDGED else state  # its part of the plan lacks the training
+        return lost_row(name, run, " ".join(str(why).split()), state)
+
+    def _works(self, plans: Mapping[str, Any]) -> list[str]:
+        """The long work that runs on the hosts; of one whose words are malformed it is left out."""
+        running = {name: from_record(Running, planned) or Running() for name, planned in plans.items()}
+        lines = work_lines({name: one.works for name, one in running.items()}, page.width())
+        return ["", *lines] if lines else []

@@ -60,6 +60,10 @@ observation:
     roles:
       description: The observation of each role, by the role's name.
       type: dict
+    works:
+      description: Long work that runs there now.
+      type: list
+      elements: dict
     silent:
       description: For each part without an answer the reason.
       type: dict
@@ -84,7 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.core import shown, wire
 from ..module_utils.core.errors import FleetError, reported
 from ..module_utils.core.settings import Settings
-from ..module_utils.machine import environment, facts, mounts
+from ..module_utils.machine import environment, facts, long_work, mounts
 from ..module_utils.machine.starts import will_start
 from ..module_utils.roles.canvas_code import observe as canvas_code
 from ..module_utils.roles.conda_env import observe as conda_env
@@ -107,7 +111,11 @@ OBSERVERS: dict[str, Callable[[Settings], Any]] = {
     "run_config": run_config.observe,
     "training": training.observe,
 }
-AROUND: dict[str, Callable[[Settings], Any]] = {"facts": facts.observe, "environment": environment.observe}
+AROUND: dict[str, Callable[[Settings], Any]] = {
+    "facts": facts.observe,
+    "environment": environment.observe,
+    "works": long_work.observe,
+}
 OWN_LIMITS: dict[str, dict[str, Any]] = {"nvidia": {"seconds": limits.GPU_SECONDS, "memory": 0}}
 
 

@@ -21,8 +21,8 @@ from ..module_utils.system.digests import sha256
 
 NOTE = "canvas-fleet-work-"
 ENDING = (
-    "The same command attaches to it again. A training that runs goes on, too: playbooks/status.yml shows it, and "
-    "playbooks/stop.yml ends it after its next save."
+    "The same command attaches to it again. A training that runs goes on, too. playbooks/status.yml shows both, and "
+    "playbooks/stop.yml ends the training after its next save."
 )
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.findings_text import finding_lines
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import Plan, make_plan
-from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import finding_lines, plan_text
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import plan_text
 from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 from tests.fuzz.fleet import Host, host_seen

@@ -12,8 +12,9 @@ from typing import Any
 from ansible_collections.canvas.fleet.plugins.action.plan import DECIDE
 from ansible_collections.canvas.fleet.plugins.module_utils.core import shown
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.findings_text import finding_lines
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import Plan, make_plan
-from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import finding_lines, plan_text
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import plan_text
 
 from tests.fuzz import mutations, traps, valid
 from tests.fuzz.fleet import Host, host_seen, plan, use_cache

@@ -243,10 +243,11 @@ def test_a_dry_run_on_a_converged_fleet_finds_nothing_to_do(chain: Fleet) -> Non
     assert (play.code, play.changed()) == (0, {})
 
 
-def test_the_plan_as_json_is_for_programs(chain: Fleet) -> None:
-    play = chain.play("playbooks/plan.yml", fleet_plan_format="json")
-    text = play.stdout
-    made = json.loads(text[text.index('{\n  "runs"') : text.rindex("\n}") + 2])
+def test_the_plan_as_json_is_for_programs(chain: Fleet, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    play = chain.play("playbooks/plan.yml", fleet_plan_format="json", fleet_plan_file=str(path))
+    assert str(path) in play.stdout
+    made = json.loads(path.read_text())
     assert made["runs"] == {"atlas": ["atlas"], "bolt": ["bolt0", "bolt1"]}
     assert made["hosts"]["bolt1"]["topology"]["node_rank"] == 1
     assert made["changes"] == {"atlas": [], "bolt0": [], "bolt1": []}

@@ -25,10 +25,11 @@ from demo.steps import REPORTS
 from demo.surroundings import enter
 
 RESERVED = socket.socket()  # bound, so that nobody else takes the port, and not listening: it refuses
-RESERVED.bind(("127.0.0.1", 0))
+RESERVED.bind(("", 0))
 CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": RESERVED.getsockname()[1], "ansible_user": "nobody"}
+OTHERS = [{**CLOSED, "ansible_host": f"127.0.0.{number}"} for number in (2, 3)]
 NAMELESS = "n" * 64  # longer than DNS allows, so no server is asked: one may answer for all names, or for none
-PAIR = {"hosts": {"b0": CLOSED, "b1": {**CLOSED, "fleet_address": "127.0.0.2"}}, "vars": {"training_run": "b"}}
+PAIR = {"hosts": dict(zip(("b0", "b1"), OTHERS, strict=True)), "vars": {"training_run": "b"}}
 ODD = {"hosts": {"b0": {}}, "vars": {"training_run": "c"}}
 TWO_RUNS = {"trainers": {"hosts": {"a": CLOSED}, "children": {"pair": PAIR}}}
 

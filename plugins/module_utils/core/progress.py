@@ -30,6 +30,17 @@ def log(text: object) -> None:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A record, as far as it is read."""
+
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    what: str = ""
+    samples: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Reading:
     """Units done of a total (0: unknown), and units per second over the last 30 s (None: too early)."""
 

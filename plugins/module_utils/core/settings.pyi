@@ -64,6 +64,7 @@ class Settings(TypedDict):
     fleet_pip_find_links: str
     fleet_reconnect_timeout: int
     fleet_plan_format: str
+    fleet_plan_file: str
     fleet_download_rate: int
     fleet_disk_rate: int
     fleet_address: str

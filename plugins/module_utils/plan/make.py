@@ -19,33 +19,16 @@ from ..machine.fit import findings as machine
 from ..machine.fit.assess import Fit
 from ..machine.fit.choose import Choice
 from ..machine.fit.memory import BF16, MOMENTS
+from ..machine.long_work import Work
 from ..roles.training import adapter_findings
 from . import choice as choices
 from . import places
+from .compare import disagreements, processes, same_address, same_machine, unlike
 from .observation import HostSeen, Observation
 from .skipped import Skipped, skipped, unseen
+from .state import JUDGED, state
 
 Decide = Callable[[Any, Settings, Topology], RolePlan]
-
-# Settings of a whole run, beside all of run_config_*: ranks that disagree on one of them hang or train other things.
-RUN_SETTINGS = (
-    "weights_repo",
-    "weights_revision",
-    "canvas_code_commit",
-    "dataset_commit",
-    "dataset_train_sha256",
-    "training_profile",
-)
-# … and those of run_config_* that may differ: where things lie on a host, and how it is reached.
-HOST_SETTINGS = (
-    "run_config_yaml",
-    "run_config_script",
-    "run_config_master_addr",
-    "run_config_resume_from",
-    "run_config_env",
-    "run_config_wandb_api_key",
-    "run_config_processes",  # compared as the number it comes to, since 0 means one per GPU
-)
 
 
 @dataclass(frozen=True)
@@ -58,6 +41,8 @@ class HostPlan:
     fit: Fit | None = None  # what the run needs of this host; None where it was not judged
     skipped: tuple[Skipped, ...] = ()  # checks that could not be made
     choice: Choice | None = None  # what training_profile: auto stands for
+    state: str = JUDGED
+    works: tuple[Work, ...] = ()  # long work that runs there now
 
     @property
     def refused(self) -> bool:
@@ -85,6 +70,7 @@ class HostPlan:
                 }
                 for name, role in self.roles.items()
             },
+            "state": self.state,
             "changes": self.changes,
             "findings": [found.as_dict() for found in self.findings],
             "refused": self.refused,
@@ -93,6 +79,7 @@ class HostPlan:
             "fit": self.fit.as_dict() if self.fit else None,
             "skipped": [one.as_dict() for one in self.skipped],
             "choice": self.choice.as_dict() if self.choice else None,
+            "works": wire.to_dict(self.works),
         }
 
 
@@ -121,14 +108,6 @@ class Plan:
             "changes": {name: host.changes for name, host in self.hosts.items()},
             "outside": list(self.outside),
         }
-
-
-def processes(host: HostSeen) -> int:
-    """Ranks on this host: as many as the user said, or one per GPU."""
-    wanted = host.settings.get("run_config_processes") or 0
-    if isinstance(wanted, int) and wanted > 0:
-        return wanted
-    return max(1, host.gpus or 0)
 
 
 def topologies(members: Sequence[HostSeen]) -> dict[str, Topology]:
@@ -173,72 +152,6 @@ def _key_id(host: HostSeen) -> str:
 def _number(value: Any) -> int:
     """An int setting; 0 where the settings of a host could not be read (it is refused anyway)."""
     return value if isinstance(value, int) else 0
-
-
-def disagreements(members: Sequence[HostSeen]) -> list[Finding]:
-    """Settings that differ between the hosts of one run."""
-    first, found = members[0], []
-    names = [name for name in first.settings if name.startswith("run_config_") and name not in HOST_SETTINGS]
-    for host in members[1:]:
-        if not host.settings:
-            continue
-        theirs = {name: (first.settings.get(name), host.settings.get(name)) for name in (*names, *RUN_SETTINGS)}
-        if host.gpus is not None and first.gpus is not None:
-            theirs["run_config_processes"] = (processes(first), processes(host))
-        for name, (wanted, given) in theirs.items():
-            if wanted != given:
-                found.append(
-                    finding(
-                        "RUN_DISAGREES",
-                        host=host.name,
-                        variable=name,
-                        found=f"{name}: {given!r}",
-                        expected=f"{wanted!r}, as {first.name} of the same run",
-                    )
-                )
-    return found
-
-
-def same_address(members: Sequence[HostSeen]) -> list[Finding]:
-    """Hosts of one run with the same address."""
-    first: dict[str, str] = {}
-    found = []
-    for host in members:
-        address = str(host.settings.get("fleet_address") or host.name)
-        if first.setdefault(address, host.name) != host.name:
-            found.append(
-                finding(
-                    "ADDRESS_TWICE",
-                    host=host.name,
-                    variable="fleet_address",
-                    found=f"{address}, as {first[address]} of the same run",
-                    expected="an address of its own",
-                )
-            )
-    return found
-
-
-def same_machine(hosts: Sequence[HostSeen]) -> list[Finding]:
-    """Names of the whole fleet that lead to one machine."""
-    first: dict[str, HostSeen] = {}
-    found = []
-    for host in hosts:
-        identity = host.observation.facts.identity if host.observation else ""
-        other = first.setdefault(identity, host)
-        if identity and other is not host:
-            given = f"{other.name} of run {other.run} is the same machine ({host.settings.get('fleet_address')})"
-            expected = "one name for one machine"
-            found.append(
-                finding("MACHINE_TWICE", host=host.name, variable="ansible_host", found=given, expected=expected)
-            )
-    return found
-
-
-def unlike(members: Sequence[HostSeen]) -> list[Finding]:
-    """Findings about hosts of one run that differ: clocks, GPU models."""
-    judged = [host for host in members if host.whole]
-    seen = [host.whole.compared(host.name, host.asked) for host in judged if host.whole]
-    return host_findings.between(seen, judged[0].settings) if judged else []
 
 
 def make_plan(hosts: Sequence[HostSeen], decide: Mapping[str, Decide], limited: Container[str] = ()) -> Plan:
@@ -294,7 +207,8 @@ def _plan_host(
     own += [found for role in roles.values() for found in role.findings]
     accept = host.settings.get("preflight_accepted_findings") or () if host.judged else ()
     findings = tuple(placed(few(own), host=host.name, run=host.run, accept=accept))
-    return HostPlan(host.name, topology, roles, findings, "", fit, passed)
+    works = host.observation.works if host.observation else ()
+    return HostPlan(host.name, topology, roles, findings, "", fit, passed, state=state(host), works=works)
 
 
 def _machine_findings(

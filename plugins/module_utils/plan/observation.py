@@ -14,6 +14,7 @@ from ..machine.facts import Facts
 from ..machine.fit.choose import Choice
 from ..machine.fit.findings import TEXT_SHARE, Machine
 from ..machine.host import Host
+from ..machine.long_work import Work
 from ..roles.canvas_code import observe as canvas_code
 from ..roles.conda_env import observe as conda_env
 from ..roles.dataset import observe as dataset
@@ -47,6 +48,7 @@ class Observation:
     environment: Environment = field(default_factory=Environment)
     roles: Roles = field(default_factory=Roles)
     silent: Mapping[str, str] = field(default_factory=dict)
+    works: tuple[Work, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
@@ -97,6 +99,7 @@ class HostSeen:
     findings: tuple[Finding, ...] = ()
     asked: tuple[float, float] | None = None  # the controller's clock before and after the observation
     choice: Choice | None = None  # of an earlier plan of this play, by which its settings are
+    reached_at: str = ""  # address and port of its SSH server
 
     @property
     def judged(self) -> bool:

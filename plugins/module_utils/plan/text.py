@@ -1,45 +1,42 @@
-"""The plan and its findings as text. Rows are data; this is the only place where they become lines."""
+"""The plan as text, for a person at a terminal: what holds for many hosts is shown once. Pure."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..core import shown, table
+from ..core import folded, shown, table
 from ..core.progress import duration
+from ..core.role_plan import ROLES
 from ..core.table import NONE
-from ..findings.finding import CATALOGUE, SEVERITIES, Finding
 from ..machine.fit.findings import human, remedy, yaml
 from ..machine.fit.judge import Verdict
+from .findings_text import WIDTH, counts, findings_of, many, wrapped
 from .make import HostPlan, Plan
 
-WIDTH = 110
+Row = tuple[str, ...]
+NOT_JUDGED = "not judged"
+WHY = 110  # letters of the reasons of a role
+
 MARKED = ("full", "lora", "frozen")  # profiles in the table
-SHOWN = 4  # hosts named with a skipped check
-
-
-def host_rows(host: HostPlan) -> list[tuple[str, str, str, str]]:
-    """A row per role: host, role, what will happen, why. The host's name stands on the first row only."""
-    if not host.roles:
-        return [(host.name, "–", "not observed", "see the findings")]
-    rows = []
-    for number, (name, role) in enumerate(host.roles.items()):
-        state = "in sync" if role.in_sync else "will change"
-        why = role.summary if role.in_sync else "; ".join(role.reasons)
-        rows.append(
-            (host.name if number == 0 else "", name, state, textwrap.shorten(shown.line(why), WIDTH, placeholder=" …"))
-        )
-    return rows
-
 
 FIT_HEAD = ("fit", "GPU memory", "host memory", "disk", *MARKED, "download", "save", "nearest that fits")
+FOLD = FIT_HEAD.index(MARKED[0])
+
+
+def fit_rows(hosts: Iterable[HostPlan]) -> list[tuple[str, ...]]:
+    """A row for the hosts that are alike in this."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for host in hosts:
+        alike.setdefault(fit_row(host)[1:], []).append(host.name)
+    return [(folded.hosts(names), *cells) for cells, names in alike.items()]
 
 
 def fit_row(host: HostPlan) -> tuple[str, ...]:
     """Needed and available memory of a host, the profiles that fit, and the nearest setting that fits."""
     fit = host.fit
     if not fit:
-        return (host.name, *[NONE] * (len(FIT_HEAD) - 2), "not judged")
+        return (host.name, *[NONE] * (len(FIT_HEAD) - 2), NOT_JUDGED)
     gpu = "none seen" if fit.run.gpu else "none expected"
     times = [duration(fit.seconds[what]) if fit.seconds.get(what) else NONE for what in ("download", "save")]
     return (
@@ -77,7 +74,7 @@ def marks(profiles: Mapping[str, tuple[Verdict | None, Verdict]]) -> list[str]:
     return found
 
 
-def choice_lines(hosts: Sequence[HostPlan]) -> list[str]:
+def choice_lines(hosts: Sequence[HostPlan], width: int = WIDTH) -> list[str]:
     """What training_profile: auto stands for, and why."""
     made = hosts[0].choice
     if not made:
@@ -85,115 +82,107 @@ def choice_lines(hosts: Sequence[HostPlan]) -> list[str]:
     later = "" if made.settled else " for now: no GPU is seen yet"
     line = f"profile auto: {made.name}{later}" + (f" ({'; '.join(made.why)})" if made.why else "")
     given = ", ".join(f"{name}: {yaml(value)}" for name, value in made.settings.items())
-    lines = [shown.line(line), f"sets {given}"]
-    return [
-        part for line in lines for part in textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return [part for text in (line, f"sets {given}") for part in wrapped("  ", shown.line(text), width, 4)]
+
+
+def role_rows(hosts: Sequence[HostPlan]) -> list[Row]:
+    """Rows of a run: role, what will happen, on which hosts unless on all that are judged, why."""
+    alike: dict[Row, list[str]] = {}
+    for role in ROLES:
+        for host in (host for host in hosts if role in host.roles):
+            made = host.roles[role]
+            why = made.summary if made.in_sync else "; ".join(made.reasons)
+            alike.setdefault((role, "in sync" if made.in_sync else "will change", why), []).append(host.name)
+    judged = sum(1 for host in hosts if host.roles)
+    for host in (host for host in hosts if not host.roles and judged):
+        alike.setdefault((NONE, host.state, "see the findings"), []).append(host.name)
+    rows: list[Row] = [
+        (role, state, "" if role != NONE and len(names) == judged else folded.hosts(names), _shortened(why))
+        for (role, state, why), names in alike.items()
     ]
+    return rows if any(row[2] for row in rows) else [(*row[:2], row[3]) for row in rows]
 
 
-def run_line(hosts: Sequence[HostPlan]) -> str:
+def _shortened(why: str) -> str:
+    return textwrap.shorten(shown.line(why), WHY, placeholder=" …")
+
+
+def run_lines(plan: Plan, width: int = WIDTH) -> list[str]:
+    """Each run with its roles; runs of one host that are alike are shown once."""
+    alike: dict[tuple[str, tuple[str, ...], tuple[Row, ...]], list[list[HostPlan]]] = {}
+    for run, names in plan.runs.items():
+        hosts = [plan.hosts[name] for name in names]
+        what = shape(hosts) if len(hosts) == 1 else f"{run}: {shape(hosts)}"
+        alike.setdefault((what, (*choice_lines(hosts, width),), (*role_rows(hosts),)), []).append(hosts)
+    lines = []
+    for (_, choice, rows), runs in alike.items():
+        lines += [*title(runs, width), *choice, *table.lines(rows, indent="  ", width=width), ""]
+    return lines
+
+
+def title(runs: Sequence[Sequence[HostPlan]], width: int = WIDTH) -> list[str]:
+    """`run bolt (bolt[0-1]): 2 hosts × …`; of several runs of one host each `4 runs (n[1-4]): each 1 host × …`."""
+    names = [hosts[0].topology.run for hosts in runs]
+    members = folded.hosts(host.name for hosts in runs for host in hosts)
+    place = "" if names == [members] else f" ({members})"
+    which = f"run {names[0]}{place}: " if len(runs) == 1 else f"{len(runs)} runs{place}: each "
+    return wrapped(shown.line(which), shape(runs[0]), width, 2)
+
+
+def shape(hosts: Sequence[HostPlan]) -> str:
     topology = shown.each(hosts[0].topology)
     if not any(host.roles for host in hosts):
-        return f"run {topology.run}: {many(topology.nnodes, 'host')}, not judged"
+        return f"{many(topology.nnodes, 'host')}, {', '.join(sorted({host.state for host in hosts}))}: {NOT_JUDGED}"
     return (
-        f"run {topology.run}: {many(topology.nnodes, 'host')} × {topology.nproc_per_node} processes"
+        f"{many(topology.nnodes, 'host')} × {topology.nproc_per_node} processes"
         f" = world size {topology.world_size} ({topology.num_replicate} × {topology.num_shard} shards),"
         f" {topology.num_workers} workers each, {topology.row_groups} row groups,"
         f" master {topology.master_addr}:{topology.master_port}"
     )
 
 
-def finding_lines(found: Finding) -> list[str]:
-    """One finding: code and place, then the variable where there is one, found, expected, because, remedy."""
-    found = shown.each(found)
-    place = " ".join(
-        part for part in (f"run {found.run}" if found.run else "", f"host {found.host}" if found.host else "") if part
-    )
-    label = "accepted" if found.accepted else found.severity
-    lines = [f"{label:<8} {found.code:<24} {place}".rstrip()]
-    for name in ("variable", "found", "expected", "because", "remedy"):
-        text = getattr(found, name)
-        lines += textwrap.wrap(
-            text,
-            WIDTH,
-            initial_indent=f"  {name:<10}",
-            subsequent_indent=" " * 12,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return lines
-
-
-def findings_of(plan: Plan, codes: Container[str] | None = None) -> list[str]:
-    """The findings of these codes, of all by default, each with an empty line behind it."""
-    chosen = [found for found in plan.findings if codes is None or found.code in codes]
-    return [line for found in chosen for line in (*finding_lines(found), "")]
-
-
-def many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def counts(findings: Iterable[Finding]) -> str:
-    """ "2 errors, 1 warning": accepted findings are counted apart."""
-    found = list(findings)
-    parts = []
-    for severity in SEVERITIES:
-        number = sum(1 for one in found if one.severity == severity and not one.accepted)
-        if number:
-            parts.append(many(number, severity))
-    accepted = sum(1 for one in found if one.accepted)
-    if accepted:
-        parts.append(f"{accepted} accepted")
-    return ", ".join(parts) or "no findings"
-
-
-def skipped_lines(plan: Plan) -> list[str]:
-    """A line for each check that was skipped, with its reason and the hosts."""
+def skipped_lines(plan: Plan, width: int = WIDTH) -> list[str]:
+    """Each check that was skipped, with its reason and the hosts."""
     hosts: dict[tuple[str, str], list[str]] = {}
     for name, host in plan.hosts.items():
         for one in host.skipped:
             hosts.setdefault((one.check, one.reason), []).append(name)
-    return [shown.line(f"skipped  {check}: {reason} ({few(names)})") for (check, reason), names in hosts.items()]
+    return [
+        line
+        for (check, reason), names in hosts.items()
+        for line in wrapped("skipped  ", shown.line(f"{check}: {reason} ({folded.hosts(names)})"), width, 9)
+    ]
 
 
-def few(names: Sequence[str]) -> str:
-    """The first of them by name, the others by number."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def summary_line(plan: Plan) -> str:
+def summary_lines(plan: Plan, width: int = WIDTH) -> list[str]:
     judged = [len(host.changes) for host in plan.hosts.values() if host.roles]
     todo, unknown = sum(1 for number in judged if number), len(plan.hosts) - len(judged)
-    refused = sorted({host.topology.run for host in plan.hosts.values() if host.refused})
     parts = [f"{todo} to change ({many(sum(judged), 'role')})", f"{len(judged) - todo} in sync"]
-    parts += [f"{unknown} not judged"] if unknown else []
+    parts += [f"{unknown} {NOT_JUDGED}"] if unknown else []
     line = (
         f"{many(len(plan.hosts), 'host')}, {many(len(plan.runs), 'run')}: {', '.join(parts)}; {counts(plan.findings)}"
     )
-    if refused:
-        line += f"; refused: {', '.join(refused)} (nothing is changed on their hosts)"
     if plan.outside:
-        line += f"; outside of --limit: {few(plan.outside)}"
-    return shown.line(line)
+        line += f"; outside of --limit: {folded.hosts(plan.outside)}"
+    refused = [*dict.fromkeys(host.topology.run for host in plan.hosts.values() if host.refused)]
+    lines = wrapped("", shown.line(line), width, 2)
+    if refused:
+        codes = ", ".join(dict.fromkeys(found.code for found in plan.findings if found.refuses))
+        words = f"{folded.hosts(refused)}, because of {codes} (nothing is changed on their hosts)"
+        lines += wrapped("refused: ", shown.line(words), width, 2)
+    return lines
 
 
-def ending(plan: Plan) -> list[str]:
-    """The skipped checks, then the summary."""
-    skipped = skipped_lines(plan)
-    return [*skipped, *([""] if skipped else []), summary_line(plan)]
+def ending(plan: Plan, width: int = WIDTH) -> list[str]:
+    """What a plan without findings leaves open, the findings, and the summary: what has to be done stands last."""
+    skipped = skipped_lines(plan, width)
+    return [*skipped, *([""] if skipped else []), *findings_of(plan, width=width), *summary_lines(plan, width)]
 
 
-def plan_text(plan: Plan) -> str:
-    """The whole plan: findings first (errors at the end, next to the summary), roles per run and host."""
-    lines: list[str] = []
-    for members in plan.runs.values():
-        hosts = [plan.hosts[name] for name in members]
-        rows = [row for host in hosts for row in host_rows(host)]
-        lines += [run_line(hosts), *choice_lines(hosts), *table.lines(rows, indent="  "), ""]
-    if plan.hosts:
-        lines += [*table.lines([FIT_HEAD, *(fit_row(host) for host in plan.hosts.values())], indent="  "), ""]
-    for severity in reversed(SEVERITIES):
-        lines += findings_of(plan, {code for code, entry in CATALOGUE.items() if entry.severity == severity})
-    return "\n".join([*lines, *ending(plan)])
+def plan_text(plan: Plan, width: int = WIDTH) -> str:
+    """The whole plan: the roles of each run, what its hosts can hold, and the ending."""
+    lines = run_lines(plan, width)
+    if any(host.fit for host in plan.hosts.values()):
+        rows = [FIT_HEAD, *fit_rows(host for host in plan.hosts.values() if host.roles)]
+        lines += [*table.lines(rows, indent="  ", width=width, fold=FOLD), ""]
+    return "\n".join([*lines, *ending(plan, width)])

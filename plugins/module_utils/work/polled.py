@@ -6,16 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-
-@dataclass(frozen=True)
-class Step:
-    """The form of core/progress.py."""
-
-    done: int = 0
-    total: int = 0
-    unit: str = ""
-    what: str = ""
-    samples: tuple[tuple[float, int], ...] = ()
+from ..core.progress import Step
 
 
 @dataclass(frozen=True)
@@ -35,7 +26,7 @@ class Polled:
     unit: str
     now: float
     digest: str = ""
-    progress: Step = Step()
+    progress: Step = field(default_factory=Step)
     result: Result | None = None
     unit_result: str = ""
     log: tuple[str, ...] = ()

@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.errors import FleetError
+from ..machine.long_work import FOLDER, LIMIT, NAME, OWN, PROGRESS, UNIT
 from ..system import files, folders
 from ..system.digests import sha256
 from ..system.payload import account, payload, provide_folder
 from ..system.units import UnitState
 from . import records
 
-LIMIT = 1 << 20  # bytes of a record, and of the log's end
 PRIVATE_ROOT = Path("/run/canvas-work")
 SYSTEM_CA = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
@@ -60,7 +60,6 @@ class JobSpec:
 
 
 ENTRY = "work/entry.py"  # the program of a work unit
-OWN = "own"  # the folder of the work's user in the record
 
 
 class Units(Protocol):
@@ -77,10 +76,10 @@ class JobRunner:
     """Starts, watches and ends the work of one name on this host."""
 
     def __init__(self, state_dir: Path, name: str, units: Units, private_root: Path = PRIVATE_ROOT) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name):
+        if not re.fullmatch(NAME, name):
             raise FleetError("the name of a work is part of a unit's name", variable="name", found=name)
-        self.unit = f"canvas-work-{name}"
-        self._record = state_dir / "work" / name
+        self.unit = f"{UNIT}{name}"
+        self._record = state_dir / FOLDER / name
         self._own = self._record / OWN
         self._private = private_root / name
         self._units = units
@@ -103,7 +102,7 @@ class JobRunner:
         "result" or "unit_result", "log"}."""
         unit = self._units.state(self.unit)  # before the result is read: a unit ends after it has written it
         job, result = self._job(), self._said("result.json")
-        seen: dict[str, Any] = {"progress": self._said("progress.json"), "now": time.time(), "unit": self.unit}
+        seen: dict[str, Any] = {"progress": self._said(PROGRESS), "now": time.time(), "unit": self.unit}
         if not job:
             return {**seen, "phase": "none"}
         if digest and job.get("digest") != digest:
@@ -151,7 +150,7 @@ class JobRunner:
         for place in (self._own, self._private):  # the folders above belong to root, so no account can replace it
             folders.make(place, owner, 0o700)
         records.hand_over(job.worker, job.spec, self._own, owner)
-        for name in ("result.json", "progress.json", "log"):
+        for name in ("result.json", PROGRESS, "log"):
             folders.remove_tree(self._own / name)  # the account may have made a folder of this name
         public = {"worker": job.worker, "spec": job.spec, "digest": job.digest, "request_id": job.request_id}
         private = {"secrets": job.secrets, "environment": job.environment}

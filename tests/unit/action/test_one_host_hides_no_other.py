@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding impo
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostPlan, Plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.report import Report
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.table import row
+from ansible_collections.canvas.fleet.plugins.plugin_utils import page
 
 from tests.unit.support import actions
 
@@ -36,7 +38,7 @@ READABLE = "the disk is full"
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     out: list[str] = []
-    monkeypatch.setattr(plan_action.Display, "display", lambda self, text, *a, **k: out.append(text))
+    monkeypatch.setattr(page.Display, "display", lambda self, text, *a, **k: out.append(text))
     return out
 
 
@@ -47,13 +49,14 @@ def host(name: str, found: str) -> HostPlan:
 
 
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
-@pytest.mark.parametrize("form", ["table", "json"])
-def test_the_plan_tells_of_the_others(words: str, form: str, said: list[str]) -> None:
+def test_the_plan_tells_of_the_others(words: str, said: list[str], tmp_path: Path) -> None:
     made = actions.action(plan_action, iter(()), {})
-    made._show(Plan({"a": host("a", words), "b": host("b", READABLE)}), "plan", form)
+    fleet = Plan({"a": host("a", words), "b": host("b", READABLE)})
+    made._show(fleet, "plan")
     assert said[0].count(READABLE) >= 2, "among the reasons and the findings"
-    if form == "json":
-        assert json.loads(said[0])["hosts"]["b"]["findings"][0]["found"] == READABLE
+    made._write(fleet, str(tmp_path / "plan.json"))
+    found = json.loads((tmp_path / "plan.json").read_text())["hosts"]["b"]["findings"]
+    assert found[0]["found"] == READABLE
 
 
 def table(variables: dict[str, Any], planned: dict[str, Any] | None = None) -> dict[str, Any]:

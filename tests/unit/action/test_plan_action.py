@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.action.plan import decide_dataset, lost
+from ansible_collections.canvas.fleet.plugins.action import plan as plan_action
+from ansible_collections.canvas.fleet.plugins.action.plan import decide_dataset, lost, reached_at
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import Plan
+from ansible_collections.canvas.fleet.plugins.plugin_utils import page
 
+from tests.unit.support import actions
 from tests.unit.support import dataset_files as files
 
 
@@ -47,3 +53,39 @@ def test_what_is_wrong_with_the_controllers_file(
     told = {**files.settings(tmp_path / "host", files.write(tmp_path / "a.parquet", [files.row(0)])), **change}
     made = decide_dataset({}, told, files.topology())
     assert [(found.code, found.variable) for found in made.findings] == [(code, variable)]
+
+
+def test_a_host_that_was_left_out_differs_from_one_that_was_lost() -> None:
+    texts = [found.found for limited in (True, False) if (found := lost({}, in_play=False, limited=limited))]
+    assert texts == ["left out by --limit", "lost or failed earlier in this play"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({"ansible_host": "10.0.0.1"}, "10.0.0.1:22"),
+        ({"ansible_host": "10.0.0.1", "ansible_port": 2222}, "10.0.0.1:2222"),
+        ({"ansible_port": 2222}, ""),
+        ({}, ""),
+    ],
+)
+def test_where_a_host_is_reached(variables: dict[str, Any], place: str) -> None:
+    assert reached_at(variables, lambda value: value) == place
+
+
+def test_the_plan_goes_to_a_file_of_the_folder_where_ansible_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page.Display, "display", lambda self, text, **kinds: said.append(text))
+    made = actions.action(plan_action, iter(()), {})
+    made._write(Plan({}), "fleet-plan.json")
+    assert json.loads((tmp_path / "fleet-plan.json").read_text())["hosts"] == {}
+    assert said[0].strip() == f"The plan as JSON: {tmp_path}/fleet-plan.json"
+    with pytest.raises(FleetError) as raised:
+        made._write(Plan({}), "no/such/folder.json")
+    assert (raised.value.variable, str(tmp_path / "no/such/folder.json") in raised.value.found) == (
+        "fleet_plan_file",
+        True,
+    )

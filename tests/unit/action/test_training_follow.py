@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.canvas.fleet.plugins.action import training_follow, training_table
+from ansible_collections.canvas.fleet.plugins.plugin_utils import page
 
 from tests.unit.support import actions
 
@@ -124,7 +125,7 @@ def test_what_the_module_could_not_tell_is_passed_on(clock: actions.Clock, shown
 
 def test_the_table_has_every_host_of_the_group(clock: actions.Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    monkeypatch.setattr(training_table.Display, "display", lambda self, text: lines.append(text))
+    monkeypatch.setattr(page.Display, "display", lambda self, text, **kinds: lines.append(text))
     row, _ = run(clock, iter([report("finished", 60)]))
     task = SimpleNamespace(args={}, check_mode=False, async_val=0, collections=None)
     connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
@@ -135,19 +136,25 @@ def test_the_table_has_every_host_of_the_group(clock: actions.Clock, monkeypatch
         "bolt1": {},
         "crux": {},
         "dione": {},
+        "ember": {},
     }
     seen = {"run": "crux", "phase": "running", "step": 5}
+    found = {"found": "left out by --limit", "severity": "error", "accepted": False}
+    aside = [{**found, "code": "OTHER", "severity": "note"}, {**found, "code": "KNOWN", "accepted": True}]
+    findings = [*aside, {**found, "code": "HOST_MISSING"}]
     planned = {
         "crux": {"topology": {"node_rank": 0}, "roles": {"training": {"values": {"report": seen}}}},
-        "dione": {"roles": {}, "findings": [{"code": "HOST_MISSING", "found": "left out by --limit"}]},
+        "dione": {"roles": {}, "state": "not asked", "findings": findings},
+        "ember": {"roles": {}, "state": "no answer", "findings": []},
     }
     told = {"groups": {"trainers": list(hostvars)}, "hostvars": hostvars, "__fleet_plan": {"hosts": planned}}
     result = made.run(task_vars=told)
     assert [(one["host"], one["run"], one["state"], one["note"]) for one in result["rows"]] == [
         ("atlas", "atlas", "finished", ""),
-        ("bolt0", "bolt", "no answer", "timed out"),
-        ("bolt1", "bolt1", "no answer", "not asked"),
+        ("bolt0", "bolt", "failed", "timed out"),
+        ("bolt1", "bolt1", "not asked", ""),
         ("crux", "crux", "running", ""),
-        ("dione", "dione", "no answer", "HOST_MISSING: left out by --limit"),
+        ("dione", "dione", "not asked", "HOST_MISSING: left out by --limit"),
+        ("ember", "ember", "no answer", ""),
     ]
-    assert len(lines[0].strip().splitlines()) == 6
+    assert lines[0].split()[0] == "host"

@@ -13,22 +13,25 @@ from itertools import repeat
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.action import host_info, host_work, teardown, training_table
+from ansible_collections.canvas.fleet.plugins.action import host_info, host_work, teardown
 from ansible_collections.canvas.fleet.plugins.action import plan as plan_action
 from ansible_collections.canvas.fleet.plugins.module_utils.core import progress, shown, table
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
+from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Step
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.plan import findings_text
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as plan_text
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.data import plan_data
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostPlan, Plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import table as trainings
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Supervised
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.report import Report
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.sd_notify import Notifier
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.failures import Failure
-from ansible_collections.canvas.fleet.plugins.module_utils.work.polled import Polled, Step
-from ansible_collections.canvas.fleet.plugins.plugin_utils import role_action
+from ansible_collections.canvas.fleet.plugins.module_utils.work.polled import Polled
+from ansible_collections.canvas.fleet.plugins.plugin_utils import page, role_action
 
 from tests.unit.support import actions
 from tests.unit.support.places import ROOT
@@ -83,7 +86,7 @@ def report(names: Iterator[str]) -> Report:
 def displayed(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> str:
     """All that an action puts on the terminal, and its result as Ansible prints it."""
     out: list[str] = []
-    for where in (plan_action.Display, training_table.Display, type(role_action.display)):
+    for where in (page.Display, type(role_action.display)):
         monkeypatch.setattr(where, "display", lambda self, text, *a, **k: out.append(text))
     result = act()
     return "\n".join([*out, *texts(result)])
@@ -140,9 +143,9 @@ def removed(names: Iterator[str]) -> Any:
 Printer = Callable[[Iterator[str], pytest.MonkeyPatch], str]
 PRINTERS: dict[str, Printer] = {
     "the plan": lambda names, _: plan_text.plan_text(plan(names)),
-    "a finding": lambda names, _: "\n".join(plan_text.finding_lines(finding(names))),
-    "the plan's task, as a table": lambda names, m: displayed(m, lambda: planned(names, "table")),
-    "the plan's task, as JSON": lambda names, m: displayed(m, lambda: planned(names, "json")),
+    "a finding": lambda names, _: "\n".join(findings_text.finding_lines(finding(names))),
+    "the plan's task": lambda names, m: displayed(m, lambda: planned(names)),
+    "the plan as JSON": lambda names, _: "\n".join(texts(plan_data(plan(names)))),
     "a table": lambda names, _: "\n".join(table.lines([[next(names), next(names)]])),
     "the fleet": lambda names, _: trainings.fleet_table([trainings.row(report(names), next(names))]),
     "a host that is lost": lambda names, _: trainings.fleet_table([trainings.lost_row(*(next(names) for _ in "abc"))]),
@@ -162,10 +165,9 @@ PRINTERS: dict[str, Printer] = {
 }
 
 
-def planned(names: Iterator[str], form: str) -> Any:
+def planned(names: Iterator[str]) -> Any:
     made = plan(names)
-    action = actions.action(plan_action, iter(()), {})
-    action._show(made, "plan", form)
+    actions.action(plan_action, iter(()), {})._show(made, "plan")
     return shown.result(made.as_dict())
 
 

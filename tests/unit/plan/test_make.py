@@ -239,7 +239,7 @@ def test_the_table_names_each_room_once_and_ends_with_the_count() -> None:
         plan.make_plan([host("a"), host("z", seen=observed(init="tini"))], {"weights": always("no files")})
     )
     assert "weights  will change  no files" in text
-    assert text.endswith("1 error; refused: z (nothing is changed on their hosts)")
+    assert text.endswith("1 error\nrefused: z, because of NO_SYSTEMD (nothing is changed on their hosts)")
 
 
 def test_a_lost_first_host_does_not_make_the_others_look_too_small() -> None:
@@ -328,7 +328,7 @@ def test_a_run_of_which_no_host_was_asked_for_is_not_planned() -> None:
     made = plan.make_plan([host("a0", seen=observed()), host("b1", "b", observed()), *lost], {}, {"b0", "c0", "c1"})
     assert [*made.hosts] == ["a0", "b1", "b0"]
     assert (made.outside, made.hosts["b1"].refusal) == (("c",), "HOST_MISSING on b0")
-    assert report.summary_line(made).endswith("; outside of --limit: c")
+    assert report.summary_lines(made)[0].endswith("; outside of --limit: c")
 
 
 def test_one_machine_under_two_names_is_refused_under_the_second() -> None:
@@ -340,3 +340,29 @@ def test_one_machine_under_two_names_is_refused_under_the_second() -> None:
     assert [(found.code, found.host) for found in made.findings] == [("MACHINE_TWICE", "c")]
     assert "a of run a" in made.findings[0].found
     assert [name for name, one in made.hosts.items() if one.refused] == ["c"]
+
+
+HERE, ELSEWHERE = "10.0.0.1:22", "10.0.0.1:2222"
+
+
+@pytest.mark.parametrize(
+    ("places", "refused"),
+    [
+        pytest.param([("", HERE), ("", HERE)], ["b"], id="neither answered"),
+        pytest.param([("m1", HERE), ("", HERE)], ["b"], id="one answered"),
+        pytest.param([("m1", HERE), ("m1", HERE)], ["b"], id="both answered, and are one: said once"),
+        pytest.param([("m1", HERE), ("m2", HERE)], [], id="both answered, behind different jump hosts"),
+        pytest.param([("", HERE), ("", ELSEWHERE)], [], id="another port: a container of its own"),
+        pytest.param([("", ""), ("", "")], [], id="names without an address"),
+    ],
+)
+def test_one_address_under_two_names_is_one_machine_unless_both_answered(
+    places: list[tuple[str, str]], refused: list[str]
+) -> None:
+    def member(name: str, identity: str, address: str) -> plan.HostSeen:
+        facts = replace(observed().facts, identity=identity)
+        seen = replace(observed(), facts=facts) if identity else None
+        return replace(host(name, seen=seen), observation=seen, reached_at=address)
+
+    made = plan.make_plan([member(name, *place) for name, place in zip("ab", places, strict=True)], {})
+    assert [found.host for found in made.findings if found.code == "MACHINE_TWICE"] == refused

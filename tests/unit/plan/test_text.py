@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.role_plan import RolePlan
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
-from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import finding
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding, finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.assess import assess
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.judge import Node
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
@@ -81,12 +82,14 @@ def test_a_host_that_was_not_observed_keeps_its_line() -> None:
     assert report.fit_row(host(Run(BAGEL, 8), None))[-1] == "not judged"
 
 
-def test_the_table_stands_in_the_plan_once_with_a_line_for_each_host() -> None:
-    hosts = {name: host(Run(BAGEL, 8), Node(8, 143771 * MIB, 2e12, "H200"), name) for name in ("a", "b")}
-    lines = report.plan_text(Plan(hosts)).splitlines()
+def test_the_table_stands_in_the_plan_once_with_a_line_for_the_hosts_that_are_alike() -> None:
+    good, small = Node(8, 143771 * MIB, 2e12, "H200"), Node(8, 40960 * MIB, 2e12, "A100")
+    ready = {"weights": RolePlan()}
+    hosts = {f"n{n}": replace(host(Run(BAGEL, 8), small if n == 3 else good, f"n{n}"), roles=ready) for n in (1, 2, 3)}
+    lines = report.plan_text(Plan({**hosts, "n4": host(Run(BAGEL, 8), None, "n4")})).splitlines()
     head = next(number for number, line in enumerate(lines) if line.split()[:1] == ["fit"])
-    assert [line.split()[0] for line in lines[head + 1 : head + 3]] == ["a", "b"]
-    assert not lines[head + 3]
+    names = [line.split()[0] for line in lines[head + 1 :] if line.startswith("  n")]
+    assert names == ["n[1-2]", "n3"], "nothing of a host that was not judged"
 
 
 def test_programs_get_every_item_in_bytes() -> None:
@@ -101,20 +104,67 @@ def test_programs_get_every_item_in_bytes() -> None:
 
 
 def test_a_host_that_was_not_judged_is_neither_in_sync_nor_of_any_shape() -> None:
-    lost = HostPlan("b", Topology("pair", ("b",), 0, 1, 4, "localhost", 29501), {}, (), "HOST_UNREACHABLE on b")
+    place = Topology("pair", ("b",), 0, 1, 4, "localhost", 29501)
+    lost = HostPlan("b", place, {}, (), "HOST_UNREACHABLE on b", state="no answer")
     made = Plan({"a": HostPlan("a", SHAPE, {"weights": RolePlan()}, (), ""), "b": lost})
-    assert "1 host, 1 run" not in report.summary_line(made)
-    assert "2 hosts, 2 runs: 0 to change (0 roles), 1 in sync, 1 not judged; " in report.summary_line(made)
-    assert "run pair: 1 host, not judged" in report.plan_text(made).splitlines()
-    assert "world size" in report.run_line([made.hosts["a"]])
+    assert "1 host, 1 run" not in report.summary_lines(made)[0]
+    assert "2 hosts, 2 runs: 0 to change (0 roles), 1 in sync, 1 not judged; " in report.summary_lines(made)[0]
+    lines = report.plan_text(made).splitlines()
+    assert "run pair (b): 1 host, no answer: not judged" in lines
+    assert (
+        "run r (a): 1 host × 8 processes = world size 8 (1 × 8 shards), 4 workers each, 32 row groups, master" in lines
+    )
 
 
-def test_the_findings_of_some_codes_alone() -> None:
-    found = tuple(finding(code, found="x", expected="y") for code in ("SSH_TIMEOUT", "NO_GPU"))
-    made = Plan({"h": HostPlan("h", SHAPE, {}, found, "")})
-    assert [line.split()[1] for line in report.findings_of(made) if line.startswith("error")] == [
-        "SSH_TIMEOUT",
-        "NO_GPU",
+def run(name: str, number: int, **roles: RolePlan) -> dict[str, HostPlan]:
+    names = tuple(f"{name}{n}" for n in range(number))
+    place = {host: Topology(name if number > 1 else host, names, 0, 8, 4, "m", 29501) for host in names}
+    return {host: HostPlan(host, place[host], roles, (), "") for host in names}
+
+
+def test_a_role_stands_once_for_all_hosts_of_a_run_that_need_the_same() -> None:
+    hosts = run("n", 50, nvidia=RolePlan(), weights=RolePlan(("no files",)))
+    hosts["n7"] = replace(hosts["n7"], roles={"nvidia": RolePlan(("no driver",)), "weights": RolePlan(("no files",))})
+    hosts["n9"] = replace(hosts["n9"], roles={}, state="no answer")
+    assert report.plan_text(Plan(hosts), 79).splitlines()[2:7] == [
+        "  nvidia   in sync      n[0-6,8,10-49]",
+        "  nvidia   will change  n7              no driver",
+        "  weights  will change                  no files",
+        "  –        no answer    n9              see the findings",
+        "",
     ]
-    assert report.findings_of(made, {"NO_GPU"})[0].split()[:2] == ["error", "NO_GPU"]
-    assert report.findings_of(made, ()) == []
+
+
+def test_runs_of_one_host_that_are_alike_are_shown_once() -> None:
+    alone = [run(f"n{n}-", 1, weights=RolePlan()) for n in range(3)]
+    other = run("m", 1, weights=RolePlan(("no files",)))
+    lines = report.plan_text(Plan({**alone[0], **other, **alone[1], **alone[2]}), 79).splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith(("run", "3"))] == [
+        "3 runs (n[0-2]-0)",
+        "run m0",
+    ]
+    pairs = Plan({**run("a", 2, weights=RolePlan()), **run("b", 2, weights=RolePlan())})
+    assert len([line for line in report.plan_text(pairs).splitlines() if line.startswith("run ")]) == 2
+
+
+@pytest.mark.parametrize("width", [79, 100, 119])
+def test_no_line_is_wider_than_the_page(width: int) -> None:
+    long = tuple(f"reason {n} of many words that go on" for n in range(20))
+    node = Node(8, 40960 * MIB, 1e12, "A100")
+    hosts = {
+        name: replace(one, fit=assess(Run(BAGEL, 8, lean=False), node), findings=(error("x" * 30 + " y" * 90, name),))
+        for name, one in run("machine-with-a-long-name-", 9, weights=RolePlan(long)).items()
+    }
+    assert max(map(len, report.plan_text(Plan(hosts), width).splitlines())) <= width
+
+
+def error(found: str, name: str, code: str = "NO_GPU") -> Finding:
+    return finding(code, host=name, found=found, expected="y")
+
+
+def test_the_last_line_says_what_is_refused_and_why() -> None:
+    hosts = run("n", 2)
+    hosts["n0"] = replace(hosts["n0"], findings=(error("x", "n0"), error("x", "n0", "NO_SYSTEMD")), refusal="NO_GPU")
+    last = report.plan_text(Plan(hosts)).splitlines()[-1]
+    assert last == "refused: n, because of NO_GPU, NO_SYSTEMD (nothing is changed on their hosts)"
+    assert "refused" not in report.plan_text(Plan(run("n", 2)))

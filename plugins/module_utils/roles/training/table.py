@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ...core import shown, table
+from ...core import folded, shown, table
 from ...core.progress import duration
 from ...core.table import NONE
 from ...trainer.failures import Failure
@@ -15,6 +15,8 @@ from .report import Report
 ENDED = ("finished", "failed", "stopped", "absent")
 COLUMNS = ("host", "run", "rank", "state", "step", "ce", "mse", "steps/s", "ETA", "weights", "checkpoint", "note")
 RIGHT = ("rank", "step", "steps/s", "ETA")
+ALWAYS = ("host", "run", "rank", "state")
+FOLD = COLUMNS.index("steps/s")
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ def row(report: Report, host: str, rank: int = 0) -> Row:
     )
 
 
-def lost_row(host: str, run: str, why: str) -> Row:
-    """The line of a host that did not answer."""
-    return Row(host, run, None, "no answer", note=why)
+def lost_row(host: str, run: str, why: str, state: str = "no answer") -> Row:
+    """The line of a host without a report."""
+    return Row(host, run, None, state, note=why)
 
 
 def verdict(report: Report, rank: int = 0) -> list[str]:
@@ -146,10 +148,32 @@ def failed_start(report: Report) -> str:
     return f"{report.unit} failed to start ({failure.kind}){again}; {failure.line}{lines}"
 
 
-def fleet_table(rows: Sequence[Row]) -> str:
-    """The fleet, a line per host; the first line names the columns."""
-    cells = [list(COLUMNS), *[_cells(one) for one in rows]]
-    return "\n".join(table.lines(cells, right=[COLUMNS.index(name) for name in RIGHT]))
+def fleet_table(rows: Sequence[Row], width: int = 0) -> str:
+    """The fleet, a line per host; the first line names the columns. In a page of some `width` hosts of a run that are
+    alike share a line, and columns without a value are left out."""
+    cells = [list(COLUMNS), *(_alike(rows) if width else map(_cells, rows))]
+    chosen = [
+        column
+        for column, name in enumerate(COLUMNS)
+        if not width or name in ALWAYS or any(row[column] not in ("", NONE) for row in cells[1:])
+    ]
+    kept = [[row[column] for column in chosen] for row in cells]
+    right = [place for place, column in enumerate(chosen) if COLUMNS[column] in RIGHT]
+    fold = next((place for place, column in enumerate(chosen) if column >= FOLD), 0)
+    return "\n".join(table.lines(kept, right=right, width=width, fold=fold))
+
+
+def _alike(rows: Sequence[Row]) -> list[list[str]]:
+    """The cells of hosts that differ in name and rank alone, as one row."""
+    together: dict[str, list[Row]] = {}
+    for one in rows:
+        together.setdefault(repr(replace(one, host="", rank=one.rank and 1)), []).append(one)
+    return [_together(group) for group in together.values()]
+
+
+def _together(group: Sequence[Row]) -> list[str]:
+    ranks = folded.hosts(str(one.rank) for one in group if one.rank is not None).strip("[]")
+    return [folded.hosts(one.host for one in group), group[0].run, ranks or NONE, *_cells(group[0])[3:]]
 
 
 def _cells(one: Row) -> list[str]:

@@ -147,6 +147,42 @@ def test_the_table_shows_each_host_once_and_the_lost_one_too() -> None:
     assert cells[3] == ["echo", "echo", "–", "no answer", *["–"] * 7, "no connection for 60 s"]
 
 
+def test_on_a_page_hosts_of_a_run_that_are_alike_share_a_line() -> None:
+    first = report_status.row(told(run="big", phase="running", step=35, seconds_left=7.8), "n00", 0)
+    others = [
+        report_status.row(
+            told(
+                run="big",
+                phase="running",
+                step=None,
+                weights="",
+                losses={},
+                rate=None,
+                seconds_left=None,
+                newest_whole=None,
+            ),
+            f"n{rank:02}",
+            rank,
+        )
+        for rank in range(1, 50)
+    ]
+    lines = report_status.fleet_table([first, *others], 79).splitlines()
+    assert lines[2:] == [
+        "n00       big     0  running  35/60  0.731 → 0.392  0.510 → 0.288",
+        "        3.2  8 s  loaded   0000060",
+        "n[01-49]  big  1-49  running      –  –              –",
+    ]
+
+
+def test_on_a_page_columns_without_a_value_are_left_out() -> None:
+    rows = [report_status.lost_row(name, name, "no connection", "failed") for name in "ab"]
+    assert report_status.fleet_table(rows, 79).splitlines() == [
+        "host  run  rank  state   note",
+        "a     a       –  failed  no connection",
+        "b     b       –  failed  no connection",
+    ]
+
+
 def test_time_left_is_shown_only_of_what_runs() -> None:
     assert report_status.row(told(phase="failed", seconds_left=9.0), "a").seconds_left is None
 
