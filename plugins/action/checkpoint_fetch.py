@@ -74,8 +74,8 @@ class ActionModule(RoleAction):
         wanted = [(one, folder) for one in lacking] + [(one, self.run_folder) for one in logs]
         folders.make(folder)
         parts = {one.name: min(size_of(f"{os.path.join(folder, one.name)}.part"), one.size) for one in lacking}
-        need_room(folder, sum(one.size for one, _ in wanted) - sum(parts.values()))
-        total = Total(sum(one.size for one, _ in wanted))
+        need_room(folder, sum(one.size for one, _place in wanted) - sum(parts.values()))
+        total = Total(sum(one.size for one, _place in wanted))
         transfer = Transfer(self._sftp, self._line, self.clock, float(self.settings["fleet_reconnect_timeout"]))
         for one, place in wanted:
             fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total)
@@ -112,7 +112,7 @@ def is_here(path: str, one: File) -> bool:
 def fetch(transfer: Transfer, remote: str, path: str, one: File, total: Total) -> None:
     """The file gets its name when its content is the offered one. What was resumed and differs is fetched once anew."""
     part, begun = f"{path}.part", total.done
-    for _ in range(2):
+    for _again in range(2):
         resumed = size_of(part) > 0
         transfer.bring(remote, part, one.size, total)
         if of_file(part) == one.sha256:

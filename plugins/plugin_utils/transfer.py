@@ -79,7 +79,7 @@ class Transfer:
         """One call of sftp, to its end or until there is enough; what it said."""
         batch = os.path.join(str(vars(constants)["DEFAULT_LOCAL_TMP"]), f"canvas-fleet-{sha256(part)[:16]}.sftp")
         files.write(batch, f"reget {shlex.quote(remote)} {shlex.quote(part)}\n".encode(), 0o600, durable=False)
-        orders, _ = files.open_plain(batch)
+        orders, _status = files.open_plain(batch)
         with orders:
             command = [os.fsdecode(word) for word in self._command()]
             process = programs.start(*command, stdin=orders, start_new_session=True)

@@ -60,7 +60,7 @@ def from_dict(kind: type[T], value: Any, place: str = "") -> T:
 def bounded(value: Any, place: str = "") -> None:
     """Raises MalformedError for plain data of too many levels, or too many characters and items. In linear time."""
     level, size = [value], 0
-    for _ in range(DEPTH):
+    for _level in range(DEPTH):
         size += len(level) + sum(len(one) for one in level if isinstance(one, str))
         if size > WHOLE:
             raise MalformedError(place, f"more than {WHOLE} characters and items", "an answer of limited size")

@@ -71,7 +71,7 @@ def settle(
 
 def _with(members: Sequence[HostSeen], settings: Mapping[str, Any]) -> list[HostSeen]:
     return [
-        replace(host, settings=cast("Settings", {**host.settings, **settings}))
+        replace(host, settings=cast(Settings, {**host.settings, **settings}))
         if host.settings.get("training_profile") == AUTO
         else host
         for host in members

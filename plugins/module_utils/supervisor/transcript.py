@@ -76,7 +76,7 @@ class Transcript:
         with files.open_part(part, MODE) as out:
             while self._at < LIMIT:
                 before = self._at
-                text, _, _ = self._read(source, [], False, blocks=1)
+                text, _unused, _unused = self._read(source, [], False, blocks=1)
                 out.write("".join(text).encode())
                 if self._at == before:
                     break

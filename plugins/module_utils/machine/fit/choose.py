@@ -84,9 +84,9 @@ def choose(
     """
     lacking: list[str] = []
     settled = all(node.gpus > 0 or not run.gpu for run, node in hosts)
-    rows = [each for each in zip(*(candidates(run, ema, rate) for run, _ in hosts)) if suits(each[0])]
+    rows = [each for each in zip(*(candidates(run, ema, rate) for run, _node in hosts)) if suits(each[0])]
     for each in rows:
-        short = [_missing(one.run, node) for one, (_, node) in zip(each, hosts) if not well(one.run, node)]
+        short = [_missing(one.run, node) for one, (_run, node) in zip(each, hosts) if not well(one.run, node)]
         if not short:
             return Choice(each[0].name, each[0].settings, (*filter(None, [reason]), *lacking), settled)
         lacking.append(f"{each[0].name} needs {short[0]}")

@@ -110,7 +110,9 @@ def profile_flags(settings: Settings) -> dict[str, Any]:
         found |= {"freeze_llm": True, "freeze_vit": True}
     if profile == "lora":
         found |= {
-            name: named(settings, variable) for name, (_, variable) in OURS.items() if name.startswith("fleet_lora_")
+            name: named(settings, variable)
+            for name, (_unused, variable) in OURS.items()
+            if name.startswith("fleet_lora_")
         }
     if patch_table.own_optimizer(settings):
         found["fleet_optimizer"] = settings["run_config_optimizer"]
