@@ -2,7 +2,7 @@
 
 python -m tools.matrix [CORE...]    cores: 2.19 2.20 2.21; none: all
 
-uv finds or downloads the Pythons. One that is not to be had is named and left out. The example is planned by its full
+uv finds or downloads the Pythons. A missing one is named and left out. The example is planned by its full
 name, from an empty folder, by the installed artifact (`python -m tools.artifact`). Its address is replaced by a port of
 this machine at which nothing listens: the plan has to say so, and nothing else.
 """
@@ -92,7 +92,7 @@ def row(core: str, python: str) -> Row:
     place = environment(core, python)
     if not place and python in NEXT_OLDEST:
         return row(core, NEXT_OLDEST[python])
-    tests, plan = (tested(place), planned(place)) if place else ("no such Python to be had", "–")
+    tests, plan = (tested(place), planned(place)) if place else ("no such Python", "–")
     return Row(core, python, tests, plan, time.monotonic() - begun)
 
 
