@@ -169,8 +169,8 @@ def _memory(fit: Fit) -> list[Finding]:
         return []
     what = "while " + ("1 rank loads" if fit.run.ranks == 1 else f"{fit.run.ranks} ranks load")
     what = what if host.phase == "load" else "while a checkpoint is saved"
-    pinned = host.items.get("pinned layers", 0.0)
-    layers = f" ({human(pinned)} for the streamed layers of {fit.run.ranks} ranks)" if pinned else ""
+    streamed = host.items.get("pinned layers", 0.0)
+    layers = f" ({human(streamed)} for the streamed layers of {fit.run.ranks} ranks)" if streamed else ""
     return [
         finding(
             "HOST_MEMORY_SHORT" if host.state == "short" else "HOST_MEMORY_TIGHT",
