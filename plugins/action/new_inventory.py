@@ -67,7 +67,7 @@ class ActionModule(RoleAction):
         texts["known_hosts.txt"] = servers.known_hosts(keys)
         if not self._task.check_mode:
             self._write(path, texts)
-            _display([f"{path} is written. Next:", f"  ansible-playbook -i {sh(_near(path))} playbooks/plan.yml"])
+            _display([f"{path} is written. Next:", f"  ansible-playbook -i {sh(_near(path))} {_playbook('plan')}"])
         return {"changed": True, "path": str(path), "hosts": list(named)}
 
     def _texts(self, named: Mapping[str, Server], given: Mapping[str, str], path: Path) -> Texts:
@@ -80,6 +80,8 @@ class ActionModule(RoleAction):
         fill = Templates()
         values = {
             "shown_path": _near(path),
+            "plan": _playbook("plan"),
+            "site": _playbook("site"),
             "hosts": _indented(yaml.safe_dump(hosts, sort_keys=False), 4),
             "run": _line("  vars:\n    training_run: %s", given["run"], "  # vars:\n  #   training_run: NAME"),
             "login": "\n".join(lines) or f"# ansible_user: ubuntu    (ssh's own default is used for {one.address})",
@@ -151,6 +153,13 @@ def _keys(server: Server) -> list[HostKey] | FleetError:
         return servers.keys(server)
     except FleetError as error:
         return error
+
+
+def _playbook(verb: str) -> str:
+    """As one calls it here: a file of the checkout, or the collection's own name."""
+    return next(
+        (path for path in (f"{verb}.yml", f"playbooks/{verb}.yml") if os.path.isfile(path)), f"canvas.fleet.{verb}"
+    )
 
 
 def _near(path: Path) -> str:

@@ -98,6 +98,21 @@ def test_what_was_asked_for_is_what_ansible_reads(
         assert settings["dataset_train"] in (str(place / "train.parquet"), "https://example.org/a.parquet")
 
 
+@pytest.mark.parametrize("checkout", [False, True])
+def test_the_next_commands_are_those_of_the_place(
+    place: Path, checkout: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("site.yml", "playbooks/plan.yml", "playbooks/site.yml") if checkout else ():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).touch()
+    written()
+    plan, site = ("playbooks/plan.yml", "site.yml") if checkout else ("canvas.fleet.plan", "canvas.fleet.site")
+    assert f"ansible-playbook -i inventory/mine {plan}\n" in capsys.readouterr().out
+    told = (place / "inventory/mine/hosts.yml").read_text()
+    assert f"-i inventory/mine {plan} " in told
+    assert f"-i inventory/mine {site} " in told
+
+
 def test_only_the_compared_keys_are_accepted(place: Path) -> None:
     written(servers="u@a, u@[::1]:23", path="in a folder", fingerprints=ED25519.fingerprint)
     assert (place / "in a folder/known_hosts.txt").read_text() == servers.known_hosts(
