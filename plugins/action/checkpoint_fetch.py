@@ -31,8 +31,6 @@ class ActionModule(RoleAction):
     def work(self) -> dict[str, Any]:
         if int(self.topology["node_rank"]):
             return {"changed": False, "skipped": True, "skip_reason": "the first host of the run has the results"}
-        if getattr(self._connection, "transport", "") != "ssh":
-            raise FleetError("files are fetched by SSH alone", variable="ansible_connection", expected="ssh")
         self.doing = "fetch"
         self.run_folder = os.path.join(
             os.path.abspath(os.path.expanduser(str(self.settings["training_fetch_dir"]))),
@@ -70,6 +68,10 @@ class ActionModule(RoleAction):
         return [one for one in offered if not is_here(os.path.join(folder, one.name), one)]
 
     def _bring(self, offer: Offer, folder: str, lacking: Sequence[File], logs: Sequence[File]) -> None:
+        if not lacking and not logs:
+            return
+        if getattr(self._connection, "transport", "") != "ssh":
+            raise FleetError("files are fetched by SSH alone", variable="ansible_connection", expected="ssh")
         remotes = self._remotes(offer)
         wanted = [(one, folder) for one in lacking] + [(one, self.run_folder) for one in logs]
         folders.make(folder)

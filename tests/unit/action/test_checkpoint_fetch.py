@@ -7,7 +7,6 @@ import sys
 import time
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,15 +75,13 @@ class Host:
                 "logs": [entry(self.results / "losses.csv")]}  # fmt: skip
         return {"changed": False, "offer": {**made, **change}}
 
-    def fetch(self, answer: dict[str, Any] | None = None, check: bool = False, **settings: Any) -> Any:
+    def fetch(self, answer: dict[str, Any] | None = None, check: bool = False, transport: str = "ssh") -> Any:
         places = {"training_results_dir": str(self.results), "training_checkpoint_dir": f"{self.results}/checkpoints",
                   "training_fetch_dir": str(self.home)}  # fmt: skip
-        made = actions.action(
-            checkpoint_fetch, iter([answer or self.offer()]), {**SETTINGS, **places, **settings}, check
-        )
+        made = actions.action(checkpoint_fetch, iter([answer or self.offer()]), {**SETTINGS, **places}, check)
         made.clock = Clock()
         self.connection = made._connection
-        self.connection.transport, self.connection.host = "ssh", "10.0.0.1"
+        self.connection.transport, self.connection.host = transport, "10.0.0.1"
         self.connection.get_option = lambda name: "sftp"
         self.connection._build_command = self.build
         self.lines: list[str] = []
@@ -205,10 +202,9 @@ def test_a_link_at_home_is_replaced_and_not_followed(host: Host, tmp_path: Path)
     assert not (folder / "ema.safetensors").is_symlink()
 
 
-def test_another_node_than_the_first_and_another_connection_than_ssh(host: Host) -> None:
+def test_another_node_than_the_first_and_another_connection_than_ssh_bring_nothing(host: Host) -> None:
     made = actions.action(checkpoint_fetch, iter(()), SETTINGS)
     plan = {"topology": {**actions.TOPOLOGY, "node_rank": 1}}
     assert actions.run(made, preflight_plan=plan)["skipped"]
-    made = actions.action(checkpoint_fetch, iter(()), SETTINGS)
-    made._connection = SimpleNamespace(transport="local", _shell=SimpleNamespace(tmpdir=None))
-    assert "SSH alone" in actions.run(made)["msg"]
+    assert "SSH alone" in host.fetch(transport="local")["msg"]
+    assert not host.home.exists()

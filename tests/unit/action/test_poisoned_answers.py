@@ -41,6 +41,7 @@ SOUND: dict[str, Any] = {
         "digest": "d",
         "result": {"ok": True, "result": {**POISON, "changed": True, "revision": "r"}},
     },
+    "offer": {},
     "training": {"phase": "stopped", "run": "r", "unit_state": {"active": "failed", "restarts": 0}},
 }
 PLAN = {"topology": actions.TOPOLOGY, "roles": {"run_config": {"values": {"texts": {}}}}}
@@ -54,6 +55,10 @@ SETTINGS: dict[str, Any] = {
     "training_follow": False,
     "training_state": "queried",
     "training_restore_step": 40,
+    "training_fetch": "logs",
+    "training_fetch_step": -1,
+    "training_fetch_dir": "/srv/fetched",
+    "training_run": "atlas",
     "fleet_user": "canvas",
     "fleet_state_dir": "/var/lib/canvas-fleet",
     "fleet_ca_bundle": "",
