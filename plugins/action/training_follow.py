@@ -8,6 +8,7 @@ from typing import Any
 from ..module_utils.core import wire
 from ..module_utils.roles.training import table as report_status
 from ..module_utils.roles.training.report import Report
+from ..module_utils.roles.training.results import result_of
 from ..plugin_utils.role_action import RoleAction
 
 POLL = 5.0  # seconds between two looks
@@ -58,7 +59,14 @@ class ActionModule(RoleAction):
         rank = int(self.topology["node_rank"])
         row = report_status.row(training, self.host, rank)
         problems = report_status.verdict(training, rank) if follow else []
-        result = {"changed": False, "training": wire.to_dict(training), "row": wire.to_dict(row), "problems": problems}
+        found = result_of(training, self.settings, rank)
+        result = {
+            "changed": False,
+            "result": wire.to_dict(found) if found else None,
+            "training": wire.to_dict(training),
+            "row": wire.to_dict(row),
+            "problems": problems,
+        }
         if problems:
             lines = "".join(f"\n  {line}" for line in (training.failure.lines if training.failure else ()))
             result.update(failed=True, msg=f"run {training.run} ended with problems: {'; '.join(problems)}{lines}")

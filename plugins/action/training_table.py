@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
@@ -16,6 +17,7 @@ from ..module_utils.machine.long_work import Work
 from ..module_utils.plan.state import FAILED, JUDGED, NOT_ASKED
 from ..module_utils.plan.works_text import work_lines
 from ..module_utils.roles.training.report import Report
+from ..module_utils.roles.training.results import Result
 from ..module_utils.roles.training.table import Row, fleet_table, lost_row, row
 from ..plugin_utils import page
 
@@ -41,8 +43,16 @@ class ActionModule(ActionBase):
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
         plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
-        page.show("\n".join([fleet_table(rows, page.width()), *self._works(plans)]))
+        models = [self._model(name, task_vars["hostvars"][name].get(seen) or {}, plans.get(name) or {}) for name in names]
+        page.show("\n".join([fleet_table(rows, page.width()), *filter(None, models), *self._works(plans)]))
         return shown.result({**result, "changed": False, "rows": to_dict(rows)})
+
+    def _model(self, name: str, answer: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
+        """Where the model of a finished run is, and how it comes home; "" for none, whatever the host says."""
+        values = planned.get("roles", {}).get("training", {}).get("values", {})
+        found = from_record(Result, answer.get("result") or (None if answer else values.get("result")))
+        inventory = " ".join(f"-i {one}" for one in context.CLIARGS.get("inventory") or ()) or "-i …"
+        return found.line(name, inventory) if found else ""
 
     def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> Row:
         """The line of a host, whatever it says: the other hosts' lines do not depend on it."""

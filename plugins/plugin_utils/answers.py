@@ -19,6 +19,7 @@ from ..module_utils.core import wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.findings.finding import finding
 from ..module_utils.roles.nvidia.order import WorkOrder
+from ..module_utils.roles.training.logs import News
 from ..module_utils.roles.training.report import Report
 from ..module_utils.system import files
 
@@ -64,6 +65,7 @@ MODULES: Mapping[str, Kinds] = {
     "readers": {"readers": TEXTS, "changes": TEXTS, "diff": DIFF},
     "run_files": {"files": PARTS, "diff": DIFF},
     "teardown": {"removed": PARTS, "kept": PARTS, "roles": TAKE_BACK, "diff": DIFF},
+    "training_logs": {"news": News},
     "training_unit": {"training": Report, "steps": TEXTS, "waiting": str, "findings": PARTS, "diff": DIFF},
 }
 # What each worker may return. The account that a worker runs as can write its record.

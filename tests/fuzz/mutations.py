@@ -113,6 +113,7 @@ FORMS: dict[str, list[Any]] = {
     "training_restore_step": [-2],
     "training_fetch_step": [-2],
     "training_fetch": ["weights"],
+    "training_logs_lines": [-1],
     "fleet_readers": [["two words"], ["-x"]],
     "nvidia_cuda_home": ["", "cuda", "~/cuda"],
 }

@@ -5,6 +5,7 @@ The tests build on each other, in this order, on one fleet of their own (state i
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -218,6 +219,43 @@ def test_both_trainings_end_whole(chain: Fleet) -> None:
         assert rows[host]["weights"] == "loaded"
         assert losses["ce"]["last"] < losses["ce"]["first"]
     assert rows["bolt1"]["state"] == "finished"
+    told = " ".join(play.stdout.split())
+    assert f"the model: {ROOT}/outputs/atlas/checkpoints/0000060/ema.safetensors" in told
+    assert "playbooks/fetch.yml --limit atlas" in told
+
+
+def test_the_model_comes_home_with_its_losses(chain: Fleet, tmp_path: Path) -> None:
+    play = chain.play("playbooks/fetch.yml", "--limit", "atlas", training_fetch_dir=str(tmp_path))
+    assert play.code == 0, play.stdout[-4000:]
+    folder = tmp_path / "atlas/0000060"
+    checked = subprocess.run(
+        ["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert checked.stdout == "ema.safetensors: OK\n", checked.stderr
+    sealed = json.loads(chain.ask("atlas", f"cat {ROOT}/outputs/atlas/kept/0000060.json"))
+    assert sealed["files"]["ema.safetensors"]["sha256"] in (folder / "SHA256SUMS").read_text()
+    with (tmp_path / "atlas/losses.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert [int(row["step"]) for row in rows] == sorted({int(row["step"]) for row in rows})
+    assert float(rows[-1]["ce"]) < float(rows[0]["ce"])
+    assert "\x1b" not in (tmp_path / "atlas/log.plain.txt").read_text()
+
+
+def test_several_runs_are_not_fetched_without_a_choice(chain: Fleet, tmp_path: Path) -> None:
+    play = chain.play("playbooks/fetch.yml", training_fetch_dir=str(tmp_path / "home"))
+    assert play.code != 0
+    assert "Name one run with --limit" in play.stdout
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_logs_of_all_hosts_come_in_one_stream(chain: Fleet) -> None:
+    play = chain.play("playbooks/logs.yml", training_logs_lines=5)
+    assert play.code == 0, play.stdout[-4000:]
+    told = " ".join(play.stdout.split())
+    assert "atlas log" in told
+    assert "bolt0 log" in told
+    assert "bolt1 journal" in told
+    assert "Done!" in told
 
 
 @pytest.mark.parametrize(("host", "run"), [("atlas", "atlas"), ("bolt0", "bolt")])

@@ -163,6 +163,7 @@ class Settings(TypedDict):
     training_kept_dir: str
     training_restore_step: int
     training_merge_step: int
+    training_logs_lines: int
     training_fetch: str
     training_fetch_step: int
     training_fetch_dir: str

@@ -167,6 +167,7 @@ RULES: dict[str, Rule] = {
     "training_restarts": span(0, 1000),
     "training_kept_dir": optional(FULL_PATH),
     "training_restore_step": span(-1, 10**9),
+    "training_logs_lines": span(0, 1_000),
     "training_fetch_step": span(-1, 10**7),
     "training_fetch_dir": form(r"[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?", "a folder of the controller"),
     "training_merge_step": span(-1, 10**9),

@@ -42,6 +42,7 @@ SOUND: dict[str, Any] = {
         "result": {"ok": True, "result": {**POISON, "changed": True, "revision": "r"}},
     },
     "offer": {},
+    "news": {"phase": "stopped"},
     "training": {"phase": "stopped", "run": "r", "unit_state": {"active": "failed", "restarts": 0}},
 }
 PLAN = {"topology": actions.TOPOLOGY, "roles": {"run_config": {"values": {"texts": {}}}}}
@@ -55,6 +56,7 @@ SETTINGS: dict[str, Any] = {
     "training_follow": False,
     "training_state": "queried",
     "training_restore_step": 40,
+    "training_logs_lines": 20,
     "training_fetch": "logs",
     "training_fetch_step": -1,
     "training_fetch_dir": "/srv/fetched",

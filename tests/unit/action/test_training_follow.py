@@ -42,7 +42,12 @@ def run(
     clock: actions.Clock, answers: Iterator[Any], follow: bool = False, retry: int = 60
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The plugin's result with a host that gives these answers, and what the module was asked."""
-    settings = {"training_follow": follow, "fleet_reconnect_timeout": retry}
+    settings = {
+        "training_follow": follow,
+        "fleet_reconnect_timeout": retry,
+        "training_checkpoint_dir": "/srv/atlas/checkpoints",
+        "run_config_ema": 0.9,
+    }
     made = actions.action(training_follow, answers, settings)
     made.clock = clock
     return actions.run(made), made.asked

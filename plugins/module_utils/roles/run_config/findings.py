@@ -9,11 +9,11 @@ from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...machine.fit.choose import FULL_RATE, LORA_RATE
 from ...trainer import registration
+from ...trainer.average import BASE_SHARE, base_share
 from . import script
 from .observe import File, Observation, entry
 
 WITHOUT_LOGIN = ("offline", "disabled", "dryrun")  # values of WANDB_MODE
-EMA_BASE_SHARE = 0.5  # share of the base model in ema.safetensors at the end; more gives a finding
 
 
 def judge(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
@@ -99,11 +99,11 @@ def _warmup(settings: Settings) -> list[Finding]:
 
 def _ema(settings: Settings) -> list[Finding]:
     decay, steps = settings["run_config_ema"], settings["run_config_total_steps"]
-    share = max(0.0, decay) ** (steps + 1)
-    if share <= EMA_BASE_SHARE:
+    share = base_share(decay, steps)
+    if share <= BASE_SHARE:
         return []
     found = f"ema {decay:g} over {steps} steps leaves {share:.0%} of the base model in ema.safetensors"
-    expected = f"at most {EMA_BASE_SHARE:.0%}"
+    expected = f"at most {BASE_SHARE:.0%}"
     return [finding("EMA_TOO_SLOW", found=found, expected=expected, variable="run_config_ema")]
 
 

@@ -18,6 +18,7 @@ from . import unit_text as text
 from .have import Have
 from .observe import Observation
 from .report import Report, report_of
+from .results import result_of
 from .table import ENDED
 from .want import Want
 
@@ -57,15 +58,18 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
     return RolePlan(
         reasons=tuple(reasons),
         findings=tuple(findings),
-        values={} if reasons else _values(report_of(seen, want), bool(settings.get("training_follow"))),
+        values={} if reasons else _values(report_of(seen, want), settings, topology.node_rank),
         summary=summary,
     )
 
 
-def _values(report: Report, follow: bool) -> dict[str, Any]:
+def _values(report: Report, settings: Settings, rank: int) -> dict[str, Any]:
     """The report for the status table. One who follows asks again, unless the training has ended (`last`)."""
     shown = wire.to_dict(report)
-    return {"report": shown} if not follow else {"last": shown} if report.phase in ENDED else {}
+    if settings.get("training_follow"):
+        return {"last": shown} if report.phase in ENDED else {}
+    result = result_of(report, settings, rank)
+    return {"report": shown, "result": wire.to_dict(result) if result else None}
 
 
 def _reason(step: str, have: Have, state: str) -> str:

@@ -18,7 +18,7 @@ PREFIX = "training_"
 # What a converge does, not how the training runs: a change of these makes no running training older.
 COMMANDS = (
     *("training_state", "training_apply", "training_follow", "training_restore_step", "training_merge_step"),
-    *("training_fetch", "training_fetch_step", "training_fetch_dir"),
+    *("training_fetch", "training_fetch_step", "training_fetch_dir", "training_logs_lines"),
 )
 ALONE = Topology("", (), 0, 1, 0, "localhost", 0)
 

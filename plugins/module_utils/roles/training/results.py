@@ -1,0 +1,47 @@
+"""Where the model of a finished run is, which file to take, and how it comes home. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...core.settings import Settings
+from ...trainer.average import BASE_SHARE, base_share
+from .report import Report
+
+
+@dataclass(frozen=True)
+class Result:
+    """`fetch`: what fetch.yml is to be asked for; "" for what it brings without being asked."""
+
+    path: str
+    why: str
+    fetch: str = ""
+
+    def line(self, host: str, inventory: str) -> str:
+        ask = f" -e training_fetch={self.fetch}" if self.fetch else ""
+        command = f"ansible-playbook {inventory} playbooks/fetch.yml --limit {host}{ask}"
+        return f"{host}  the model: {self.path} ({self.why}); it comes home by: {command}"
+
+
+def result_of(report: Report, settings: Settings, rank: int = 0) -> Result | None:
+    """None before the end, on further nodes, and without a whole checkpoint."""
+    step = report.newest_whole
+    if report.phase != "finished" or rank or step is None:
+        return None
+    folder = f"{str(settings['training_checkpoint_dir']).rstrip('/')}/{step:07d}"
+    form = next((one.form for one in report.checkpoints if one.step == step), "full")
+    if form == "lora":
+        why = "the adapters; playbooks/merge.yml makes a whole model of them"
+        if settings["training_lora_merge"] == "at_end":
+            why = (
+                f"the adapters; merged into a whole model they are {settings['training_results_dir']}/models/{step:07d}"
+            )
+        return Result(f"{folder}/adapter.safetensors", why)
+    decay = float(settings["run_config_ema"])
+    share = base_share(decay, step)
+    if decay <= 0:
+        return Result(f"{folder}/model.safetensors", "without an average, run_config_ema is 0", "model")
+    if share > BASE_SHARE:
+        why = f"ema.safetensors beside it is still {share:.0%} the base model, since run_config_ema is {decay:g}"
+        return Result(f"{folder}/model.safetensors", why, "model")
+    return Result(f"{folder}/ema.safetensors", f"the average of the last steps; {share:.0%} of it is the base model")

@@ -1,0 +1,61 @@
+"""Which file of a finished run is the model, and how it comes home."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core.wire import from_dict
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.report import Report
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.results import result_of
+
+FOLDER = "/srv/atlas/checkpoints"
+
+
+def result(ema: float = 0.95, rank: int = 0, form: str = "full", merge: str = "at_end", **changes: Any) -> Any:
+    checkpoint = {"step": 60, "path": f"{FOLDER}/0000060", "kind": "whole", "form": form}
+    report = from_dict(Report, {"phase": "finished", "newest_whole": 60, "checkpoints": [checkpoint], **changes})
+    settings: Any = {"training_checkpoint_dir": FOLDER, "training_results_dir": "/srv/atlas", "run_config_ema": ema,
+                     "training_lora_merge": merge}  # fmt: skip
+    return result_of(report, settings, rank)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "why", "fetch"),
+    [
+        pytest.param({"ema": 0.95}, "ema.safetensors", "4% of it is the base model", "", id="an average that followed"),
+        pytest.param({"ema": 0.9999}, "model.safetensors", "still 99% the base model", "model", id="one too slow"),
+        pytest.param({"ema": 0.0}, "model.safetensors", "run_config_ema is 0", "model", id="no average"),
+        pytest.param({"form": "lora"}, "adapter.safetensors", "/srv/atlas/models/0000060", "", id="merged adapters"),
+        pytest.param(
+            {"form": "lora", "merge": "never"}, "adapter.safetensors", "playbooks/merge.yml", "", id="adapters alone"
+        ),
+    ],
+)
+def test_the_file_to_take_is_named_with_the_reason(given: dict[str, Any], name: str, why: str, fetch: str) -> None:
+    found = result(**given)
+    assert found.path == f"{FOLDER}/0000060/{name}"
+    assert why in found.why
+    assert found.fetch == fetch
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"phase": "running"}, id="while it runs"),
+        pytest.param({"phase": "failed"}, id="after a failure"),
+        pytest.param({"newest_whole": None}, id="without a whole checkpoint"),
+        pytest.param({"rank": 1}, id="on another node than the first"),
+    ],
+)
+def test_there_is_none(given: dict[str, Any]) -> None:
+    assert result(**given) is None
+
+
+def test_the_line_has_the_command_that_fetches_it() -> None:
+    assert (
+        result(ema=0.9999)
+        .line("atlas", "-i inventory/mine")
+        .endswith("ansible-playbook -i inventory/mine playbooks/fetch.yml --limit atlas -e training_fetch=model")
+    )
+    assert result().line("atlas", "-i inventory/mine").endswith("--limit atlas")
