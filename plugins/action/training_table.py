@@ -43,7 +43,8 @@ class ActionModule(ActionBase):
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
         plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
-        models = [self._model(name, task_vars["hostvars"][name].get(seen) or {}, plans.get(name) or {}) for name in names]
+        answers = {name: task_vars["hostvars"][name].get(seen) or {} for name in names}
+        models = [self._model(name, answers[name], plans.get(name) or {}) for name in names]
         page.show("\n".join([fleet_table(rows, page.width()), *filter(None, models), *self._works(plans)]))
         return shown.result({**result, "changed": False, "rows": to_dict(rows)})
 

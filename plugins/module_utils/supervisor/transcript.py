@@ -76,8 +76,8 @@ class Transcript:
         with files.open_part(part, MODE) as out:
             while self._at < LIMIT:
                 before = self._at
-                text, _unused, _unused = self._read(source, [], False, blocks=1)
-                out.write("".join(text).encode())
+                lines = self._read(source, [], False, blocks=1)[0]
+                out.write("".join(lines).encode())
                 if self._at == before:
                     break
         files.move(part, self._plain)

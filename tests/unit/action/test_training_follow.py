@@ -13,6 +13,7 @@ from ansible_collections.canvas.fleet.plugins.plugin_utils import page
 
 from tests.unit.support import actions
 
+PLACES = {"training_checkpoint_dir": "/srv/atlas/checkpoints", "run_config_ema": 0.9}
 LOST = AnsibleConnectionFailure("timed out")
 
 
@@ -42,12 +43,7 @@ def run(
     clock: actions.Clock, answers: Iterator[Any], follow: bool = False, retry: int = 60
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The plugin's result with a host that gives these answers, and what the module was asked."""
-    settings = {
-        "training_follow": follow,
-        "fleet_reconnect_timeout": retry,
-        "training_checkpoint_dir": "/srv/atlas/checkpoints",
-        "run_config_ema": 0.9,
-    }
+    settings = {**PLACES, "training_follow": follow, "fleet_reconnect_timeout": retry}
     made = actions.action(training_follow, answers, settings)
     made.clock = clock
     return actions.run(made), made.asked
@@ -63,7 +59,7 @@ def test_one_look_asks_once_and_never_fails(clock: actions.Clock, shown: list[st
 
 @pytest.mark.parametrize(("phase", "failed"), [("finished", False), ("failed", True)])
 def test_an_end_that_the_plan_saw_is_judged_without_a_question(phase: str, failed: bool) -> None:
-    made = actions.action(training_follow, iter(()), {"training_follow": True})
+    made = actions.action(training_follow, iter(()), {**PLACES, "training_follow": True})
     seen = {"last": report(phase, 60)["training"]}
     plan = {"topology": actions.TOPOLOGY, "roles": {"training": {"values": seen}}}
     result = actions.run(made, preflight_plan=plan)
