@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import stat
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from .reach import Make, Place, instead, reach
 from .reach import give as give_to
 
 NOBODY = Owner()
+NAMED, MASK, WRITE = (0x02, 0x08), 0x10, 2  # entries of acl(5) for accounts and groups, the mask of them, a right
 INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -91,7 +93,24 @@ def open_to_others(path: str) -> str:
             writable = not stat.S_ISLNK(found.st_mode) and found.st_mode & others and not found.st_mode & stat.S_ISVTX
             if found.st_uid not in (0, os.geteuid()) or writable:
                 return place
+            if not stat.S_ISLNK(found.st_mode) and not found.st_mode & stat.S_ISVTX and _written_by_list(place):
+                return f"{place} (access control list)"
     return ""
+
+
+def _written_by_list(place: str) -> bool:
+    """Does an access control list let another account write there, or to what is made there? See acl(5)."""
+    return any(_lets_write(place, name) for name in ("system.posix_acl_access", "system.posix_acl_default"))
+
+
+def _lets_write(place: str, name: str) -> bool:
+    try:
+        given = os.getxattr(place, name, follow_symlinks=False)
+    except (OSError, AttributeError):  # none, or no file system with such lists
+        return False
+    entries = [(tag, id) for tag, rights, id in struct.iter_unpack("<HHI", given[4:]) if rights & WRITE]
+    masked = any(tag == MASK for tag, _ in entries)
+    return masked and any(tag in NAMED and id not in (0, os.geteuid()) for tag, id in entries)
 
 
 def is_closed(path: str | os.PathLike[str]) -> bool:

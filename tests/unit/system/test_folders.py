@@ -1,5 +1,6 @@
 import os
 import stat
+import struct
 import subprocess
 from contextlib import nullcontext
 
@@ -168,6 +169,35 @@ def test_only_an_empty_folder_is_removed_as_one(tmp_path):
         folders.remove_empty(tmp_path / "a")
     folders.remove_empty(tmp_path / "a/b")
     assert not (tmp_path / "a/b").exists()
+
+
+OWNER, USER, GROUP_OWNER, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
+ANY = 0xFFFFFFFF
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+@pytest.mark.parametrize("kind", ["access", "default"])
+@pytest.mark.parametrize(
+    ("entries", "is_open"),
+    [
+        pytest.param([(USER, 7, 1000), (GROUP_OWNER, 5, ANY), (MASK, 7, ANY)], True, id="an account"),
+        pytest.param([(GROUP_OWNER, 5, ANY), (GROUP, 2, 1000), (MASK, 7, ANY)], True, id="a group"),
+        pytest.param([(USER, 7, 1000), (GROUP_OWNER, 5, ANY), (MASK, 5, ANY)], False, id="the mask forbids it"),
+        pytest.param([(USER, 5, 1000), (GROUP_OWNER, 7, ANY), (MASK, 7, ANY)], False, id="a reader"),
+        pytest.param([(USER, 7, 0), (GROUP_OWNER, 5, ANY), (MASK, 7, ANY)], False, id="root itself"),
+        pytest.param([(GROUP_OWNER, 5, ANY)], False, id="no list"),
+    ],
+)
+def test_an_access_control_list_opens_a_way(kind, entries, is_open, tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    rows = [(OWNER, 7, ANY), *entries, (OTHER, 5, ANY)]
+    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
+    try:
+        os.setxattr(tmp_path / "a", f"system.posix_acl_{kind}", value)
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
+    named = f"{tmp_path / 'a'} (access control list)"
+    assert folders.open_to_others(str(tmp_path / "a/b")) == (named if is_open else "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
