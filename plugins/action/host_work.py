@@ -84,12 +84,23 @@ class ActionModule(RoleAction):
         periods = iter(PERIODS)
         while "work" in answer and (work := _read(answer)).phase == "running":
             now = self.clock.monotonic()
+            if now - begun >= self.settings["fleet_work_timeout"]:
+                return self._failed(self._too_long(now - begun), ())
             if now - begun >= FIRST_LINE and (now - shown >= LINE_EVERY or shown == begun):
                 self._show(work, str(polling.get("noun") or ""))
                 shown = now
             self.clock.sleep(next(periods, LINE_EVERY if LIVE else PERIOD))
             answer = self._patiently(polling)
         return self._ended(answer) if "work" in answer else answer
+
+    def _too_long(self, seconds: float) -> FleetError:
+        return FleetError(
+            f"the work {self.doing} has not ended within {seconds / 3600:.1f} h",
+            variable="fleet_work_timeout",
+            found=f"its unit canvas-work-{self.doing} goes on",
+            expected="an end of the work in this time",
+            remedy=f"look at it (systemctl status canvas-work-{self.doing}); the next converge attaches to it",
+        )
 
     def _show(self, work: Polled, noun: str) -> None:
         begun = work.progress != Step()

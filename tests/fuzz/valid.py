@@ -61,6 +61,7 @@ OF_A_HOST: dict[str, Draw] = {
     "fleet_user": one("blockmoving", "ubuntu", "bm_1", "_train"),
     "fleet_root": one(*ROOTS),
     "fleet_reconnect_timeout": number(1, 600),
+    "fleet_work_timeout": number(60, 86_400),
     "fleet_state_dir": one("/var/lib/canvas-fleet", "/opt/state"),
     "fleet_pip_index_url": one("", "https://mirror.example/simple", "http://10.0.0.9/simple/"),
     "nvidia_reboot": one("never", "when_needed"),

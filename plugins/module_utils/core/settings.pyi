@@ -63,6 +63,7 @@ class Settings(TypedDict):
     fleet_pip_index_url: str
     fleet_pip_find_links: str
     fleet_reconnect_timeout: int
+    fleet_work_timeout: int
     fleet_plan_format: str
     fleet_plan_file: str
     fleet_download_rate: int

@@ -77,6 +77,7 @@ RULES: dict[str, Rule] = {
     "fleet_group": GROUP,
     "fleet_readers": form(r"@login|[A-Za-z_][A-Za-z0-9_.@-]{0,63}", "names of accounts, or @login"),
     "fleet_reconnect_timeout": span(1, 86_400),
+    "fleet_work_timeout": span(60, 2_592_000),
     "fleet_download_rate": span(0, 10**6),
     "fleet_disk_rate": span(0, 10**6),
     "fleet_address": HOST,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from . import limits
 from .files import open_plain, read
 
 BLOCK = 4 << 20  # bytes read at once
+HOLES = 1 << 30  # bytes of a file that may be holes; what we hash is data
 
 
 def sha256(*parts: bytes | str) -> str:
@@ -35,12 +37,14 @@ def of_file(
 ) -> str:
     """SHA-256 of a plain file; "" when stopped. `each` sees every block; `cold` leaves the page cache as it was.
 
+    It ends whatever the file's owner does: what is appended meanwhile is not read, and a file of holes is refused.
     Raises OSError.
     """
     digest, done = hashlib.sha256(), 0
-    source, _status = open_plain(path)
+    source, size = open_plain(path)
     with source:
-        while block := source.read(BLOCK):
+        _refuse_holes(source.fileno(), size, path)
+        while block := source.read(min(BLOCK, size - done)):
             if stop and stop():
                 return ""
             digest.update(block)
@@ -51,6 +55,22 @@ def of_file(
                 with suppress(OSError, AttributeError):
                     os.posix_fadvise(source.fileno(), 0, done, os.POSIX_FADV_DONTNEED)
     return digest.hexdigest()
+
+
+def _refuse_holes(fd: int, size: int, path: str | os.PathLike[str]) -> None:
+    """A file of 8 EiB may take no room at all. Each piece of data ends a hole, so their number is bounded, too."""
+    at = holes = 0
+    while at < size and holes <= HOLES:
+        try:
+            data = os.lseek(fd, at, os.SEEK_DATA)
+            at, holes = os.lseek(fd, data, os.SEEK_HOLE), holes + data - at
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a file system that knows no holes
+                break
+            at, holes = size, holes + size - at
+    os.lseek(fd, 0, os.SEEK_SET)
+    if holes > HOLES:
+        raise OSError(errno.EFBIG, f"more than {HOLES >> 30} GiB of it are holes without data", os.fspath(path))
 
 
 def of_small(path: str) -> str:

@@ -109,7 +109,7 @@ def _lets_write(place: str, name: str) -> bool:
     except (OSError, AttributeError):  # none, or no file system with such lists
         return False
     entries = [(tag, id) for tag, rights, id in struct.iter_unpack("<HHI", given[4:]) if rights & WRITE]
-    masked = any(tag == MASK for tag, _ in entries)
+    masked = any(tag == MASK for tag, _id in entries)
     return masked and any(tag in NAMED and id not in (0, os.geteuid()) for tag, id in entries)
 
 

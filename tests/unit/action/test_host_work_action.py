@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -74,6 +75,15 @@ def test_the_work_gets_the_logins_of_its_own_servers_alone(clock: actions.Clock)
     made.secret = lambda name: {"pypi.example.org": "me:pass-word", "git.example.org": "t0ken"}
     actions.run(made)
     assert made.asked[0]["secrets"] == {"fleet_credentials": {"pypi.example.org": "me:pass-word"}}
+
+
+def test_a_work_without_end_is_left_to_itself(clock: actions.Clock) -> None:
+    made = action(clock, repeat(answer("running")))
+    result = actions.run(made)
+    assert result["failed"]
+    assert (result["finding"]["variable"], clock.now < 100 + 3600 + 60) == ("fleet_work_timeout", True)
+    assert "within 1.0 h" in result["msg"]
+    assert "goes on" in result["msg"]
 
 
 def test_the_work_is_told_its_own_settings_and_its_secrets_apart(clock: actions.Clock) -> None:

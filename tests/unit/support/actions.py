@@ -30,7 +30,7 @@ def action(plugin: Any, answers: Iterator[Any], settings: dict[str, Any], check:
     connection = SimpleNamespace(reset=lambda: None, _shell=SimpleNamespace(tmpdir=None))
     made: Any = plugin.ActionModule(task, connection, SimpleNamespace(), None, None, None)
     made.asked, made.clock = [], Clock()
-    made._resolved = lambda: ({"fleet_reconnect_timeout": 60, **settings}, [])
+    made._resolved = lambda: ({"fleet_reconnect_timeout": 60, "fleet_work_timeout": 3600, **settings}, [])
     made._template = lambda value: value
 
     def execute(name: str | None, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

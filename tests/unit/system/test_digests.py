@@ -1,5 +1,6 @@
 import hashlib
 import subprocess
+import time
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.system import digests
@@ -34,3 +35,36 @@ def test_git_names_a_file_the_same(tmp_path):
 def test_contents_are_told_apart_in_sixteen_bytes():
     assert digests.short(b"a", b"b") == digests.short(b"ab") != digests.short(b"ac")
     assert len(digests.short(b"")) == 16
+
+
+@pytest.mark.parametrize(
+    ("size", "data", "refused"),
+    [
+        pytest.param(2 << 30, [], True, id="nothing but a hole"),
+        pytest.param(1 << 43, [0, 1 << 20, 5 << 20], True, id="some data in front"),
+        pytest.param(64 << 20, [0], False, id="a small hole"),
+    ],
+)
+def test_a_file_of_holes_is_not_read(size, data, refused, tmp_path):
+    with (tmp_path / "f").open("wb") as out:
+        for at in data:
+            out.seek(at)
+            out.write(b"x" * 4096)
+        out.truncate(size)
+    begun = time.monotonic()
+    if refused:
+        with pytest.raises(OSError, match="holes without data"):
+            digests.of_file(tmp_path / "f")
+    else:
+        assert digests.of_file(tmp_path / "f") == hashlib.sha256((tmp_path / "f").read_bytes()).hexdigest()
+    assert time.monotonic() - begun < 5
+
+
+def test_what_is_appended_meanwhile_is_not_read(tmp_path):
+    (tmp_path / "f").write_bytes(b"x" * 10)
+
+    def append(block):
+        with (tmp_path / "f").open("ab") as out:
+            out.write(block)
+
+    assert digests.of_file(tmp_path / "f", each=append) == hashlib.sha256(b"x" * 10).hexdigest()
