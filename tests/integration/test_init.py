@@ -94,7 +94,7 @@ def test_a_person_compares_the_fingerprint_and_the_plan_works(server: Server, fo
         text=True,
         check=False,
     )
-    assert "gpu-01  fleet_agent  will change  there is no account" in plan.stdout, plan.stdout
+    assert "there is no account blockmoving" in plan.stdout, plan.stdout
     assert "VARIABLE_" not in plan.stdout
     assert "INVENTORY_EXISTS" in given(f"init_servers={server.address}", "init_train=train.parquet").stdout
 
