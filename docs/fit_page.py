@@ -74,9 +74,9 @@ def guide() -> list[str]:
     for name, card, gpus, memory, before in GUIDE:
         node = Node(gpus, float(CARDS[card] * MIB), memory * 1e9, name)
         made = choose([(run(gpus), node)], EMA, FULL_RATE)
-        one = next(one.run for one in candidates(run(gpus), EMA, FULL_RATE) if one.name == made.name)
-        needs = of(gpu_need(one), node.gpu_bytes), of(host_floor(one), node.memory)
-        cells = [f"{gpus} × {name}", human(node.memory), before or "`full`", f"**{made.name}**", *needs]
+        best = next(one for one in candidates(run(gpus), EMA, FULL_RATE) if made and one.name == made.name)
+        needs = of(gpu_need(best.run), node.gpu_bytes), of(host_floor(best.run), node.memory)
+        cells = [f"{gpus} × {name}", human(node.memory), before or "`full`", f"**{best.name}**", *needs]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -15,6 +15,8 @@ from ..core.topology import Topology
 from ..findings.finding import Finding, finding
 from ..machine.fit.choose import Candidate, Choice, choose
 from ..machine.fit.findings import node_of, run_of
+from ..machine.fit.judge import Node
+from ..machine.fit.memory import Run
 from ..machine.starts import ALIVE
 from ..roles.run_config import resume
 from ..roles.run_config.resume_findings import optimizer_of, profile_of
@@ -33,11 +35,12 @@ class Kept:
     ema: bool = False  # it has an EMA copy
     small: bool = False  # the optimizer's state is in 8 bits
 
+    def same(self, one: Candidate) -> bool:
+        return bool(one.settings["training_profile"] == self.profile)
+
     def suits(self, one: Candidate) -> bool:
-        if one.settings["training_profile"] != self.profile:
-            return False
         small = one.run.optimizer == "adamw_8bit"
-        return self.profile != "full" or (one.run.ema_copy, small) == (self.ema, self.small)
+        return self.same(one) and (self.profile != "full" or (one.run.ema_copy, small) == (self.ema, self.small))
 
 
 def settle(
@@ -53,20 +56,22 @@ def settle(
         for host in members
         if host.whole
     ]
-    if kept and not kept.profile:
-        expected = "a profile by name: the one that made it"
-        wrong = finding(
-            "PROFILE_UNKNOWN", host=kept.host, found=kept.what, expected=expected, variable="training_profile"
-        )
-        return _with(members, {"training_profile": "full"}), None, [wrong]
     if not hosts:
         return _with(members, {"training_profile": "full"}), None, []
     ema, rate = float(first["run_config_ema"]), float(first["run_config_lr"])
-    if kept:
-        made = choose(hosts, ema, rate, kept.suits, f"{kept.what} is of {kept.profile}")
-    else:
-        made = choose(hosts, ema, rate)
-    return _with(members, made.settings), made, []
+    made = choose(hosts, ema, rate) if kept is None else _going_on(kept, hosts, ema, rate)
+    if made is None and kept:
+        what = f"{kept.what} is of {kept.profile}, which auto cannot go on with here" if kept.profile else kept.what
+        wanted = "a profile by name: the one that made it"
+        wrong = finding("PROFILE_UNKNOWN", host=kept.host, found=what, expected=wanted, variable="training_profile")
+        return _with(members, {"training_profile": "full"}), None, [wrong]
+    return _with(members, made.settings if made else {}), made, []
+
+
+def _going_on(kept: Kept, hosts: Sequence[tuple[Run, Node]], ema: float, rate: float) -> Choice | None:
+    """The profile of the checkpoints, as it was where the user's other settings allow that."""
+    reason = f"{kept.what} is of {kept.profile}"
+    return choose(hosts, ema, rate, kept.suits, reason) or choose(hosts, ema, rate, kept.same, reason)
 
 
 def _with(members: Sequence[HostSeen], settings: Mapping[str, Any]) -> list[HostSeen]:

@@ -16,6 +16,7 @@ RUN_SETTINGS = (
     "dataset_commit",
     "dataset_train_sha256",
     "training_profile",
+    *(f"training_lora_{name}" for name in ("rank", "alpha", "dropout", "targets", "connectors")),
 )
 # … and those of run_config_* that may differ: where things lie on a host, and how it is reached.
 HOST_SETTINGS = (

@@ -124,6 +124,28 @@ def test_checkpoints_of_an_unknown_profile_are_refused_with_the_way_out() -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    ("script", "settings", "name"),
+    [
+        pytest.param(SCRIPT, {"run_config_ema": 0.0}, "full", id="no EMA copy any more"),
+        pytest.param(BARE, {"run_config_cpu_offload": True}, "full", id="an optimizer that offload excludes"),
+        pytest.param(FROZEN, {"run_config_cpu_offload": True}, "frozen, streamed", id="frozen layers to the host"),
+    ],
+)
+def test_settings_that_the_checkpoints_do_not_have_are_the_users_own(
+    script: str, settings: dict[str, Any], name: str
+) -> None:
+    made, _ = planned(seen("A100-80", 1, memory=2000, step=510, script=script), **settings)
+    assert name_of(made).startswith(name)
+    assert "ANSWER_NOT_JUDGED" not in [one.code for one in made.findings]
+
+
+def test_a_profile_that_is_no_candidate_here_is_to_be_named() -> None:
+    both = [seen("A100-80", 1, step=510, script=FROZEN) for _ in range(2)]
+    made, _ = planned(*both, run_config_cpu_offload=True)
+    assert [one.code for one in made.findings if one.variable == "training_profile"] == ["PROFILE_UNKNOWN"]
+
+
 def test_a_training_that_runs_keeps_its_profile_before_its_first_save() -> None:
     assert name_of(planned(seen("A100-80", 8, script=LORA))[0]) == "full", "nothing of that script is left"
     assert name_of(planned(seen("A100-80", 8, script=LORA, active="active"))[0]) == "lora"

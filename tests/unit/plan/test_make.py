@@ -116,6 +116,7 @@ def test_the_mesh_is_the_world_and_each_worker_gets_one_group(nodes: int, gpu_co
         pytest.param(host("b1", "b", run_config_total_steps=9), "RUN_DISAGREES", id="hosts disagree on steps"),
         pytest.param(host("b1", "b", weights_revision="b" * 40), "RUN_DISAGREES", id="hosts disagree on the revision"),
         pytest.param(host("b1", "b", training_profile="frozen"), "RUN_DISAGREES", id="hosts disagree on the profile"),
+        pytest.param(host("b1", "b", training_lora_rank=8), "RUN_DISAGREES", id="hosts disagree on the rank"),
         pytest.param(host("b1", "b", observed(4)), "RUN_DISAGREES", id="hosts disagree on the number of GPUs"),
         pytest.param(host("b1", "b", run_config_processes=8), None, id="8 asked for and 8 GPUs are no disagreement"),
         pytest.param(host("b1", "b", run_config_yaml="/x"), None, id="a path may differ"),

@@ -76,8 +76,9 @@ def choose(
     rate: float,
     suits: Callable[[Candidate], bool] = lambda one: True,
     reason: str = "",
-) -> Choice:
-    """The first candidate that fits every host; the last one where none does, and then findings say what is short.
+) -> Choice | None:
+    """The first candidate that fits every host; the last one where none does, and then findings say what is short. None
+    where none suits.
 
     `hosts`: one or more, of as many ranks each. `suits` leaves out what the run's checkpoints cannot go on with;
     `reason` says so.
@@ -90,6 +91,8 @@ def choose(
         if not short:
             return Choice(each[0].name, each[0].settings, (*filter(None, [reason]), *lacking), settled)
         lacking.append(f"{each[0].name} needs {short[0]}")
+    if not rows:
+        return None
     return Choice(rows[-1][0].name, rows[-1][0].settings, (reason or "nothing fits", *lacking), settled)
 
 

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.choose import (
     FULL_RATE,
     LORA_RATE,
+    Choice,
     candidates,
     choose,
 )
@@ -21,6 +22,12 @@ from hypothesis import strategies as st
 from tools.cards import CARDS, MIB
 
 GB = 1e9
+
+
+def chosen(*hosts: tuple[Run, Node], ema: float = 0.995, rate: float = FULL_RATE, **kept: Any) -> Choice:
+    made = choose(hosts, ema, rate, **kept)
+    assert made
+    return made
 
 
 def host(card: str, gpus: int, memory: float, **other: Any) -> tuple[Run, Node]:
@@ -48,11 +55,11 @@ def host(card: str, gpus: int, memory: float, **other: Any) -> tuple[Run, Node]:
     ],
 )
 def test_the_best_that_fits_a_host(card: str, gpus: int, memory: float, name: str) -> None:
-    assert choose([host(card, gpus, memory)], 0.995, FULL_RATE).name == name
+    assert chosen(host(card, gpus, memory)).name == name
 
 
 def test_what_is_chosen_is_said_with_what_the_better_ones_lack() -> None:
-    made = choose([host("4090", 4, 128)], 0.995, FULL_RATE)
+    made = chosen(host("4090", 4, 128))
     assert made.settings == {
         "training_profile": "lora",
         "run_config_ema": 0.0,
@@ -69,31 +76,32 @@ def test_what_is_chosen_is_said_with_what_the_better_ones_lack() -> None:
 
 
 def test_a_learning_rate_of_the_users_own_stays() -> None:
-    assert "run_config_lr" not in choose([host("A100-80", 1, 128)], 0.995, 5e-5).settings
+    assert "run_config_lr" not in chosen(host("A100-80", 1, 128), rate=5e-5).settings
 
 
 def test_every_host_of_a_run_counts() -> None:
     large, small = host("A100-80", 8, 128), host("4090", 8, 1000)
-    assert choose([large, large], 0.995, FULL_RATE).name == "full"
-    assert choose([large, small], 0.995, FULL_RATE).name == "lora"
+    assert chosen(large, large).name == "full"
+    assert chosen(large, small).name == "lora"
 
 
 def test_nothing_is_settled_while_no_gpu_is_seen() -> None:
     run, node = host("4090", 1, 128)
-    made = choose([(run, replace(node, gpus=0))], 0.995, FULL_RATE)
+    made = chosen((run, replace(node, gpus=0)))
     assert (made.name, made.settled) == ("full", False)
     tiny = replace(run, model=model_of(400_000, None), gpu=False)
-    assert choose([(tiny, replace(node, gpus=0))], 0.995, FULL_RATE).settled, "a host that is to have none"
+    assert chosen((tiny, replace(node, gpus=0))).settled, "a host that is to have none"
 
 
 def test_where_nothing_fits_the_smallest_is_taken_and_the_plan_refuses_it() -> None:
-    made = choose([host("4090", 1, 16)], 0.995, FULL_RATE)
+    made = chosen(host("4090", 1, 16))
     assert (made.name, made.why[0]) == ("frozen, streamed", "nothing fits")
 
 
 def test_a_run_goes_on_with_what_its_checkpoints_are_of() -> None:
-    made = choose([host("A100-80", 8, 1000)], 0.995, FULL_RATE, lambda one: one.run.lora, "checkpoint 510 is of lora")
+    made = chosen(host("A100-80", 8, 1000), suits=lambda one: one.run.lora, reason="checkpoint 510 is of lora")
     assert (made.name, made.why) == ("lora", ("checkpoint 510 is of lora",))
+    assert choose([host("A100-80", 8, 1000)], 0.995, FULL_RATE, lambda one: False) is None
 
 
 @settings(deadline=None)
@@ -106,7 +114,7 @@ def test_a_run_goes_on_with_what_its_checkpoints_are_of() -> None:
 def test_no_better_one_would_have_had_room(card: str, gpus: int, memory: float, ema: float) -> None:
     run, node = host(card, gpus, memory)
     every = list(candidates(run, ema, FULL_RATE))
-    made = choose([(run, node)], ema, FULL_RATE)
+    made = chosen((run, node), ema=ema)
     place = [one.name for one in every].index(made.name)
     assert not any(roomy(one.run, node) for one in every[:place])
     assert made.settings["run_config_ema"] in (0.0, ema)
