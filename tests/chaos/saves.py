@@ -1,8 +1,9 @@
 """Saves that are cut, damaged and killed: every start resumes from the newest whole checkpoint, and nothing is lost.
 
 Nine points of ten take the real trainer's checkpoints apart: written in its order up to a random byte, or cut, emptied,
-removed and added to afterwards, some with the guard killed in its own work. Each is then loaded by the trainer's own
-code. Every tenth is a training that is really killed (SIGKILL to all ranks) in the middle of a save, and goes on.
+removed and added to afterwards, some with the guard killed in its own work. Every third of them is a checkpoint of
+adapters. Each is then loaded by the trainer's own code. Every tenth is a training that is really killed (SIGKILL to all
+ranks) in the middle of a save, and goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from demo import torch_python
 from demo.minicanvas import tiny_model
 from demo.puzzles import generate
 from tests.unit.support.guarded import killed_before
-from tests.unit.support.saves import FILES, SHARDS, STATE, Killed
+from tests.unit.support.saves import FILES, LORA, SHARDS, Killed
 
 EVERY = 20
 STEPS = (20, 40, 60)
@@ -41,7 +42,8 @@ for line in sys.stdin:
             for path in sorted(Path(folder).iterdir()):
                 load_file(path) if path.suffix == ".safetensors" else None
                 torch.load(path, map_location="cpu", weights_only=True) if path.suffix == ".pt" else None
-            assert sum(path.suffix == ".pt" for path in Path(folder).iterdir()) >= 4
+            names = {path.name for path in Path(folder).iterdir()}
+            assert sum(name.endswith(".pt") for name in names) >= (3 if "adapter.safetensors" in names else 4)
         print("step", int(Path(folder).name) if folder else -1, flush=True)
     except Exception as error:
         print("died of", type(error).__name__, str(error)[:100].replace(chr(10), " "), flush=True)
@@ -91,22 +93,24 @@ class Loader:
 class Scene:
     """A run's folders with two sealed saves, and a third one that goes wrong."""
 
-    def __init__(self, root: Path, real: Path) -> None:
+    def __init__(self, root: Path, real: Path, lora: bool = False) -> None:
         self.root, self.real, self.folder = root, real, root / "checkpoints"
+        self.files = LORA if lora else FILES
         self.folder.mkdir()
         self.spec = {
             "results_dir": str(root), "checkpoint_dir": str(self.folder), "shards": SHARDS, "save_every": EVERY,
+            "profile": "lora" if lora else "full",
         }  # fmt: skip
         self.words: list[str] = []
         for step in STEPS[:2]:
             self.save(step)
             supervisor_guard.after_save(self.spec, step, self.words.append)
 
-    def save(self, step: int, stop: tuple[int, float] = (len(FILES), 0.0)) -> bool:
+    def save(self, step: int, stop: tuple[int, float] = (99, 0.0)) -> bool:
         """As the trainer does, up to a share of the file with that number; then it deletes older .pt files."""
         target = self.folder / f"{step:07d}"
         target.mkdir()
-        for number, name in enumerate(FILES):
+        for number, name in enumerate(self.files):
             text = (self.real / f"{step:07d}" / name).read_bytes()
             whole = number < stop[0]
             (target / name).write_bytes(text if whole else text[: int(len(text) * stop[1])])
@@ -126,31 +130,31 @@ class Scene:
 
 
 def killed_save(scene: Scene, chance: random.Random) -> tuple[str, bool]:
-    stop, share = chance.randrange(len(FILES)), chance.random()
+    stop, share = chance.randrange(len(scene.files)), chance.random()
     scene.save(60, (stop, share))
-    return f"{FILES[stop]} at {share:.0%}", False
+    return f"{scene.files[stop]} at {share:.0%}", False
 
 
 def late_rank(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     """Rank 0 is done and has deleted the older files; another rank still writes its optimizer."""
     scene.save(60)
     share = chance.random()
-    return f"{_cut(scene, STATE[1], share)}, older ones deleted", False
+    return f"{_cut(scene, scene.files[-3], share)}, older ones deleted", False
 
 
 def cut_file(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     scene.save(60)
-    return _cut(scene, chance.choice(FILES), chance.random()), False
+    return _cut(scene, chance.choice(scene.files), chance.random()), False
 
 
 def empty_file(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     scene.save(60)
-    return _cut(scene, chance.choice(FILES), 0.0), False
+    return _cut(scene, chance.choice(scene.files), 0.0), False
 
 
 def missing_files(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     scene.save(60)
-    names = chance.sample(FILES, chance.randint(1, len(FILES)))
+    names = chance.sample(scene.files, chance.randint(1, len(scene.files)))
     for name in names:
         (scene.folder / "0000060" / name).unlink()
     return ", ".join(names), False
@@ -158,7 +162,7 @@ def missing_files(scene: Scene, chance: random.Random) -> tuple[str, bool]:
 
 def extra_bytes(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     scene.save(60)
-    name = chance.choice(FILES)
+    name = chance.choice(scene.files)
     with (scene.folder / "0000060" / name).open("ab") as target:
         target.write(chance.randbytes(chance.randint(1, 5000)))
     return name, False
@@ -178,7 +182,7 @@ def sealed_and_lost(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     """A sealed save loses names: its links bring it back."""
     scene.save(60)
     supervisor_guard.after_save(scene.spec, 60, scene.words.append)
-    names = chance.sample(FILES, chance.randint(1, len(FILES)))
+    names = chance.sample(scene.files, chance.randint(1, len(scene.files)))
     for name in names:
         (scene.folder / "0000060" / name).unlink()
     return ", ".join(names), True
@@ -187,7 +191,7 @@ def sealed_and_lost(scene: Scene, chance: random.Random) -> tuple[str, bool]:
 def sealed_and_cut(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     scene.save(60)
     supervisor_guard.after_save(scene.spec, 60, scene.words.append)
-    return _cut(scene, chance.choice(FILES), chance.random()), False
+    return _cut(scene, chance.choice(scene.files), chance.random()), False
 
 
 def whole_save(scene: Scene, chance: random.Random) -> tuple[str, bool]:
@@ -209,12 +213,14 @@ KINDS: tuple[Callable[[Scene, random.Random], tuple[str, bool]], ...] = (
 )  # fmt: skip
 
 
-def damaged(number: int, real: Path, loader: Loader) -> Point:
-    """One save taken apart; with odd numbers the guard is killed at one of its calls first."""
+def damaged(number: int, real: Sequence[Path], loader: Loader) -> Point:
+    """One save taken apart; with odd numbers the guard is killed at one of its calls first. `real`: saves of a whole
+    model, and of adapters."""
     chance = random.Random(number)  # noqa: S311 - repeatable, not secret
     kind = KINDS[number % len(KINDS)]
-    with tempfile.TemporaryDirectory(dir=real.parent) as root:
-        scene = Scene(Path(root), real)
+    lora = number % 3 == 2
+    with tempfile.TemporaryDirectory(dir=real[0].parent) as root:
+        scene = Scene(Path(root), real[lora], lora)
         where, whole = kind(scene, chance)
         before = scene.content()
         if number % 2:
@@ -225,6 +231,7 @@ def damaged(number: int, real: Path, loader: Loader) -> Point:
         supervisor_guard.before_start(scene.spec, scene.words.append)
         step, told = loader.step(scene.folder)
         deleted = len(before - scene.content())
+    where += "; adapters" * lora
     return Point(kind.__name__.replace("_", " "), where, 60 if whole else 40, step, 60 - step, deleted, told)
 
 
@@ -240,7 +247,7 @@ def run(points: int, say: Say) -> list[dict[str, Any]]:
         root = Path(folder)
         tiny_model.write_model(root / "made/model")
         generate.write_dataset(root / "made/output", rows_train=120, rows_test=12)
-        real = saves_killed.checkpoints(root, STEPS)
+        real = [saves_killed.checkpoints(root, STEPS, lora) for lora in (False, True)]
         loader = Loader(saves_killed.code(root))
         rows: list[dict[str, Any]] = []
         try:
@@ -248,7 +255,8 @@ def run(points: int, say: Say) -> list[dict[str, Any]]:
                 rows.append(_row(damaged(number, real, loader), rows, points, say))
         finally:
             loader.close()
-        shutil.rmtree(real)
+        for folder_of_saves in real:
+            shutil.rmtree(folder_of_saves)
         for point in saves_killed.kill(root, killed):
             rows.append(_row(point, rows, points, say))
     return rows

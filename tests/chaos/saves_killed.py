@@ -24,6 +24,7 @@ from tests.integration import minicanvas_run
 from tests.unit.support.saves import FILES, SHARDS
 
 FLAGS: dict[str, Any] = {"save_every": EVERY, "total_steps": 100000, "num_shard": SHARDS}
+ADAPTERS = {"freeze_llm": True, "freeze_vit": True, "ema": 0, "fleet_lora_rank": 8, "fleet_lora_alpha": 16}
 START = 240.0  # seconds for a start on a busy machine
 
 
@@ -31,13 +32,13 @@ def code(root: Path) -> Path:
     return root / "first" / "BAGEL-Canvas"
 
 
-def checkpoints(root: Path, steps: tuple[int, ...]) -> Path:
+def checkpoints(root: Path, steps: tuple[int, ...], lora: bool = False) -> Path:
     """A folder with the real trainer's checkpoints of these steps, all of them whole."""
-    run = minicanvas_run.Run(root / "first", root / "made")
-    flags = {**FLAGS, "total_steps": steps[-1], "del_previous_state": False}
+    run = minicanvas_run.Run(root / ("adapters" if lora else "first"), root / "made")
+    flags = {**FLAGS, **(ADAPTERS if lora else {}), "total_steps": steps[-1], "del_previous_state": False}
     if run(SHARDS, **flags) != 0:
         raise RuntimeError(f"a training that nobody disturbs fails:\n{run.stderr[-2000:]}")
-    target = root / "real"
+    target = root / ("real-adapters" if lora else "real")
     shutil.copytree(run.checkpoints, target)
     return target
 

@@ -7,10 +7,12 @@ One merge at a time: whoever comes second waits for the first, and shows its pro
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from ..core import wire
@@ -48,6 +50,7 @@ class MergeSpec:
 
 def make(spec: MergeSpec, progress: Progress, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
     """The model folder of a step: {"changed", "step", "path", "bytes", "swallowed"}. Raises FleetError, OSError."""
+    _refuse_without_numpy()
     folders.make(spec.models)
     _refuse_among_checkpoints(spec)
     while True:
@@ -62,6 +65,19 @@ def make(spec: MergeSpec, progress: Progress, sleep: Callable[[float], None] = t
         state = models.state_of(spec.results) or State()
         progress(state.done, state.total, state.unit, state.what or "waits for another merge")
         sleep(LOOK)
+
+
+def _refuse_without_numpy() -> None:
+    try:
+        import_module("numpy")
+    except ImportError as error:
+        raise FleetError(
+            "this Python cannot merge",
+            variable="conda_env_prefix",
+            found=f"{sys.executable}: {error}",
+            expected="numpy, as in the training's environment",
+            remedy="run the role conda_env: ansible-playbook site.yml --tags conda_env",
+        ) from error
 
 
 def _refuse_among_checkpoints(spec: MergeSpec) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 
 from ..core import wire
@@ -19,6 +20,7 @@ from .seal import Place
 RECORD, STATE = "MERGED.json", ".state.json"
 SMALL = 1 << 16  # bytes of these two
 NEWEST = -1
+STEP = re.compile(r"[0-9]{7,}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def made_steps(results: str) -> tuple[int, ...]:
         names = folders.names(models_of(results))
     except OSError:
         return ()
-    return tuple(sorted(int(name) for name in names if name.isdigit() and made_in(f"{models_of(results)}/{name}")))
+    return tuple(
+        sorted(int(name) for name in names if STEP.fullmatch(name) and made_in(f"{models_of(results)}/{name}"))
+    )
 
 
 def unmerged(place: Place, results: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -187,6 +188,20 @@ def test_a_full_disk_is_seen_before_anything_is_written(run: Run, monkeypatch: p
     state = merged_models.state_of(str(run.root / "out"))
     assert state is not None
     assert "too small" in state.error
+
+
+def test_a_python_without_numpy_is_told_before_anything_is_made(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(FleetError, match="cannot merge"):
+        run.make()
+    assert not (run.root / "out/models").exists()
+
+
+@pytest.mark.parametrize("name", ["²²²²²²²", "000004", "0000040x"])
+def test_only_steps_are_models(run: Run, name: str) -> None:
+    run.make()
+    run.made(40).rename(run.made(40).with_name(name))
+    assert merged_models.made_steps(str(run.root / "out")) == ()
 
 
 def test_models_never_lie_among_the_checkpoints(run: Run) -> None:
