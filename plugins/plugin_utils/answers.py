@@ -7,15 +7,16 @@ Ansible obeys some keys of a result, whoever wrote them (add_host, add_group, an
 
 from __future__ import annotations
 
+import json
 import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from ansible.constants import INTERNAL_RESULT_KEYS
+from ansible.module_utils.json_utils import _filter_non_json_lines
 
 from ..module_utils.checkpoints.offer import Offer
-from ..module_utils.core import wire
+from ..module_utils.core import shown, wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.findings.finding import finding
 from ..module_utils.roles.nvidia.order import WorkOrder
@@ -31,6 +32,8 @@ SCALARS = Mapping[str, bool | int | float | str | None] | None
 PARTS = tuple[Mapping[str, bool | int | float | str | None], ...]
 TAKE_BACK = tuple[Literal["conda_env", "nvidia"], ...]  # named in an include_role
 DATA = dict  # plain data that its reader checks; nothing in it is obeyed
+ORDERS = ("add_host", "add_group")  # obeyed by ansible-core 2.19 and 2.20, beside what begins with _ansible_
+SPOKEN = ("warnings", "deprecations")  # shown by ansible-core 2.21 as soon as it has read them
 ROOM = 512 << 20  # bytes of memory for an answer while it is received and read; 16 MiB of JSON take up to 400
 
 # What each module may answer.
@@ -84,9 +87,21 @@ WORKERS: Mapping[str, Kinds] = {
 }
 
 
-def is_order(key: str) -> bool:
-    """Would Ansible obey this key of a module's answer?"""
-    return key in INTERNAL_RESULT_KEYS or (key.startswith("_ansible_") and key != "_ansible_parsed")
+def harmless(stdout: str) -> str:
+    """A module's output without what Ansible would obey, or show as it comes while it reads: orders, raw warnings."""
+    try:
+        text, _around = _filter_non_json_lines(stdout, objects_only=True)
+        given = json.loads(text)
+    except ValueError:
+        return stdout  # no answer; Ansible says so
+    kept = {key: shown.each(one) if key in SPOKEN else one for key, one in given.items() if not _is_order(key)}
+    if kept == given:
+        return stdout
+    return stdout.replace(text, json.dumps(kept)) if text in stdout else json.dumps(kept)
+
+
+def _is_order(key: str) -> bool:
+    return key in ORDERS or (key.startswith("_ansible_") and key != "_ansible_parsed")
 
 
 @contextmanager

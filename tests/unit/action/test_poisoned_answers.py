@@ -156,6 +156,7 @@ NOISE = "\x1b]52;c;x\x07\x1b[2J\u202e"
     "stdout",
     [
         pytest.param(json.dumps({"changed": True, "add_host": NOISE, "_ansible_no_log": NOISE}), id="orders"),
+        pytest.param(json.dumps({"changed": True, "warnings": [NOISE]}), id="warnings"),
         pytest.param(f'{NOISE}\n{{"changed": true}}\n{NOISE}', id="lines around the answer"),
         pytest.param('\r\n{"changed": true}\r\n', id="lines of a terminal"),
         pytest.param(f"{NOISE}", id="no answer"),
@@ -167,8 +168,7 @@ def test_ansible_shows_nothing_of_an_answer_as_it_came(stdout: str, monkeypatch:
         monkeypatch.setattr(place, "warning", said.append)
     made = actions.action(import_module(f"{HOME}.action.run_files"), repeat({}), SETTINGS)
     made._used_interpreter = None
-    answer = made._parse_returned_data({"stdout": stdout, "stderr": NOISE, "rc": 0}, "modern")
-    clean.remove_internal_keys(answer)
+    answer = actions.parsed(made, {"stdout": stdout, "stderr": NOISE, "rc": 0}, "modern")
     assert answer.get("changed", False) == ("changed" in stdout)
     shown = "".join([*said, *map(str, answer.values())])
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
@@ -213,7 +213,7 @@ def test_an_answer_costs_the_controller_little(name: str, stdout: Any, found: st
     made._used_interpreter, limit = None, resource.getrlimit(resource.RLIMIT_AS)
 
     def execute(*_: Any, **__: Any) -> dict[str, Any]:
-        return endless() if stdout is endless else made._parse_returned_data({"stdout": stdout}, "legacy")
+        return endless() if stdout is endless else actions.parsed(made, {"stdout": stdout}, "legacy")
 
     made._execute_module = execute
     result = actions.run(made, preflight_plan=PLAN)

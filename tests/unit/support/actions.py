@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+from ansible.vars import clean
+
 TOPOLOGY = {"run": "atlas", "hosts": ["atlas"], "node_rank": 0, "nproc_per_node": 2, "num_workers": 1,
             "master_addr": "localhost", "master_port": 29501, "addresses": [], "world_size": 2}  # fmt: skip
 
@@ -48,3 +50,14 @@ def run(made: Any, **variables: Any) -> dict[str, Any]:
     given = {"inventory_hostname": "atlas", "preflight_plan": {"topology": TOPOLOGY}, **variables}
     result: dict[str, Any] = made.run(None, given)
     return result
+
+
+def parsed(made: Any, output: dict[str, Any], profile: str) -> dict[str, Any]:
+    """A module's answer as Ansible reads it out of its output: until 2.20 a mapping, then an object."""
+    answer = made._parse_returned_data(output, profile)
+    if isinstance(answer, dict):
+        clean.remove_internal_keys(answer)
+        return answer
+    answer.remove_internal_keys()
+    read: dict[str, Any] = answer.as_result_dict(for_round_trip=True)
+    return read
