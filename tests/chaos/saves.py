@@ -173,7 +173,7 @@ def extra_names(scene: Scene, chance: random.Random) -> tuple[str, bool]:
     scene.save(60)
     name = chance.choice([".ipynb_checkpoints", "best", "0000060.bak", "lost+found", "0000060/notes", "0000080"])
     (scene.folder / name).mkdir()
-    if chance.random() < 0.5:
+    if chance.random() < 0.5 and name != "0000080":  # a number that holds somebody's file stops the start instead
         (scene.folder / name / "mine.txt").write_text(str(chance.random()))
     return name, True
 
