@@ -15,6 +15,7 @@ from ..module_utils.core.errors import FleetError
 from ..module_utils.core.settings import named
 from ..module_utils.system import files, folders
 from ..module_utils.system.digests import of_file
+from ..module_utils.trainer.checkpoint import examine
 from ..plugin_utils.role_action import RoleAction
 from ..plugin_utils.transfer import Total, Transfer, need_room, size_of
 
@@ -81,6 +82,8 @@ class ActionModule(RoleAction):
         transfer = Transfer(self._sftp, self._line, self.clock, float(self.settings["fleet_reconnect_timeout"]))
         for one, place in wanted:
             fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total)
+        if self.settings["training_fetch"] == "checkpoint":
+            require_whole(folder, offer.step)
         if offer.files:
             sums = "".join(f"{one.sha256}  {one.name}\n" for one in offer.files)
             files.write(os.path.join(folder, SUMS), sums.encode())
@@ -102,6 +105,18 @@ class ActionModule(RoleAction):
 
     def _line(self, text: str) -> None:
         self.show(f"{self.host}  fetch  {text}")
+
+
+def require_whole(folder: str, step: int) -> None:
+    """What came is what a training resumes from. Raises FleetError."""
+    found = examine(folder, step)
+    if not found.whole:
+        raise FleetError(
+            "what the host offered is no whole checkpoint",
+            found=f"{folder}: {'; '.join(found.flaws[:3])}",
+            expected="all files that a training resumes from",
+            remedy="fetch another step (-e training_fetch_step=…)",
+        )
 
 
 def is_here(path: str, one: File) -> bool:

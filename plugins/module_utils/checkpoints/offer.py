@@ -131,7 +131,7 @@ def checked(given: Offer, what: str, step: int, limit: int) -> Offer:
     flaws = [] if expected_step else [f"step {given.step}"]
     names = [one.name for one in given.files]
     choices = [tuple(one) for one in CHOICES[what].values()]
-    fits = not names if what == "logs" else () in choices or tuple(names) in choices
+    fits = not names if what == "logs" else bool(names) and (() in choices or tuple(names) in choices)
     if not fits or not all(map(checkpoints.is_of_a_save, names)) or len(set(names)) != len(names):
         flaws.append(f"the files {', '.join(names[:5])}")
     logs = [one.name for one in given.logs]

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.canvas.fleet.plugins.action import checkpoint_fetch
 from ansible_collections.canvas.fleet.plugins.plugin_utils import transfer
 
-from tests.unit.support import actions
+from tests.unit.support import actions, saves
 
 # A stand-in for sftp: carries out `reget` from its input, in the manner that its first argument names.
 SFTP = """
@@ -64,7 +64,7 @@ class Host:
         (self.results / "losses.csv").write_text("step\n40\n")
         self.sftp = root / "sftp.py"
         self.sftp.write_text(SFTP)
-        self.how = "well"
+        self.how, self.what = "well", "ema"
 
     def offer(self, **change: Any) -> dict[str, Any]:
         def entry(path: Path) -> dict[str, Any]:
@@ -76,8 +76,12 @@ class Host:
         return {"changed": False, "offer": {**made, **change}}
 
     def fetch(self, answer: dict[str, Any] | None = None, check: bool = False, transport: str = "ssh") -> Any:
-        places = {"training_results_dir": str(self.results), "training_checkpoint_dir": f"{self.results}/checkpoints",
-                  "training_fetch_dir": str(self.home)}  # fmt: skip
+        places = {
+            "training_fetch": self.what,
+            "training_results_dir": str(self.results),
+            "training_checkpoint_dir": f"{self.results}/checkpoints",
+            "training_fetch_dir": str(self.home),
+        }
         made = actions.action(checkpoint_fetch, iter([answer or self.offer()]), {**SETTINGS, **places}, check)
         made.clock = Clock()
         self.connection = made._connection
@@ -87,6 +91,12 @@ class Host:
         self.lines: list[str] = []
         made.show = self.lines.append
         return actions.run(made)
+
+    def entries(self, *names: str) -> list[dict[str, Any]]:
+        for name in names:
+            (self.folder / name).write_bytes(saves.content(name, 40))
+        made = ((name, (self.folder / name).read_bytes()) for name in names)
+        return [{"name": name, "size": len(data), "sha256": sha256(data).hexdigest()} for name, data in made]
 
     def build(self, program: str, subsystem: str, *more: str) -> list[bytes]:
         assert (program, subsystem, more) == ("sftp", "sftp", ("[10.0.0.1]",))
@@ -189,6 +199,15 @@ def test_an_offer_of_another_form_brings_nothing(host: Host, change: dict[str, A
     assert result["failed"]
     assert "HOST_ANSWER_MALFORMED" in result["msg"]
     assert not host.home.exists()
+
+
+@pytest.mark.parametrize(("lacking", "failed"), [((), False), (("scheduler.pt",), True)])
+def test_a_checkpoint_that_came_has_to_be_whole(host: Host, lacking: tuple[str, ...], failed: bool) -> None:
+    host.what = "checkpoint"
+    names = [name for name in saves.FILES if name not in lacking]
+    result = host.fetch(host.offer(files=host.entries(*names)))
+    assert result.get("failed", False) is failed
+    assert ("scheduler.pt is missing" in result.get("msg", "")) is failed
 
 
 def test_a_link_at_home_is_replaced_and_not_followed(host: Host, tmp_path: Path) -> None:

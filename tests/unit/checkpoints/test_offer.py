@@ -158,6 +158,12 @@ def test_an_offer_that_was_not_asked_for_is_refused(change: dict[str, Any]) -> N
     assert "\x1b" not in str(caught.value)
 
 
+@pytest.mark.parametrize("files", [(), (File("scheduler.pt", 1, HEX), File("scheduler.pt", 2, HEX))])
+def test_a_checkpoint_has_files_and_each_once(files: tuple[File, ...]) -> None:
+    with pytest.raises(FleetError, match="the files"):
+        offers.checked(Offer(40, files=files), "checkpoint", 40, 0)
+
+
 def test_all_files_together_stay_within_the_size_of_a_checkpoint() -> None:
     many = tuple(File(f"optimizer.{index:05d}-of-00010.pt", 2_000, HEX) for index in range(10))
     with pytest.raises(FleetError, match="20000 bytes in all"):
