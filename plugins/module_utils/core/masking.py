@@ -55,6 +55,8 @@ _BEHIND = (
     re.compile(r"(\bwandb\s+login\s+(?:--\w+\s+)*)(?![-\"']?\$)(?!-)\S+"),
     re.compile(r"((?:\b(?:machine|login)\s.{0,200}|^\s*)\b(?:password|passwd)\s+)\S+(?=\s*$)"),  # netrc
 )
+# All that may stand before the host; the second form is a password with a / in it.
+_LOGIN = re.compile(r"(?<=//)(?:[^/\s]*@|[^\s/@:]{1,200}:(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{0,500}@)")
 _QUERY = re.compile(r"([?&;#])([\w.-]+)=([^\s&;#\"'<>]+)")
 _SIGNED = ("sig", "signature", "code", "session")
 _NAMED = re.compile(
@@ -99,6 +101,18 @@ def remember(*secrets: Any) -> None:
 
 def _spellings(text: str) -> set[str]:
     return {text, quote(text, safe=""), json.dumps(text)[1:-1], base64.b64encode(text.encode()).decode()}
+
+
+def without_logins(text: str) -> str:
+    """The text, in which URLs have no login: so they are compared, and kept in records."""
+    return _LOGIN.sub("", text)
+
+
+def public(url: str) -> str:
+    """The URL as it may be printed: without login and without query, where keys tend to stand."""
+    if "://" not in url:  # git's own user@host:path
+        return url
+    return re.split("[?#]", without_logins(url), maxsplit=1)[0]
 
 
 def names_secret(name: str) -> bool:

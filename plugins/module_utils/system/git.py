@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from ..core.errors import FleetError
+from ..core.masking import without_logins
 from . import credentials, files, folders, programs
 from .programs import SYSTEM_PATH
 from .reach import whose
@@ -35,11 +36,6 @@ Tell = Callable[[int, int], None]  # bytes arrived, bytes in all (0: not known)
 def find() -> str:
     """Path of git on this host, or "" ."""
     return programs.find("git", SYSTEM_PATH)
-
-
-def without_secrets(text: str) -> str:
-    """Text of git or a URL without the login that a URL may carry."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 class Git:
@@ -71,7 +67,7 @@ class Git:
             said.seek(0)
             errors.seek(0)
             if code not in ok:
-                words = without_secrets(errors.read().decode(errors="replace")).strip().splitlines() or ["no message"]
+                words = without_logins(errors.read().decode(errors="replace")).strip().splitlines() or ["no message"]
                 found, expected = " / ".join(words[-4:]), f"exit code {list(ok)}"
                 raise FleetError(f"git {args[0]} failed", found=found, expected=expected)
             return said.read()

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.errors import FleetError
+from ..core.masking import public
 from . import credentials, digests, files
 
 Tell = Callable[[int, int], None]  # bytes done, bytes in all (0: not known)
@@ -22,14 +23,6 @@ TRIES = 5  # consecutive failures without a byte in between
 PAUSE = 1.0  # seconds before the first retry, doubled for each further one
 TIMEOUT = 60.0  # seconds without an answer
 BUSY = (408, 425, 429)
-
-
-def public(url: str) -> str:
-    """The URL as it may be printed: without login and without query, where keys tend to stand."""
-    parts = urlsplit(url)
-    if not parts.scheme:  # git's own user@host:path
-        return url
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def check(url: str, variable: str = "", *, local: bool = False) -> None:

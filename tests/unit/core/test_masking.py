@@ -223,3 +223,25 @@ def test_only_what_stands_near_makes_40_digits_a_commit(far: str) -> None:
 @pytest.mark.parametrize("before", ["x-", "8-", "--", "---", " --x-", ",-", "é-"])
 def test_a_name_behind_dashes_is_read_whole(before: str) -> None:
     assert W not in masked(f"{before}token={W}")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        pytest.param("https://me:pw@host/a.parquet?sig=1", "https://host/a.parquet", id="login and query"),
+        pytest.param("https://me:p/w@host/a#frag", "https://host/a", id="a password with a slash"),
+        pytest.param("https://me@mail:p@w@host/a", "https://host/a", id="more than one @"),
+        pytest.param("https://tok@host", "https://host", id="a token alone"),
+        pytest.param("https://host:8443/a", "https://host:8443/a", id="a port is kept"),
+        pytest.param("https://host:8443/a@b", "https://host:8443/a@b", id="an @ in the path"),
+        pytest.param("ssh://git@host/me/repo.git", "ssh://host/me/repo.git", id="the user of ssh"),
+        pytest.param("git@host:me/repo.git", "git@host:me/repo.git", id="git's own form"),
+    ],
+)
+def test_what_is_printed_of_a_url(url: str, shown: str) -> None:
+    assert masking.public(url) == shown
+
+
+def test_a_text_keeps_all_but_the_logins_of_its_urls() -> None:
+    words = "fatal: https://me:s3c/ret@git.example.org/x?a=1 not found // a@b"
+    assert masking.without_logins(words) == "fatal: https://git.example.org/x?a=1 not found // a@b"

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.system import http
-from ansible_collections.canvas.fleet.plugins.module_utils.system.http import fetch, fetch_part, public
+from ansible_collections.canvas.fleet.plugins.module_utils.system.http import fetch, fetch_part
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -151,19 +151,6 @@ def test_gives_up(server, tmp_path, failures, asked):
 def test_only_http_is_fetched(tmp_path):
     with pytest.raises(FleetError, match="only http"):
         fetch_part("file:///etc/passwd", tmp_path / "p", "dataset_train", quiet)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        pytest.param("https://me:pw@host/a.parquet?sig=1", "https://host/a.parquet", id="login and query"),
-        pytest.param("https://host:8443/a", "https://host:8443/a", id="a port is kept"),
-        pytest.param("git@host:me/repo.git", "git@host:me/repo.git", id="git's own form"),
-    ],
-)
-def test_what_is_printed_of_a_url(url, shown):
-    assert public(url) == shown
-    assert "pw" not in urlsplit(public(url)).netloc
 
 
 # --- a file whose digest is known

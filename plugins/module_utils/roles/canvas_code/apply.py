@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...core.errors import FleetError, raise_for
+from ...core.masking import without_logins
 from ...core.role_plan import RolePlan
 from ...core.settings import Settings
 from ...core.topology import Topology
 from ...system import files, folders, managed_files, ownership
 from ...system import git as git_driver
 from ...system.digests import sha256
-from ...system.git import Git, without_secrets
+from ...system.git import Git
 from ...trainer import registration
 from . import git as git_folder
 from . import patching, record
@@ -220,7 +221,7 @@ def _undo_cut(git: Git, pending: str, ours: Ours) -> None:
 
 def _note(settings: Settings, commit: str, pending: str = "") -> None:
     asked = str(settings["canvas_code_commit"]) if not pending else ""
-    repo = without_secrets(str(settings["canvas_code_repo"]))
+    repo = without_logins(str(settings["canvas_code_repo"]))
     record.save(settings, "git", {"repo": repo, "asked": asked, "commit": commit, "pending": pending})
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...core.masking import without_logins
 from ...core.role_plan import RolePlan
 from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
-from ...system.git import without_secrets
 from . import git, patch_findings
 from .observe import Note, Observation, is_commit_id
 
@@ -44,11 +44,11 @@ def _decide_git(seen: Observation, settings: Settings) -> tuple[list[str], list[
         expected = "40 hexadecimal digits"
         findings.append(finding("REVISION_NOT_PINNED", found=asked, expected=expected, variable="canvas_code_commit"))
     if seen.state == "absent":
-        return [f"not there: {asked[:8]} of {without_secrets(str(settings['canvas_code_repo']))}"], findings
+        return [f"not there: {asked[:8]} of {without_logins(str(settings['canvas_code_repo']))}"], findings
     if seen.state in ("foreign", "copy") or not _is_repo(seen, settings):
         what = {"foreign": "files of no checkout", "copy": "a copy from the controller"}.get(seen.state)
         found = f"{seen.path}: {what or 'a checkout of ' + (seen.remote or 'another repository')}"
-        expected = f"nothing, or a checkout of {without_secrets(str(settings['canvas_code_repo']))}"
+        expected = f"nothing, or a checkout of {without_logins(str(settings['canvas_code_repo']))}"
         variable = "canvas_code_checkout"
         return ["the folder holds something else"], [
             *findings,

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...core.errors import FleetError
+from ...core.masking import without_logins
 from ...core.settings import Settings
 from ...system import files
-from ...system.git import Git, without_secrets
+from ...system.git import Git
 from ...trainer import patch_table, registration
 from . import originals
 
@@ -87,6 +88,6 @@ def same_repo(one: str, other: str) -> bool:
 
 
 def _plain(url: str) -> str:
-    url = without_secrets(url).rstrip("/")
+    url = without_logins(url).rstrip("/")
     url = re.sub(r"^(ssh|git|https?)://(git@)?|^git@", "", url).replace(":", "/")
     return url[:-4] if url.endswith(".git") else url

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...core.errors import FleetError
+from ...core.masking import without_logins
 from ...core.settings import Settings
 from ...core.wire import from_record
 from ...system import folders
 from ...system import git as git_driver
-from ...system.git import Git, without_secrets
+from ...system.git import Git
 from . import copy, patched, record
 from . import git as git_folder
 from .git import Ours
@@ -96,7 +97,7 @@ def _checkout(seen: Observation, settings: Settings) -> Observation:
         return replace(seen, commit=git_folder.head(seen.path))
     git = Git(seen.path)
     commit = git.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-    remote = without_secrets(git.line("config", "--get", "remote.origin.url"))
+    remote = without_logins(git.line("config", "--get", "remote.origin.url"))
     seen = replace(seen, commit=commit, remote=remote, state="checkout" if commit else "unfinished")
     if not commit or (seen.record and seen.record.pending):
         return seen  # what a killed git left behind would look like edits

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ...core.masking import public
 from ...core.role_plan import RolePlan
 from ...core.settings import Settings, named
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...system.digests import sha256
-from ...system.http import public
 from .judge import judge
 from .observe import Observation
 from .record import Spec

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.errors import FleetError
+from ...core.masking import public
 from ...system import files, folders
 from ...system.git import Git, Tell
-from ...system.http import public
 
 LFS = b"version https://git-lfs.github.com/spec/"
 
