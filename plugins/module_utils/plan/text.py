@@ -115,7 +115,7 @@ def run_lines(plan: Plan, width: int = WIDTH) -> list[str]:
         what = shape(hosts) if len(hosts) == 1 else f"{run}: {shape(hosts)}"
         alike.setdefault((what, (*choice_lines(hosts, width),), (*role_rows(hosts),)), []).append(hosts)
     lines = []
-    for (_, choice, rows), runs in alike.items():
+    for (_what, choice, rows), runs in alike.items():
         lines += [*title(runs, width), *choice, *table.lines(rows, indent="  ", width=width), ""]
     return lines
 
