@@ -21,6 +21,8 @@ class Topology:
     addresses: tuple[str, ...] = ()  # where the hosts reach each other, in the same order
     checkpoint_bytes: int = 0  # that a node takes from the first one at most; 0 for not known
     new_secret: bool = False  # the hosts share no secret and need a new one
+    own_shards: int = 0  # run_config_num_shard and run_config_num_replicate; 0 where the hosts decide
+    own_replicas: int = 0
 
     @property
     def nnodes(self) -> int:
@@ -33,11 +35,11 @@ class Topology:
     @property
     def num_shard(self) -> int:
         """Shards of one replica: the ranks of one node (contract: num_replicate × num_shard = world size)."""
-        return self.nproc_per_node
+        return self.own_shards or self.nproc_per_node
 
     @property
     def num_replicate(self) -> int:
-        return self.nnodes
+        return self.own_replicas or self.nnodes
 
     @property
     def row_groups(self) -> int:
@@ -61,6 +63,8 @@ class Topology:
             "addresses": list(self.addresses),
             "checkpoint_bytes": self.checkpoint_bytes,
             "new_secret": self.new_secret,
+            "own_shards": self.own_shards,
+            "own_replicas": self.own_replicas,
         }
 
     @classmethod
@@ -77,4 +81,6 @@ class Topology:
             addresses=tuple(map(str, raw.get("addresses") or ())),
             checkpoint_bytes=int(raw.get("checkpoint_bytes") or 0),
             new_secret=bool(raw.get("new_secret")),
+            own_shards=int(raw.get("own_shards") or 0),
+            own_replicas=int(raw.get("own_replicas") or 0),
         )

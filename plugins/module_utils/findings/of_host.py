@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .entry import Entry
+from .of_reach import KNOWN_HOSTS
 
 ENTRIES: dict[str, Entry] = {
     # the inventory
@@ -68,6 +69,11 @@ ENTRIES: dict[str, Entry] = {
         "the inventory has no host to train on",
         "name your inventory (-i inventory/mine), and list its hosts under `trainers:` (inventory/example/hosts.yml); "
         "playbooks/init.yml writes one",
+    ),
+    "HOST_KEY_UNCONFIRMED": Entry(
+        "error",
+        "a host key that nobody has compared may be that of somebody between you and the server",
+        f"{KNOWN_HOSTS}, and answer yes, or give the right fingerprints (init_fingerprints)",
     ),
     "INVENTORY_EXISTS": Entry(
         "error",

@@ -48,11 +48,6 @@ ENTRIES: dict[str, Entry] = {
         "another machine answers at this address, or the server was installed anew",
         f"{KNOWN_HOSTS}; when it is the same: ssh-keygen -R ADDRESS && ssh-keyscan ADDRESS >> ~/.ssh/known_hosts",
     ),
-    "HOST_KEY_UNCONFIRMED": Entry(
-        "error",
-        "a host key that nobody has compared may be that of somebody between you and the server",
-        f"{KNOWN_HOSTS}, and answer yes, or give the right fingerprints (init_fingerprints)",
-    ),
     "SSH_LOGIN_REFUSED": Entry(
         "error",
         "the host accepts neither the user nor the offered key",

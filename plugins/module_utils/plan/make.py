@@ -128,6 +128,8 @@ def topologies(members: Sequence[HostSeen]) -> dict[str, Topology]:
             addresses=tuple(str(member.settings.get("fleet_address") or member.name) for member in members),
             checkpoint_bytes=checkpoint_limit(_number(first.settings.get("weights_parameters"))),
             new_secret=not alone and lacks_secret(members),
+            own_shards=_number(first.settings.get("run_config_num_shard")),
+            own_replicas=_number(first.settings.get("run_config_num_replicate")),
         )
         for rank, host in enumerate(members)
     }

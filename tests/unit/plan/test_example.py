@@ -12,6 +12,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import Plan
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import plan_text
 
 from tests.fuzz import fleet
 from tests.unit.support import dataset_files
@@ -87,6 +88,8 @@ def test_the_runs_are_those_of_the_comments() -> None:
     assert made.runs == {"small": ["small"], "eight": ["eight"], "solo": ["solo"], "pair": ["twin0", "twin1"]}
     topology = {name: host.topology for name, host in made.hosts.items()}
     assert (topology["twin1"].world_size, topology["solo"].world_size) == (16, 4)
+    assert (topology["twin1"].num_shard, topology["twin1"].num_replicate) == (16, 1)
+    assert "(1 × 16 shards)" in " ".join(plan_text(made).split()), "the plan shows what was set"
 
 
 def test_the_simplest_case_comes_first_and_is_short() -> None:
