@@ -1,0 +1,56 @@
+"""The line under the fleet table: where the model of a finished run is, and how it comes home."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.canvas.fleet.plugins.action import training_table
+from ansible_collections.canvas.fleet.plugins.plugin_utils import page
+
+from tests.unit.support import actions
+
+FOUND = {"path": "/srv/atlas/checkpoints/0000060/model.safetensors", "why": "no average", "fetch": "model"}
+LINE = "the model: /srv/atlas/checkpoints/0000060/model.safetensors (no average)"
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(page.Display, "display", lambda self, text, **kinds: found.append(text))
+    monkeypatch.setitem(training_table.context.CLIARGS._store, "inventory", ("inventory/mine",))
+    return found
+
+
+def shown(lines: list[str], answer: Any = None, planned: Any = None) -> str:
+    task = SimpleNamespace(args={}, check_mode=False, async_val=0, collections=None)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    made: Any = training_table.ActionModule(task, connection, SimpleNamespace(), None, None, None)
+    values = {"report": {"run": "atlas", "phase": "finished"}, "result": planned}
+    plan = {"topology": actions.TOPOLOGY, "roles": {"training": {"values": values}}}
+    made.run(task_vars={
+        "groups": {"trainers": ["atlas"]},
+        "hostvars": {"atlas": {"__training_status": answer} if answer else {}},
+        "__fleet_plan": {"hosts": {"atlas": plan}},
+    })  # fmt: skip
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("answer", [None, {"result": FOUND}], ids=["as the plan saw it", "as it was followed"])
+def test_it_names_the_file_and_the_command(lines: list[str], answer: Any) -> None:
+    text = shown(lines, answer, FOUND)
+    assert LINE in text
+    assert "ansible-playbook -i inventory/mine playbooks/fetch.yml --limit atlas -e training_fetch=model" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "planned"),
+    [
+        pytest.param(None, None, id="before the end"),
+        pytest.param({"msg": "timed out"}, FOUND, id="a host that did not answer now"),
+        pytest.param({"result": {"path": 5}}, FOUND, id="an answer of another form"),
+    ],
+)
+def test_there_is_no_line(lines: list[str], answer: Any, planned: Any) -> None:
+    assert "the model:" not in shown(lines, answer, planned)
