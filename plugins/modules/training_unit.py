@@ -74,6 +74,10 @@ options:
         description: The unit before it, which makes the nodes of the GPUs.
         type: str
         default: ""
+      merge:
+        description: The unit after it, which merges adapters; empty where nothing is merged.
+        type: str
+        default: ""
 """
 
 EXAMPLES = r"""
