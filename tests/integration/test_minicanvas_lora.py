@@ -105,17 +105,10 @@ def test_a_merged_model_has_the_losses_of_its_adapters(run: Run, trained: Run, t
     assert run.steps()[0] == pytest.approx(beside, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        pytest.param({"fleet_lora_rank": 4}, "has rank 8, not 4", id="another rank"),
-        pytest.param({"fleet_lora_targets": "attention"}, "has targets all, not attention", id="other targets"),
-    ],
-)
-def test_adapters_of_another_shape_are_refused(run: Run, trained: Run, changes: dict[str, Any], words: str) -> None:
+def test_adapters_of_another_shape_are_refused(run: Run, trained: Run) -> None:
     shutil.copytree(trained.checkpoints / "0000030", run.checkpoints / "0000030")
-    assert run(1, total_steps=31, **{**LORA, **changes}) != 0
-    assert words in run.stderr
+    assert run(1, total_steps=31, **{**LORA, "fleet_lora_rank": 4}) != 0
+    assert "has rank 8, not 4" in run.stderr
 
 
 def test_without_its_base_it_does_not_start_from_scratch(run: Run) -> None:
