@@ -96,8 +96,9 @@ def flags(settings: Settings, topology: Topology) -> dict[str, str]:
     raw["num_replicate"] = raw["num_replicate"] or topology.num_replicate
     values = {name: text(typed(name, value)) for name, value in raw.items()}
     extra = extra_flags(settings)
-    for name, value in sorted({**profile_flags(settings), **extra}.items()):
-        values[name] = text(typed(name, value, "run_config_extra_flags" if name in extra else ""))
+    for group in (profile_flags(settings), extra):  # the user's come last and replace ours
+        for name, value in sorted(group.items()):
+            values[name] = text(typed(name, value, "run_config_extra_flags" if name in extra else ""))
     return values
 
 

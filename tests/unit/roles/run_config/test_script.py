@@ -94,7 +94,49 @@ def test_every_flag_of_the_guide_is_told() -> None:
     )
     told = launch.flags(settings(), topology())
     assert [name for name in told if name in guide.split()] == guide.split()
-    assert set(told) <= set(trainer_flags.KNOWN)
+    assert set(told) <= {*trainer_flags.KNOWN, "fleet_optimizer"}
+
+
+def ours(**changes: Any) -> dict[str, str]:
+    """Flags that our patches add."""
+    told = launch.flags(settings(**changes), topology())
+    return {name: value for name, value in told.items() if name in {*trainer_flags.OURS, "freeze_llm", "freeze_vit"}}
+
+
+LORA = {
+    "training_lora_rank": "16",
+    "training_lora_alpha": 32,
+    "training_lora_dropout": 0.05,
+    "training_lora_targets": "attention",
+    "training_lora_connectors": False,
+}
+
+
+def test_each_profile_and_optimizer_has_its_own_flags() -> None:
+    frozen = {"freeze_llm": "True", "freeze_vit": "True"}
+    assert ours() == {"fleet_optimizer": "adamw_fused"}
+    assert ours(run_config_optimizer="adamw", **LORA) == {}
+    assert ours(run_config_optimizer="adamw", training_profile="frozen") == frozen
+    assert ours(run_config_optimizer="adamw_8bit", training_profile="lora", **LORA) == {
+        **frozen,
+        "fleet_lora_rank": "16",
+        "fleet_lora_alpha": "32.0",
+        "fleet_lora_dropout": "0.05",
+        "fleet_lora_targets": "attention",
+        "fleet_lora_connectors": "False",
+        "fleet_optimizer": "adamw_8bit",
+    }
+
+
+def test_a_rank_that_is_no_number_is_refused_by_its_variable() -> None:
+    with pytest.raises(FleetError) as refused:
+        launch.flags(settings(training_profile="lora", **{**LORA, "training_lora_rank": "many"}), topology())
+    assert refused.value.variable == "training_lora_rank"
+
+
+def test_our_flags_are_none_of_the_users_extra_ones() -> None:
+    with pytest.raises(FleetError, match="does not know the flag"):
+        launch.flags(settings(run_config_extra_flags={"fleet_lora_rank": 4}), topology())
 
 
 def test_the_master_is_reached_by_address_only_when_there_are_more_nodes() -> None:
