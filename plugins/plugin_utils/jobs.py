@@ -60,6 +60,7 @@ JOBS = {
     "conda_env": Job(
         parts=(
             "conda_env_",
+            "fleet_state_dir",
             "run_config_use_flex",
             "run_config_optimizer",
             "run_config_env",

@@ -93,7 +93,8 @@ def _full(folder: Path) -> Iterator[dict[str, Any]]:
     for number, (name, (option, sizes)) in enumerate(STEPS.items()):
         for place in ("root", "state"):
             at = f"/mnt/{place}{number}"
-            _on_host(f"mkdir -p {at}; mount -t tmpfs -o mode=755,{option}={sizes[0]} tmpfs {at}")
+            mode = "777" if place == "root" else "755"  # the account, which is not made yet, writes below fleet_root
+            _on_host(f"mkdir -p {at}; mount -t tmpfs -o mode={mode},{option}={sizes[0]} tmpfs {at}")
             other = {"root": f"/srv/full{number}{place}", "state": f"/var/lib/full{number}{place}"}
             own = {
                 "fleet_root": other["root"],

@@ -1,7 +1,7 @@
 """Records of works that run as the account: it writes its own, and root takes what is sound of them into its own.
 
 <state>/work/<name>/own/<worker>/   the account's: a hint, from which a work that was cut goes on
-<state>/<worker>/                   root's: what the plan and teardown believe
+<state>/<folder>/                   root's: what the plan and teardown believe
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import FleetError
+from ..roles.conda_env import observe as conda_env
 from ..roles.dataset import record as dataset
 from ..roles.weights import record as weights
 from ..system import files, folders
@@ -24,13 +25,18 @@ STATE = "fleet_state_dir"
 
 @dataclass(frozen=True)
 class Kept:
-    """Path of a work's record by its spec, and the valid parts of a record."""
+    """Folder and path of a work's record by its spec, and the valid parts of a record."""
 
+    folder: str
     path: Callable[[Spec], Path]
     sound: Callable[[Spec, Mapping[str, Any]], dict[str, Any]]
 
 
-KEPT = {"dataset": Kept(dataset.path, dataset.sound), "weights": Kept(weights.path, weights.sound)}
+KEPT = {
+    "conda_env": Kept(conda_env.ADOPTED, conda_env.record_path, conda_env.sound),
+    "dataset": Kept("dataset", dataset.path, dataset.sound),
+    "weights": Kept("weights", weights.path, weights.sound),
+}
 
 
 def as_the_account(worker: str, spec: Spec, own: Path) -> dict[str, Any]:
@@ -41,7 +47,7 @@ def as_the_account(worker: str, spec: Spec, own: Path) -> dict[str, Any]:
 def take(worker: str, spec: Spec, own: Path) -> None:
     """Into root's record. A path in a record stays below the folder that the spec names, or is dropped."""
     kept = KEPT.get(worker)
-    if kept is None or not spec:
+    if kept is None or STATE not in spec:  # of an older version, or of none
         return
     hint = files.load(kept.path({**spec, STATE: str(own)}), follow=False)
     with suppress(FleetError):  # a spec that the work itself refuses
@@ -53,12 +59,12 @@ def take(worker: str, spec: Spec, own: Path) -> None:
 
 def hand_over(worker: str, spec: Spec, own: Path, owner: Owner) -> None:
     """The folder of version 0.1, which was the account's, becomes root's; its record becomes the account's hint."""
-    folder = Path(str(spec[STATE])) / worker if worker in KEPT else None
-    if folder is None:
+    if worker not in KEPT:
         return
+    folder = Path(str(spec[STATE])) / KEPT[worker].folder
     if folders.is_anothers(folder):
         hint = files.load(KEPT[worker].path(spec), follow=False)
-        folders.make(own / worker, owner)
+        folders.make(own / KEPT[worker].folder, owner)
         files.save(KEPT[worker].path({**spec, STATE: str(own)}), hint)
         folders.remove_tree(folder)
     folders.make(folder)

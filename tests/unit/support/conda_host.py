@@ -32,6 +32,7 @@ def make_spec(tmp_path, monkeypatch):
         "root": str(root),
         "prefix": str(root / "envs" / "bagel-canvas"),
         "state_dir": str(tmp_path / "state"),
+        "fleet_state_dir": str(tmp_path / "root"),
         "use_existing": False,
         "installer_url": INSTALLER.as_uri(),
         "installer_sha256": hashlib.sha256(INSTALLER.read_bytes()).hexdigest(),

@@ -28,6 +28,7 @@ def spec(tmp_path: Path) -> dict[str, Any]:
         **{name: str(tmp_path / name) for name in names},
         "dataset_train_file": str(tmp_path / "dataset_train_dir/t.parquet"),
         "dataset_info_path": str(tmp_path / "dataset_train_dir/info.json"),
+        "prefix": str(tmp_path / "envs/e"),
         "weights_files": ["a"],
         "weights_repo": "o/n",
         "weights_revision": "c" * 40,
@@ -92,6 +93,28 @@ def test_a_record_of_no_sense_changes_nothing_that_root_believes(tmp_path: Path,
     assert after == before or not (set(after) - {"by"})
     assert weights_record.read(spec(tmp_path)) is not None
     assert dataset.read(spec(tmp_path)) is not None
+
+
+@pytest.mark.parametrize(
+    ("record", "parts"),
+    [
+        (
+            {"digest": "d", "versions": {"torch": "2"}, "torch": {"cuda": "12"}, "evil": 1},
+            ["digest", "torch", "versions"],
+        ),
+        ({"digest": 5}, []),
+        ({"digest": "d", "versions": ["torch"]}, []),
+        ({"digest": "d", "torch": {"cuda": {"deep": []}}}, []),
+        ([], []),
+    ],
+)
+def test_root_takes_of_an_adopted_environment_what_is_declared(tmp_path: Path, record: Any, parts: list[str]) -> None:
+    records.take("conda_env", spec(tmp_path), told("conda_env", tmp_path, record))
+    assert sorted(taken("conda_env", tmp_path)) == parts
+
+
+def test_the_spec_of_an_older_version_is_no_obstacle(tmp_path: Path) -> None:
+    records.take("conda_env", {"prefix": "/srv/envs/e"}, tmp_path / "own")
 
 
 @root

@@ -6,8 +6,9 @@ import os
 
 from ...core.settings import Settings, named
 from . import absent, tools
+from .observe import ADOPTED
 
-RECORDS: tuple[str, ...] = ("wheelhouse",)
+RECORDS: tuple[str, ...] = ("wheelhouse", ADOPTED)
 
 
 def to_take_back(settings: Settings) -> bool:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ...core.wire import from_record
@@ -22,6 +23,8 @@ Kind = Literal["absent", "link", "broken_link", "folder", "file"]
 PREFIX = "conda_env_"
 BITS = "bitsandbytes"  # the module of run_config_optimizer: adamw_8bit
 RECORD = ".canvas-fleet.json"
+ADOPTED = "adopted"  # root's folder in fleet_state_dir
+PARTS = ("digest", "python", "versions", "imports", "torch", "script")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class EnvSpec:
     root: str
     prefix: str
     state_dir: str
+    records: str  # fleet_state_dir
     python: str
     conda_packages: tuple[str, ...]
     pip_packages: tuple[str, ...]
@@ -116,8 +120,8 @@ class EnvSpec:
 
     @property
     def adoption_record(self) -> str:
-        """Record of a test of a foreign environment: in our folder, never in theirs."""
-        return os.path.join(self.state_dir, f"adopted-{sha256(self.prefix)[:12]}.json")
+        """Record of a test of a foreign environment: in our folder, never in theirs. Root's own is what counts."""
+        return str(record_path({"fleet_state_dir": self.records, "prefix": self.prefix}))
 
 
 def wanted(settings: Mapping[str, Any]) -> EnvSpec:
@@ -130,6 +134,7 @@ def wanted(settings: Mapping[str, Any]) -> EnvSpec:
         root=str(value("root")).rstrip("/"),
         prefix=str(value("prefix")).rstrip("/"),
         state_dir=str(value("state_dir")),
+        records=str(settings["fleet_state_dir"]),
         python=str(value("python")),
         conda_packages=tuple(str(item) for item in value("conda_packages")),
         pip_packages=tuple(str(item) for item in value("pip_packages")),
@@ -214,6 +219,19 @@ def observe(settings: Mapping[str, Any]) -> Observation:
         ours=bool(files.load(os.path.join(want.prefix, RECORD))),
         installed=installed(want.prefix),
     )
+
+
+def record_path(spec: Mapping[str, Any]) -> Path:
+    """Of a test of this prefix, by a work's spec."""
+    return Path(spec["fleet_state_dir"], ADOPTED, f"{sha256(str(spec['prefix']).rstrip('/'))[:12]}.json")
+
+
+def sound(_spec: Mapping[str, Any], hint: Mapping[str, Any]) -> dict[str, Any]:
+    """The declared parts of a record that an account wrote; {} for an unusable one."""
+    declared = {name: hint[name] for name in PARTS if name in hint}
+    torch = declared.get("torch")
+    flat = not torch or (isinstance(torch, dict) and all(isinstance(one, (str, int, float)) for one in torch.values()))
+    return declared if flat and Record.of(declared) else {}
 
 
 def recorded(want: EnvSpec) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def answer(want: EnvSpec, record: dict[str, Any], *, changed: bool) -> dict[str,
 def adopt(want: EnvSpec, progress: Progress) -> dict[str, Any]:
     """Test a foreign environment as it is; the record is in our folder."""
     record = prove(want, want.prefix, progress, ours=False)
+    folders.make(os.path.dirname(want.adoption_record))
     files.save(want.adoption_record, record)
     return record
 

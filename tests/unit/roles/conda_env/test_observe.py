@@ -32,7 +32,12 @@ def settings(**changes):
     return {f"conda_env_{name}": value for name, value in values.items()} | OTHERS
 
 
-OTHERS = {"run_config_use_flex": False, "nvidia_gpu_expected": True, "nvidia_cuda_home": "/usr/local/cuda-12.6"}
+OTHERS = {
+    "fleet_state_dir": "/nowhere",
+    "run_config_use_flex": False,
+    "nvidia_gpu_expected": True,
+    "nvidia_cuda_home": "/usr/local/cuda-12.6",
+}
 
 
 def observed(**changes):
