@@ -153,7 +153,7 @@ HEAD = """\
 The tables are for BAGEL-7B-MoT with the default flags, the guide's 8,192 expected tokens and samples of up to 9,500
 tokens. `full` trains everything. `lora` trains adapters and connectors (193 million parameters), `frozen` only the
 connectors (31 million); both have no EMA copy. `✗` says how much is missing. `tight` may fit, and the plan warns. The
-plan shows a `fit` table for your own hosts; `fleet_plan_format=json` adds every item.
+plan shows a `fit` table for your own hosts; `fleet_plan_format=json` writes every item to a file ([plan.md](plan.md)).
 """
 GPU = """\
 Each GPU needs the largest number of its line. At rest it holds 20 bytes per parameter (weights 4, gradients 4, Adam's

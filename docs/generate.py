@@ -1,5 +1,5 @@
 """Write what is made from code: docs/variables.md and the types of settings from the argument specs, docs/findings.md
-from the catalogue, both also in Chinese (docs/zh), docs/fit.md from the planner. `--check` only compares.
+from the catalogue, both also in Chinese (docs/zh), docs/fit.md and docs/plan.md from the planner. `--check` compares.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "docs"), str(ROOT)]
 
+from tests.finder import install  # noqa: E402 - the path is set above
+
+install()
+
+import plan_page  # noqa: E402 - the collection can be found now
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
 from chinese import chosen, load  # noqa: E402 - the path is set above
 from fit_page import page  # noqa: E402 - the path is set above
@@ -190,6 +195,7 @@ def main() -> int:
         "docs/findings.md": findings(ENGLISH, {}),
         "docs/findings.zh.md": findings(CHINESE, load("findings")),
         "docs/fit.md": page(MADE),
+        "docs/plan.md": plan_page.page(MADE),
         "plugins/module_utils/core/settings.pyi": settings(),
         **role_readmes(),
     }

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
 
@@ -18,7 +20,7 @@ class ActionModule(ActionBase):
 
     _supports_check_mode = True
     _requires_connection = False
-    _VALID_ARGS = frozenset(("tags",))
+    _VALID_ARGS = frozenset(("tags", "one_run"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -30,6 +32,7 @@ class ActionModule(ActionBase):
             tags=given.get("ansible_run_tags") or (),
             skipped_tags=given.get("ansible_skip_tags") or (),
             known_tags=self._task.args.get("tags") or (),
+            runs=self._runs(given) if self._task.args.get("one_run") else {},
             core=__version__,
         )
         found = [*slips(command)]
@@ -37,3 +40,18 @@ class ActionModule(ActionBase):
             return {**result, "changed": False}
         page.show("\n\n".join("\n".join(finding_lines(one, page.width())) for one in found))
         return {**result, "failed": True, "msg": f"Nothing was done: {', '.join(one.code for one in found)}."}
+
+    def _runs(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """The run of each chosen host that trains; a run that cannot be read is its host's own, as in the plan."""
+        chosen = set(given["ansible_play_hosts_all"])
+        return {
+            host: self._run(host, given["hostvars"][host])
+            for host in given["groups"].get("trainers", ())
+            if host in chosen
+        }
+
+    def _run(self, host: str, variables: Mapping[str, Any]) -> str:
+        try:
+            return str(variables.get("training_run", host))
+        except AnsibleError:
+            return host

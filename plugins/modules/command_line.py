@@ -25,6 +25,10 @@ options:
     type: list
     elements: str
     default: []
+  one_run:
+    description: Whether the playbook works on one run; the chosen hosts may then not train several.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

@@ -1,16 +1,19 @@
 """Usual slips of a first hour, through ansible-playbook itself: what a user reads, and the return code.
 
-No host is needed: a slip is found before one is asked, or at a port of this machine that is closed.
+No host is needed: a slip is found before one is asked, at a port of this machine that is closed, or on this machine,
+which is observed. What only a real host answers was recorded on one by tests/chaos/reach.py; its words are judged here.
 The table that results lies in reports/slips.md.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +21,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.unreached import unreached
 
-from demo.steps import REPORTS
+from demo.steps import CHECKOUT, REPORTS
 from demo.surroundings import enter
 
 RESERVED = socket.socket()  # bound, so that nobody else takes the port, and not listening: it refuses
 RESERVED.bind(("", 0))
 CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": RESERVED.getsockname()[1], "ansible_user": "nobody"}
 OTHERS = [{**CLOSED, "ansible_host": f"127.0.0.{number}"} for number in (2, 3)]
+HERE = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
 NAMELESS = "n" * 64  # longer than DNS allows, so no server is asked: one may answer for all names, or for none
 PAIR = {"hosts": dict(zip(("b0", "b1"), OTHERS, strict=True)), "vars": {"training_run": "b"}}
 ODD = {"hosts": {"b0": {}}, "vars": {"training_run": "c"}}
@@ -84,12 +90,37 @@ SLIPS = (
     Slip("a csv as data", ("DATASET_NOT_PARQUET", "to_parquet"), inventory=one(dataset_train="train.csv")),
     Slip("a host in two groups with a run each", ("RUN_AMBIGUOUS", "b by the group pair", "c by the group odd"),
          inventory={"trainers": {"children": {"pair": PAIR, "odd": ODD}}}),
+    Slip("one machine under two names, by its address", ("MACHINE_TWICE", "a of run a is the same machine"),
+         inventory={"trainers": {"hosts": {"a": CLOSED, "b": CLOSED}}}),
+    Slip("one machine under two names, by what it is", ("MACHINE_TWICE", "a of run a is the same machine"),
+         inventory={"trainers": {"hosts": {"a": HERE, "b": HERE}}}),
+    Slip("`restore.yml` with two runs", ("RUNS_SEVERAL", "a, b", "--limit a"), inventory=TWO_RUNS,
+         playbook="playbooks/restore.yml", arguments=("-e", "training_restore_step=40"), absent=("Observe",)),
     Slip("a word for a number", ("VARIABLE_INVALID", "many"), inventory=one(run_config_total_steps="many")),
     Slip("a path of the home folder", ("VARIABLE_INVALID", "full path"), inventory=one(weights_dir="~/m")),
     Slip("nobody listens", ("SSH_REFUSED", "ansible_port"), playbook="site.yml"),
     Slip("a name without an address", ("SSH_NAME_UNKNOWN", "ansible_host"), inventory=one(ansible_host=NAMELESS)),
     Slip("`status.yml` where nobody listens", ("SSH_REFUSED", "no answer"), 0, playbook="playbooks/status.yml"),
 )  # fmt: skip
+
+
+ANSWERS = yaml.safe_load((CHECKOUT / "tests/fixtures/ansible/unreached.yml").read_text())
+# A slip of the first hour, and the record of it.
+RECORDED = {
+    name: judged
+    for name, record in {
+        "an unknown host key": "a host key that is not known",
+        "a changed host key": "another host key than the known one",
+        "permission denied": "a key that opens nothing",
+        "a sudo password that is missing": "sudo that asks for a password",
+        "a wrong sudo password": "a wrong password for sudo",
+        "sudo without a terminal": "sudo that wants a terminal",
+        "no Python": "no Python at all",
+        "a Python that is too old": "Python 3.6",
+        "a remote folder that cannot be written": "Ansible's own folder is another account's",
+    }.items()
+    if (judged := unreached(ANSWERS[record]))
+}
 
 
 @dataclass(frozen=True)
@@ -120,14 +151,16 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     made = dict(zip((slip.name for slip in SLIPS), found, strict=True))
     REPORTS.mkdir(exist_ok=True)
     rows = [f"| {slip.name} | {'; '.join(told(made[slip.name].text))} | {made[slip.name].code} |" for slip in SLIPS]
+    rows += [f"| {name}, on a real host | {found.code}: {found.found} | 2 |" for name, found in RECORDED.items()]
+    rows += ["| Ctrl-C | Interrupted, and what goes on on the hosts | 99 |"]
     (REPORTS / "slips.md").write_text("\n".join(["| slip | words | rc |", "| --- | --- | --- |", *rows]) + "\n")
     return made
 
 
 def told(text: str) -> Sequence[str]:
     """The findings with what was found, or Ansible's own words."""
-    found = re.findall(r"^(?:error|warning) +([A-Z_]+).*\n(?:  variable .*\n)?  found +(.*)", text, re.MULTILINE)
-    return [f"{code}: {words}" for code, words in found] or re.findall(r"\[ERROR\]: (.*)", text)
+    found = re.findall(r"^(?:error|warning) +([A-Z_]+).*\n(?:  variable .*\n)?  found +(.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    return [f"{code}: {' '.join(words.split())}" for code, words in found] or re.findall(r"\[ERROR\]: (.*)", text)
 
 
 @pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.name)
@@ -165,3 +198,40 @@ def interrupt_when_asked(server: socket.socket, group: int) -> None:
     connection, _ = server.accept()
     os.killpg(group, signal.SIGINT)
     connection.close()
+
+
+def test_what_a_real_host_answered_has_a_cause_of_its_own() -> None:
+    codes = [found.code for found in RECORDED.values()]
+    assert len({*codes}) == len(codes) == 9
+    assert all(found.refuses and found.remedy for found in RECORDED.values())
+
+
+def test_the_plan_as_json_is_a_file_for_another_program(tmp_path: Path) -> None:
+    enter()
+    path = tmp_path / "plan.json"
+    slip = Slip("", (), inventory=TWO_RUNS, arguments=("-e", "fleet_plan_format=json", "-e", f"fleet_plan_file={path}"))
+    answer = play(tmp_path / "slip", slip)
+    assert f"The plan as JSON: {path}" in answer.text
+    plan = json.loads(path.read_text())
+    assert plan["runs"] == {"a": ["a"], "b": ["b0", "b1"]}
+    assert {host: one["state"] for host, one in plan["hosts"].items()} == dict.fromkeys(("a", "b0", "b1"), "no answer")
+    jsonschema.validate(plan, json.loads((CHECKOUT / "docs/plan.schema.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, False), ({"ANSIBLE_FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1"}, False)],
+    ids=["a pipe", "colours are forced", "NO_COLOR"],
+)
+def test_a_pipe_has_no_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], coloured: bool
+) -> None:
+    enter()
+    for name in ("ANSIBLE_FORCE_COLOR", "ANSIBLE_NOCOLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    text = play(tmp_path / "slip", Slip("", (), arguments=("--tags", "x"))).text
+    assert ("\x1b[0;31merror    TAG_UNKNOWN" in text) is coloured
+    assert ("\x1b" in text) is coloured
+    assert max(map(len, text.split("PLAY RECAP")[0].splitlines())) <= 80 or coloured, "as wide as Ansible's own lines"

@@ -11,7 +11,7 @@ WIDE = 100  # letters of a cell, so that one row leaves the others readable; the
 NONE = "–"  # a cell that has nothing to say
 GAP = 2
 HANG = 4  # where the columns begin that have no room in the first line of a row
-TEXT = 40  # letters that the last column keeps, if it needs them, before it goes to a line of its own
+TEXT = 30  # letters that the last column keeps, if it needs them, before it goes to a line of its own
 
 
 def lines(

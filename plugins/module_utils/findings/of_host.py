@@ -90,6 +90,11 @@ ENTRIES: dict[str, Entry] = {
         "this limit leaves no host of the group trainers",
         "name hosts of the group trainers, or a group within it",
     ),
+    "RUNS_SEVERAL": Entry(
+        "error",
+        "this playbook works on one run, and these hosts train several",
+        "name the hosts of one run with --limit",
+    ),
     "TAG_UNKNOWN": Entry(
         "error",
         "no task has this tag, so Ansible would skip all of them",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..core import folded
 from ..core.version import numbers
 from ..findings.finding import Finding, finding
 
@@ -24,6 +25,7 @@ class Command:
     skipped_tags: Sequence[str] = ()
     known_tags: Sequence[str] = ()  # of the playbook
     group: str = "trainers"
+    runs: Mapping[str, str] = field(default_factory=dict)  # by chosen host, where the playbook takes one run
     core: str = ".".join(map(str, OLDEST))  # the version of ansible-core
 
 
@@ -38,6 +40,13 @@ def slips(command: Command) -> Iterator[Finding]:
     elif not set(members) & set(command.chosen):
         found = f"of {', '.join(command.chosen[:4])} none is in the group {command.group}"
         yield finding("LIMIT_EMPTY", variable="--limit", found=found, expected=", ".join(members[:4]))
+    elif runs := [*dict.fromkeys(command.runs.values())][1:]:
+        first = [host for host, run in command.runs.items() if run not in runs]
+        found, expected = (
+            folded.hosts(dict.fromkeys(command.runs.values())),
+            f"one run, as by --limit {','.join(first)}",
+        )
+        yield finding("RUNS_SEVERAL", variable="--limit", found=found, expected=expected)
     for option, tags in (("--tags", command.tags), ("--skip-tags", command.skipped_tags)):
         for tag in sorted(set(tags) - {*ANY_TAG, *command.known_tags}):
             near = difflib.get_close_matches(tag, command.known_tags, n=1, cutoff=0.5)

@@ -94,13 +94,20 @@ def role_rows(hosts: Sequence[HostPlan]) -> list[Row]:
             why = made.summary if made.in_sync else "; ".join(made.reasons)
             alike.setdefault((role, "in sync" if made.in_sync else "will change", why), []).append(host.name)
     judged = sum(1 for host in hosts if host.roles)
-    for host in (host for host in hosts if not host.roles and judged):
-        alike.setdefault((NONE, host.state, "see the findings"), []).append(host.name)
     rows: list[Row] = [
-        (role, state, "" if role != NONE and len(names) == judged else folded.hosts(names), _shortened(why))
+        (role, state, "" if len(names) == judged else folded.hosts(names), _shortened(why))
         for (role, state, why), names in alike.items()
     ]
     return rows if any(row[2] for row in rows) else [(*row[:2], row[3]) for row in rows]
+
+
+def lost_lines(hosts: Sequence[HostPlan], width: int = WIDTH) -> list[str]:
+    """The hosts of a judged run that are not, by state."""
+    states: dict[str, list[str]] = {}
+    for host in (host for host in hosts if not host.roles):
+        states.setdefault(host.state, []).append(host.name)
+    texts = [f"{state}: {folded.hosts(names)}" for state, names in states.items() if len(names) < len(hosts)]
+    return [line for text in texts for line in wrapped("  ", shown.line(text), width, 4)]
 
 
 def _shortened(why: str) -> str:
@@ -109,14 +116,15 @@ def _shortened(why: str) -> str:
 
 def run_lines(plan: Plan, width: int = WIDTH) -> list[str]:
     """Each run with its roles; runs of one host that are alike are shown once."""
-    alike: dict[tuple[str, tuple[str, ...], tuple[Row, ...]], list[list[HostPlan]]] = {}
+    alike: dict[tuple[str, tuple[Row, ...], tuple[str, ...]], list[list[HostPlan]]] = {}
     for run, names in plan.runs.items():
         hosts = [plan.hosts[name] for name in names]
         what = shape(hosts) if len(hosts) == 1 else f"{run}: {shape(hosts)}"
-        alike.setdefault((what, (*choice_lines(hosts, width),), (*role_rows(hosts),)), []).append(hosts)
+        more = (*choice_lines(hosts, width), *lost_lines(hosts, width))
+        alike.setdefault((what, (*role_rows(hosts),), more), []).append(hosts)
     lines = []
-    for (_what, choice, rows), runs in alike.items():
-        lines += [*title(runs, width), *choice, *table.lines(rows, indent="  ", width=width), ""]
+    for (_what, rows, more), runs in alike.items():
+        lines += [*title(runs, width), *more, *table.lines(rows, indent="  ", width=width), ""]
     return lines
 
 

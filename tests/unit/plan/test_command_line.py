@@ -30,6 +30,7 @@ GOOD = Command(("inv",), GROUPS, ["a", "b", "m"], known_tags=("provision", "weig
                      "2 hosts in no group (inv)", id="hosts outside of any group"),
         pytest.param({"core": "2.18.19"}, "ANSIBLE_TOO_OLD", "ansible-core 2.18.19", id="an old Ansible"),
         pytest.param({"chosen": ["m"]}, "LIMIT_EMPTY", "of m none is in the group trainers", id="no trainer"),
+        pytest.param({"runs": {"a": "one", "b": "two"}}, "RUNS_SEVERAL", "one, two", id="two runs where one is meant"),
         pytest.param({"tags": ["wieghts"]}, "TAG_UNKNOWN", "wieghts", id="a misspelt tag"),
         pytest.param({"skipped_tags": ["provison"]}, "TAG_UNKNOWN", "provison", id="a misspelt tag to be skipped"),
         pytest.param({"tags": ["weights"], "known_tags": ()}, "TAG_UNKNOWN", "weights", id="a playbook without tags"),
@@ -52,6 +53,7 @@ def test_the_oldest_ansible_is_the_one_that_the_collection_states() -> None:
         pytest.param({"core": "2.19.0b4"}, id="the oldest Ansible that does"),
         pytest.param({"core": "3.0.1"}, id="a later Ansible"),
         pytest.param({"chosen": ["b"]}, id="one host of two"),
+        pytest.param({"runs": {"a": "one", "b": "one"}}, id="two hosts of one run"),
         pytest.param({"tags": ["weights"]}, id="one role"),
         pytest.param({"tags": ["all"], "known_tags": ()}, id="no tag given, none known"),
         pytest.param({"skipped_tags": ["provision"]}, id="a part left out"),
@@ -78,3 +80,8 @@ def test_every_playbook_looks_at_its_call_first(path: Any) -> None:
     known = {*plays[0].get("vars", {}).get("__command_line_tags", [])}
     used = {tag for play in plays[1:] for tag in play.get("tags", []) if tag != "always"}
     assert known == used | (set(ROLES) if path.stem == "site" else set())
+
+
+def test_the_hosts_of_one_run_are_named() -> None:
+    (found,) = slips(replace(GOOD, runs={"a": "one", "c": "one", "b": "two"}))
+    assert (found.variable, found.expected) == ("--limit", "one run, as by --limit a,c")

@@ -127,10 +127,10 @@ def test_a_role_stands_once_for_all_hosts_of_a_run_that_need_the_same() -> None:
     hosts["n7"] = replace(hosts["n7"], roles={"nvidia": RolePlan(("no driver",)), "weights": RolePlan(("no files",))})
     hosts["n9"] = replace(hosts["n9"], roles={}, state="no answer")
     assert report.plan_text(Plan(hosts), 79).splitlines()[2:7] == [
+        "  no answer: n9",
         "  nvidia   in sync      n[0-6,8,10-49]",
         "  nvidia   will change  n7              no driver",
         "  weights  will change                  no files",
-        "  –        no answer    n9              see the findings",
         "",
     ]
 
