@@ -29,7 +29,7 @@ from .reach import Place, give, reach
 Path = Union[str, "os.PathLike[str]"]
 LINE = 1 << 16  # characters of a line that is printed
 COPIED = 10.0  # seconds for the last lines; a program that was left behind may hold the pipe for ever
-BLOCK = 4 << 20  # bytes copied at once
+BLOCK = 1 << 20  # bytes read at once; of a file in /proc/sys the kernel gives none to who asks for 4 MiB
 STALE = 3600.0  # seconds after which the part of an interrupted writer is removed
 NOBODY = Owner()
 
@@ -78,11 +78,13 @@ def _refuse_special(status: os.stat_result, path: Path) -> None:
 def read(path: Path, limit: int = limits.FILE_BYTES, *, follow: bool = True) -> bytes:
     """The content of a plain file. Raises OSError for any other, and for more than `limit` bytes."""
     source, _status = open_plain(path, follow)
+    data = bytearray()
     with source:
-        data = source.read(limit + 1)
+        while len(data) <= limit and (block := source.read(BLOCK)):
+            data += block
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"has more than {limit} bytes", os.fspath(path))
-    return data
+    return bytes(data)
 
 
 def text(path: Path, limit: int = limits.FILE_BYTES, *, follow: bool = True) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
+import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.machine import facts
 
 
@@ -30,3 +32,12 @@ def test_a_folder_behind_a_link_to_a_disk_that_is_not_mounted_lies_where_the_lin
 def test_memory_is_read_in_bytes_and_other_lines_are_left_out() -> None:
     text = "MemTotal:       16384 kB\nHugePages_Total:       3\nDirectMap4k: none\n\n"
     assert facts.meminfo(text) == {"MemTotal": 16384 * 1024, "HugePages_Total": 3}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/sys/kernel/random/boot_id"), reason="no Linux")
+def test_a_host_is_known_by_its_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses to read a file of /proc/sys into as much room as other files get."""
+    read = facts._read
+    monkeypatch.setattr(facts, "_read", lambda path: "0" * 32 if path == "/etc/machine-id" else read(path))
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert facts.identity() == f"{'0' * 32}:{boot}:{socket.gethostname()}"
