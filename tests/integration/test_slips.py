@@ -1,7 +1,7 @@
 """Usual slips of a first hour, through ansible-playbook itself: what a user reads, and the return code.
 
-No host is needed: a slip is found before one is asked, at a port of this machine that is closed, or on this machine,
-which is observed. What only a real host answers was recorded on one by tests/chaos/reach.py; its words are judged here.
+No host is needed: a slip is found before one is asked, or at a port of this machine that is closed. What only a real
+host answers was recorded on one by tests/chaos/reach.py; its words are judged here.
 The table that results lies in reports/slips.md.
 """
 
@@ -13,7 +13,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,16 +23,20 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.compare import same_machine
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.observation import HostSeen
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.unreached import unreached
 
 from demo.steps import CHECKOUT, REPORTS
 from demo.surroundings import enter
+from tests.unit.support.observed import bare
 
 RESERVED = socket.socket()  # bound, so that nobody else takes the port, and not listening: it refuses
 RESERVED.bind(("", 0))
 CLOSED = {"ansible_host": "127.0.0.1", "ansible_port": RESERVED.getsockname()[1], "ansible_user": "nobody"}
 OTHERS = [{**CLOSED, "ansible_host": f"127.0.0.{number}"} for number in (2, 3)]
-HERE = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
 NAMELESS = "n" * 64  # longer than DNS allows, so no server is asked: one may answer for all names, or for none
 PAIR = {"hosts": dict(zip(("b0", "b1"), OTHERS, strict=True)), "vars": {"training_run": "b"}}
 ODD = {"hosts": {"b0": {}}, "vars": {"training_run": "c"}}
@@ -92,8 +95,6 @@ SLIPS = (
          inventory={"trainers": {"children": {"pair": PAIR, "odd": ODD}}}),
     Slip("one machine under two names, by its address", ("MACHINE_TWICE", "a of run a is the same machine"),
          inventory={"trainers": {"hosts": {"a": CLOSED, "b": CLOSED}}}),
-    Slip("one machine under two names, by what it is", ("MACHINE_TWICE", "a of run a is the same machine"),
-         inventory={"trainers": {"hosts": {"a": HERE, "b": HERE}}}),
     Slip("`restore.yml` with two runs", ("RUNS_SEVERAL", "a, b", "--limit a"), inventory=TWO_RUNS,
          playbook="playbooks/restore.yml", arguments=("-e", "training_restore_step=40"), absent=("Observe",)),
     Slip("a word for a number", ("VARIABLE_INVALID", "many"), inventory=one(run_config_total_steps="many")),
@@ -152,14 +153,22 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     REPORTS.mkdir(exist_ok=True)
     rows = [f"| {slip.name} | {'; '.join(told(made[slip.name].text))} | {made[slip.name].code} |" for slip in SLIPS]
     rows += [f"| {name}, on a real host | {found.code}: {found.found} | 2 |" for name, found in RECORDED.items()]
+    rows += [f"| one machine under two names, by what it is | {one.code}: {one.found} | 2 |" for one in twins()]
     rows += ["| Ctrl-C | Interrupted, and what goes on on the hosts | 99 |"]
     (REPORTS / "slips.md").write_text("\n".join(["| slip | words | rc |", "| --- | --- | --- |", *rows]) + "\n")
     return made
 
 
+def twins() -> list[Finding]:
+    """Two names whose hosts answer with one identity."""
+    seen = bare(Facts("3.11", 1, identity="one"))
+    return same_machine([HostSeen(name, name, observation=seen) for name in ("a", "b")])
+
+
 def told(text: str) -> Sequence[str]:
     """The findings with what was found, or Ansible's own words."""
-    found = re.findall(r"^(?:error|warning) +([A-Z_]+).*\n(?:  variable .*\n)?  found +(.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    block = r"^(?:error|warning) +([A-Z_]+).*\n(?:  variable .*\n)?  found +(.*(?:\n {12}.*)*)"
+    found = re.findall(block, text, re.MULTILINE)
     return [f"{code}: {' '.join(words.split())}" for code, words in found] or re.findall(r"\[ERROR\]: (.*)", text)
 
 
@@ -204,6 +213,7 @@ def test_what_a_real_host_answered_has_a_cause_of_its_own() -> None:
     codes = [found.code for found in RECORDED.values()]
     assert len({*codes}) == len(codes) == 9
     assert all(found.refuses and found.remedy for found in RECORDED.values())
+    assert [(one.code, one.host) for one in twins()] == [("MACHINE_TWICE", "b")]
 
 
 def test_the_plan_as_json_is_a_file_for_another_program(tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ def findings_of(plan: Plan, codes: Container[str] | None = None, width: int = WI
     return lines
 
 
-def many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def many(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def counts(findings: Iterable[Finding]) -> str:

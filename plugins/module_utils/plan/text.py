@@ -142,7 +142,7 @@ def shape(hosts: Sequence[HostPlan]) -> str:
     if not any(host.roles for host in hosts):
         return f"{many(topology.nnodes, 'host')}, {', '.join(sorted({host.state for host in hosts}))}: {NOT_JUDGED}"
     return (
-        f"{many(topology.nnodes, 'host')} × {topology.nproc_per_node} processes"
+        f"{many(topology.nnodes, 'host')} × {many(topology.nproc_per_node, 'process', 'es')}"
         f" = world size {topology.world_size} ({topology.num_replicate} × {topology.num_shard} shards),"
         f" {topology.num_workers} workers each, {topology.row_groups} row groups,"
         f" master {topology.master_addr}:{topology.master_port}"
