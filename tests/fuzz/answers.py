@@ -113,6 +113,11 @@ def change(holder: Any, last: Any, value: Any) -> None:
         holder[last] = copy.deepcopy(value)
 
 
+def known(answer: Any, identity: str) -> Observation | None:
+    """The answer, of a machine of its own."""
+    return understood({**answer, "facts": {**answer["facts"], "identity": identity}})[0]
+
+
 class Fleet:
     """Hosts with the same settings: `a`, whose answer is mutated, its neighbour in a run of two, and a sound run."""
 
@@ -120,7 +125,8 @@ class Fleet:
         told, findings = settings(Host("a", base))
         bare = observe(told)
         time = bare["facts"]["time"]
-        self.sound = HostSeen("z", "other", told, understood(bare)[0], tuple(findings), (time - 1, time + 1))
+        self.sound = HostSeen("z", "other", told, known(bare, "z"), tuple(findings), (time - 1, time + 1))
+        self.near = known(bare, "n")
         self.alone = make_plan([self.sound], DECIDE).hosts["z"]
         self.answers = [bare, *(filled(Observation, copy.deepcopy(bare), chance) for _ in range(12))]
         for answer in self.answers[:9]:
@@ -131,7 +137,8 @@ class Fleet:
         seen, more = understood(answer)
         run = "pair" if pair else "its own"
         host = replace(self.sound, name="a", run=run, observation=seen, findings=(*self.sound.findings, *more))
-        near = replace(self.sound, name="n", run="pair", settings={**self.sound.settings, "fleet_address": "10.0.0.9"})
+        place = {**self.sound.settings, "fleet_address": "10.0.0.9"}
+        near = replace(self.sound, name="n", run="pair", settings=place, observation=self.near)
         hosts = [host, near, self.sound] if pair else [host, self.sound]
         made = make_plan(hosts, DECIDE)
         plan_text(made)

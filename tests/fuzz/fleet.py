@@ -111,6 +111,7 @@ def observe(told: Mapping[str, Any]) -> Seen:
         disks={name: dict(disk) for name in seen["disks"]},
         cpus=128,
         checkpoints_bytes=0,
+        identity=str(told.get("fleet_address")),
     )
     plain = {name: {"noexec": False, "read_only": False} for name in surroundings.MOUNTED}
     shm = {"free": 1000 * GB, "total": 1000 * GB}
