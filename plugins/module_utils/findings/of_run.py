@@ -32,7 +32,7 @@ ENTRIES: dict[str, Entry] = {
         "error",
         "the role patches known files only, never an edit by hand or another version",
         "revert the edits in the file, set canvas_code_commit to a known commit, or do without the patch: "
-        "canvas_code_lean: false, training_profile: full",
+        "canvas_code_lean: false, run_config_optimizer: adamw, training_profile: full",
     ),
     "UPSTREAM_NOT_SUPPORTED": Entry(
         "error",

@@ -61,7 +61,7 @@ def _patch_findings(seen: Code, settings: Settings) -> list[Finding]:
     for path in patch_table.paths():
         wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
         if not patches.knows(wanted, digest):
-            found.append(unknown(wanted[0], digest))
+            found.append(unknown(wanted, digest))
     return found
 
 
@@ -73,7 +73,7 @@ def in_the_way(seen: Observation, settings: Settings) -> list[Finding]:
     for path in seen.edits:
         wanted = patch_table.wanted(settings, patched[path]) if path in patched else ()
         if wanted and path not in saved:
-            found.append(unknown(wanted[0], (seen.code or Code()).digests.get(patched[path], "")))
+            found.append(unknown(wanted, (seen.code or Code()).digests.get(patched[path], "")))
     return found
 
 

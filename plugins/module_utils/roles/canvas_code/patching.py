@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import cast
 
 from ...core.errors import FleetError
@@ -16,8 +17,10 @@ from ...trainer.patch import Patch
 from . import originals
 
 
-def unknown(patch: Patch, digest: str) -> Finding:
-    """A file to be patched with an unknown digest; an empty digest: the file is missing."""
+def unknown(wanted: Sequence[Patch], digest: str) -> Finding:
+    """A file to be patched with an unknown digest; an empty digest: the file is missing. It names the profile that
+    wants a patch, else the setting of the first one."""
+    patch = next((one for one in wanted if one.setting.startswith("training_profile")), wanted[0])
     pristine = {patches.standing(patch_table.known(patch.path), before)[1] for before in patch.after}
     return finding(
         "UPSTREAM_FILE_UNKNOWN",
@@ -39,7 +42,7 @@ def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
         own = originals.stripped(place, path, have) if have is not None else b""
         digest, want = sha256(own) if have is not None else "", own
         if not patches.knows(wanted, digest):
-            raise FleetError.of(unknown(wanted[0], digest))
+            raise FleetError.of(unknown(wanted, digest))
         for patch in wanted:
             want = patches.apply(patch, want)
         if want != own and not check:

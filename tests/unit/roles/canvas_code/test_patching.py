@@ -15,7 +15,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code imp
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import copy as code_copy
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import decide as canvas_code_plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import observe as canvas_code
-from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patch_findings
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import patch_findings, patching
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code.patched import Code
 from ansible_collections.canvas.fleet.plugins.module_utils.system import files, ownership
 from ansible_collections.canvas.fleet.plugins.module_utils.system.digests import sha256
@@ -346,3 +346,15 @@ def test_debug_batches_at_the_commit_that_cannot_print_them(
     monkeypatch.setattr(upstream, "FILES", {})
     seen = Code({"train/pretrain_unified_navit.py": upstream.DEBUG_BROKEN})
     assert [found.code for found in patch_findings.findings(seen, {"run_config_debug_batches": batches}, "")] == codes
+
+
+@pytest.mark.parametrize(
+    ("names", "variable"),
+    [
+        pytest.param(["run_config_ema: 0", "training_profile: lora"], "training_profile", id="a profile's patches"),
+        pytest.param(["run_config_optimizer", "canvas_code_lean"], "run_config_optimizer", id="the first setting's"),
+    ],
+)
+def test_an_unknown_file_is_blamed_on_the_profile_that_wants_a_patch(names: list[str], variable: str) -> None:
+    wanted = [Patch(name, FSDP, TABLE[0].versions, TABLE[0].edits) for name in names]
+    assert patching.unknown(wanted, "0" * 64).variable == variable
