@@ -19,8 +19,8 @@ from ansible_collections.canvas.fleet.plugins.action import run_files
 from tests.unit.support import actions
 from tests.unit.support.places import ROOT
 
-ON_THE_CONTROLLER = {"assert", "set_fact", "fail", "pause", "meta", "include_role", "import_role", "include_tasks",
-                     "import_tasks", "import_playbook"}  # fmt: skip
+ON_THE_CONTROLLER = {"assert", "debug", "fail", "meta", "pause", "set_fact", "include_role", "include_tasks",
+                     "import_role", "import_tasks", "import_playbook"}  # fmt: skip
 NOISE = "\x1b]52;c;eA==\x07\x1b[2J"
 ANSWER = {
     "changed": True,
