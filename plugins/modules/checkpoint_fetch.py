@@ -14,7 +14,7 @@ description:
   - Files travel by OpenSSH's sftp with the settings of Ansible's connection. A transfer that was cut goes on where it
     ended. A file gets its name when its SHA-256 is the one of its seal.
   - The login user has to be one of C(fleet_readers).
-  - The module itself changes nothing on the host, except that it adds missing digests to the seal.
+  - On the host it adds missing digests to the seal, and lets the group read a model that its trainer has closed to it.
 extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
 attributes:
   check_mode:

@@ -76,6 +76,9 @@ def offer(place: Place, results: str, what: str, step: int = NEWEST) -> Offer:
         digests.fill(place, found.step, nullcontext(), lambda: False, lambda text: None, names)
         manifest = seal.read_manifest(place, found.step) or manifest
         entries = {name: manifest["files"][name] for name in names}
+    for name in entries:  # of a save that was sealed by an earlier version
+        with suppress(OSError):
+            files.let_group_read(f"{found.path}/{name}")
     offered = tuple(_file(found.path, name, entry) for name, entry in entries.items())
     return Offer(found.step, found.path == place.links(found.step), manifest is not None, offered, logs)
 

@@ -166,6 +166,8 @@ def seal(place: Place, step: int, path: str, say: Say) -> Manifest:
     if known and _same(known, marks) and _linked(place.links(step), path, names, bool(known.get("links"))):
         return known
     for name in names:
+        with contextlib.suppress(OSError):  # safetensors makes its files with 0600, whatever the umask is
+            files.let_group_read(f"{path}/{name}")
         files.sync(f"{path}/{name}")
     files.sync_folder(path)
     folders.make(place.kept)

@@ -216,6 +216,15 @@ def sync(path: Path) -> None:
         os.fsync(source.fileno())
 
 
+def let_group_read(path: Path) -> None:
+    """A plain file that its group may read; one that it may read stays as it is. Raises OSError."""
+    source, _ = open_plain(path, follow=False)
+    with source:
+        mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)
+        if not mode & stat.S_IRGRP:
+            os.fchmod(source.fileno(), mode | stat.S_IRGRP)
+
+
 def open_part(path: Path, mode: int = 0o600) -> BinaryIO:
     """A file to be written piece by piece, made where it is absent, at its end. Raises OSError for a link."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -75,6 +75,19 @@ def test_the_whole_checkpoint_is_all_that_the_seal_names(run: Run) -> None:
     assert offers.checked(offer, "checkpoint", 20, 0) == offer
 
 
+def test_readers_may_read_what_safetensors_has_closed(run: Run) -> None:
+    """safetensors 0.8 makes a file with 0600, whatever the umask is."""
+    folder = run.save(20, sealed=False)
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    seal.seal(run.place, 20, str(folder), print)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    run.offer("ema")
+    assert (folder / "ema.safetensors").stat().st_mode & 0o777 == 0o640
+
+
 def test_adapters_are_offered_for_a_model(run: Run) -> None:
     run.save(20, saves.LORA)
     assert names(run.offer("ema")) == names(run.offer("model")) == ("adapter.safetensors",)
