@@ -26,11 +26,11 @@ def is_brief(found: Finding) -> bool:
 
 
 def groups(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings that differ in their place, or in what was found there, alone."""
+    """Findings that differ in their place, or in what was found there, alone. Brief ones may differ in the cure."""
     together: dict[tuple[str, ...], list[Finding]] = {}
     for found in findings:
-        same = () if is_brief(found) else (found.variable, found.expected, found.because, found.remedy)
-        together.setdefault((label(found), found.code, *same), []).append(found)
+        same = () if is_brief(found) else (found.expected, found.because, found.remedy)
+        together.setdefault((label(found), found.code, found.variable, *same), []).append(found)
     return [*together.values()]
 
 
@@ -52,12 +52,14 @@ def block(group: Sequence[Finding], width: int = WIDTH) -> list[str]:
 
 
 def brief(group: Sequence[Finding], width: int = WIDTH) -> str:
-    """Findings of one group in one line, as far as it reaches."""
+    """Findings of one group in one line: what was found first, as far as the line reaches, and how much else."""
     group = [shown.each(found) for found in group]
     first = group[0]
     where = folded.hosts(found.host for found in group if found.host) or f"run {first.run}"
-    line = f"{label(first):<8} {first.code:<{CODE}} {where}: {first.found}"
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    others = len({found.found for found in group}) - 1
+    more = f" (and {others} more)" if others else ""
+    line, width = f"{label(first):<8} {first.code:<{CODE}} {where}: {first.found}", width - len(more)
+    return (line if len(line) <= width else f"{line[: width - 1]}…") + more
 
 
 def place(group: Sequence[Finding]) -> str:

@@ -66,6 +66,25 @@ def test_what_asks_nothing_of_the_user_takes_a_line() -> None:
     assert len(text.brief([at("n1", "x" * 500, "INDEX_HAS_NULLS")], 79)) == 79
 
 
+def test_a_line_hides_nothing_else_of_its_code() -> None:
+    """Three names that no role knows are three mistakes, though each is accepted."""
+    unknown = [
+        replace(at("n1", f"{name}, which no role knows", "VARIABLE_UNKNOWN", variable=name), accepted=True)
+        for name in ("training_gpu", "weights_folder", "dataset_file")
+    ]
+    lines = text.findings_of(plan(*unknown))
+    assert [line.split()[3] for line in lines if line] == ["dataset_file,", "training_gpu,", "weights_folder,"]
+    assert text.counts(unknown) == "3 accepted"
+
+
+def test_a_line_says_how_much_else_was_found_however_narrow_it_is() -> None:
+    notes = [at(f"n{n}", f"{n}13 texts" + " x" * 100, "INDEX_HAS_NULLS") for n in (1, 2, 3, 3)]
+    line = text.brief(notes, 79)
+    assert len(line) == 79
+    assert "n[1-3]: 113 texts" in line
+    assert line.endswith("… (and 2 more)")
+
+
 def test_errors_stand_last_and_the_count_is_of_what_is_shown() -> None:
     found = [at("n1"), at("n2"), at("n1", code="UPSTREAM_UNKNOWN"), replace(at("n3"), accepted=True)]
     heads = [line.split()[:2] for line in text.findings_of(plan(*found)) if line and line[0] != " "]
