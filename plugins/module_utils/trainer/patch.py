@@ -44,6 +44,11 @@ class Patch:
         return {after: before for before, after in self.versions}
 
 
+def field(name: str, kind: str, default: str, text: str) -> str:
+    """A flag of the trainer, as a field of its arguments."""
+    return f'    {name}: {kind} = field(default={default}, metadata={{"help": "{text}"}})  # canvas-fleet\n'
+
+
 def standing(patches: Iterable[Patch], digest: str) -> tuple[tuple[Patch, ...], str]:
     """Patches in a file with that digest, and its digest without them."""
     found: list[Patch] = []

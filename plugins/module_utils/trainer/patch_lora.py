@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from .patch import Edit, Patch
+from .patch import Edit, Patch, field
 from .patch_digests import versions
 from .patch_frozen import WRAP
 from .patch_lora_text import HELPERS
@@ -72,12 +72,6 @@ _BACKWARD = "        loss.backward()\n"
 _SCHEDULED = "        scheduler.step()\n"
 HELPERS_USED = "fleet_lora, fleet_lora_base, fleet_lora_moved, fleet_lora_one, fleet_lora_reduce, fleet_lora_start"
 MOVED_AFTER = 20  # steps of a start until its log says how far the adapters have moved; a save says it, too
-
-
-def field(name: str, kind: str, default: str, text: str) -> str:
-    """A flag of the trainer, as a field of its arguments."""
-    return f'    {name}: {kind} = field(default={default}, metadata={{"help": "{text}"}})  # canvas-fleet\n'
-
 
 TRAINER = Patch(
     setting=SETTING,

@@ -8,9 +8,8 @@ Without this patch (run_config_optimizer: adamw) the optimizer is upstream's.
 
 from __future__ import annotations
 
-from .patch import Edit, Patch
+from .patch import Edit, Patch, field
 from .patch_digests import versions
-from .patch_lora import field
 
 HELPERS = """\
 # canvas-fleet begin (run_config_optimizer; the role canvas_code puts this in and takes it out)
