@@ -218,7 +218,7 @@ def sync(path: Path) -> None:
 
 def let_group_read(path: Path) -> None:
     """A plain file that its group may read; one that it may read stays as it is. Raises OSError."""
-    source, _ = open_plain(path, follow=False)
+    source, _size = open_plain(path, follow=False)
     with source:
         mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)
         if not mode & stat.S_IRGRP:
