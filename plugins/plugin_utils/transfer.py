@@ -22,11 +22,12 @@ from ..module_utils.system.digests import sha256
 from .retry import Clock
 
 LOOK = 0.2  # seconds between two looks at the file
-STALL = 60.0  # seconds without a byte after which a transfer is begun again
+STALL = 60.0  # seconds after which a transfer that brought less than LEAST is begun again
+LEAST = 1 << 20  # bytes; a host that drips counts as one that sends nothing
 PAUSE = 2.0  # seconds before that
 ENDS = 10.0  # seconds that sftp has to end
 EVERY = 10.0  # seconds between two lines
-WORDS = 4_000  # letters of what sftp says
+SAID, WORDS = 1 << 16, 4_000  # bytes that a pipe holds of what sftp says, and the last ones that are looked at
 DENIED = ("permission denied", "not found", "no such file")
 
 
@@ -54,22 +55,23 @@ class Transfer:
         if size_of(part) > size:
             files.remove(part)
         files.open_part(part, 0o600).close()
-        since = self._clock.monotonic()
-        while (have := size_of(part)) < size:
+        since, have = self._clock.monotonic(), size_of(part)
+        while size_of(part) < size:
             words = self._try(remote, part, size, total)
+            now, got = self._clock.monotonic(), size_of(part)
+            if got >= size:
+                break
             if any(word in words.lower() for word in DENIED):
                 raise _denied(remote, words)
-            now = self._clock.monotonic()
-            if (got := size_of(part)) > have:
-                since = now
+            if got - have >= LEAST:
+                since, have = now, got
             elif now - since >= self._seconds:
                 raise FleetError(
                     "a file could not be fetched",
                     found=f"{remote}: {got} of {size} bytes; {words or 'the host sends nothing more'}",
                     remedy="run it again when the host can be reached; it goes on from here",
                 )
-            if got < size:
-                self._clock.sleep(PAUSE)
+            self._clock.sleep(PAUSE)
         if size_of(part) > size:  # a log that has grown, or a host that sends more than it announced
             with files.open_part(part) as out:
                 out.truncate(size)
@@ -82,22 +84,23 @@ class Transfer:
         orders, _status = files.open_plain(batch)
         with orders:
             command = [os.fsdecode(word) for word in self._command()]
-            process = programs.start(*command, stdin=orders, start_new_session=True)
+            process = programs.start(*command, stdin=orders)  # in our group, which Ansible ends as a whole
         try:
             self._watch(process, part, size, total)
         finally:
             end(process)
             files.remove(batch)
-        said = b"" if process.stderr is None else process.stderr.read(WORDS)
-        return " ".join(said.decode("utf-8", "replace").split())
+        return said_by(process)
 
     def _watch(self, process: programs.Process[bytes], part: str, size: int, total: Total) -> None:
-        moved, last = self._clock.monotonic(), size_of(part)
+        moved, mark = self._clock.monotonic(), size_of(part)
+        last = mark
         while process.poll() is None and last <= size:
             self._clock.sleep(LOOK)
             now, have = self._clock.monotonic(), size_of(part)
-            if have > last:
-                moved, last = now, have
+            last = have
+            if have - mark >= LEAST:
+                moved, mark = now, have
             elif now - moved >= STALL:
                 return
             self._progress(total.done + min(have, size), total.total, "B", os.path.basename(remote_name(part)))
@@ -119,6 +122,15 @@ def end(process: programs.Process[bytes]) -> None:
     if process.poll() is None:
         process.kill()
         process.wait()
+
+
+def said_by(process: programs.Process[bytes]) -> str:
+    """The last words of a program that is over. A child of it may hold the pipe for ever: what is there is enough."""
+    if process.stderr is None:
+        return ""
+    os.set_blocking(process.stderr.fileno(), False)
+    said = process.stderr.read(SAID) or b""
+    return " ".join(said[-WORDS:].decode("utf-8", "replace").split())
 
 
 def size_of(path: str) -> int:
