@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..module_utils.checkpoints import offer as offers
@@ -17,11 +19,12 @@ from ..module_utils.system import files, folders
 from ..module_utils.system.digests import of_file
 from ..module_utils.trainer.checkpoint import examine
 from ..plugin_utils.role_action import RoleAction
-from ..plugin_utils.transfer import Total, Transfer, need_room, size_of
+from ..plugin_utils.transfer import OtherContentError, Total, Transfer, need_room, size_of
 
 SUMS = "SHA256SUMS"
 GOES_ON = "nothing is changed there"
-MODE = 0o644
+LOCK = ".lock"
+SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 class ActionModule(RoleAction):
@@ -33,6 +36,8 @@ class ActionModule(RoleAction):
         if int(self.topology["node_rank"]):
             return {"changed": False, "skipped": True, "skip_reason": "the first host of the run has the results"}
         self.doing = "fetch"
+        if getattr(self._connection, "transport", "") != "ssh":
+            raise FleetError("files are fetched by SSH alone", variable="ansible_connection", expected="ssh")
         self.run_folder = os.path.join(
             os.path.abspath(os.path.expanduser(str(self.settings["training_fetch_dir"]))),
             str(self.settings["training_run"]),
@@ -41,18 +46,36 @@ class ActionModule(RoleAction):
         folder = os.path.join(self.run_folder, f"{offer.step:07d}") if offer.files else self.run_folder
         lacking = self._lacking(folder, offer.files)
         logs = self._lacking(self.run_folder, offer.logs)
-        result = {
-            "changed": bool(lacking or logs),
-            "folder": folder,
-            "fetched": [one.name for one in (*lacking, *logs)],
-        }
+        missed: list[File] = []
+        sums = sums_of(folder, offer.files)
+        stale = bool(offer.files) and files.text(os.path.join(folder, SUMS), follow=False) != sums
         if not self._task.check_mode:
-            self._bring(offer, folder, lacking, logs)
+            with self._alone():
+                missed = self._bring(offer, folder, lacking, logs)
+                if self.settings["training_fetch"] == "checkpoint":
+                    require_whole(folder, offer.step)
+                if stale:
+                    files.write(os.path.join(folder, SUMS), sums.encode())
+        brought = [one for one in (*lacking, *logs) if one not in missed]
+        self._tell(offer, folder, brought, missed)
+        return {
+            "changed": bool(brought or stale),
+            "folder": folder,
+            "fetched": [one.name for one in brought],
+            "step": offer.step,
+            "files": [one.name for one in offer.files],
+            "sealed": offer.sealed,
+        }
+
+    def _tell(self, offer: Offer, folder: str, brought: Sequence[File], missed: Sequence[File]) -> None:
+        fetched = "would be fetched" if self._task.check_mode else "fetched, as on the host"
         for one in (*offer.files, *offer.logs):
             place = folder if one in offer.files else self.run_folder
-            how = "fetched" if one in lacking or one in logs else "was here already"
-            self.show(f"{os.path.join(place, one.name)}  {progress.amount(one.size, 'B')}  {how}, as on the host")
-        return {**result, "step": offer.step, "files": [one.name for one in offer.files], "sealed": offer.sealed}
+            how = fetched if one in brought else "was here already, as on the host"
+            how = "is left out: it was replaced meanwhile, so fetch it again" if one in missed else how
+            self.show(f"{os.path.join(place, one.name)}  {progress.amount(one.size, 'B')}  {how}")
+        for name in offer.left_out:
+            self.show(f"{self.host}  {name} has more than {progress.amount(offers.LOG_BYTES, 'B')} and is left out")
 
     def _offer(self) -> Offer:
         what, step = str(self.settings["training_fetch"]), int(self.settings["training_fetch_step"])
@@ -68,25 +91,42 @@ class ActionModule(RoleAction):
         """What is not there yet with the offered content."""
         return [one for one in offered if not is_here(os.path.join(folder, one.name), one)]
 
-    def _bring(self, offer: Offer, folder: str, lacking: Sequence[File], logs: Sequence[File]) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two fetches of a run would write the same part."""
+        folders.make(self.run_folder, mode=0o777 & ~umask())
+        try:
+            with files.locked(os.path.join(self.run_folder, LOCK), wait=False):
+                yield
+        except BlockingIOError as error:
+            raise FleetError(
+                "another fetch of this run is under way",
+                variable="training_fetch_dir",
+                found=self.run_folder,
+                expected="one fetch at a time",
+                remedy="wait for its end, or name another folder (-e training_fetch_dir=…)",
+            ) from error
+
+    def _bring(self, offer: Offer, folder: str, lacking: Sequence[File], logs: Sequence[File]) -> list[File]:
+        """The logs come first, as they were offered a moment ago. Returns those that were replaced meanwhile."""
         if not lacking and not logs:
-            return
-        if getattr(self._connection, "transport", "") != "ssh":
-            raise FleetError("files are fetched by SSH alone", variable="ansible_connection", expected="ssh")
+            return []
         remotes = self._remotes(offer)
-        wanted = [(one, folder) for one in lacking] + [(one, self.run_folder) for one in logs]
+        wanted = [(one, self.run_folder) for one in logs] + [(one, folder) for one in lacking]
         folders.make(folder)
         parts = {one.name: min(size_of(f"{os.path.join(folder, one.name)}.part"), one.size) for one in lacking}
         need_room(folder, sum(one.size for one, _place in wanted) - sum(parts.values()))
         total = Total(sum(one.size for one, _place in wanted))
         transfer = Transfer(self._sftp, self._line, self.clock, float(self.settings["fleet_reconnect_timeout"]))
+        missed: list[File] = []
         for one, place in wanted:
-            fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total)
-        if self.settings["training_fetch"] == "checkpoint":
-            require_whole(folder, offer.step)
-        if offer.files:
-            sums = "".join(f"{one.sha256}  {one.name}\n" for one in offer.files)
-            files.write(os.path.join(folder, SUMS), sums.encode())
+            try:
+                fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total)
+            except OtherContentError:
+                if not offer.files or one not in logs:
+                    raise
+                missed.append(one)
+        return missed
 
     def _remotes(self, offer: Offer) -> dict[str, str]:
         """Full paths on the host, from the settings alone."""
@@ -119,6 +159,21 @@ def require_whole(folder: str, step: int) -> None:
         )
 
 
+def sums_of(folder: str, offered: Sequence[File]) -> str:
+    """SHA256SUMS with these files, and those of earlier fetches that are still there."""
+    old = files.text(os.path.join(folder, SUMS), follow=False).splitlines()
+    known = {found[2]: found[1] for line in old if (found := SUM.fullmatch(line)) and files.stays_below(found[2])}
+    there = {name: digest for name, digest in known.items() if os.path.isfile(os.path.join(folder, name))}
+    now = {**there, **{one.name: one.sha256 for one in offered}}
+    return "".join(f"{now[name]}  {name}\n" for name in sorted(now))
+
+
+def umask() -> int:
+    """What is fetched may be read by whom the user's umask lets."""
+    os.umask(mask := os.umask(0o077))
+    return mask
+
+
 def is_here(path: str, one: File) -> bool:
     try:
         return os.lstat(path).st_size == one.size and of_file(path) == one.sha256
@@ -133,13 +188,13 @@ def fetch(transfer: Transfer, remote: str, path: str, one: File, total: Total) -
         resumed = size_of(part) > 0
         transfer.bring(remote, part, one.size, total)
         if of_file(part) == one.sha256:
-            files.put(part, path, MODE)
+            files.put(part, path)
             return
         files.remove(part)
         total.done = begun
         if not resumed:
             break
-    raise FleetError(
+    raise OtherContentError(
         "the content that came is not what the host announced",
         found=f"{remote} ({one.size} bytes)",
         expected=f"sha256 {one.sha256}",

@@ -62,7 +62,8 @@ def main() -> None:
     results, folder, kept = (str(settings[name]) for name in names)
     place = Place(folder.rstrip("/"), kept_dir_of(results, folder, kept))
     with reported(module.fail_json), as_owner(place.checkpoints):
-        found = offers.offer(place, results, settings["training_fetch"], settings["training_fetch_step"])
+        what, step = settings["training_fetch"], settings["training_fetch_step"]
+        found = offers.offer(place, results, what, step, fill=not module.check_mode)
     module.exit_json(**shown.result({"changed": False, "offer": wire.to_dict(found)}))
 
 

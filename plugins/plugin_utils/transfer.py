@@ -31,6 +31,10 @@ SAID, WORDS = 1 << 16, 4_000  # bytes that a pipe holds of what sftp says, and t
 DENIED = ("permission denied", "not found", "no such file")
 
 
+class OtherContentError(FleetError):
+    """The file on the host is not the announced one."""
+
+
 @dataclass
 class Total:
     """Bytes over all files of a fetch."""
@@ -54,15 +58,19 @@ class Transfer:
         """All `size` bytes into `part`, which may hold some already. Raises FleetError when it cannot be brought."""
         if size_of(part) > size:
             files.remove(part)
-        files.open_part(part, 0o600).close()
+        files.open_part(part, 0o666).close()  # and the user's umask
         since, have = self._clock.monotonic(), size_of(part)
         while size_of(part) < size:
-            words = self._try(remote, part, size, total)
+            status, words = self._try(remote, part, size, total)
             now, got = self._clock.monotonic(), size_of(part)
             if got >= size:
                 break
             if any(word in words.lower() for word in DENIED):
                 raise _denied(remote, words)
+            if status == 0:
+                raise OtherContentError(
+                    "a file has become shorter", found=f"{remote}: {got} of {size} bytes", remedy="fetch again"
+                )
             if got - have >= LEAST:
                 since, have = now, got
             elif now - since >= self._seconds:
@@ -77,8 +85,8 @@ class Transfer:
                 out.truncate(size)
         total.done += size
 
-    def _try(self, remote: str, part: str, size: int, total: Total) -> str:
-        """One call of sftp, to its end or until there is enough; what it said."""
+    def _try(self, remote: str, part: str, size: int, total: Total) -> tuple[int, str]:
+        """One call of sftp, to its end or until there is enough; its status, and what it said."""
         batch = os.path.join(str(vars(constants)["DEFAULT_LOCAL_TMP"]), f"canvas-fleet-{sha256(part)[:16]}.sftp")
         files.write(batch, f"reget {shlex.quote(remote)} {shlex.quote(part)}\n".encode(), 0o600, durable=False)
         orders, _status = files.open_plain(batch)
@@ -90,7 +98,7 @@ class Transfer:
         finally:
             end(process)
             files.remove(batch)
-        return said_by(process)
+        return process.returncode, said_by(process)
 
     def _watch(self, process: programs.Process[bytes], part: str, size: int, total: Total) -> None:
         moved, mark = self._clock.monotonic(), size_of(part)

@@ -17,7 +17,7 @@ from typing import Any
 from ..core.errors import FleetError
 from ..findings.finding import finding
 from ..system import files
-from ..system.digests import sha256
+from ..system.digests import running
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import FORMS, Checkpoint
 from . import digests, guard, seal
@@ -26,6 +26,7 @@ from .seal import Place
 LOGS = ("log.txt", "log.plain.txt", "losses.csv")
 NEWEST = -1
 STEPS = 10**7  # the trainer writes a step in seven digits
+LOG_BYTES = 256 << 20  # of a log; a longer one is left out
 SMALL = 1 << 30  # bytes; files that are no tensors have a few thousand
 DIGEST = re.compile(r"[0-9a-f]{64}")
 # What may be asked for, and its file in each form of a checkpoint; () is all that a start resumes from.
@@ -55,16 +56,20 @@ class Offer:
     sealed: bool = False
     files: tuple[File, ...] = ()
     logs: tuple[File, ...] = ()
+    left_out: tuple[str, ...] = ()  # logs that are too long
 
 
-def offer(place: Place, results: str, what: str, step: int = NEWEST) -> Offer:
-    """On the host. Computes the digests that the seal lacks, which takes as long as reading the files.
+def offer(place: Place, results: str, what: str, step: int = NEWEST, fill: bool = True) -> Offer:
+    """On the host. Computes the digests that the seal lacks, which takes as long as reading the files. `fill`: writes
+    them into the seal.
 
     Raises FleetError when there is no such checkpoint, or when it differs from its seal.
     """
-    logs = tuple(log for name in LOGS if (log := _log(results, name)))
+    found_logs = {name: log for name in LOGS if (log := _log(results, name))}
+    logs = tuple(log for log in found_logs.values() if log.size <= LOG_BYTES)
+    left_out = tuple(name for name, log in found_logs.items() if log not in logs)
     if what == "logs":
-        return Offer(logs=logs)
+        return Offer(logs=logs, left_out=left_out)
     found = _chosen(guard.look(place), what, step)
     manifest = seal.read_manifest(place, found.step)
     names = CHOICES[what][found.form] or seal.names_of(found.path)
@@ -73,14 +78,15 @@ def offer(place: Place, results: str, what: str, step: int = NEWEST) -> Offer:
     else:
         if flaws := _flaws(found.path, manifest, names):
             raise _refused(found.step, f"{found.path}: {'; '.join(flaws[:3])}", "the sealed content")
-        digests.fill(place, found.step, nullcontext(), lambda: False, lambda text: None, names)
+        if fill:
+            digests.fill(place, found.step, nullcontext(), lambda: False, lambda text: None, names)
         manifest = seal.read_manifest(place, found.step) or manifest
         entries = {name: manifest["files"][name] for name in names}
-    for name in entries:  # of a save that was sealed by an earlier version
+    for name in entries if fill else ():  # of a save that was sealed by an earlier version
         with suppress(OSError):
             files.let_group_read(f"{found.path}/{name}")
     offered = tuple(_file(found.path, name, entry) for name, entry in entries.items())
-    return Offer(found.step, found.path == place.links(found.step), manifest is not None, offered, logs)
+    return Offer(found.step, found.path == place.links(found.step), manifest is not None, offered, logs, left_out)
 
 
 def _flaws(path: str, manifest: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -99,10 +105,18 @@ def _file(folder: str, name: str, entry: Mapping[str, Any]) -> File:
 
 
 def _log(results: str, name: str) -> File | None:
-    """The log as it is now; None for what is absent, a link, or longer than limits.FILE_BYTES."""
+    """The log as it is now; None for what is absent, or a link. Of one that is longer than LOG_BYTES no digest."""
     with suppress(OSError):
-        data = files.read(os.path.join(results, name), follow=False)
-        return File(name, len(data), sha256(data))
+        source, size = files.open_plain(os.path.join(results, name), follow=False)
+        with source:
+            if size > LOG_BYTES:
+                return File(name, size, "")
+            digest = running()
+            done = 0
+            while block := source.read(min(files.BLOCK, size - done)):
+                digest.update(block)
+                done += len(block)
+        return File(name, done, digest.hexdigest())
     return None
 
 
@@ -138,8 +152,9 @@ def checked(given: Offer, what: str, step: int, limit: int) -> Offer:
     if not fits or not all(map(checkpoints.is_of_a_save, names)) or len(set(names)) != len(names):
         flaws.append(f"the files {', '.join(names[:5])}")
     logs = [one.name for one in given.logs]
-    if not set(logs) <= set(LOGS) or len(set(logs)) != len(logs):
+    if not {*logs, *given.left_out} <= set(LOGS) or len(set(logs)) != len(logs) or len(given.left_out) > len(LOGS):
         flaws.append(f"the logs {', '.join(logs[:5])}")
+    flaws += [f"{one.name} of {one.size} bytes" for one in given.logs if one.size > LOG_BYTES]
     for one in (*given.files, *given.logs):
         small = not one.name.endswith((".safetensors", ".pt")) or one.name in checkpoints.STATE_FILES
         if not DIGEST.fullmatch(one.sha256) or not 0 <= one.size <= (SMALL if small else limit or 1 << 62):

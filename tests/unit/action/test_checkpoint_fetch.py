@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.action import checkpoint_fetch
+from ansible_collections.canvas.fleet.plugins.module_utils.system import files
 from ansible_collections.canvas.fleet.plugins.plugin_utils import transfer
 
 from tests.unit.support import actions, saves
@@ -103,7 +104,7 @@ class Host:
         return [word.encode() for word in (sys.executable, str(self.sftp), self.how)]
 
     def at_home(self) -> list[str]:
-        return sorted(str(path.relative_to(self.home)) for path in self.home.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(self.home)) for path in self.home.rglob("[!.]*") if path.is_file())
 
 
 @pytest.fixture
@@ -121,7 +122,6 @@ def test_it_comes_home_with_its_sums_and_a_second_call_changes_nothing(host: Hos
     assert host.at_home() == ALL
     folder = host.home / "atlas/0000040"
     assert (folder / "ema.safetensors").read_bytes() == host.content
-    assert (folder / "ema.safetensors").stat().st_mode & 0o777 == 0o644
     assert (folder / "SHA256SUMS").read_text() == f"{sha256(host.content).hexdigest()}  ema.safetensors\n"
     assert any("ema.safetensors  10.2 kB  fetched" in line for line in host.lines)
     assert host.fetch()["changed"] is False
@@ -130,6 +130,8 @@ def test_it_comes_home_with_its_sums_and_a_second_call_changes_nothing(host: Hos
 def test_a_dry_run_brings_nothing(host: Host) -> None:
     result = host.fetch(check=True)
     assert (result["changed"], host.home.exists()) == (True, False)
+    assert all("would be fetched" in line for line in host.lines[1:])
+    assert "SSH alone" in host.fetch(check=True, transport="local")["msg"]
 
 
 def test_a_transfer_that_was_cut_goes_on_where_it_ended(host: Host) -> None:
@@ -168,7 +170,7 @@ def test_a_login_that_may_not_read_is_told_what_helps(host: Host) -> None:
     message = host.fetch()["msg"]
     assert "fleet_readers" in message
     assert "\x1b" not in message
-    assert host.at_home() == ["atlas/0000040/ema.safetensors.part"]
+    assert host.at_home() == ["atlas/losses.csv.part"]
 
 
 def test_a_host_that_is_lost_is_waited_for_so_long_and_no_longer(host: Host) -> None:
@@ -208,6 +210,51 @@ def test_a_checkpoint_that_came_has_to_be_whole(host: Host, lacking: tuple[str, 
     result = host.fetch(host.offer(files=host.entries(*names)))
     assert result.get("failed", False) is failed
     assert ("scheduler.pt is missing" in result.get("msg", "")) is failed
+    assert host.fetch(host.offer(files=host.entries(*names))).get("failed", False) is failed, "also what is here"
+
+
+def test_the_sums_keep_what_earlier_calls_brought(host: Host) -> None:
+    host.fetch()
+    host.what = "model"
+    host.fetch(host.offer(files=host.entries("model.safetensors")))
+    sums = host.home / "atlas/0000040/SHA256SUMS"
+    assert [line.split()[1] for line in sums.read_text().splitlines()] == ["ema.safetensors", "model.safetensors"]
+    (sums.parent / "ema.safetensors").unlink()
+    sums.write_text(sums.read_text() + "no line\n")
+    assert host.fetch(host.offer(files=host.entries("model.safetensors")))["changed"]
+    assert [line.split()[1] for line in sums.read_text().splitlines()] == ["model.safetensors"]
+
+
+def test_two_fetches_of_a_run_do_not_write_the_same_part(host: Host) -> None:
+    host.fetch()
+    with files.locked(host.home / "atlas/.lock"):
+        assert "another fetch of this run" in host.fetch()["msg"]
+
+
+@pytest.mark.parametrize("now", ["step\n", "step\n41\n"], ids=["shorter", "another"])
+def test_a_log_that_was_replaced_costs_no_model(host: Host, now: str) -> None:
+    answer = host.offer()
+    (host.results / "losses.csv").write_text(now)
+    result = host.fetch(answer)
+    assert (result["fetched"], result.get("failed")) == (["ema.safetensors"], None)
+    assert any("losses.csv" in line and "replaced meanwhile" in line for line in host.lines)
+    host.what = "logs"
+    assert host.fetch({"offer": {"logs": answer["offer"]["logs"]}})["failed"]
+
+
+def test_a_log_that_is_too_long_is_named(host: Host) -> None:
+    host.fetch(host.offer(left_out=["log.txt"]))
+    assert any("log.txt has more than 268" in line for line in host.lines)
+
+
+def test_what_comes_has_the_modes_of_the_users_umask(host: Host) -> None:
+    before = os.umask(0o027)
+    try:
+        host.fetch()
+    finally:
+        os.umask(before)
+    assert (host.home / "atlas/0000040/ema.safetensors").stat().st_mode & 0o777 == 0o640
+    assert (host.home / "atlas").stat().st_mode & 0o777 == 0o750
 
 
 def test_a_link_at_home_is_replaced_and_not_followed(host: Host, tmp_path: Path) -> None:

@@ -68,6 +68,16 @@ def test_a_digest_that_the_seal_lacked_is_in_it_from_then_on_and_no_other(run: R
     assert [name for name, entry in manifest["files"].items() if entry.get("sha256")] == ["ema.safetensors"]
 
 
+def test_a_dry_run_changes_neither_seal_nor_modes(run: Run) -> None:
+    folder = run.save(20)
+    (folder / "ema.safetensors").chmod(0o600)
+    before = Path(run.place.manifest(20)).read_bytes()
+    dry = offers.offer(run.place, str(run.results), "ema", fill=False)
+    assert Path(run.place.manifest(20)).read_bytes() == before
+    assert (folder / "ema.safetensors").stat().st_mode & 0o777 == 0o600
+    assert dry == run.offer("ema")
+
+
 def test_the_whole_checkpoint_is_all_that_the_seal_names(run: Run) -> None:
     run.save(20)
     offer = run.offer("checkpoint")
@@ -143,6 +153,15 @@ def test_logs_are_offered_as_they_are_now_and_no_link_is_followed(run: Run, tmp_
     assert offers.checked(offer, "logs", -1, 0) == offer
 
 
+def test_a_log_that_is_too_long_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers, "LOG_BYTES", 5)
+    (tmp_path / "log.txt").write_text("steps\n")
+    (tmp_path / "losses.csv").write_text("step\n")
+    offer = run.offer("logs")
+    assert ([one.name for one in offer.logs], offer.left_out) == (["losses.csv"], ("log.txt",))
+    assert offers.checked(offer, "logs", -1, 0) == offer
+
+
 GOOD = Offer(40, files=(File("ema.safetensors", 600, HEX),), logs=(File("log.txt", 5, HEX),))
 
 
@@ -160,7 +179,8 @@ GOOD = Offer(40, files=(File("ema.safetensors", 600, HEX),), logs=(File("log.txt
         pytest.param({"files": (File("ema.safetensors", 600, "\x1b[31m"),)}, id="no digest"),
         pytest.param({"logs": (File("../log.txt", 5, HEX),)}, id="a path for a log"),
         pytest.param({"logs": (*GOOD.logs, *GOOD.logs)}, id="a log twice"),
-        pytest.param({"logs": (File("log.txt", 1 << 40, HEX),)}, id="a log without end"),
+        pytest.param({"logs": (File("log.txt", (256 << 20) + 1, HEX),)}, id="a log without end"),
+        pytest.param({"left_out": ("\x1b[31m",)}, id="another name for a log that is left out"),
     ],
 )
 def test_an_offer_that_was_not_asked_for_is_refused(change: dict[str, Any]) -> None:
