@@ -212,7 +212,8 @@ class Reader:
         if "Training from scratch." in line:
             self.weights, self.source, self.flaw = "scratch", "", "the trainer began with random weights"
         elif match := _LOADING.search(line):
-            self.weights, self.source, self.flaw = "loading", match[1], ""
+            if self.weights != "partial":  # adapters of a checkpoint do not mend their base
+                self.weights, self.source, self.flaw = "loading", match[1], ""
         elif match := _KEYS.search(line):
             self.flaw = self.flaw or _keys_flaw(_NAME.findall(match[1]), _NAME.findall(match[2]))
             self.weights = "partial" if self.flaw else "loaded"

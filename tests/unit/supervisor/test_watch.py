@@ -255,7 +255,6 @@ def test_a_hang_has_a_class(tree: list[Process], repeats: int, peers: list[str],
         ([], {"profile": "lora"}, "WEIGHTS_NOT_LOADED"),
         ([], {"profile": "full"}, None),
         ([ADAPTERS.format(0, 1130)], {"profile": "lora"}, "WEIGHTS_NOT_LOADED"),
-        ([ADAPTERS.format(392, 0)], {"profile": "lora"}, "WEIGHTS_NOT_LOADED"),
         ([line(0, float("nan"))], {"max_first_loss": 10}, "FIRST_LOSS_HIGH"),
     ],
 )  # fmt: skip

@@ -71,6 +71,14 @@ def test_one_reading_that_lacks_a_tensor_is_not_mended_by_the_next() -> None:
         assert train_log.parse("\n".join([f"Loading checkpoint from {MODEL}.", *order])).weights == "partial"
 
 
+def test_adapters_of_a_checkpoint_do_not_mend_a_base_that_lacks_tensors() -> None:
+    bad = "_IncompatibleKeys(missing_keys=['lm_head.weight'], unexpected_keys=[])"
+    more = ["Loading checkpoint from /c/0000510.", "<All keys matched successfully>"]
+    seen = train_log.parse("\n".join([f"Loading checkpoint from {MODEL}.", bad, *more]))
+    assert (seen.weights, seen.weights_from) == ("partial", MODEL)
+    assert "lm_head.weight" in seen.weights_flaw
+
+
 def test_weights_that_are_being_read_are_neither_loaded_nor_not() -> None:
     assert train_log.parse(f"Loading checkpoint from {MODEL}.\n").weights == "loading"
     assert train_log.parse("").weights == ""
