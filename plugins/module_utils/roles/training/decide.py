@@ -37,6 +37,9 @@ REASONS = {
     "forget": "the unit's record is there",
 }
 
+# Findings about the next start that count under a training that runs or has finished, too.
+OTHER = ("CHECKPOINT_OTHER_PROFILE", "CHECKPOINT_OTHER_ADAPTER")
+
 
 def decide(seen: Observation, settings: Settings, topology: Topology, fill: text.Fill) -> RolePlan:
     """Changes of the role, and obstacles of a start."""
@@ -52,8 +55,9 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
     if "start" in steps:
         findings += checkpoint_findings.start_findings(seen.survey, seen.kept, settings, topology)
         findings += refusals.refusals(have, want)
-    elif state == "started" and (found := runs_older(have, want) or stays_finished(seen, settings)):
-        findings.append(found)
+    elif state == "started":
+        findings += [one for one in (runs_older(have, want) or stays_finished(seen, settings),) if one]
+        findings += _next_start(seen, settings, topology)
     summary = "" if reasons else summary_of(seen)
     return RolePlan(
         reasons=tuple(reasons),
@@ -61,6 +65,12 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
         values={} if reasons else _values(report_of(seen, want), settings, topology.node_rank),
         summary=summary,
     )
+
+
+def _next_start(seen: Observation, settings: Settings, topology: Topology) -> list[Finding]:
+    """What would end a training at its next restart by itself, since its script and code are replaced under it."""
+    found = checkpoint_findings.start_findings(seen.survey, seen.kept, settings, topology)
+    return [one for one in found if one.code in OTHER]
 
 
 def _values(report: Report, settings: Settings, rank: int) -> dict[str, Any]:

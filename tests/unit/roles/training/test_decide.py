@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
@@ -43,6 +44,29 @@ def test_more_steps_for_a_run_that_has_ended_need_a_start_that_is_asked_for(
     plan = decide(seen(have, step=60), run_config_total_steps=total)
     assert [one.code for one in plan.findings] == codes
     assert not [reason for reason in plan.reasons if have.finished and "the training is" in reason]
+
+
+ADAPTERS = replace(checkpoint(20, shards=1), form="lora", adapter=checkpoints.Adapter(32, 64.0, "all", True, "", 392))
+SAME = {"training_profile": "lora", "training_lora_rank": 32, "training_lora_merge": "never"}
+
+
+@pytest.mark.parametrize("have", [RUNS, replace(READY, finished=True)], ids=["running", "finished"])
+@pytest.mark.parametrize(
+    ("changed", "codes"),
+    [
+        pytest.param({}, set(), id="the same"),
+        pytest.param({"run_config_num_shard": 4}, set(), id="shards, which adapters do not have"),
+        pytest.param({"training_profile": "full"}, {"CHECKPOINT_OTHER_PROFILE"}, id="another profile"),
+        pytest.param({"training_lora_rank": 16}, {"CHECKPOINT_OTHER_ADAPTER"}, id="another rank"),
+    ],
+)
+def test_what_its_checkpoints_cannot_go_on_with_is_refused_under_a_training(
+    have: Have, changed: dict[str, Any], codes: set[str]
+) -> None:
+    found = {one.code for one in decide(seen(have, ADAPTERS), **{**SAME, **changed}).findings}
+    assert found & {"CHECKPOINT_OTHER_PROFILE", "CHECKPOINT_OTHER_ADAPTER"} == codes
+    if have.finished:
+        assert found == codes
 
 
 @pytest.mark.parametrize(
