@@ -1,6 +1,7 @@
 """training_profile: auto becomes a profile here, once, before anything else reads the settings. Pure.
 
-A run that has checkpoints, or runs, stays with the profile of its script, since no other can go on with them.
+A run that has checkpoints, or runs, stays with the profile of its script, since no other can go on with them. Adapters
+and frozen layers stay streamed or not, and on as many GPUs, while that fits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..machine.fit.memory import Run
 from ..machine.starts import ALIVE
 from ..roles.run_config import resume
 from ..roles.run_config.resume_findings import optimizer_of, profile_of
+from ..trainer.flags import truth
 from .observation import HostSeen
 
 AUTO = "auto"
@@ -34,13 +36,17 @@ class Kept:
     profile: str = ""
     ema: bool = False  # it has an EMA copy
     small: bool = False  # the optimizer's state is in 8 bits
+    offload: bool = False
+    ranks: int = 0  # on one host; 0: not known
 
     def same(self, one: Candidate) -> bool:
         return bool(one.settings["training_profile"] == self.profile)
 
     def suits(self, one: Candidate) -> bool:
-        small = one.run.optimizer == "adamw_8bit"
-        return self.same(one) and (self.profile != "full" or (one.run.ema_copy, small) == (self.ema, self.small))
+        if self.profile == "full":
+            small = one.run.optimizer == "adamw_8bit"
+            return self.same(one) and (one.run.ema_copy, small) == (self.ema, self.small)
+        return self.same(one) and one.run.offload == self.offload and self.ranks in (0, one.run.ranks)
 
 
 def settle(
@@ -65,13 +71,17 @@ def settle(
         wanted = "a profile by name: the one that made it"
         wrong = finding("PROFILE_UNKNOWN", host=kept.host, found=what, expected=wanted, variable="training_profile")
         return _with(members, {"training_profile": "full"}), None, [wrong]
+    known = all(host.whole.machine.sample_tokens for host in members if host.whole)
+    if made and made.why and not (known or kept):
+        made = replace(made, unsure="the longest sample is not known")
     return _with(members, made.settings if made else {}), made, []
 
 
 def _going_on(kept: Kept, hosts: Sequence[tuple[Run, Node]], ema: float, rate: float) -> Choice | None:
     """The profile of the checkpoints, as it was where the user's other settings allow that."""
     reason = f"{kept.what} is of {kept.profile}"
-    return choose(hosts, ema, rate, kept.suits, reason) or choose(hosts, ema, rate, kept.same, reason)
+    as_it_was = choose(hosts, ema, rate, kept.suits, reason, last=kept.profile == "full")
+    return as_it_was or choose(hosts, ema, rate, kept.same, reason)
 
 
 def _with(members: Sequence[HostSeen], settings: Mapping[str, Any]) -> list[HostSeen]:
@@ -97,4 +107,6 @@ def _kept(host: HostSeen) -> Kept | None:
         return Kept(host.name, state.path or what)
     copied = bool(re.fullmatch(r"[0-9.eE+-]+", given["ema"])) and float(given["ema"]) > 0
     small = optimizer_of(given) == "adamw_8bit"
-    return Kept(host.name, what, profile_of(given), copied, small)
+    ranks = re.search(r"--nproc_per_node[= ](\d{1,4})\b", text)
+    offload = truth(given.get("cpu_offload", "False"))
+    return Kept(host.name, what, profile_of(given), copied, small, offload, int(ranks[1]) if ranks else 0)

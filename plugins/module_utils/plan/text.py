@@ -79,7 +79,8 @@ def choice_lines(hosts: Sequence[HostPlan], width: int = WIDTH) -> list[str]:
     made = hosts[0].choice
     if not made:
         return []
-    later = "" if made.settled else " for now: no GPU is seen yet"
+    unknown = made.unsure if made.settled else "no GPU is seen yet"
+    later = f" for now: {unknown}" if unknown else ""
     line = f"profile auto: {made.name}{later}" + (f" ({'; '.join(made.why)})" if made.why else "")
     given = ", ".join(f"{name}: {yaml(value)}" for name, value in made.settings.items())
     return [part for text in (line, f"sets {given}") for part in wrapped("  ", shown.line(text), width, 4)]

@@ -74,7 +74,7 @@ def test_the_roles_see_the_profile_that_was_chosen() -> None:
 def test_the_plan_says_what_was_chosen_and_why() -> None:
     made, _ = planned(seen("A100-80", 1))
     lines = " ".join(report.plan_text(made).split())
-    assert "profile auto: lora (full needs" in lines
+    assert "profile auto: lora for now: the longest sample is not known (full needs" in lines
     assert "sets training_profile: lora, run_config_ema: 0.0" in lines
     choice: Any = made.as_dict()["hosts"]["h0"]["choice"]
     assert (choice["settings"]["training_profile"], choice["settled"]) == ("lora", True)
@@ -97,6 +97,7 @@ SCRIPT = "torchrun -m train.pretrain_unified_navit --ema 0.995 --lr 1e-5"
 BARE = "torchrun -m train.pretrain_unified_navit --ema 0.0 --fleet_optimizer adamw_8bit"
 FROZEN = f"{SCRIPT.replace('0.995', '0.0')} --freeze_llm True"
 LORA = f"{FROZEN} --fleet_lora_rank 32"
+STREAMED = f"{LORA.replace('-m', '--nproc_per_node={} -m')} --cpu_offload True"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,9 @@ LORA = f"{FROZEN} --fleet_lora_rank 32"
     [
         pytest.param("A100-80", 8, LORA, "lora", id="adapters, though all would fit"),
         pytest.param("4090", 2, LORA, "lora, streamed", id="adapters on other hardware: streamed or not is free"),
+        pytest.param("A100-80", 4, STREAMED.format(4), "lora, streamed", id="adapters, streamed as they were"),
+        pytest.param("A100-80", 8, STREAMED.format(3), "lora, streamed on 3 of 8 GPUs", id="on as many GPUs"),
+        pytest.param("A100-80", 2, STREAMED.format(3), "lora", id="on fewer GPUs: all is free"),
         pytest.param("A100-80", 8, FROZEN, "frozen", id="frozen"),
         pytest.param("A100-80", 4, SCRIPT, "full", id="full, though it does not fit"),
         pytest.param("A100-80", 8, BARE, "full with an optimizer in 8 bits", id="its optimizer stays, too"),
@@ -115,6 +119,20 @@ def test_checkpoints_keep_their_profile(card: str, gpus: int, script: str, name:
     choice = made.hosts["h0"].choice
     assert choice
     assert choice.why[0].startswith("checkpoint 510 is of")
+
+
+@pytest.mark.parametrize(
+    ("answer", "unsure"),
+    [
+        pytest.param(seen("A100-80", 1), True, id="a smaller sample might make room for a better one"),
+        pytest.param(seen("A100-80", 8), False, id="nothing is better"),
+        pytest.param(seen("A100-80", 1, step=510, script=LORA), False, id="checkpoints decide"),
+    ],
+)
+def test_a_choice_is_for_now_while_the_longest_sample_may_change_it(answer: Observation, unsure: bool) -> None:
+    choice = planned(answer)[0].hosts["h0"].choice
+    assert choice
+    assert bool(choice.unsure) == unsure
 
 
 def test_checkpoints_of_an_unknown_profile_are_refused_with_the_way_out() -> None:

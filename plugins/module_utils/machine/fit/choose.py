@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.progress import amount
-from .judge import Node, judge_gpu, judge_host
+from .judge import ROOM, Node, judge_gpu, judge_host
 from .memory import Run
 from .nearest import fused, well
 
@@ -25,15 +25,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """What `auto` stands for. `why`: the reason, and what each better one lacks. Not `settled`: no GPU was seen yet."""
+    """What `auto` stands for. `why`: the reason, and what each better one lacks. Not `settled`: no GPU was seen yet.
+    `unsure`: what is not known yet, and may change the choice of a later play."""
 
     name: str
     settings: Mapping[str, Any]
     why: tuple[str, ...] = ()
     settled: bool = True
+    unsure: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "settings": dict(self.settings), "why": list(self.why), "settled": self.settled}
+        return {**vars(self), "settings": dict(self.settings), "why": list(self.why)}
 
 
 def candidates(run: Run, ema: float, rate: float) -> Iterator[Candidate]:
@@ -56,8 +58,9 @@ def candidates(run: Run, ema: float, rate: float) -> Iterator[Candidate]:
     full = replace(run.full(), ema_copy=ema > 0)
     bare = replace(full, ema_copy=False, optimizer=fused(run))
     lora, frozen = run.adapted(), run.frozen(ema_copy=False)
-    yield made("full", "full", full)
-    yield made("full without an EMA copy", "full", bare)
+    if not (run.offload and run.optimizer == "adamw_8bit"):  # refused: no kernels for the host
+        yield made("full", "full", full)
+        yield made("full without an EMA copy", "full", bare)
     if not run.offload:
         yield made("full with an optimizer in 8 bits", "full", replace(bare, optimizer="adamw_8bit"))
         yield made("lora", "lora", lora)
@@ -76,9 +79,10 @@ def choose(
     rate: float,
     suits: Callable[[Candidate], bool] = lambda one: True,
     reason: str = "",
+    last: bool = True,
 ) -> Choice | None:
     """The first candidate that fits every host; the last one where none does, and then findings say what is short. None
-    where none suits.
+    where none suits, or none fits and the `last` is not to be taken.
 
     `hosts`: one or more, of as many ranks each. `suits` leaves out what the run's checkpoints cannot go on with;
     `reason` says so.
@@ -90,8 +94,9 @@ def choose(
         short = [_missing(one.run, node) for one, (_run, node) in zip(each, hosts) if not well(one.run, node)]
         if not short:
             return Choice(each[0].name, each[0].settings, (*filter(None, [reason]), *lacking), settled)
-        lacking.append(f"{each[0].name} needs {short[0]}")
-    if not rows:
+        if each[0].run.ranks == hosts[0][0].ranks:  # what it lacks on fewer GPUs says nothing more
+            lacking.append(f"{each[0].name} needs {short[0]}")
+    if not rows or not last:
         return None
     return Choice(rows[-1][0].name, rows[-1][0].settings, (reason or "nothing fits", *lacking), settled)
 
@@ -103,4 +108,5 @@ def _missing(run: Run, node: Node) -> str:
     if not (run.gpu and node.gpus) or host.state == "short":
         return f"{amount(host.floor, 'B')} of {amount(host.have, 'B')} of host memory"
     gpu = judge_gpu(run, node)
-    return f"{amount(gpu.need, 'B')} of {amount(gpu.have, 'B')} per GPU"
+    spare = f" with {ROOM * 100:.0f} % to spare" if gpu.need <= gpu.have else ""
+    return f"{amount(gpu.need, 'B')} of {amount(gpu.have, 'B')} per GPU{spare}"

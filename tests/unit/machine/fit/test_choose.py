@@ -75,6 +75,23 @@ def test_what_is_chosen_is_said_with_what_the_better_ones_lack() -> None:
     assert made.settled
 
 
+def test_a_profile_that_fits_without_room_lacks_the_room() -> None:
+    assert [one for one in chosen(host("A100-40", 1, 128)).why if "to spare" in one] == [
+        "lora needs 42.8 GB of 42.9 GB per GPU with 5 % to spare"
+    ]
+
+
+def test_fewer_gpus_are_no_reason_of_their_own() -> None:
+    made = chosen(host("4090", 4, 40))
+    assert made.name == "lora, streamed on 1 of 4 GPUs"
+    assert not [one for one in made.why if " of 4 GPUs needs" in one]
+
+
+def test_an_optimizer_that_offload_excludes_is_no_candidate() -> None:
+    run, _ = host("A100-80", 8, 2000, optimizer="adamw_8bit", offload=True)
+    assert {one.settings["training_profile"] for one in candidates(run, 0.995, FULL_RATE)} == {"lora", "frozen"}
+
+
 def test_a_learning_rate_of_the_users_own_stays() -> None:
     assert "run_config_lr" not in chosen(host("A100-80", 1, 128), rate=5e-5).settings
 
