@@ -199,7 +199,7 @@ def page(made: str) -> str:
     lora = [(name, one.adapted()) for name, one in full[:4]]
     streamed = [(f"{number} rank{'s' if number > 1 else ''}", streaming(run(number))) for number in (1, 2, 4, 8)]
     frozen = [(name, one.frozen(ema_copy=False)) for name, one in full]
-    source = made.format(source="plugins/module_utils/machine/fit/{memory,host_memory,disks,assess}.py")
+    source = made.format(source="plugins/module_utils/machine/fit/{memory,host_memory,disks,assess,nearest,choose}.py")
     lines = [
         "# What fits",
         "",
