@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 
 from ..module_utils.core import wire
-from ..module_utils.roles.training.logs import BEGIN, News
+from ..module_utils.roles.training.logs import BEGIN, News, cut
 from ..module_utils.roles.training.table import ENDED
 from ..plugin_utils.role_action import RoleAction
 
@@ -37,7 +37,7 @@ class ActionModule(RoleAction):
     def _print(self, news: News) -> int:
         if news.skipped and news.at != BEGIN:
             self.show(f"{self.host}  log      … {news.skipped} bytes are left out")
-        for source, lines in (("log", news.log), ("journal", news.journal)):
-            for line in lines:
-                self.show(f"{self.host}  {source:<7}  {line}")
-        return len(news.log) + len(news.journal)
+        shown = [*(("log", line) for line in cut(news.log)), *(("journal", line) for line in cut(news.journal))]
+        for source, line in shown:
+            self.show(f"{self.host}  {source:<7}  {line}")
+        return len(shown)

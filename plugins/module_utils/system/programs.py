@@ -7,6 +7,8 @@ import pwd
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from ..core.errors import FleetError
 NOT_FOUND = 127
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAST = 31  # lines that are remembered of what a program says
+PIPE = 1 << 16  # bytes that a pipe holds
 Process = subprocess.Popen
 
 
@@ -55,6 +58,29 @@ def run(*argv: str, env: Mapping[str, str] | None = None, timeout: float | None 
     except OSError as error:
         return Done(NOT_FOUND, "", str(error))
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def last(*argv: str, keep: int, timeout: float) -> Done:
+    """To its end, with the last whole lines of its output, `keep` bytes at most. Raises TimeoutError as run() does."""
+    try:
+        process = start(*argv, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        return Done(NOT_FOUND, "", str(error))
+    ends = time.monotonic() + timeout
+    over = threading.Timer(timeout, process.kill)
+    over.start()
+    kept, size = bytearray(), 0
+    with process:
+        while process.stdout and (block := os.read(process.stdout.fileno(), PIPE)):
+            kept += block
+            size += len(block)
+            if len(kept) > 2 * keep:
+                del kept[:-keep]
+    over.cancel()
+    if time.monotonic() >= ends:
+        raise TimeoutError(f"{argv[0]} did not end within {timeout:g} s")
+    found = bytes(kept[-keep:])
+    return Done(process.returncode, (found.partition(b"\n")[2] if size > keep else found).decode("utf-8", "replace"))
 
 
 def follow(

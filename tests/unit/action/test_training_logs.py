@@ -44,6 +44,12 @@ def test_bytes_that_a_flood_cost_are_said(shown: list[str]) -> None:
     assert "800 bytes are left out" in "".join(shown)
 
 
+def test_a_host_that_answers_more_than_was_asked_for_is_cut_here_too(shown: list[str]) -> None:
+    result, _ = run(iter([news(10, "finished", log=["x"] * 5_000 + ["y" * 9_000], journal=["j"] * 5_000)]))
+    assert result["lines"] == len(shown) == 2_000
+    assert max(map(len, shown)) < 2_100
+
+
 def test_an_answer_of_another_form_is_refused(shown: list[str]) -> None:
     result, _ = run(iter([{"news": {"log": "text", "phase": 5}}]))
     assert "HOST_ANSWER_MALFORMED" in result["msg"]

@@ -42,6 +42,16 @@ def test_each_line_of_both_streams_is_seen_as_it_comes_and_the_last_are_kept(mon
         programs.follow("/nowhere/at-all", each=seen.append)
 
 
+def test_of_a_flood_the_last_whole_lines_are_kept():
+    code = "for number in range(100_000): print(f'line {number:06d}')"
+    done = programs.last(PYTHON, "-c", code, keep=30, timeout=60)
+    assert (done.code, done.out) == (0, "line 099998\nline 099999\n")
+    assert programs.last(PYTHON, "-c", "print(1); print(2)", keep=30, timeout=60).out == "1\n2\n"
+    assert programs.last("/nowhere/at-all", keep=30, timeout=60).code == programs.NOT_FOUND
+    with pytest.raises(TimeoutError, match=r"did not end within 0\.5 s"):
+        programs.last(PYTHON, "-c", "while True: print(1)", keep=30, timeout=0.5)
+
+
 def test_bytes_that_are_no_text_are_shown_as_such():
     assert "\ufffd" in programs.run(PYTHON, "-c", "import sys; sys.stdout.buffer.write(b'\\xff')").out
 

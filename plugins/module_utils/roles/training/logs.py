@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...system import files, programs
@@ -32,7 +33,7 @@ def news(want: Want, at: int, cursor: str, lines: int) -> News:
     """What came since; with BEGIN and "" the last `lines` of both."""
     log, now, skipped = _log(want.log, at, lines)
     journal, mark = _journal(f"{want.unit}.service", cursor, lines)
-    return News(_cut(log), _cut(journal), now, mark, skipped, read(want).phase)
+    return News(cut(log), cut(journal), now, mark, skipped, read(want).phase)
 
 
 def _log(path: str, at: int, lines: int) -> tuple[list[str], int, int]:
@@ -56,9 +57,8 @@ def _log(path: str, at: int, lines: int) -> tuple[list[str], int, int]:
 def _journal(unit: str, cursor: str, lines: int) -> tuple[list[str], str]:
     since = ["--after-cursor", cursor, "-n", str(LINES)] if cursor else ["-n", str(lines)]
     try:
-        done = programs.run(
-            "journalctl", "-q", "--no-pager", "-o", "short-iso", "--show-cursor", "-u", unit, *since, timeout=SECONDS
-        )
+        shown = ["-q", "--no-pager", "-o", "short-iso", "--show-cursor", "-u", unit, *since]
+        done = programs.last("journalctl", *shown, keep=LINES * LETTERS, timeout=SECONDS)
     except TimeoutError:
         return ["journalctl does not answer"], cursor
     found = plain(done.out)
@@ -66,5 +66,6 @@ def _journal(unit: str, cursor: str, lines: int) -> tuple[list[str], str]:
     return found, mark if done else ""
 
 
-def _cut(lines: list[str]) -> tuple[str, ...]:
+def cut(lines: Sequence[str]) -> tuple[str, ...]:
+    """As many as fit into an answer. The controller cuts what it shows, too."""
     return tuple(line[:LETTERS] for line in lines[-LINES:])

@@ -20,7 +20,7 @@ class Host:
         self.at, self.cursor, self.asked = logs.BEGIN, "", list[str]()
         self.want = cast("Want", SimpleNamespace(log=str(self.path), unit="canvas-training-atlas"))
         monkeypatch.setattr(logs, "read", lambda want: SimpleNamespace(phase="running"))
-        monkeypatch.setattr(programs, "run", self._journalctl)
+        monkeypatch.setattr(programs, "last", self._journalctl)
 
     def write(self, text: str) -> None:
         with self.path.open("a") as out:
@@ -31,7 +31,7 @@ class Host:
         self.at, self.cursor = found.at, found.cursor
         return found
 
-    def _journalctl(self, *argv: str, timeout: float) -> programs.Done:
+    def _journalctl(self, *argv: str, keep: int, timeout: float) -> programs.Done:
         self.asked = list(argv)
         count = int(argv[argv.index("-n") + 1])
         first = int(argv[argv.index("--after-cursor") + 1]) if "--after-cursor" in argv else 0
@@ -102,9 +102,21 @@ def test_a_link_in_the_place_of_the_log_is_not_followed(host: Host, tmp_path: Pa
     assert host.news().log == ()
 
 
+def test_of_the_journal_no_more_is_held_than_an_answer_takes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = []
+
+    def last(*argv: str, keep: int, timeout: float) -> programs.Done:
+        held.append(keep)
+        return programs.Done(0, "j\n-- cursor: 7\n")
+
+    monkeypatch.setattr(programs, "last", last)
+    assert (host.news().journal, host.cursor) == (("j",), "7")
+    assert held == [logs.LINES * logs.LETTERS]
+
+
 def test_a_journal_that_does_not_answer_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def late(*argv: str, **more: Any) -> programs.Done:
         raise TimeoutError("journalctl did not end within 30 s")
 
-    monkeypatch.setattr(programs, "run", late)
+    monkeypatch.setattr(programs, "last", late)
     assert host.news().journal == ("journalctl does not answer",)
