@@ -28,6 +28,7 @@ PAUSE = 2.0  # seconds before that
 ENDS = 10.0  # seconds that sftp has to end
 EVERY = 10.0  # seconds between two lines
 SAID, WORDS = 1 << 16, 4_000  # bytes that a pipe holds of what sftp says, and the last ones that are looked at
+SHORTER = "larger than remote"  # the part, says sftp, and ends with an error
 DENIED = ("permission denied", "not found", "no such file")
 
 
@@ -67,7 +68,7 @@ class Transfer:
                 break
             if any(word in words.lower() for word in DENIED):
                 raise _denied(remote, words)
-            if status == 0:
+            if status == 0 or SHORTER in words:
                 raise OtherContentError(
                     "a file has become shorter", found=f"{remote}: {got} of {size} bytes", remedy="fetch again"
                 )

@@ -61,6 +61,12 @@ def test_the_last_words_count_after_a_long_banner(bring: Bring) -> None:
         bring("sys.exit('hello ' * 5000 + 'remote open: Permission denied')", 5)
 
 
+@pytest.mark.parametrize("end", ["", "sys.exit('Unable to resume: local file is larger than remote')"])
+def test_a_file_that_has_become_shorter_is_not_waited_for(bring: Bring, end: str) -> None:
+    with pytest.raises(transfer.OtherContentError, match="become shorter"):
+        bring(f"out.write(b'1'); {end}", 5)
+
+
 def test_a_host_that_drips_counts_as_one_that_sends_nothing(bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "STALL", 4)
     with pytest.raises(FleetError, match="could not be fetched"):
