@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a checkpoint, logs and losses of a run to the controller, and verifies them there."""
+"""Brings a checkpoint or a merged model, logs and losses of a run to the controller, and verifies them there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ..module_utils.checkpoints import models
 from ..module_utils.checkpoints import offer as offers
 from ..module_utils.checkpoints.offer import File, Offer
 from ..module_utils.checkpoints.seal import Place, kept_dir_of
@@ -43,7 +44,7 @@ class ActionModule(RoleAction):
             str(self.settings["training_run"]),
         )
         offer = self._offer()
-        folder = os.path.join(self.run_folder, f"{offer.step:07d}") if offer.files else self.run_folder
+        folder = self._folder(offer)
         lacking = self._lacking(folder, offer.files)
         logs = self._lacking(self.run_folder, offer.logs)
         missed: list[File] = []
@@ -85,7 +86,14 @@ class ActionModule(RoleAction):
         if "offer" not in answer:
             raise FleetError(str(answer.get("msg") or "the host makes no offer"))
         given = wire.from_dict(Offer, answer["offer"])
-        return offers.checked(given, what, step, int(self.topology.get("checkpoint_bytes") or 0))
+        limit = int(self.topology.get("checkpoint_bytes") or 0)
+        return offers.checked(given, what, step, limit, self.settings["weights_files"])
+
+    def _folder(self, offer: Offer) -> str:
+        """A merged model lies apart, as on the host: what is in its folder is a model folder for inference."""
+        if offer.merged:
+            return models.folder_of(self.run_folder, offer.step)
+        return os.path.join(self.run_folder, f"{offer.step:07d}") if offer.files else self.run_folder
 
     def _lacking(self, folder: str, offered: Sequence[File]) -> list[File]:
         """What is not there yet with the offered content."""
@@ -119,7 +127,10 @@ class ActionModule(RoleAction):
         total = Total(sum(one.size for one, _place in wanted))
         transfer = Transfer(self._sftp, self._line, self.clock, float(self.settings["fleet_reconnect_timeout"]))
         missed: list[File] = []
+        if any(one.name == models.RECORD for one in lacking):
+            files.remove(os.path.join(folder, models.RECORD))  # of another merge; it says that the folder is whole
         for one, place in wanted:
+            folders.make(os.path.dirname(os.path.join(place, one.name)))
             try:
                 fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total)
             except OtherContentError:
@@ -134,6 +145,8 @@ class ActionModule(RoleAction):
         results, checkpoints, kept = (str(named(self.settings, name)) for name in names)
         place = Place(checkpoints.rstrip("/"), kept_dir_of(results, checkpoints, kept))
         folder = place.links(offer.step) if offer.linked else place.folder(offer.step)
+        if offer.merged:
+            folder = models.folder_of(results, offer.step)
         found = {one.name: f"{results.rstrip('/')}/{one.name}" for one in offer.logs}
         return {**found, **{one.name: f"{folder}/{one.name}" for one in offer.files}}
 

@@ -1,4 +1,4 @@
-"""What a host offers to be fetched: files of a checkpoint and the logs, with size and SHA-256.
+"""What a host offers to be fetched: files of a checkpoint, or a merged model, and the logs, with size and SHA-256.
 
 The host makes the offer as the account that owns the checkpoints: a link of that account leads to nothing of root's.
 For the controller it is an answer like any other: `checked` lets through the names that the trainer writes, and sizes
@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.errors import FleetError
@@ -20,7 +20,7 @@ from ..system import files
 from ..system.digests import running
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import FORMS, Checkpoint
-from . import digests, guard, seal
+from . import digests, guard, models, seal
 from .seal import Place
 
 LOGS = ("log.txt", "log.plain.txt", "losses.csv")
@@ -29,11 +29,13 @@ STEPS = 10**7  # the trainer writes a step in seven digits
 LOG_BYTES = 256 << 20  # of a log; a longer one is left out
 SMALL = 1 << 30  # bytes; files that are no tensors have a few thousand
 DIGEST = re.compile(r"[0-9a-f]{64}")
-# What may be asked for, and its file in each form of a checkpoint; () is all that a start resumes from.
+# What may be asked for, and its file in each form of a checkpoint; () is all that a start resumes from. `merged` is a
+# model that was merged of adapters, and so is `ema` where there is one.
 CHOICES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "ema": {"full": ("ema.safetensors",), "lora": FORMS["lora"]},
     "model": {"full": ("model.safetensors",), "lora": FORMS["lora"]},
     "checkpoint": {"full": (), "lora": ()},
+    "merged": {},
     "logs": {},
 }
 
@@ -49,7 +51,8 @@ class File:
 
 @dataclass(frozen=True)
 class Offer:
-    """`step`: -1 when logs alone were asked for; `linked`: the files are the kept links; `sealed`: they have a seal."""
+    """`step`: -1 when logs alone were asked for; `linked`: the files are the kept links; `sealed`: they have a seal;
+    `merged`: they are a merged model."""
 
     step: int = NEWEST
     linked: bool = False
@@ -57,20 +60,34 @@ class Offer:
     files: tuple[File, ...] = ()
     logs: tuple[File, ...] = ()
     left_out: tuple[str, ...] = ()  # logs that are too long
+    merged: bool = False
 
 
-def offer(place: Place, results: str, what: str, step: int = NEWEST, fill: bool = True) -> Offer:
+def names_of_merged(weights_files: Sequence[str]) -> tuple[str, ...]:
+    """Files of a merged model, by those of its base. The record comes last: a folder that has it is whole."""
+    return (*dict.fromkeys(name for name in weights_files if files.stays_below(name)), models.RECORD)
+
+
+def offer(
+    place: Place, results: str, what: str, step: int = NEWEST, weights_files: Sequence[str] = (), fill: bool = True
+) -> Offer:
     """On the host. Computes the digests that the seal lacks, which takes as long as reading the files. `fill`: writes
     them into the seal.
 
-    Raises FleetError when there is no such checkpoint, or when it differs from its seal.
+    Raises FleetError when there is no such checkpoint or merged model, or when it differs from its seal.
     """
     found_logs = {name: log for name in LOGS if (log := _log(results, name))}
     logs = tuple(log for log in found_logs.values() if log.size <= LOG_BYTES)
     left_out = tuple(name for name, log in found_logs.items() if log not in logs)
     if what == "logs":
         return Offer(logs=logs, left_out=left_out)
+    merged = models.made_steps(results)
+    if what == "merged":
+        chosen = _chosen_merged(results, merged, step)
+        return replace(_merged(results, chosen, weights_files, fill), logs=logs, left_out=left_out)
     found = _chosen(guard.look(place), what, step)
+    if what == "ema" and found.form == "lora" and found.step in merged:
+        return replace(_merged(results, found.step, weights_files, fill), logs=logs, left_out=left_out)
     manifest = seal.read_manifest(place, found.step)
     names = CHOICES[what][found.form] or seal.names_of(found.path)
     if manifest is None:
@@ -102,6 +119,48 @@ def _flaws(path: str, manifest: Mapping[str, Any], names: Sequence[str]) -> list
 
 def _file(folder: str, name: str, entry: Mapping[str, Any]) -> File:
     return File(name, int(entry["size"]), str(entry.get("sha256") or seal.sha256_of(f"{folder}/{name}")))
+
+
+def _merged(results: str, step: int, weights_files: Sequence[str], fill: bool) -> Offer:
+    """A merged model has no seal, so all of it is read."""
+    folder = models.folder_of(results, step)
+    made = models.made_in(folder)
+    whole = {checkpoints.MODEL_FILES[0]: made.size} if made else {}
+    sizes = {name: _plain_size(f"{folder}/{name}", fill) for name in names_of_merged(weights_files)}
+    if flaws := [name for name, size in sizes.items() if size < 0 or size != whole.get(name, size)]:
+        raise FleetError(
+            "a merged model is not whole",
+            variable="training_fetch_step",
+            found=f"{folder}: {', '.join(flaws[:3])} is absent, no plain file, or cut",
+            expected="plain files, all of weights_files, as the merge left them",
+            remedy=f"move {folder} away, then merge again: playbooks/merge.yml -e training_merge_step={step}",
+        )
+    offered = tuple(File(name, size, seal.sha256_of(f"{folder}/{name}")) for name, size in sizes.items())
+    return Offer(step, merged=True, files=offered)
+
+
+def _plain_size(path: str, fill: bool) -> int:
+    """Bytes of a plain file, which its group may read from now on; -1 for what is absent, a link, or no file."""
+    with suppress(OSError):
+        if fill:
+            files.let_group_read(path)
+        source, size = files.open_plain(path, follow=False)
+        source.close()
+        return size
+    return -1
+
+
+def _chosen_merged(results: str, steps: Sequence[int], step: int) -> int:
+    if steps and step in (NEWEST, *steps):
+        return steps[-1] if step == NEWEST else step
+    which = "" if step == NEWEST else f" -e training_merge_step={step}"
+    raise FleetError(
+        "there is no merged model" if step == NEWEST else f"step {step} is not merged",
+        variable="training_fetch",
+        found=f"{models.models_of(results)}: {', '.join(map(str, steps)) or 'no merged model'}",
+        expected="a step whose adapters were merged into a whole model",
+        remedy=f"merge it first (playbooks/merge.yml{which}), or fetch the adapters alone (-e training_fetch=model)",
+    )
 
 
 def _log(results: str, name: str) -> File | None:
@@ -139,7 +198,7 @@ def _refused(step: int, found: str, expected: str) -> FleetError:
     return FleetError(what, variable="training_fetch_step", found=found, expected=expected, remedy=remedy)
 
 
-def checked(given: Offer, what: str, step: int, limit: int) -> Offer:
+def checked(given: Offer, what: str, step: int, limit: int, weights_files: Sequence[str] = ()) -> Offer:
     """On the controller: the offer, if it was asked for. `limit`: bytes of a checkpoint at most, 0 for not known.
 
     Raises FleetError (HOST_ANSWER_MALFORMED).
@@ -147,9 +206,7 @@ def checked(given: Offer, what: str, step: int, limit: int) -> Offer:
     expected_step = given.step == NEWEST if what == "logs" else 0 <= given.step < STEPS and step in (NEWEST, given.step)
     flaws = [] if expected_step else [f"step {given.step}"]
     names = [one.name for one in given.files]
-    choices = [tuple(one) for one in CHOICES[what].values()]
-    fits = not names if what == "logs" else bool(names) and (() in choices or tuple(names) in choices)
-    if not fits or not all(map(checkpoints.is_of_a_save, names)) or len(set(names)) != len(names):
+    if not _fits(given, what, weights_files) or len(set(names)) != len(names):
         flaws.append(f"the files {', '.join(names[:5])}")
     logs = [one.name for one in given.logs]
     if not {*logs, *given.left_out} <= set(LOGS) or len(set(logs)) != len(logs) or len(given.left_out) > len(LOGS):
@@ -165,3 +222,14 @@ def checked(given: Offer, what: str, step: int, limit: int) -> Offer:
         return given
     expected = "files that the trainer writes, as large as this model's at most"
     raise FleetError.of(finding("HOST_ANSWER_MALFORMED", found=f"the offer: {'; '.join(flaws[:3])}", expected=expected))
+
+
+def _fits(given: Offer, what: str, weights_files: Sequence[str]) -> bool:
+    """Are these the files that were asked for?"""
+    names = tuple(one.name for one in given.files)
+    if given.merged:
+        return what in ("ema", "merged") and names == names_of_merged(weights_files)
+    if what in ("logs", "merged"):
+        return what == "logs" and not names
+    choices = [tuple(one) for one in CHOICES[what].values()]
+    return bool(names) and (() in choices or names in choices) and all(map(checkpoints.is_of_a_save, names))

@@ -41,7 +41,8 @@ for order in sys.stdin.read().splitlines():
         out.write(b"x" * 65536)
         time.sleep(0.01)
 """
-SETTINGS = {"training_fetch": "ema", "training_fetch_step": -1, "training_run": "atlas", "training_kept_dir": "",
+SETTINGS = {"weights_files": ["ema.safetensors", "sub/config.json"],
+            "training_fetch": "ema", "training_fetch_step": -1, "training_run": "atlas", "training_kept_dir": "",
             "fleet_reconnect_timeout": 3}  # fmt: skip
 
 
@@ -201,6 +202,29 @@ def test_an_offer_of_another_form_brings_nothing(host: Host, change: dict[str, A
     assert result["failed"]
     assert "HOST_ANSWER_MALFORMED" in result["msg"]
     assert not host.home.exists()
+
+
+def test_a_merged_model_comes_home_as_a_folder_of_its_own_with_its_record_last(host: Host) -> None:
+    names = ("ema.safetensors", "sub/config.json", "MERGED.json")
+    made = host.results / "models/0000040"
+    (made / "sub").mkdir(parents=True)
+    for name in names:
+        (made / name).write_text(f"{name} of the merge")
+    files = [
+        {"name": name, "size": len(data), "sha256": sha256(data).hexdigest()}
+        for name, data in ((name, (made / name).read_bytes()) for name in names)
+    ]
+    answer, home = host.offer(files=files, merged=True, sealed=False, logs=[]), "atlas/models/0000040"
+    (host.home / home).mkdir(parents=True)
+    (host.home / home / "MERGED.json").write_text("of another merge")
+    (host.home / home / "sub").mkdir()
+    host.how = "other"
+    assert "not what the host announced" in host.fetch(answer)["msg"]
+    assert host.at_home() == [], "the record of another merge stands beside no half of this one"
+    host.how = "well"
+    assert host.fetch(answer)["fetched"] == list(names)
+    assert host.at_home() == sorted(f"{home}/{name}" for name in (*names, "SHA256SUMS"))
+    assert host.fetch(answer)["changed"] is False
 
 
 @pytest.mark.parametrize(("lacking", "failed"), [((), False), (("scheduler.pt",), True)])

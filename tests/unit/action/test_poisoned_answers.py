@@ -7,6 +7,7 @@ import json
 import resource
 from importlib import import_module
 from itertools import repeat
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,6 +67,7 @@ SETTINGS: dict[str, Any] = {
     "fleet_ca_bundle": "",
     "fleet_agent_python": "/usr/bin/python3",
     "weights_dir": "/srv/weights",
+    "weights_files": [],
     "dataset_train": "train.parquet",
     "dataset_test": "",
     "dataset_source": "git",
@@ -79,12 +81,13 @@ def action(name: str) -> Any:
     """The action of this name with a hostile host behind it."""
     plugin = import_module(f"{HOME}.action.{name}")
     made = actions.action(plugin, repeat({**SOUND, **POISON}), SETTINGS, **ARGS.get(name, {}))
-    made._loader = SimpleNamespace(path_dwim=str)
+    made._loader, made._connection.transport = SimpleNamespace(path_dwim=str), "ssh"
     return made
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIONS if name not in LOCAL | ANSIBLES])
-def test_no_action_hands_on_what_ansible_would_obey(name: str) -> None:
+def test_no_action_hands_on_what_ansible_would_obey(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(SETTINGS, "training_fetch_dir", str(tmp_path))
     made = action(name)
     result = actions.run(made, preflight_plan=PLAN)
     assert made.asked

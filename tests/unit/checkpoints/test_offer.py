@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import offer as offers
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import seal
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints.models import Made
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints.offer import File, Offer
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints.seal import Place
+from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 
 from tests.unit.support import saves
 
 HEX = "0" * 64
+WEIGHTS = ("ema.safetensors", "ae.safetensors", "sub/config.json")
+MERGED = (*WEIGHTS, "MERGED.json")  # the record last
 
 
 class Run:
@@ -36,8 +41,20 @@ class Run:
             seal.seal(self.place, step, str(folder), print)
         return folder
 
+    def merge(self, step: int) -> Path:
+        """A merged model, as the merge leaves it."""
+        folder = self.results / f"models/{step:07d}"
+        (folder / "sub").mkdir(parents=True)
+        for name in WEIGHTS:
+            (folder / name).write_bytes(saves.content("ema.safetensors", step))
+            (folder / name).chmod(0o600)
+        size = (folder / "ema.safetensors").stat().st_size
+        made = Made(step, 4, 8.0, "all", HEX, HEX, 1, 0, 0.0, 1, size)
+        (folder / "MERGED.json").write_text(json.dumps(wire.to_dict(made)))
+        return folder
+
     def offer(self, what: str = "ema", step: int = -1) -> Offer:
-        return offers.offer(self.place, str(self.results), what, step)
+        return offers.offer(self.place, str(self.results), what, step, WEIGHTS)
 
 
 @pytest.fixture
@@ -103,6 +120,47 @@ def test_adapters_are_offered_for_a_model(run: Run) -> None:
     assert names(run.offer("ema")) == names(run.offer("model")) == ("adapter.safetensors",)
     assert set(names(run.offer("checkpoint"))) == set(saves.LORA)
     assert offers.checked(run.offer("ema"), "ema", -1, 0).step == 20
+
+
+def test_adapters_that_were_merged_are_offered_as_the_whole_model(run: Run) -> None:
+    for step in (20, 40):
+        run.save(step, saves.LORA)
+    folder = run.merge(20)
+    assert names(run.offer("ema")) == ("adapter.safetensors",), "the newest step has no merged model"
+    assert run.offer("ema", 20) == run.offer("merged") == run.offer("merged", 20)
+    offer = run.offer("merged")
+    assert (offer.step, offer.merged, names(offer)) == (20, True, MERGED)
+    assert offer.files[1].sha256 == sha256((folder / "ae.safetensors").read_bytes()).hexdigest()
+    assert (folder / "ema.safetensors").stat().st_mode & 0o777 == 0o640, "readers may read it"
+    assert names(run.offer("model", 20)) == ("adapter.safetensors",)
+    for what in ("ema", "merged"):
+        assert offers.checked(offer, what, 20, 10_000, WEIGHTS) == offer
+
+
+@pytest.mark.parametrize(("merged", "step"), [((), -1), ((20,), 40)])
+def test_where_nothing_is_merged_the_way_to_it_is_named(run: Run, merged: tuple[int, ...], step: int) -> None:
+    run.save(40, saves.LORA)
+    for one in merged:
+        run.merge(one)
+    with pytest.raises(FleetError, match="no merged model" if step < 0 else "step 40 is not merged") as caught:
+        run.offer("merged", step)
+    assert (", ".join(map(str, merged)) or "no merged model") in caught.value.found
+    assert "playbooks/merge.yml" in caught.value.remedy
+    assert ("training_merge_step=40" in caught.value.remedy) is (step == 40)
+
+
+@pytest.mark.parametrize("how", ["absent", "link", "cut"])
+def test_a_merged_model_that_is_not_whole_is_not_offered(run: Run, how: str) -> None:
+    path = run.merge(20) / "ema.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    if how == "link":
+        path.symlink_to(run.merge(40) / "ema.safetensors")
+    if how == "cut":
+        path.write_bytes(content[:-1])
+    with pytest.raises(FleetError, match="not whole") as caught:
+        run.offer("merged", 20)
+    assert "ema.safetensors" in caught.value.found
 
 
 def test_an_older_model_is_offered_without_its_state_and_a_whole_one_from_its_links(run: Run) -> None:
@@ -189,6 +247,32 @@ def test_an_offer_that_was_not_asked_for_is_refused(change: dict[str, Any]) -> N
         offers.checked(replace(GOOD, **change), "ema", 40, 10_000)
     assert caught.value.code == "HOST_ANSWER_MALFORMED"
     assert "\x1b" not in str(caught.value)
+
+
+MODEL = Offer(40, files=tuple(File(name, 600, HEX) for name in MERGED), merged=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        pytest.param({}, "model", id="where adapters were asked for"),
+        pytest.param({}, "checkpoint", id="where a checkpoint was asked for"),
+        pytest.param({"merged": False}, "merged", id="files of no merged model"),
+        pytest.param({"files": MODEL.files[1:]}, "merged", id="a file less"),
+        pytest.param({"files": (*MODEL.files, File("x.py", 6, HEX))}, "merged", id="a file that its base has not"),
+        pytest.param({"files": (File("../x", 6, HEX), *MODEL.files[1:])}, "merged", id="a path for a name"),
+        pytest.param({"files": (replace(MODEL.files[0], size=10_001), *MODEL.files[1:])}, "merged", id="too large"),
+        pytest.param({"step": 20}, "merged", id="another step"),
+    ],
+)
+def test_a_merged_model_has_the_files_of_its_base(change: dict[str, Any], what: str) -> None:
+    assert offers.checked(MODEL, "merged", 40, 10_000, WEIGHTS) == MODEL
+    with pytest.raises(FleetError):
+        offers.checked(replace(MODEL, **change), what, 40, 10_000, WEIGHTS)
+
+
+def test_a_base_names_no_file_outside_its_folder() -> None:
+    assert offers.names_of_merged(["a", "../b", "/c", "a", "d/e"]) == ("a", "d/e", "MERGED.json")
 
 
 @pytest.mark.parametrize("files", [(), (File("scheduler.pt", 1, HEX), File("scheduler.pt", 2, HEX))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...checkpoints import models
 from ...core.settings import Settings
 from ...trainer.average import BASE_SHARE, base_share
 from .report import Report
@@ -31,12 +32,14 @@ def result_of(report: Report, settings: Settings, rank: int = 0) -> Result | Non
     folder = f"{str(settings['training_checkpoint_dir']).rstrip('/')}/{step:07d}"
     form = next((one.form for one in report.checkpoints if one.step == step), "full")
     if form == "lora":
-        why = "the adapters; playbooks/merge.yml makes a whole model of them"
-        if settings["training_lora_merge"] == "at_end":
-            why = (
-                f"the adapters; merged into a whole model they are {settings['training_results_dir']}/models/{step:07d}"
-            )
-        return Result(f"{folder}/adapter.safetensors", why)
+        merged = models.folder_of(str(settings["training_results_dir"]), step)
+        if settings["training_lora_merge"] != "at_end":
+            why = "the adapters; playbooks/merge.yml makes a whole model of them, and fetch.yml brings that one"
+            return Result(f"{folder}/adapter.safetensors", why)
+        if report.merge:
+            why = f"the adapters; the whole model will be {merged}, and then fetch.yml brings that one"
+            return Result(f"{folder}/adapter.safetensors", why)
+        return Result(merged, f"the base merged with {folder}/adapter.safetensors", "merged")
     decay = float(settings["run_config_ema"])
     share = base_share(decay, step)
     if decay <= 0:

@@ -12,9 +12,12 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.result
 FOLDER = "/srv/atlas/checkpoints"
 
 
-def result(ema: float = 0.95, rank: int = 0, form: str = "full", merge: str = "at_end", **changes: Any) -> Any:
+def result(
+    ema: float = 0.95, rank: int = 0, form: str = "full", merge: str = "at_end", told: str = "", **changes: Any
+) -> Any:
     checkpoint = {"step": 60, "path": f"{FOLDER}/0000060", "kind": "whole", "form": form}
-    report = from_dict(Report, {"phase": "finished", "newest_whole": 60, "checkpoints": [checkpoint], **changes})
+    report = from_dict(Report, {"phase": "finished", "newest_whole": 60, "checkpoints": [checkpoint],
+                                "merge": told, **changes})  # fmt: skip
     settings: Any = {"training_checkpoint_dir": FOLDER, "training_results_dir": "/srv/atlas", "run_config_ema": ema,
                      "training_lora_merge": merge}  # fmt: skip
     return result_of(report, settings, rank)
@@ -26,10 +29,7 @@ def result(ema: float = 0.95, rank: int = 0, form: str = "full", merge: str = "a
         pytest.param({"ema": 0.95}, "ema.safetensors", "4% of it is the base model", "", id="an average that followed"),
         pytest.param({"ema": 0.9999}, "model.safetensors", "still 99% the base model", "model", id="one too slow"),
         pytest.param({"ema": 0.0}, "model.safetensors", "run_config_ema is 0", "model", id="no average"),
-        pytest.param({"form": "lora"}, "adapter.safetensors", "/srv/atlas/models/0000060", "", id="merged adapters"),
-        pytest.param(
-            {"form": "lora", "merge": "never"}, "adapter.safetensors", "playbooks/merge.yml", "", id="adapters alone"
-        ),
+        pytest.param({"form": "lora", "merge": "never"}, "adapter.safetensors", "playbooks/merge.yml", "", id="alone"),
     ],
 )
 def test_the_file_to_take_is_named_with_the_reason(given: dict[str, Any], name: str, why: str, fetch: str) -> None:
@@ -37,6 +37,18 @@ def test_the_file_to_take_is_named_with_the_reason(given: dict[str, Any], name: 
     assert found.path == f"{FOLDER}/0000060/{name}"
     assert why in found.why
     assert found.fetch == fetch
+
+
+def test_adapters_are_a_model_when_they_are_merged() -> None:
+    merged = result(form="lora")
+    assert (merged.path, merged.fetch) == ("/srv/atlas/models/0000060", "merged")
+    assert f"{FOLDER}/0000060/adapter.safetensors" in merged.why
+
+
+def test_a_merge_that_is_not_done_yet_names_where_the_model_will_be() -> None:
+    coming = result(form="lora", told="step 60 is not merged")
+    assert (coming.path, coming.fetch) == (f"{FOLDER}/0000060/adapter.safetensors", "")
+    assert "will be /srv/atlas/models/0000060" in coming.why
 
 
 @pytest.mark.parametrize(
