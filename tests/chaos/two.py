@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from multiprocessing.synchronize import Barrier, Event
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -44,37 +44,38 @@ def run(points: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def one_round(place: Path, number: int) -> Row:
-    begun, over = PROCESSES.Barrier(3), PROCESSES.Event()
+    # A moment, since one that is killed at a barrier takes the barrier's lock along.
+    begun, over = time.monotonic() + 0.15, PROCESSES.Event()
     reads = PROCESSES.Process(target=reader, args=(place, begun, over))
     both = [PROCESSES.Process(target=converge, args=(place, name, number, begun)) for name in (0, 1)]
     for process in (reads, *both):
         process.start()
     if kills := number % KILLED == KILLED - 1:
-        time.sleep(0.02)
+        until(begun + 0.02)
         os.kill(both[number % 2].pid or 0, signal.SIGKILL)
-        begun.abort()
     for process in both:
         process.join(60)
     over.set()
     reads.join(60)
-    after = PROCESSES.Process(target=converge, args=(place, 2, number, None))  # a third comes when both are gone
+    after = PROCESSES.Process(target=converge, args=(place, 2, number, 0.0))  # a third comes when both are gone
     after.start()
     after.join(60)
     return judged(place, number, kills)
 
 
-def converge(place: Path, name: int, number: int, begun: Barrier | None) -> None:
+def until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+def converge(place: Path, name: int, number: int, begun: float) -> None:
     """Look and plan, then write: the outcome goes into a file of this process."""
     lock, me = str(place / "lock"), controller.identity()
     me["id"], me["pid"], me["started"] = f"{number}-{name}", str(os.getpid()), controller.started(str(os.getpid()))
-    wanted = settings(place / "host", run_config_lr=RATES[name % 2], run_config_warmup_steps=number + 1)
+    changes = {"run_config_lr": RATES[name % 2], "run_config_warmup_steps": number + 1}
+    wanted = settings(place / "host", run_config_optimizer="adamw", **changes)  # its flag would be the last line
     outcome: Row = {"me": me["id"], "text": run_texts.texts(wanted, topology()).script}
     me["seen"] = outcome["seen"] = host_lock.observed(me, lock)["last"]
-    if begun:
-        try:
-            begun.wait(30)
-        except Exception:  # the other one was killed before it came here
-            outcome["alone"] = True
+    until(begun)
     try:
         try:
             outcome["order"] = written(me, lock, wanted)
@@ -95,15 +96,12 @@ def written(me: dict[str, str], lock: str, wanted: Any) -> float:
         return time.monotonic()
 
 
-def reader(place: Path, begun: Barrier, over: Event) -> None:
+def reader(place: Path, begun: float, over: Event) -> None:
     """Reads as fast as it can: a script ends as it must, and the record is whole, at every moment."""
     script = settings(place / "host")["run_config_script"]
     record = os.path.join(settings(place / "host")["fleet_state_dir"], "run_config.json")
     count, torn = 0, 0
-    try:
-        begun.wait(30)
-    except Exception:
-        count = 0
+    until(begun)
     while not over.is_set():
         text = files.text(script)
         torn += bool(text) and not (text.startswith("#!/bin/bash") and text.endswith("--wandb_runid 0\n"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 from tests.finder import install
 
 install()
+hypothesis.settings.register_profile("loaded", deadline=None)  # other tests run beside these
+hypothesis.settings.load_profile("loaded")
 
 
 @pytest.fixture(autouse=True)

@@ -184,7 +184,10 @@ def _made(fd: int, name: str, make: Make, *, last: bool) -> int:
     with account.acting() if account else nullcontext():
         with suppress(FileExistsError):
             os.mkdir(part, 0o700, dir_fd=fd)
-        new = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            new = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        except FileNotFoundError:  # another process that makes the same folder has given it its name
+            return _into(fd, name)
         os.fchmod(new, make.mode if last else 0o755)  # as the account: another's folder in this place is refused
     give(new, make.owner)
     try:

@@ -74,7 +74,8 @@ REFUSED = {
 @pytest.mark.parametrize(("old", "new", "words"), REFUSED.values(), ids=REFUSED.keys())
 def test_refuses_a_template_that_does_not_say_what_was_planned(tmp_path: Path, old: str, new: str, words: str) -> None:
     path = changed(tmp_path, old, new)
-    told = settings(run_config_script_template=str(path), run_config_extra_flags={"beta2": 0.99})
+    changes = {"run_config_optimizer": "adamw", "run_config_extra_flags": {"beta2": 0.99}}
+    told = settings(run_config_script_template=str(path), **changes)
     (refused,) = (one for one in run_texts.decide(seen(), told, topology()).findings if one.refuses)
     assert (refused.code, refused.variable) == ("VARIABLE_INVALID", "run_config_script_template")
     line = OWN.read_text().partition(old)[0].count("\n") + 1

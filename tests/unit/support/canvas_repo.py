@@ -75,6 +75,7 @@ def settings(root: Path, commit_id: str, **changes: Any) -> dict[str, Any]:
         "canvas_code_dir": f"{root}/host/MathCanvas/BAGEL-Canvas",
         "canvas_code_local_edits": "keep",
         "canvas_code_lean": False,
+        "run_config_optimizer": "adamw",
         "dataset_group": "interleave_reasoning",
         "dataset_name": "blockmoving_train",
         "run_config_yaml": f"{root}/host/MathCanvas/BAGEL-Canvas/data/configs/blockmoving_sft.yaml",

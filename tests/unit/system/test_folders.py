@@ -27,6 +27,19 @@ def test_a_folder_is_made_with_those_above_it_whatever_the_umask(tmp_path):
     assert mode(tmp_path / "a/b") == 0o755, "what exists stays as it is"
 
 
+def test_a_folder_that_another_process_finishes_first_is_taken(tmp_path, monkeypatch):
+    """Both work at one unfinished folder; the other one gives it its name between this one's two calls."""
+    real = os.mkdir
+
+    def made_meanwhile(name, *args, dir_fd, **more):
+        real(name, *args, dir_fd=dir_fd, **more)
+        os.rename(name, "lock", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", made_meanwhile)
+    folders.make(tmp_path / "lock")
+    assert os.listdir(tmp_path) == ["lock"]
+
+
 def test_new_folders_are_their_owners_and_none_that_existed(tmp_path):
     owner = Owner(UID, GID) if os.geteuid() == 0 else Owner(os.getuid(), os.getgid())
     (tmp_path / "a").mkdir()

@@ -211,7 +211,7 @@ def test_flags_without_a_variable_of_their_own_are_planned_too() -> None:
 def test_a_run_of_the_default_settings_is_the_arithmetics_default() -> None:
     told, _ = fleet.settings(fleet.Host("a"))
     planned = machine.run_of(HOST, told, Topology("r", ("h",), 0, 8, 4, "", 0))
-    assert planned == Run(model_of(BAGEL, None), 8, shards=8)
+    assert planned == Run(model_of(BAGEL, None), 8, shards=8, optimizer="adamw_fused")
 
 
 @pytest.mark.parametrize(
