@@ -29,6 +29,7 @@ from .seal import Place
 
 WEIGHTS = "ema.safetensors"
 LARGE = ".safetensors"  # what a second name is enough for; a copy of a small file may be edited without the base's
+OLD = ".old-"
 LOOK = 1.0  # seconds between two looks at another's merge
 SPARE = 64 << 20  # bytes beside the weights
 
@@ -132,6 +133,7 @@ def choose(spec: MergeSpec) -> Checkpoint:
 
 
 def _make(spec: MergeSpec, chosen: Checkpoint, tell: Callable[..., None]) -> dict[str, Any]:
+    _put_back(spec.models)
     target, source = models.folder_of(spec.results, chosen.step), f"{chosen.path}/{FILE}"
     base = f"{spec.base}/{WEIGHTS}"
     _refuse_lacking(spec)
@@ -155,7 +157,7 @@ def _make(spec: MergeSpec, chosen: Checkpoint, tell: Callable[..., None]) -> dic
     files.save(f"{new}/{RECORD}", wire.to_dict(made))
     files.sync_folder(new)
     if os.path.lexists(target):
-        files.move(target, f"{spec.models}/.old-{chosen.step:07d}")
+        files.move(target, f"{spec.models}/{OLD}{chosen.step:07d}")
     files.move(new, target)
     files.sync_folder(spec.models)
     _clear(spec.models)
@@ -189,10 +191,17 @@ def _whole(target: str, size: int) -> bool:
         return False
 
 
+def _put_back(place: str) -> None:
+    """A model that was moved away for its successor, which never got the name."""
+    for name in folders.names(place):
+        if name.startswith(OLD) and not os.path.lexists(f"{place}/{name[len(OLD) :]}"):
+            files.move(f"{place}/{name}", f"{place}/{name[len(OLD) :]}")
+
+
 def _clear(place: str) -> None:
     """What a merge that was cut has left."""
     for name in folders.names(place):
-        if name.startswith((".new-", ".old-")):
+        if name.startswith((".new-", OLD)):
             folders.remove_tree(f"{place}/{name}")
 
 

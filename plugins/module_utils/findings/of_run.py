@@ -102,6 +102,11 @@ ENTRIES: dict[str, Entry] = {
         "the adapters have not moved, so nothing is learned",
         "check run_config_lr and the losses, stop the training and start it again",
     ),
+    "MERGE_FAILED": Entry(
+        "note",
+        "the run is finished, but its adapters are no whole model; a converge does not try the same again",
+        "remove the cause, then run playbooks/merge.yml",
+    ),
     "LORA_RATE_LOW": Entry(
         "note",
         "adapters begin at zero and need about ten times the learning rate of full fine-tuning",

@@ -227,6 +227,19 @@ def test_a_merge_that_is_killed_anywhere_begins_anew(run: Run) -> None:
     assert [name for name in os.listdir(run.root / "out/models") if name.startswith((".new", ".old"))] == []
 
 
+def test_a_merge_that_is_killed_between_two_names_loses_no_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.make()
+    models.adapters(run.adapters(40), run.base, seed=99)
+    run.made(40).rename(run.made(40).with_name(".old-0000040"))
+    with monkeypatch.context() as full:
+        full.setattr(folders, "free", lambda _path: 0)
+        with pytest.raises(FleetError, match="too small"):
+            run.make()
+    assert merged_models.made_steps(str(run.root / "out")) == (40,)
+    assert run.make()["changed"] is True
+    assert run.right(40)
+
+
 def test_who_comes_second_waits_and_shows_the_firsts_progress(run: Run) -> None:
     models_folder = run.root / "out/models"
     models_folder.mkdir(parents=True)

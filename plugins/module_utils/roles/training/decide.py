@@ -56,7 +56,8 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
         findings += checkpoint_findings.start_findings(seen.survey, seen.kept, settings, topology)
         findings += refusals.refusals(have, want)
     elif state == "started":
-        findings += [one for one in (runs_older(have, want) or stays_finished(seen, settings),) if one]
+        noticed = (runs_older(have, want) or stays_finished(seen, settings), merge_failed(seen, want))
+        findings += [one for one in noticed if one]
         findings += _next_start(seen, settings, topology)
     summary = "" if reasons else summary_of(seen)
     return RolePlan(
@@ -121,6 +122,16 @@ def stays_finished(seen: Observation, settings: Settings) -> Finding | None:
         found=f"the run ended at step {total}, run_config_total_steps is {wanted}",
         expected=f"{total} steps, or a start that is asked for",
         variable="run_config_total_steps",
+    )
+
+
+def merge_failed(seen: Observation, want: Want) -> Finding | None:
+    """The unit that merges failed. It would read the same once more, so a converge does not start it again."""
+    merge = report_of(seen, want).merge
+    if not merge or seen.unit.merging != "failed":
+        return None
+    return finding(
+        "MERGE_FAILED", found=merge, expected="a whole model of these adapters", variable="training_lora_merge"
     )
 
 

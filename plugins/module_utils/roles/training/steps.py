@@ -27,7 +27,7 @@ def steps_to(have: Have, want: Want, state: str) -> list[str]:
         steps += ["stop"] * (have.running or have.active == "deactivating") + ["unfinish"] * have.finished + ["start"]
     if state == "started" and not have.running and not have.finished:
         steps.append("start")
-    if state == "started" and have.finished and have.unmerged is not None and have.merging not in ACTIVE:
+    if state == "started" and have.finished and have.unmerged is not None and have.merging not in (*ACTIVE, "failed"):
         steps.append("merge")
     if state == "started" and have.running and outdated and want.settings["training_apply"] == "restart_after_save":
         steps += ["stop", "start"]

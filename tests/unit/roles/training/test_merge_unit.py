@@ -58,7 +58,7 @@ def test_where_nothing_is_merged_there_is_no_unit(want: Want) -> None:
     ("changes", "steps"),
     [
         pytest.param({"unmerged": 60, "merging": "inactive"}, ["merge"], id="not merged"),
-        pytest.param({"unmerged": 60, "merging": "failed"}, ["merge"], id="a merge that failed is tried again"),
+        pytest.param({"unmerged": 60, "merging": "failed"}, [], id="a merge that failed would fail again"),
         pytest.param({"unmerged": 60, "merging": "active"}, [], id="a merge goes on"),
         pytest.param({"unmerged": 60, "merging": "activating"}, [], id="a merge begins"),
         pytest.param({"merging": "inactive"}, [], id="all is merged"),
@@ -75,6 +75,16 @@ def test_a_converge_merges_what_a_finished_run_left(changes: dict[str, Any], ste
 def test_the_plan_says_why() -> None:
     plan = decide(seen(ready(wanted(), unmerged=60, merging="inactive")), **LORA)
     assert plan.reasons == ("the adapters of the last checkpoint are no whole model yet",)
+
+
+@pytest.mark.parametrize(
+    ("merging", "unmerged", "codes"), [("failed", 60, ["MERGE_FAILED"]), ("failed", None, []), ("active", 60, [])]
+)
+def test_a_merge_that_failed_is_said_and_changes_nothing(merging: str, unmerged: int | None, codes: list[str]) -> None:
+    state = merged_models.State(60, error="a weight is not finite")
+    plan = decide(replace(seen(ready(wanted(), unmerged=unmerged, merging=merging)), merge=state), **LORA)
+    assert (plan.reasons, [one.code for one in plan.findings]) == ((), codes)
+    assert [one.found for one in plan.findings] == ["step 60 is not merged: a weight is not finite"] * len(codes)
 
 
 def test_a_profile_that_changes_takes_the_unit_away() -> None:
