@@ -17,7 +17,8 @@ from .reach import Make, Place, instead, reach
 from .reach import give as give_to
 
 NOBODY = Owner()
-NAMED, MASK, WRITE = (0x02, 0x08), 0x10, 2  # entries of acl(5) for accounts and groups, the mask of them, a right
+# Entries of acl(5) for accounts and groups, the mask of them, all others; a right.
+NAMED, MASK, OTHERS, WRITE = (0x02, 0x08), 0x10, 0x20, 2
 INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -109,8 +110,9 @@ def _lets_write(place: str, name: str) -> bool:
     except (OSError, AttributeError):  # none, or no file system with such lists
         return False
     entries = [(tag, id) for tag, rights, id in struct.iter_unpack("<HHI", given[4:]) if rights & WRITE]
-    masked = any(tag == MASK for tag, _id in entries)
-    return masked and any(tag in NAMED and id not in (0, os.geteuid()) for tag, id in entries)
+    tags = [tag for tag, _id in entries]
+    named = any(tag in NAMED and id not in (0, os.geteuid()) for tag, id in entries)
+    return OTHERS in tags or (MASK in tags and named)
 
 
 def is_closed(path: str | os.PathLike[str]) -> bool:

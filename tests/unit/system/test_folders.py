@@ -199,17 +199,20 @@ ANY = 0xFFFFFFFF
         pytest.param([(USER, 5, 1000), (GROUP_OWNER, 7, ANY), (MASK, 7, ANY)], False, id="a reader"),
         pytest.param([(USER, 7, 0), (GROUP_OWNER, 5, ANY), (MASK, 7, ANY)], False, id="root itself"),
         pytest.param([(GROUP_OWNER, 5, ANY)], False, id="no list"),
+        pytest.param([(GROUP_OWNER, 5, ANY), (OTHER, 7, ANY)], True, id="all others"),
+        pytest.param([(USER, 5, 1000), (GROUP_OWNER, 5, ANY), (MASK, 5, ANY), (OTHER, 7, ANY)], True, id="no mask's"),
     ],
 )
 def test_an_access_control_list_opens_a_way(kind, entries, is_open, tmp_path):
     (tmp_path / "a/b").mkdir(parents=True)
-    rows = [(OWNER, 7, ANY), *entries, (OTHER, 5, ANY)]
+    rows = [(OWNER, 7, ANY), *entries, *[(OTHER, 5, ANY)] * all(tag != OTHER for tag, _rights, _id in entries)]
     value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
     try:
         os.setxattr(tmp_path / "a", f"system.posix_acl_{kind}", value)
     except OSError as error:
         pytest.skip(f"no access control lists here: {error}")
-    named = f"{tmp_path / 'a'} (access control list)"
+    by_mode = (tmp_path / "a").stat().st_mode & stat.S_IWOTH  # what the list of access says of others is the mode, too
+    named = f"{tmp_path / 'a'}{'' if by_mode else ' (access control list)'}"
     assert folders.open_to_others(str(tmp_path / "a/b")) == (named if is_open else "")
 
 
