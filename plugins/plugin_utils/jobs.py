@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,7 +127,19 @@ def logins(given: Mapping[str, str], own: Any, settings: Mapping[str, Any]) -> d
 
 
 def _names(values: Any, server: str) -> bool:
-    return bool(re.search(rf"(?<![\w.-]){re.escape(server)}(?![\w.-])", json.dumps(values, default=str)))
+    named = re.compile(rf"(?<![\w.-]){re.escape(server)}(?![\w.-])", re.IGNORECASE)
+    return any(named.search(text) for text in _texts(values))
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """Each text that is in there, also a key."""
+    if isinstance(values, Mapping):
+        values = [*values, *values.values()]
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _texts(value)
+    else:
+        yield str(values)
 
 
 def _text(variable: str, path: str) -> str:

@@ -159,12 +159,18 @@ SERVERS = ("pypi.example.org", "data.example.org", "proxy.example.org:3128", "gi
         ),
         pytest.param("https://my-git.example.org/ https://git.example.org.evil.net", [], id="a name within another"),
         pytest.param("ssh://me@git.example.org/code.git", ["git.example.org"], id="behind a login"),
+        pytest.param({"a": ["x\npypi.example.org/simple"]}, ["pypi.example.org"], id="on a line of its own"),
+        pytest.param("https://GIT.Example.org/code.git", ["git.example.org"], id="in another case"),
     ],
 )
 def test_a_work_gets_the_logins_of_the_servers_that_it_names(own: Any, servers: list[str]) -> None:
     """And those that no setting names: an index may refer to them."""
     given = logins(dict.fromkeys(SERVERS, "me:pass-word"), own, URLS)
     assert [*given] == [*servers, "files.example.org"]
+
+
+def test_a_server_that_is_named_in_another_case_is_anothers() -> None:
+    assert logins({"git.example.org": "me:pass-word"}, "", {"canvas_code_repo": "https://Git.Example.org/a"}) == {}
 
 
 class Settings(dict[str, Any]):
