@@ -41,12 +41,16 @@ _VALUES = re.compile(
 )
 _HEX40 = re.compile(r"(?<![\w/@.+-])[0-9a-fA-F]{40}(?![\w/@.+-])")
 _COMMIT = re.compile(r"(?i)\b(commit|revision|rev|ref|sha1|digest|fingerprint|checkout|head|tag|at|of|from|to)\W*$")
+# login:password@, where the password holds a /; a port is none.
+_NAME = r"[^\s/@:]{1,200}:"
+_SLASHED = r"(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{0,500}@(?:[^\s/@\"'<>]{0,500}@)*"
 # The first group stays, the secret behind it goes.
 _BEHIND = (
     # the login of a URL, up to its last @; the user name alone is none with ssh
     re.compile(r"((?<!ssh)(?<!\bgit)://)(?!git@)[^\s/@?#\"'<>]{0,500}@(?:[^\s/@?#\"'<>]{0,500}@)*"),
     re.compile(r"((?:ssh|\bgit)://[^\s/@:]*:)[^\s/@]*@"),
-    re.compile(r"(://[^\s/@:]{1,200}:)(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{0,500}@"),  # a password that holds a /
+    # a password that holds a /; its login may hold an @
+    re.compile(rf"(://(?:(?!git@)[^\s/@]{{0,500}}@)?{_NAME}){_SLASHED}"),
     re.compile(r"(?<![\w/.@:%+-])([\w.%+-]+:)(?!\d+[\s/]|//)[^\s:@/\"'<>]+@(?=[\w.-]+)"),  # user:pass@host
     re.compile(r"(://[^\s\"'<>]{0,200}/t/)[^\s/\"'<>]+"),  # the token of a channel
     re.compile(r"((?:^|(?<=[\s\"'/]))t/)tk-[^\s/\"'<>]+"),
@@ -55,8 +59,8 @@ _BEHIND = (
     re.compile(r"(\bwandb\s+login\s+(?:--\w+\s+)*)(?![-\"']?\$)(?!-)\S+"),
     re.compile(r"((?:\b(?:machine|login)\s.{0,200}|^\s*)\b(?:password|passwd)\s+)\S+(?=\s*$)"),  # netrc
 )
-# All that may stand before the host; the second form is a password with a / in it.
-_LOGIN = re.compile(r"(?<=//)(?:[^/\s]*@|[^\s/@:]{1,200}:(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]{0,500}@)")
+# All that may stand before the host.
+_LOGIN = re.compile(rf"(?<=//)(?:[^/\s]*@)?(?:(?<!//git@){_NAME}{_SLASHED})?")
 _QUERY = re.compile(r"([?&;#])([\w.-]+)=([^\s&;#\"'<>]+)")
 _SIGNED = ("sig", "signature", "code", "session")
 _NAMED = re.compile(

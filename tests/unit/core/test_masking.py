@@ -231,6 +231,10 @@ def test_a_name_behind_dashes_is_read_whole(before: str) -> None:
         pytest.param("https://me:pw@host/a.parquet?sig=1", "https://host/a.parquet", id="login and query"),
         pytest.param("https://me:p/w@host/a#frag", "https://host/a", id="a password with a slash"),
         pytest.param("https://me@mail:p@w@host/a", "https://host/a", id="more than one @"),
+        pytest.param("https://me@mail.org:p/w@host/a", "https://host/a", id="a login with @, a password with a slash"),
+        pytest.param("https://me:p/w@x@host/a", "https://host/a", id="a password with a slash and an @"),
+        pytest.param("https://me:pw@host:8443/a@b", "https://host:8443/a@b", id="a port behind a login"),
+        pytest.param("git+ssh://git@host:me/repo@v1", "git+ssh://host:me/repo@v1", id="a place of git that pip reads"),
         pytest.param("https://tok@host", "https://host", id="a token alone"),
         pytest.param("https://host:8443/a", "https://host:8443/a", id="a port is kept"),
         pytest.param("https://host:8443/a@b", "https://host:8443/a@b", id="an @ in the path"),
@@ -240,6 +244,11 @@ def test_a_name_behind_dashes_is_read_whole(before: str) -> None:
 )
 def test_what_is_printed_of_a_url(url: str, shown: str) -> None:
     assert masking.public(url) == shown
+
+
+@pytest.mark.parametrize("login", ["me@mail.org:s3c/ret", "me:s3c/ret", "me:ret/x@ret"])
+def test_a_password_with_a_slash_is_hidden_whole(login: str) -> None:
+    assert "ret" not in masked(f"fatal: https://{login}@host.org/p")
 
 
 def test_a_text_keeps_all_but_the_logins_of_its_urls() -> None:
