@@ -19,7 +19,7 @@ from tests.unit.support import actions, saves
 # A stand-in for sftp: carries out `reget` from its input, in the manner that its first argument names.
 SFTP = """
 import os, shlex, sys, time
-how = sys.argv[1]
+how, parent = sys.argv[1], os.getppid()
 for order in sys.stdin.read().splitlines():
     word, remote, part = shlex.split(order)
     assert word == "reget"
@@ -37,7 +37,7 @@ for order in sys.stdin.read().splitlines():
     if how == "other":
         data = b"x" * len(data)
     out.write(data)
-    while how == "flood":
+    while how == "flood" and os.getppid() == parent:  # not longer than the tests
         out.write(b"x" * 65536)
         time.sleep(0.01)
 """
