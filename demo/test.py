@@ -20,6 +20,7 @@ GATES = ("importer", "ansible-lint", "sanity", "docs", "changelog")
 TORCH = CHECKOUT / ".cache" / "torch" / "env" / "bin" / "python"
 # Steps at once. A scenario takes 85 s of two cores' time and waits 20 to 60 s more: three of them keep two cores busy.
 PLACES = 3
+BESIDE = ("test_init", "test_slips")  # they wait for answers more than they work
 DEPOT = Step("depot for the scenarios", [PYTHON, "-m", "demo.fleet", "depot"])
 TRAINER = Step("python with torch for the demo's trainer", [PYTHON, "-m", "demo.torch_python"], after=(DEPOT.name,))
 ARTIFACT = Step("the collection, built and installed", [PYTHON, "-m", "tools.artifact"])
@@ -51,10 +52,11 @@ def molecule() -> Iterator[Step]:
 
 def chain() -> Iterator[Step]:
     yield from PREPARATIONS
-    for test in sorted(CHECKOUT.glob("tests/integration/test_*.py")):
+    for test in sorted(CHECKOUT.glob("tests/integration/test_*.py"), key=lambda path: (path.stem not in BESIDE, path)):
         command = ["pytest", "-v", str(test), "--junitxml", str(REPORTS / f"{test.stem}.xml")]
         env = {"MINICANVAS_PYTHON": str(TORCH)}
-        yield Step(f"whole chain: {test.stem}", command, env=env, places=PLACES, after=(TRAINER.name,))
+        places = 1 if test.stem in BESIDE else PLACES
+        yield Step(f"whole chain: {test.stem}", command, env=env, places=places, after=(TRAINER.name,))
 
 
 PARTS = {"lint": lint, "unit": unit, "molecule": molecule, "chain": chain}
