@@ -12,13 +12,15 @@ from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.judge imp
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run, gpu_need, gpu_phases
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.text import marks, of
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
+from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 from tools.cards import CARDS, MIB
 
+OPTIMIZER = str(load_specs().defaults["run_config_optimizer"])
 EMA = 0.995  # the default of run_config_ema
 LONGEST = 9500  # tokens of BlockMoving's longest samples
 SMALL, HALF = "training_profile: frozen", "run_config_cpu_offload: true"
-# The guide's hosts, then the other ones of issue 15. Name, GPU, GPUs, memory of the host in GB; what the plan offered
+# The guide's hosts, then other ones that people rent. Name, GPU, GPUs, memory of the host in GB; what the plan offered
 # before there were adapters ("" for full fine-tuning).
 GUIDE = (
     ("RTX 4090 24 GB", "4090", 2, 128, f"{SMALL}, {HALF}, on 1 GPU"),
@@ -63,7 +65,7 @@ def streaming(one: Run) -> Run:
 
 
 def run(ranks: int, hosts: int = 1) -> Run:
-    return Run(BAGEL, ranks, hosts, sample_tokens=LONGEST)
+    return Run(BAGEL, ranks, hosts, sample_tokens=LONGEST, optimizer=OPTIMIZER)
 
 
 def guide() -> list[str]:

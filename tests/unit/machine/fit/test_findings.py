@@ -10,6 +10,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import 
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import Finding
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.facts import Facts, FileSystem, Init
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import findings as machine
+from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.choose import FULL_RATE
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.disks import run_parts
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.gpu import Gpu
@@ -209,7 +210,9 @@ def test_flags_without_a_variable_of_their_own_are_planned_too() -> None:
 
 
 def test_a_run_of_the_default_settings_is_the_arithmetics_default() -> None:
+    """But for the optimizer: the arithmetic's default is upstream's, which the measurements are of."""
     told, _ = fleet.settings(fleet.Host("a"))
+    assert float(told["run_config_lr"]) == FULL_RATE
     planned = machine.run_of(HOST, told, Topology("r", ("h",), 0, 8, 4, "", 0))
     assert planned == Run(model_of(BAGEL, None), 8, shards=8, optimizer="adamw_fused")
 
