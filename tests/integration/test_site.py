@@ -244,7 +244,7 @@ def test_the_model_comes_home_with_its_losses(chain: Fleet, tmp_path: Path) -> N
 def test_several_runs_are_not_fetched_without_a_choice(chain: Fleet, tmp_path: Path) -> None:
     play = chain.play("playbooks/fetch.yml", training_fetch_dir=str(tmp_path / "home"))
     assert play.code != 0
-    assert "Name one run with --limit" in play.stdout
+    assert "RUNS_SEVERAL" in play.stdout
     assert not (tmp_path / "home").exists()
 
 

@@ -97,6 +97,8 @@ SLIPS = (
          inventory={"trainers": {"hosts": {"a": CLOSED, "b": CLOSED}}}),
     Slip("`restore.yml` with two runs", ("RUNS_SEVERAL", "a, b", "--limit a"), inventory=TWO_RUNS,
          playbook="playbooks/restore.yml", arguments=("-e", "training_restore_step=40"), absent=("Observe",)),
+    Slip("`fetch.yml` with two runs", ("RUNS_SEVERAL", "a, b", "--limit a"), inventory=TWO_RUNS,
+         playbook="playbooks/fetch.yml", absent=("Observe",)),
     Slip("a word for a number", ("VARIABLE_INVALID", "many"), inventory=one(run_config_total_steps="many")),
     Slip("a path of the home folder", ("VARIABLE_INVALID", "full path"), inventory=one(weights_dir="~/m")),
     Slip("nobody listens", ("SSH_REFUSED", "ansible_port"), playbook="site.yml"),
