@@ -25,20 +25,21 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the ground up
     ("findings", "core"),
     ("system",),
     ("trainer",),
-    ("checkpoints", "peers"),
+    ("checkpoints", "peers", "evaluation"),
     ("supervisor", "machine", "machine/fit"),
     ("roles",),
     ("plan",),
     ("work",),
     ("teardown",),
 )
-BESIDE = {("core", "findings"), ("peers", "checkpoints"), ("machine/fit", "machine")}
+BESIDE = {("core", "findings"), ("peers", "checkpoints"), ("evaluation", "checkpoints"), ("machine/fit", "machine")}
 HOLDS = {
     "findings": "the catalogue, and a finding as data",
     "core": "errors, progress, topology, text made printable",
     "system": "the only doors to the host: files, programs, HTTP, git, packages, locks",
     "trainer": "all that mirrors upstream: flags, log, failures, checkpoint files, packing, patches",
     "checkpoints": "which save is whole; keep, restore",
+    "evaluation": "losses and answers on the test rows, on the host; what it writes there",
     "peers": "the nodes of a run among themselves",
     "supervisor": "the program that runs a training",
     "machine": "facts of a host and what they mean",
