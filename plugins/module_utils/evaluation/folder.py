@@ -8,9 +8,7 @@ A line is added whole and reaches the disk before the next row begins. What a ki
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,17 +102,8 @@ def finish(place: Place, about: About) -> None:
 
 def append(path: str, row: QuestionRow | LossRow | AnswerRow) -> None:
     """Adds one line, on the disk when this returns. Several processes may do so. Raises OSError."""
-    line = json.dumps(wire.to_dict(row), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    with files.open_part(path, 0o644) as out:
-        fcntl.flock(out, fcntl.LOCK_EX)
-        end = out.seek(0, os.SEEK_END)
-        if end:
-            out.seek(end - 1)
-            line = line if out.read(1) == b"\n" else b"\n" + line  # of a writer that was killed
-            out.seek(end)
-        out.write(line)
-        out.flush()
-        os.fdatasync(out.fileno())
+    line = json.dumps(wire.to_dict(row), ensure_ascii=False, separators=(",", ":"))
+    files.add_line(path, line.encode())
 
 
 def about_in(place: Place) -> About | None:

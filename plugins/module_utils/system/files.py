@@ -235,6 +235,22 @@ def open_part(path: Path, mode: int = 0o600) -> BinaryIO:
     return out
 
 
+def add_line(path: Path, line: bytes, mode: int = 0o644) -> None:
+    """One more line at the end of a file, on the disk when this returns; half a line of a killed writer ends before it.
+
+    Several processes may add to one file. Raises OSError.
+    """
+    with open_part(path, mode) as out:
+        fcntl.flock(out, fcntl.LOCK_EX)
+        end = out.seek(0, os.SEEK_END)
+        out.seek(max(0, end - 1))
+        whole = out.read(1) in (b"", b"\n")
+        out.seek(0, os.SEEK_END)
+        out.write((b"" if whole else b"\n") + line + b"\n")
+        out.flush()
+        os.fdatasync(out.fileno())
+
+
 def copy(source: Path, part: Path) -> None:
     """The content of a plain file, in a new one that is its writer's. Raises OSError."""
     remove(part)

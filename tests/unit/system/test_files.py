@@ -331,3 +331,23 @@ def test_only_the_kernels_own_files_are_read_without_looking_at_the_way(tmp_path
     assert files.kernel("/proc/self/comm").strip()
     with pytest.raises(ValueError, match="precious"):
         files.kernel(str(tmp_path / "precious"))
+
+
+def test_lines_are_added_by_several_processes_and_stay_whole(tmp_path):
+    path = tmp_path / "lines"
+    files.add_line(path, b"first")
+    code = (
+        "import sys; from tests.finder import install; install()\n"
+        "from ansible_collections.canvas.fleet.plugins.module_utils.system import files\n"
+        "for number in range(20): files.add_line(sys.argv[1], b'x' * 5000)"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _number in range(3)]
+    assert [one.wait() for one in running] == [0, 0, 0]
+    assert sorted(path.read_bytes().split(b"\n")) == sorted([b"", b"first", *[b"x" * 5000] * 60])
+
+
+def test_a_line_that_was_cut_off_ends_before_the_next(tmp_path):
+    path = tmp_path / "lines"
+    path.write_bytes(b"whole\nhal")
+    files.add_line(path, b"next")
+    assert path.read_bytes() == b"whole\nhal\nnext\n"
