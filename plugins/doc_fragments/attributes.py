@@ -9,12 +9,21 @@ options: {}
 attributes:
   check_mode:
     description: Can run in C(check_mode) and say what would change without changing it.
+    support: full
   diff_mode:
     description: Returns details on what has changed, or would change, in diff mode.
+    support: full
   platform:
     description: Where it runs.
     support: full
     platforms: posix
+"""
+    ROLES = r"""
+options:
+  settings:
+    description: All variables of all roles for this host; filled in by the action plugin.
+    type: dict
+    default: {}
 """
     LOCK = r"""
 options:

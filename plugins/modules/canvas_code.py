@@ -19,19 +19,10 @@ description:
     applied to files of known digests only, and C(git diff) on the host shows them.
   - The first clone is made in another folder and renamed. The next run repairs an interrupted one.
   - The action plugin of the same name fills in O(settings), and sends O(archive) only when files differ.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 options:
   credentials:
     description: Logins and tokens by host, for the repository; filled in from C(fleet_credentials).
-    type: dict
-    default: {}
-  settings:
-    description: All variables of all roles for this host; normally filled in by the action plugin.
     type: dict
     default: {}
   manifest:

@@ -15,19 +15,10 @@ description:
     ended. A file gets its name when its SHA-256 is the one of its seal.
   - The login user has to be one of C(fleet_readers).
   - On the host it adds missing digests to the seal, and lets the group read a model that its trainer has closed to it.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 attributes:
-  check_mode:
-    support: full
   diff_mode:
     support: none
-  platform:
-    platforms: posix
-options:
-  settings:
-    description: All variables of all roles for this host; filled in by the action plugin.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""

@@ -17,17 +17,7 @@ description:
   - Reads the restored checkpoint whole and compares it with the recorded digests.
   - Works as the owner of C(training_checkpoint_dir), also when started as root.
   - Refused while the unit runs.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-options:
-  settings:
-    description: All variables of all roles for this host; filled in by the action plugin.
-    type: dict
-    default: {}
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 """
 
 EXAMPLES = r"""

@@ -14,12 +14,8 @@ description:
 version_added: 0.1.0
 author:
   - canvas-fleet contributors (@canvas-fleet)
-extends_documentation_fragment: [canvas.fleet.attributes.lock]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 options:
-  settings:
-    description: All variables of all roles for this host; filled in by the action plugin.
-    type: dict
-    default: {}
   topology:
     description: The host's place in its run; filled in by the action plugin.
     type: dict
@@ -27,14 +23,8 @@ options:
 attributes:
   check_mode:
     description: Says which folders and files are missing, and changes nothing.
-    support: full
   diff_mode:
     description: The folders and files that are missing.
-    support: full
-  platform:
-    description: Any host with Python 3.9 or newer.
-    support: full
-    platforms: posix
 """
 
 EXAMPLES = r"""

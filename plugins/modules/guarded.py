@@ -14,8 +14,6 @@ description:
     may put into its answer is dropped.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
-  check_mode:
-    support: full
   diff_mode:
     support: none
 options:

@@ -16,17 +16,11 @@ description:
     that has no answer is named in RV(observation.silent), and the others answer.
   - The action plugin of the same name fills in O(settings) from the variables of all roles and checks them by their
     argument specs. It does not contact a host with invalid variables. The result then says what is invalid.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 attributes:
-  check_mode:
-    support: full
   diff_mode:
     support: none
 options:
-  settings:
-    description: All variables of all roles for this host; normally filled in by the action plugin.
-    type: dict
-    default: {}
   master:
     description:
       - C(address) and C(port) of the first host of the run. The module tests whether this host can reach it.

@@ -16,12 +16,8 @@ description:
   - Runs on the controller; opens no session on a server. Relative paths start at the current folder.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
-  check_mode:
-    support: full
   diff_mode:
     support: none
-  platform:
-    platforms: posix
 options:
   path:
     description: The new folder.

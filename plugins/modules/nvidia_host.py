@@ -14,17 +14,7 @@ description:
     RV(work) to a unit on the host, with NVIDIA's repository and its checked key.
   - Writes the profile with C(CUDA_HOME), C(PATH) and C(LD_LIBRARY_PATH), and keeps nouveau from being loaded.
   - Keeps a working driver that is new enough. Does nothing on a host without GPUs (C(nvidia_gpu_expected=false)).
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-options:
-  settings:
-    description: All variables of all roles for this host; filled in by the action plugin.
-    type: dict
-    default: {}
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 """
 
 EXAMPLES = r"""

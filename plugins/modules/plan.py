@@ -15,8 +15,6 @@ description:
     finding. The world size does not shrink.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
-  check_mode:
-    support: full
   diff_mode:
     support: none
 options:

@@ -14,19 +14,7 @@ description:
     C(systemd-journal), whose members may read the journal.
   - Takes these memberships away from accounts that left the list. Memberships that it did not make stay.
   - The account of the training gets nothing by it.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  platform:
-    platforms: posix
-options:
-  settings:
-    description: All variables of all roles for this host; filled in by the action plugin.
-    type: dict
-    default: {}
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 """
 
 EXAMPLES = r"""

@@ -16,12 +16,7 @@ description:
     changes only its marked block.
   - The key stands only in its own file with mode 0600, never in the script, the result, or the diff.
   - The action plugin of the same name fills in O(settings) from the variables of all roles.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 options:
   texts:
     description: The texts as the plan made them; filled in by the action plugin.
@@ -44,10 +39,6 @@ options:
     description: Key of W&B; empty when the user set none. Filled in by the action plugin.
     type: str
     default: ""
-  settings:
-    description: All variables of all roles for this host; normally filled in by the action plugin.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""

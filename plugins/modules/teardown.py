@@ -15,17 +15,8 @@ description:
     files always stay.
   - Their own roles remove unit, environment and driver before. C(playbooks/teardown.yml) has the order.
   - The action plugin of the same name fills in O(settings) from the variables of all roles.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 options:
-  settings:
-    description: All variables of all roles for this host; normally filled in by the action plugin.
-    type: dict
-    default: {}
   show:
     description: Print what is removed and what stays.
     type: bool

@@ -18,8 +18,6 @@ description:
   - Changes nothing.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
-  check_mode:
-    support: full
   diff_mode:
     support: none
 """

@@ -14,25 +14,19 @@ description:
     the host's name in front. All hosts of a play come in one stream.
   - Ends when the training has ended, or with Ctrl-C. The training does not depend on it.
   - Control characters are made visible, and secrets hidden. Changes nothing.
-extends_documentation_fragment: [canvas.fleet.attributes]
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles]
 attributes:
   check_mode:
     description: Shows the last lines, and does not follow.
     support: full
   diff_mode:
     support: none
-  platform:
-    platforms: posix
 options:
   state:
     description: The module only looks.
     type: str
     choices: [queried]
     default: queried
-  settings:
-    description: All variables of all roles for this host; filled in by the action plugin.
-    type: dict
-    default: {}
   at:
     description: Bytes of the log that were shown; V(-1) begins with the last lines. Filled in by the action plugin.
     type: int

@@ -16,8 +16,6 @@ description:
   - To be run once; opens no connection and changes nothing.
 extends_documentation_fragment: [canvas.fleet.attributes]
 attributes:
-  check_mode:
-    support: full
   diff_mode:
     support: none
 options:

@@ -25,12 +25,7 @@ description:
   - A checkpoint is whole when both safetensors files have their declared length, and all optimizer files,
     C(scheduler.pt) and C(data_status.pt) are complete archives. The trainer alone would resume from the newest one,
     whole or not.
-extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.lock]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
+extends_documentation_fragment: [canvas.fleet.attributes, canvas.fleet.attributes.roles, canvas.fleet.attributes.lock]
 options:
   state:
     description:
@@ -46,10 +41,6 @@ options:
     type: str
     choices: [started, stopped, restarted, present, absent, awaited, queried]
     default: started
-  settings:
-    description: All variables of all roles for this host; filled in by the action plugin.
-    type: dict
-    default: {}
   topology:
     description: The host's place in its run, as the plan has it; filled in by the action plugin.
     type: dict
