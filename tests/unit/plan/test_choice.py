@@ -155,7 +155,6 @@ def test_settings_that_the_checkpoints_do_not_have_are_the_users_own(
 ) -> None:
     made, _ = planned(seen("A100-80", 1, memory=2000, step=510, script=script), **settings)
     assert name_of(made).startswith(name)
-    assert "ANSWER_NOT_JUDGED" not in [one.code for one in made.findings]
 
 
 def test_a_profile_that_is_no_candidate_here_is_to_be_named() -> None:

@@ -167,6 +167,7 @@ def fails(seen: Any, settings: Mapping[str, Any], topology: Any) -> RolePlan:
     return RolePlan()
 
 
+@pytest.mark.unforeseen
 @pytest.mark.parametrize(
     ("members", "decide", "told"),
     [
