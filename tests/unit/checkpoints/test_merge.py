@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -195,3 +196,19 @@ def test_the_progress_counts_bytes_up_to_the_whole(base: Path, low: Path) -> Non
         merge.merge(one, other, io.BytesIO(), lambda *far: heard.append(far))
     assert heard[-1] == (base.stat().st_size,) * 2
     assert heard == sorted(heard)
+
+
+def test_what_is_written_goes_to_the_disk_piece_by_piece(
+    tmp_path: Path, base: Path, low: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else gigabytes wait in the memory that the host's other programs need, and are flushed all at once."""
+    there: list[int] = []
+    monkeypatch.setattr(merge, "FLUSH", 500)
+    monkeypatch.setattr(merge, "BLOCK", 100)
+    monkeypatch.setattr(merge, "CELLS", 1)
+    monkeypatch.setattr(os, "fdatasync", lambda file: there.append(os.fstat(file).st_size))
+    merged(base, low, tmp_path / "out")
+    with merge.opened(str(base)) as one:
+        header, size = one.header.begin, one.size
+    steps = [after - before for before, after in zip([header, *there], [*there, size], strict=True)]
+    assert 0 < max(steps) < 1000
