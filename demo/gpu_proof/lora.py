@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import itertools
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer import row_gr
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL
 
 from demo.gpu_proof import starts
+from demo.gpu_proof.lora_parts import PARTS, Part
 from tests.unit.support import run_texts
 from tests.unit.support.run_settings import settings, topology
 
 HERE = Path(__file__).parent
-CARD = 24.7e9  # what torch may take of a card of 24 GB
 WORKERS, ROWS = 2, 64
 SHIM = """#!{python}
 import os, sys
@@ -45,73 +46,13 @@ at = words.index("-m")
 run = [sys.executable, "-m", "torch.distributed.run", *words[:at], {probe!r}, os.getcwd(), job, "--", *words[at + 2 :]]
 os.execv(run[0], run)
 """
-
-
-@dataclass
-class Part:
-    """One start. `kill`: the step after which it is killed; `after`: parts that have to be through before it."""
-
-    name: str
-    gpus: str
-    profile: str = "lora"
-    run: str = ""  # parts of one run share its results, so that the later one resumes
-    steps: int = 0
-    kill: int = 0
-    bytes: float = 0
-    layers: int = 0  # another model than the one of --layers
-    hold: bool = False  # before its first step, until the part `warm` is through
-    after: tuple[str, ...] = ()
-    seconds: float = 60  # that it takes; it is not begun with less left
-    changes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def ranks(self) -> int:
-        return len(self.gpus.split(","))
-
-
 SMALL = {
     "run_config_use_flex": False,  # needs a GPU
     "nvidia_gpu_expected": False,
     "run_config_expected_num_tokens": 1024,  # one puzzle a batch
     "run_config_prefer_buffer_before": 1024,
-    "run_config_save_every": 1,
 }
-STREAMED = {"run_config_cpu_offload": True}
-PARTS = (
-    Part("warm", "1", "frozen", layers=1, steps=0, seconds=90),
-    Part("streamed, 1 card", "0", run="a", steps=20, kill=12, bytes=CARD, hold=True, seconds=120, changes=STREAMED),
-    Part("base, 1 card", "1", "frozen", steps=0, after=("warm",), seconds=30),
-    Part("resident, 1 card", "1", steps=3, after=("base, 1 card",), seconds=40),
-    Part(
-        "resumed, streamed, 2 cards",
-        "0,1",
-        run="a",
-        steps=16,
-        bytes=CARD,
-        after=("streamed, 1 card", "resident, 1 card"),
-        seconds=65,
-        changes=STREAMED,
-    ),
-    Part("sharded, 2 cards", "0,1", steps=4, after=("resumed, streamed, 2 cards", "resident, 1 card"), seconds=50),
-    Part(
-        "resumed, streamed, 1 card",
-        "0",
-        run="a",
-        steps=24,
-        after=("streamed, 1 card", "resumed, streamed, 2 cards", "sharded, 2 cards"),
-        seconds=70,
-        changes=STREAMED,
-    ),
-    Part(
-        "full, fused, no EMA, 2 cards",
-        "0,1",
-        "full",
-        steps=3,
-        after=("resumed, streamed, 1 card",),
-        seconds=90,
-        changes={"run_config_optimizer": "adamw_fused", "run_config_ema": 0.0},
-    ),
-)
+MERGED = ("a", 4)  # the run and the step whose adapters are merged
 
 
 class Stage:
@@ -174,14 +115,25 @@ class Stage:
         if done.returncode == 0:
             (self.model(layers) / "go").touch()
 
+    def steps(self, number: int) -> int:
+        """Half as many with a small model, whose steps the CPU makes."""
+        return number // 2 if self.options.small else number
+
+    def checkpoint(self, run: str, step: int) -> Path:
+        return self.work / "runs" / run / f"checkpoints/{self.steps(step):07d}"
+
+    def source(self, part: Part) -> Path:
+        """The model folder that a part starts from."""
+        return self.work / "merged" if part.merged else self.model(part.layers or self.options.layers)
+
     def script(self, part: Part) -> Path:
         """The script of run_config for this part, written as the role writes it."""
-        small = {**SMALL, "run_config_total_steps": min(part.steps, 3)} if self.options.small else {}
-        folder = self.work / "runs" / (part.run or part.name.replace(", ", "-"))
-        place = self.work / "parts" / part.name.replace(", ", "-")
+        small = {**SMALL, "run_config_optimizer": "adamw_fused"} if self.options.small else {}
+        folder = self.work / "runs" / (part.run or part.place)
+        place = self.work / "parts" / part.place
         place.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        model, tree = str(self.model(part.layers or self.options.layers)), self.work / f"tree-{part.profile}"
+        model, tree = str(self.source(part)), self.work / f"tree-{part.profile}"
         cache = str(self.work / "cache")
         values = {
             "fleet_user": getpass.getuser(),
@@ -198,11 +150,12 @@ class Stage:
             "run_config_yaml": str(tree / "data/configs/blockmoving_sft.yaml"),
             "run_config_script": str(place / "train.sh"),
             "training_profile": part.profile,
-            "run_config_optimizer": "adamw_fused",
+            "run_config_optimizer": part.optimizer,
             "run_config_ema": 0.0,
-            "run_config_total_steps": part.steps,
-            "run_config_save_every": 10,
+            "run_config_total_steps": self.steps(part.steps),
+            "run_config_save_every": max(1, self.steps(part.save_every)),
             "run_config_log_every": 1,
+            "run_config_del_previous_state": False,
             "run_config_warmup_steps": 0,
             "run_config_lr": 0.0005 if part.profile == "lora" else 1e-5,
             "run_config_env": {"TORCHINDUCTOR_CACHE_DIR": cache, "TRITON_CACHE_DIR": f"{cache}/triton"},
@@ -211,8 +164,8 @@ class Stage:
             "training_lora_dropout": 0.0,
             "training_lora_targets": "all",
             "training_lora_connectors": True,
-            **small,
             **part.changes,
+            **small,
         }
         chosen = settings(self.work, **values)
         ports = topology(nproc_per_node=part.ranks, num_workers=WORKERS, master_port=29600 + PARTS.index(part))
@@ -222,18 +175,20 @@ class Stage:
             "bytes": part.bytes,
             "go": str(place / "go"),
             "hold": str(self.work / "warm") if part.hold and not self.options.small else "",
-            "made": self.options.made,
+            "made": part.made or self.options.made,
         }
         (place / "job.json").write_text(json.dumps(job))
         return place
 
 
-def planned(part: Part) -> dict[str, float]:
+def planned(part: Part, layers: int) -> dict[str, float]:
     """GB of each phase on each GPU as the plan has it, without CUDA's own; the puzzles have up to 9,838 tokens."""
-    run = memory.Run(BAGEL, part.ranks, sample_tokens=9_838, text_share=0.01, optimizer="adamw_fused")
+    model = replace(BAGEL, llm=BAGEL.llm - (BAGEL.layers - layers) * BAGEL.layer, layers=layers)
+    run = memory.Run(model, part.ranks, sample_tokens=9_838, text_share=0.01, optimizer=part.optimizer)
     run = replace(run, offload=bool(part.changes.get("run_config_cpu_offload")), ema_copy=False)
     run = {"lora": run.adapted(), "frozen": run.frozen(ema_copy=False), "full": run}[part.profile]
-    return {phase: round(sum(items.values()) / 1e9, 1) for phase, items in memory.gpu_phases(run).items()}
+    phases = memory.gpu_phases(run).items()
+    return {phase: round((sum(items.values()) - memory.CONTEXT) / 1e9, 1) for phase, items in phases}
 
 
 def log_of(folder: Path) -> trainer_log.TrainLog:
@@ -241,17 +196,26 @@ def log_of(folder: Path) -> trainer_log.TrainLog:
     return trainer_log.parse(path.read_text(errors="replace") if path.exists() else "")
 
 
+def lines_of(place: Path, ranks: int) -> list[list[dict[str, Any]]]:
+    """What each rank reported."""
+    paths = [place / f"report.{rank}" for rank in range(ranks)]
+    return [[json.loads(text) for text in path.read_text().splitlines()] if path.exists() else [] for path in paths]
+
+
 def report_of(place: Path, ranks: int) -> dict[str, Any]:
-    """Of each phase the worst rank: seconds (for steps the median) and the peaks."""
+    """Of each phase the worst rank: seconds (for steps the median) and the peaks. And of rank 0: seconds a step, and
+    digests of what was saved."""
     found: dict[str, dict[str, list[float]]] = {}
-    for rank in range(ranks):
-        path = place / f"report.{rank}"
-        for text in path.read_text().splitlines() if path.exists() else ():
-            line = json.loads(text)
-            for name, value in line.items():
-                if isinstance(value, float):
-                    found.setdefault(line["phase"], {}).setdefault(name, []).append(value)
-    return {
+    reported = lines_of(place, ranks)
+    for line in (line for lines in reported for line in lines):
+        for name, value in line.items():
+            if isinstance(value, float) and name != "at":
+                found.setdefault(line["phase"], {}).setdefault(name, []).append(value)
+    ends = [line["at"] for line in reported[0] if line["phase"] == "optimizer.step"]
+    apart = sorted(late - early for early, late in itertools.pairwise(ends))
+    saves = {line["step"]: line["digest"] for line in reported[0] if line["phase"] == "save"}
+    more = {"seconds a step": round(apart[len(apart) // 2], 2) if apart else None, "saved": saves}
+    return more | {
         phase: {
             name: sorted(values)[len(values) // 2] if name == "seconds" and len(values) > 2 else max(values)
             for name, values in sizes.items()
@@ -277,25 +241,37 @@ class Runner:
 
     def run(self) -> None:
         stage, part = self.stage, self.part
-        model = stage.model(part.layers or stage.options.layers) / "go"
+        model = stage.source(part) / "go"
         if part.after and "warm" not in part.after:  # imports of all at once would slow down those that are awaited
             wait(lambda: "warm" in stage.done, stage)
         self.process = self.start()
-        wait(lambda: all(name in stage.done for name in part.after) and model.exists(), stage)
+        wait(lambda: (all(name in stage.done for name in part.after) and model.exists()) or self.over, stage)
+        if self.over:
+            self.end("ended before it was to begin")
+            return
         if stage.left < part.seconds:
             self.end(f"left out: {stage.left:.0f} s left, it takes {part.seconds:.0f} s")
             return
+        run, step = part.copied
+        if run:
+            checkpoint = stage.checkpoint(run, step)
+            shutil.copytree(checkpoint, stage.work / "runs" / part.run / "checkpoints" / checkpoint.name)
         (self.place / "go").touch()
         begin = time.monotonic()
-        stage.say("begins", part=part.name, plan={} if part.layers or stage.options.small else planned(part))
+        plan = {} if stage.options.small else planned(part, part.layers or stage.options.layers)
+        stage.say("begins", part=part.name, plan=plan)
         while self.process.poll() is None and stage.left > 0:
             time.sleep(0.2)
             last = log_of(self.place).last
-            if part.kill and last and last.step >= (2 if stage.options.small else part.kill):
+            if part.kill and last and last.step >= stage.steps(part.kill):
                 self.kill()
                 break
         cut = "" if self.process.poll() is not None or part.kill else "ended: no time was left"
         self.end(cut, seconds=round(time.monotonic() - begin, 1))
+
+    @property
+    def over(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def kill(self) -> None:
         """Every process of this part: torchrun's ranks are each in a session of their own."""
@@ -313,10 +289,10 @@ class Runner:
         lora = [line.partition("canvas-fleet lora: ")[2] for line in trainer_log.plain(text) if "fleet lora: " in line]
         more |= {"phases": report_of(self.place, self.part.ranks), "lora": lora, "loaded": said.weights_from}
         more["losses"] = {step.step: list(step.losses.values()) for step in said.steps}
-        if code and not (self.part.kill and code == -signal.SIGKILL) and not why:
+        if (code or why) and not (self.part.kill and code == -signal.SIGKILL and not why):
             more["error"] = text[-2500:]
         self.stage.say(why or "ended", part=self.part.name, code=code, **more)
-        self.stage.done[self.part.name] = code == 0
+        self.stage.done[self.part.name] = code == 0 or bool(self.part.kill and not why)
         if self.part.name == "warm":
             (self.stage.work / "warm").touch()
 
@@ -327,20 +303,29 @@ def wait(true: Callable[[], bool], stage: Stage) -> None:
 
 
 def merged(stage: Stage) -> None:
-    """The adapters of step 10 into the base, beside the parts that follow, where the tree has a merge."""
-    folder = stage.work / f"runs/a/checkpoints/{1 if stage.options.small else 10:07d}"
+    """Adapters of a checkpoint into the base, beside the parts that follow; then upstream's class loads the file."""
+    adapters, out = stage.checkpoint(*MERGED) / "adapter.safetensors", stage.work / "merged"
     wait(lambda: "streamed, 1 card" in stage.done, stage)
-    if not (folder / "adapter.safetensors").exists():
+    if not adapters.exists():
         return
-    begin, out = time.monotonic(), stage.work / "merged.safetensors"
-    files = (stage.model(stage.options.layers) / "ema.safetensors", folder / "adapter.safetensors", out)
-    words = [sys.executable, "-m", "demo.gpu_proof.merge_probe", *map(str, files)]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=max(1, stage.left))
-        found = {"found": done.stdout[-800:], "error": done.stderr[-1500:] if done.returncode else ""}
-    except subprocess.TimeoutExpired:
-        found = {"error": "ended: no time was left"}
-    stage.say("merge", seconds=round(time.monotonic() - begin, 1), **found)
+    base = stage.model(stage.options.layers)
+    out.mkdir(exist_ok=True)
+    for path in base.iterdir():
+        if path.name not in ("ema.safetensors", "go"):
+            shutil.copy(path, out / path.name)
+    probe, found = [sys.executable, "-m", "demo.gpu_proof.merge_probe"], {}
+    words = ["merge", base / "ema.safetensors", adapters, out / "ema.safetensors"], ["load", stage.options.canvas, out]
+    for what in words:
+        begin, argv = time.monotonic(), [*probe, *map(str, what)]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=max(1, stage.left))
+            found = {"found": done.stdout[-1200:], "error": done.stderr[-1500:] if done.returncode else ""}
+        except subprocess.TimeoutExpired:
+            found = {"error": "ended: no time was left"}
+        stage.say(str(what[0]), seconds=round(time.monotonic() - begin, 1), **found)
+        if found["error"]:
+            return
+    (out / "go").touch()
 
 
 def options_of(argv: list[str]) -> argparse.Namespace:

@@ -1,6 +1,7 @@
-"""The merge of a checkpoint of adapters, at the size that lies there: seconds and memory.
+"""The merge of a checkpoint of adapters, at the size that lies there; and what upstream's class says of such a file.
 
-python -m demo.gpu_proof.merge_probe BASE ADAPTER OUT
+python -m demo.gpu_proof.merge_probe merge BASE ADAPTER OUT
+python -m demo.gpu_proof.merge_probe load BAGEL_CANVAS FOLDER
 """
 
 from __future__ import annotations
@@ -15,7 +16,23 @@ from pathlib import Path
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import merge, merge_check
 
 
-def main(base: str, adapter: str, out: str) -> None:
+def load(canvas: str, folder: str) -> None:
+    """The trainer's own model takes the weights of `folder` as upstream's loaders do; the file stays where it is."""
+    sys.path[:0] = [canvas, str(Path(__file__).parent)]
+    import small_model
+    from safetensors.torch import load_file
+
+    model = small_model.build(Path(folder), "meta")
+    weights = load_file(str(Path(folder) / "ema.safetensors"))
+    wrong = [
+        name for name, value in model.state_dict().items() if name in weights and value.shape != weights[name].shape
+    ]
+    keys = model.load_state_dict(weights, strict=False, assign=True)
+    found = {"tensors": len(weights), "missing": keys.missing_keys, "unexpected": keys.unexpected_keys}
+    print(json.dumps({**found, "other shapes": wrong}))
+
+
+def merged(base: str, adapter: str, out: str) -> None:
     begin = time.monotonic()
     with merge.opened(base) as weights, merge.opened(adapter) as adapters:
         merge.check(weights, adapters)
@@ -31,4 +48,4 @@ def main(base: str, adapter: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"merge": merged, "load": load}[sys.argv[1]](*sys.argv[2:])

@@ -34,12 +34,13 @@ class Report:
     def __init__(self, path: str) -> None:
         self.file = open(f"{path}.{os.environ['RANK']}", "a", encoding="utf-8")  # noqa: SIM115 (until the end)
         self.since = time.monotonic()
+        self.batch: dict[str, float] = {}
 
     def phase(self, name: str, **more: Any) -> None:
         if REAL:
             torch.cuda.synchronize()
         now = time.monotonic()
-        line: dict[str, Any] = {"phase": name, "seconds": round(now - self.since, 2), **more}
+        line: dict[str, Any] = {"phase": name, "seconds": round(now - self.since, 2), "at": round(now, 2), **more}
         if REAL:
             free, total = torch.cuda.mem_get_info()
             sizes = {
@@ -118,7 +119,7 @@ class Made(torch.utils.data.IterableDataset[dict[str, Any]]):
 
     def sample(self, number: int) -> dict[str, Any]:
         source = torch.Generator().manual_seed(1000 * (number % 4) + self.rank)
-        text, vit, vae = 20, 10, 16
+        text, vit, vae = 22, 10, 16
         places = torch.arange(text + vit + vae)
         ids = torch.randint(3, 90, (text,), generator=source)
         return {
@@ -169,6 +170,30 @@ def watch(trainer: Any, utils: Any, report: Report, hold: str) -> None:
         report.phase("held")
         return wrapped(model, **more)
 
+    batch, load = sys.modules["data.dataset_base"].SimpleCustomBatch, trainer.load_ae
+    told = batch.to_dict
+
+    def to_dict(self: Any) -> dict[str, Any]:
+        """What a batch is: its tokens, those whose next one is predicted, and its pixels."""
+        data: dict[str, Any] = told(self)
+        images, words = data.get("padded_images"), data.get("ce_loss_indexes")
+        pixels = images.numel() / 3 if images is not None else 0
+        report.batch = {"tokens": float(data["sequence_length"]), "words": float(len(words)), "pixels": float(pixels)}
+        return data
+
+    def with_pictures(local_path: Any) -> Any:
+        vae, config = load(local_path=local_path)
+        encode = vae.encode
+
+        def encoded(images: Any) -> Any:
+            report.phase("before the pictures")
+            made = encode(images)
+            report.phase("pictures")
+            return made
+
+        vae.encode = encoded
+        return vae, config
+
     def saved(**more: Any) -> Any:
         report.phase("between step and save")
         save(**more)
@@ -178,7 +203,8 @@ def watch(trainer: Any, utils: Any, report: Report, hold: str) -> None:
     trainer.Qwen2Config.from_json_file = begun
     trainer.apply_activation_checkpointing = done
     utils.FSDPCheckpoint.fsdp_save_ckpt = staticmethod(saved)
-    register_optimizer_step_pre_hook(lambda *_: report.phase("passes"))
+    batch.to_dict, trainer.load_ae = to_dict, with_pictures
+    register_optimizer_step_pre_hook(lambda *_: report.phase("passes", **report.batch))
     register_optimizer_step_post_hook(lambda *_: report.phase("optimizer.step"))
 
 
