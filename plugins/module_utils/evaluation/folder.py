@@ -92,7 +92,12 @@ def begin(place: Place, about: About) -> set[int]:
         folders.remove_tree(place.path)
     folders.make(place.pictures if place.mode != LOSS else place.path)
     files.save(place.about, wire.to_dict(about))
-    return {one.row for one in rows_in(place)}
+    return done(place)
+
+
+def done(place: Place) -> set[int]:
+    """Rows that need not be computed again: a solution with an error is tried once more."""
+    return {one.row for one in rows_in(place) if not getattr(one, "error", None)}
 
 
 def finish(place: Place, about: About) -> None:
@@ -102,8 +107,12 @@ def finish(place: Place, about: About) -> None:
 
 def append(path: str, row: QuestionRow | LossRow | AnswerRow) -> None:
     """Adds one line, on the disk when this returns. Several processes may do so. Raises OSError."""
-    line = json.dumps(wire.to_dict(row), ensure_ascii=False, separators=(",", ":"))
-    files.add_line(path, line.encode())
+    files.add_line(path, line_of(row))
+
+
+def line_of(row: QuestionRow | LossRow | AnswerRow) -> bytes:
+    """A row as it stands in its file, without the end of the line."""
+    return json.dumps(wire.to_dict(row), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def about_in(place: Place) -> About | None:

@@ -21,6 +21,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAST = 31  # lines that are remembered of what a program says
 PIPE = 1 << 16  # bytes that a pipe holds
 Process = subprocess.Popen
+PIPED = subprocess.PIPE  # for start(): an end that closes when we do
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from safetensors.torch import load_file
 
-from modeling.shapes import PATCH
+from modeling.shapes import PATCH, PICTURE
 
 
 def patches(pixels: torch.Tensor) -> torch.Tensor:
@@ -27,3 +27,11 @@ class Autoencoder:
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 pictures (n, height, width, 3) → latents (n, patches, LATENT) of about unit spread."""
         return (patches(pixels) @ self.weight.T - self.mean) / self.scale
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents (patches, LATENT) of one picture → uint8 (height, width, 3)."""
+        grid = ((latents * self.scale + self.mean) @ self.weight).view(
+            PICTURE[0] // PATCH, PICTURE[1] // PATCH, 3, PATCH, PATCH
+        )
+        pixels = grid.permute(0, 3, 1, 4, 2).reshape(*PICTURE, 3)
+        return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -83,8 +83,8 @@ def _stacked(pictures: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures))
 
 
-def tensors(items: list[Item], tokens: Tokenizer, coder: Autoencoder, shift: float) -> dict[str, torch.Tensor]:
-    """One sample; the index of learnt patches has no type yet when it is empty (see batch_tensors)."""
+def laid_out(items: list[Item], tokens: Tokenizer) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor]:
+    """One sample without its latents; pixels of the pictures that have some, and which of those are learnt."""
     layout = Layout()
     for item in items:
         layout.add(item, tokens)
@@ -102,8 +102,16 @@ def tensors(items: list[Item], tokens: Tokenizer, coder: Autoencoder, shift: flo
     }
     if layout.pixels["vit_image"]:
         out["vit_patches"] = patches(_stacked(layout.pixels["vit_image"]))
-    if layout.pixels["vae_image"]:
-        out |= _with_noise(coder.encode(_stacked(layout.pixels["vae_image"])), torch.tensor(layout.learns), shift)
+    pixels = _stacked(layout.pixels["vae_image"]) if layout.pixels["vae_image"] else None
+    return out, pixels, torch.tensor(layout.learns, dtype=torch.bool)
+
+
+def tensors(items: list[Item], tokens: Tokenizer, coder: Autoencoder, shift: float) -> dict[str, torch.Tensor]:
+    """One sample; the index of learnt patches has no type yet when it is empty (see batch_tensors)."""
+    out, pixels, learns = laid_out(items, tokens)
+    if pixels is not None:
+        clean = coder.encode(pixels)
+        out |= with_noise(clean, learns, torch.randn(len(clean)), shift)
     return out
 
 
@@ -118,9 +126,10 @@ def batch_tensors(
     return made
 
 
-def _with_noise(clean: torch.Tensor, learns: torch.Tensor, shift: float) -> dict[str, torch.Tensor]:
-    """Latents mixed with noise at a random time (0: picture, 1: noise), and the direction from one to the other."""
-    times = torch.sigmoid(torch.randn(len(clean)))
+def with_noise(clean: torch.Tensor, learns: torch.Tensor, drawn: torch.Tensor, shift: float) -> dict[str, torch.Tensor]:
+    """Latents mixed with noise at a time (0: picture, 1: noise) that follows from the normal number drawn for each, and
+    the direction from picture to noise."""
+    times = torch.sigmoid(drawn)
     times = torch.where(learns, shift * times / (1 + (shift - 1) * times), torch.zeros(()))
     noise = torch.randn_like(clean)
     mixed = (1 - times)[:, None, None] * clean + times[:, None, None] * noise
