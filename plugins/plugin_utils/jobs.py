@@ -35,6 +35,7 @@ class Job:
 
 
 CREDENTIALS = "fleet_credentials"
+PORT = re.compile(r":\d+$")
 MODEL = ("weights_dir", "weights_repo", "weights_revision", "weights_endpoint")
 JOBS = {
     "fleet_agent": Job(
@@ -120,14 +121,16 @@ def spec_of(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def logins(given: Mapping[str, str], own: Any, settings: Mapping[str, Any]) -> dict[str, str]:
     """Of all logins those of servers that `own`, the values of one work, names; and of servers that no setting names,
-    such as the one to which a package index refers."""
+    such as the one to which a package index refers. A name with another port, or with a dot at its end, is the same
+    server's."""
     return {
         server: login for server, login in given.items() if _names(own, server) or not _names(dict(settings), server)
     }
 
 
 def _names(values: Any, server: str) -> bool:
-    named = re.compile(rf"(?<![\w.-]){re.escape(server)}(?![\w.-])", re.IGNORECASE)
+    name = re.escape(PORT.sub("", server).rstrip("."))
+    named = re.compile(rf"(?<![\w.-]){name}(?![\w-]|\.\w)", re.IGNORECASE)
     return any(named.search(text) for text in _texts(values))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -21,7 +22,12 @@ _known: dict[str, str] = {}
 def use(credentials: Mapping[str, str]) -> None:
     """For every request and program of this process."""
     masking.remember(credentials)
-    _known.update(credentials)
+    _known.update({_same(host): login for host, login in credentials.items()})
+
+
+def _same(host: str) -> str:
+    """A host in one way of writing: names know no case, and end with a dot or without (RFC 1034)."""
+    return re.sub(r"\.(?=:\d+$|$)", "", host.lower())
 
 
 def login(url: str) -> tuple[str, str] | None:
@@ -42,7 +48,7 @@ def header(url: str) -> str:
 def _of(url: str) -> str:
     try:
         parts = urlsplit(url)
-        return _known.get(parts.netloc.rpartition("@")[2]) or _known.get(parts.hostname or "") or ""
+        return _known.get(_same(parts.netloc.rpartition("@")[2])) or _known.get(_same(parts.hostname or "")) or ""
     except ValueError:  # no port, no address
         return ""
 

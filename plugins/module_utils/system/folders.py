@@ -17,8 +17,8 @@ from .reach import Make, Place, instead, reach
 from .reach import give as give_to
 
 NOBODY = Owner()
-# Entries of acl(5) for accounts and groups, the mask of them, all others; a right.
-NAMED, MASK, OTHERS, WRITE = (0x02, 0x08), 0x10, 0x20, 2
+# Entries of acl(5): the group of the file itself, accounts and groups, the mask of them, all others; a right.
+OWN_GROUP, NAMED, MASK, OTHERS, WRITE = 0x04, (0x02, 0x08), 0x10, 0x20, 2
 INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -94,17 +94,20 @@ def open_to_others(path: str) -> str:
             writable = not stat.S_ISLNK(found.st_mode) and found.st_mode & others and not found.st_mode & stat.S_ISVTX
             if found.st_uid not in (0, os.geteuid()) or writable:
                 return place
-            if not stat.S_ISLNK(found.st_mode) and not found.st_mode & stat.S_ISVTX and _written_by_list(place):
+            # With the set-group-id bit, what root makes there is of this group.
+            handed = found.st_gid != 0 and found.st_mode & stat.S_ISGID
+            if not stat.S_ISLNK(found.st_mode) and not found.st_mode & stat.S_ISVTX and _written_by_list(place, handed):
                 return f"{place} (access control list)"
     return ""
 
 
-def _written_by_list(place: str) -> bool:
-    """Does an access control list let another account write there, or to what is made there? See acl(5)."""
-    return any(_lets_write(place, name) for name in ("system.posix_acl_access", "system.posix_acl_default"))
+def _written_by_list(place: str, handed: int) -> bool:
+    """Does an access control list let another account write there, or to what is made there? See acl(5). `handed`:
+    what is made there is of the folder's group, which is not root's."""
+    return _lets_write(place, "system.posix_acl_access", 0) or _lets_write(place, "system.posix_acl_default", handed)
 
 
-def _lets_write(place: str, name: str) -> bool:
+def _lets_write(place: str, name: str, handed: int) -> bool:
     try:
         given = os.getxattr(place, name, follow_symlinks=False)
     except (OSError, AttributeError):  # none, or no file system with such lists
@@ -112,7 +115,9 @@ def _lets_write(place: str, name: str) -> bool:
     entries = [(tag, id) for tag, rights, id in struct.iter_unpack("<HHI", given[4:]) if rights & WRITE]
     tags = [tag for tag, _id in entries]
     named = any(tag in NAMED and id not in (0, os.geteuid()) for tag, id in entries)
-    return OTHERS in tags or (MASK in tags and named)
+    masked = any(tag == MASK for tag, _rights, _id in struct.iter_unpack("<HHI", given[4:]))
+    group = handed and OWN_GROUP in tags and (MASK in tags or not masked)
+    return bool(OTHERS in tags or (MASK in tags and named) or group)
 
 
 def is_closed(path: str | os.PathLike[str]) -> bool:

@@ -161,6 +161,8 @@ SERVERS = ("pypi.example.org", "data.example.org", "proxy.example.org:3128", "gi
         pytest.param("ssh://me@git.example.org/code.git", ["git.example.org"], id="behind a login"),
         pytest.param({"a": ["x\npypi.example.org/simple"]}, ["pypi.example.org"], id="on a line of its own"),
         pytest.param("https://GIT.Example.org/code.git", ["git.example.org"], id="in another case"),
+        pytest.param("https://git.example.org./code.git", ["git.example.org"], id="with a dot at its end"),
+        pytest.param("https://proxy.example.org/", ["proxy.example.org:3128"], id="with another port"),
     ],
 )
 def test_a_work_gets_the_logins_of_the_servers_that_it_names(own: Any, servers: list[str]) -> None:
@@ -169,8 +171,28 @@ def test_a_work_gets_the_logins_of_the_servers_that_it_names(own: Any, servers: 
     assert [*given] == [*servers, "files.example.org"]
 
 
-def test_a_server_that_is_named_in_another_case_is_anothers() -> None:
-    assert logins({"git.example.org": "me:pass-word"}, "", {"canvas_code_repo": "https://Git.Example.org/a"}) == {}
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        pytest.param("git.example.org", "https://Git.Example.org/a", id="in another case"),
+        pytest.param("git.example.org", "https://git.example.org./a", id="with a dot at the end"),
+        pytest.param("git.example.org.", "https://git.example.org/a", id="without the dot at the end"),
+        pytest.param("git.example.org:443", "https://git.example.org/a", id="without its port"),
+        pytest.param("git.example.org.:443", "https://git.example.org:8443/a", id="with another port"),
+        pytest.param("[2001:db8::1]:443", "https://[2001:db8::1]/a", id="an address"),
+    ],
+)
+def test_the_login_of_a_server_that_another_work_names_is_not_ours(key: str, named: str) -> None:
+    assert logins({key: "me:pass-word"}, "", {"canvas_code_repo": named}) == {}
+    assert logins({key: "me:pass-word"}, named, {"canvas_code_repo": named}) == {key: "me:pass-word"}
+
+
+@pytest.mark.parametrize("key", ["git.example.org", "git.example.org.", "GIT.example.org"])
+@pytest.mark.parametrize("url", ["https://git.example.org/a", "https://git.example.org.:8443/a", "https://Git.Example.org."])
+def test_a_server_is_known_in_each_way_of_writing_its_name(key: str, url: str) -> None:
+    credentials.use({key: "me:pass-word"})
+    assert credentials.login(url) == ("me", "pass-word")
+    assert credentials.login("https://git.example.org.evil.net/") is None
 
 
 class Settings(dict[str, Any]):

@@ -217,6 +217,35 @@ def test_an_access_control_list_opens_a_way(kind, entries, is_open, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+@pytest.mark.parametrize(
+    ("mode", "gid", "entries", "is_open"),
+    [
+        pytest.param(0o2755, GID, [(GROUP_OWNER, 7, ANY)], True, id="a group that what is made there inherits"),
+        pytest.param(0o2755, GID, [(GROUP_OWNER, 7, ANY), (MASK, 7, ANY)], True, id="with a mask that allows it"),
+        pytest.param(0o2755, GID, [(GROUP_OWNER, 7, ANY), (MASK, 5, ANY)], False, id="the mask forbids it"),
+        pytest.param(0o755, GID, [(GROUP_OWNER, 7, ANY)], False, id="what is made there is of root's group"),
+        pytest.param(0o2755, 0, [(GROUP_OWNER, 7, ANY)], False, id="root's group"),
+        pytest.param(0o2755, GID, [(GROUP_OWNER, 5, ANY)], False, id="a group that reads"),
+    ],
+)
+def test_a_default_list_opens_a_way_to_an_inherited_group(mode, gid, entries, is_open, tmp_path):
+    """A program that root starts makes its files for all (0666): a default list takes the place of root's umask."""
+    (tmp_path / "a").mkdir()
+    os.chown(tmp_path / "a", 0, gid)
+    (tmp_path / "a").chmod(mode)
+    rows = [(OWNER, 7, ANY), *entries, (OTHER, 5, ANY)]
+    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
+    try:
+        os.setxattr(tmp_path / "a", "system.posix_acl_default", value)
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
+    (tmp_path / "a/made").touch(0o666)
+    made = (tmp_path / "a/made").stat()
+    assert (made.st_gid != 0 and bool(made.st_mode & stat.S_IWGRP)) == is_open
+    assert folders.open_to_others(str(tmp_path / "a/b")) == (f"{tmp_path / 'a'} (access control list)" if is_open else "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
 def test_a_way_that_others_can_write_to_is_named(tmp_path):
     account = account_folder(tmp_path)
     (tmp_path / "a/b").mkdir(parents=True)
