@@ -34,7 +34,9 @@ TAKE_BACK = tuple[Literal["conda_env", "nvidia"], ...]  # named in an include_ro
 DATA = dict  # plain data that its reader checks; nothing in it is obeyed
 ORDERS = ("add_host", "add_group")  # obeyed by ansible-core 2.19 and 2.20, beside what begins with _ansible_
 SPOKEN = ("warnings", "deprecations")  # shown by ansible-core 2.21 as soon as it has read them
-ROOM = 512 << 20  # bytes of memory for an answer while it is received and read; 16 MiB of JSON take up to 400
+OBJECTS = (*SPOKEN, "exception")  # Ansible's own objects; elsewhere a mark (a deprecation) is shown to whoever reads it
+MARK = "__ansible_type"
+COMING, ROOM = 128 << 20, 512 << 20  # bytes of memory while an answer comes, and to read it; 16 MiB of JSON take 400
 
 # What each module may answer.
 COMMON: Kinds = {
@@ -88,32 +90,60 @@ WORKERS: Mapping[str, Kinds] = {
 
 
 def harmless(stdout: str) -> str:
-    """A module's output without what Ansible would obey, or show as it comes while it reads: orders, raw warnings."""
+    """A module's output without what Ansible would obey, or show as it comes: orders, raw warnings, marked values."""
     try:
         text, _around = _filter_non_json_lines(stdout, objects_only=True)
         given = json.loads(text)
     except ValueError:
         return stdout  # no answer; Ansible says so
-    kept = {key: shown.each(one) if key in SPOKEN else one for key, one in given.items() if not _is_order(key)}
+    kept = {key: _harmless(key, one) for key, one in given.items() if not _is_order(key)}
     if kept == given:
         return stdout
     return stdout.replace(text, json.dumps(kept)) if text in stdout else json.dumps(kept)
 
 
+def _harmless(key: str, value: Any) -> Any:
+    said = value if key in OBJECTS else _unmarked(value)
+    return shown.each(said) if key in SPOKEN else said
+
+
+def _unmarked(value: Any) -> Any:
+    """Plain data without Ansible's types: of a value with marks the value alone."""
+    while isinstance(value, dict) and MARK in value and "value" in value:
+        value = value["value"]
+    if isinstance(value, dict):
+        return {key: _unmarked(one) for key, one in value.items() if key != MARK}
+    return [_unmarked(one) for one in value] if isinstance(value, list) else value
+
+
 def _is_order(key: str) -> bool:
-    return key in ORDERS or (key.startswith("_ansible_") and key != "_ansible_parsed")
+    return key in (*ORDERS, MARK) or (key.startswith("_ansible_") and key != "_ansible_parsed")
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """An answer that never ends, or nests without end, costs the controller a bounded part of its memory."""
+    """An answer that never ends, or nests without end, costs the controller a bounded part of its memory. Ansible joins
+    its pieces one by one, so that a larger bound would cost minutes of a processor, too."""
+    with _room(COMING):
+        yield
+
+
+@contextmanager
+def read_within() -> Iterator[None]:
+    """The answer is there, and no longer than it may be: more memory to read it."""
+    with _room(ROOM):
+        yield
+
+
+@contextmanager
+def _room(more: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _memory() + ROOM
-    resource.setrlimit(resource.RLIMIT_AS, (most if soft == resource.RLIM_INFINITY else min(soft, most), hard))
+    most = _memory() + more
+    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(hard, most), hard))
     try:
         yield
     except MemoryError:
-        raise refused(f"an answer that needs more than {ROOM >> 20} MiB", "an answer of limited size") from None
+        raise refused(f"an answer that needs more than {more >> 20} MiB", "an answer of limited size") from None
     except RecursionError:
         raise refused("an answer of endless depth", f"at most {wire.DEPTH} levels") from None
     finally:

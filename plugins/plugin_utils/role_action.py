@@ -180,11 +180,12 @@ class RoleAction(ActionBase):
     def _parse_returned_data(self, res: dict[str, Any], *more: Any) -> Any:
         """Ansible's own: a mapping, since 2.21 an object. What it shows while it reads is looked through before."""
         answers.within(sum(len(res.get(name, "")) for name in ("stdout", "stderr")))
-        for name in {"stdout", "stderr"} & set(res):
-            res[name] = shown.visible(res[name].replace("\r\n", "\n"))
-        if "stdout" in res:
-            res["stdout"] = answers.harmless(res["stdout"])
-        return super()._parse_returned_data(res, *more)
+        with answers.read_within():
+            for name in {"stdout", "stderr"} & set(res):
+                res[name] = shown.visible(res[name].replace("\r\n", "\n"))
+            if "stdout" in res:
+                res["stdout"] = answers.harmless(res["stdout"])
+            return super()._parse_returned_data(res, *more)
 
     def _answered(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         looks = name == "host_info" or arguments.get("state") in ("queried", "polled")

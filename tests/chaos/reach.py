@@ -6,6 +6,7 @@ writes what Ansible itself answers at each fault: tests/fixtures/ansible/unreach
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -31,6 +32,12 @@ TEMPORARY = ("/tmp", "/var/tmp", "/home/deploy")  # noqa: S108 - the host's, whe
 SSHD = "/etc/ssh/sshd_config.d/0-password.conf"
 BY_PASSWORD = f"echo PasswordAuthentication yes > {SSHD}; systemctl reload ssh; sleep 1"
 BY_KEY = f"rm {SSHD}; systemctl reload ssh"
+LIAR = base64.b64encode((CHECKOUT / "molecule/trust/files/liar.py").read_bytes()).decode()
+LIES = (
+    "mv /usr/bin/python3.11 /srv/python3.11; echo {how} > /srv/how; echo '#!/srv/python3.11 -I' > /usr/bin/python3.11; "
+    f"echo {LIAR} | base64 -d >> /usr/bin/python3.11; chmod +x /usr/bin/python3.11"
+)
+LIES_NO_MORE = "mv /srv/python3.11 /usr/bin/python3.11; rm /srv/how"
 
 # Accounts of the host, by what is odd about them.
 ACCOUNTS = {
@@ -118,6 +125,11 @@ FAULTS = (
     fault("a login shell that prints before the answer", "SHELL_PRINTS", user="talks"),
     fault("a login that only says to use another one", "SHELL_PRINTS", user="turned"),
     fault("an account without a shell", "SHELL_PRINTS", user="closed"),
+    # answers without end
+    fault("an answer that is as long as the line lets it", "HOST_ANSWER_MALFORMED",
+          breaks=LIES.replace("{how}", "endless"), mends=LIES_NO_MORE),
+    fault("an answer that comes a letter a second", "HOST_UNREACHABLE", breaks=LIES.replace("{how}", "drip"),
+          mends=LIES_NO_MORE),
     # temporary folders
     fault("no folder for temporary files", "TEMPORARY_FOLDER_UNWRITABLE",
           breaks="; ".join(SMALL.format(at=at, inodes=9) for at in TEMPORARY), mends=f"umount {' '.join(TEMPORARY)}"),

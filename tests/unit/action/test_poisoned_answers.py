@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.plugins import action as core
 from ansible.vars import clean
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
@@ -177,6 +178,41 @@ def test_ansible_shows_nothing_of_an_answer_as_it_came(stdout: str, monkeypatch:
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
+MARK = {"__ansible_type": "Deprecated", "msg": NOISE, "version": "9"}
+
+
+def marked(kind: str, value: Any) -> dict[str, Any]:
+    return {"__ansible_type": f"_AnsibleTagged{kind}", "value": value, "tags": [MARK]}
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        pytest.param({"rc": marked("Int", 5)}, {"rc": 5}, id="a number"),
+        pytest.param({"observation": {"a": [marked("Float", 1.5)]}}, {"observation": {"a": [1.5]}}, id="within"),
+        pytest.param({"msg": marked("Str", "x")}, {"msg": "x"}, id="a text"),
+        pytest.param({"observation": marked("Dict", {"a": marked("Int", 1)})}, {"observation": {"a": 1}}, id="twice"),
+        pytest.param({"observation": {"a": MARK}}, {"observation": {"a": {"msg": NOISE, "version": "9"}}}, id="a mark"),
+        pytest.param({"rc": 5, **MARK}, {"rc": 5}, id="the whole answer"),
+    ],
+)
+@pytest.mark.parametrize("profile", ["legacy", "modern"])
+def test_no_value_of_a_host_carries_a_mark_that_ansible_would_show(given: Any, plain: Any, profile: str) -> None:
+    """A mark holds words of the host. Ansible prints them raw when anything reads the value."""
+    made = actions.action(import_module(f"{HOME}.action.host_info"), repeat({}), SETTINGS)
+    made._used_interpreter = None
+    answer = actions.parsed(made, {"stdout": json.dumps({"changed": False, **given}), "rc": 0}, profile)
+    read = answers.of_module("host_info", answer)
+    assert {key: read[key] for key in plain} == plain
+    assert not any(AnsibleTagHelper.tags(one) for one in flat(read))
+
+
+def flat(value: Any) -> list[Any]:
+    """Each value that is in there."""
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [value, *(one for each in inner for one in flat(each))]
+
+
 def test_a_modules_warnings_cross_as_texts() -> None:
     warned = SimpleNamespace(event=SimpleNamespace(msg="kept as x"))
     assert answers.of_module("run_files", {"warnings": [warned, "plain", 3]})["warnings"] == ["kept as x", "plain"]
@@ -206,7 +242,7 @@ def endless(*_: Any) -> dict[str, Any]:
         ('{"a":' * 100_000 + "1" + "}" * 100_000, "endless depth"),
         ('{"observation": ' + "[" * 70 + "]" * 70 + "}", "64 levels"),
         ("x" * (wire.WHOLE + 1), f"{wire.WHOLE + 1} characters"),
-        (endless, "more than 512 MiB"),
+        (endless, "more than 128 MiB"),
     ],
     ids=["endless depth", "depth", "size", "without end"],
 )

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import cases  # noqa: F401 - it registers its attacks
 import direct  # noqa: F401 - so does it
+import later  # noqa: F401
 from host import (
     CHECKPOINTS,
     CODE,

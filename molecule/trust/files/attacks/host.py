@@ -20,7 +20,8 @@ CHECKPOINTS, KEPT = RESULTS / "checkpoints", RESULTS / "kept"
 SCRIPTS, CODE = ROOT / "BlockMovingSFT/scripts", ROOT / "MathCanvas/BAGEL-Canvas"
 SCRIPT, TRAIN, MODEL = SCRIPTS / "train_blockmoving.sh", ROOT / "BlockMovingSFT/train", ROOT / "models/BAGEL-7B-MoT"
 CONDA = ROOT / "miniforge3"
-SECONDS = 40  # that a race goes on
+SECONDS = 120  # that a race goes on
+LONG = 400  # that the account watches
 ROUNDS: dict[str, dict[str, Callable[[str], None]]] = {}
 
 
@@ -104,7 +105,7 @@ def race(name: str, path: Path, to: Path) -> None:
     go_on(swapped, ended)
 
 
-def go_on(each: Callable[[], None], ended: Callable[[], None] = lambda: None) -> None:
+def go_on(each: Callable[[], None], ended: Callable[[], None] = lambda: None, seconds: int = SECONDS) -> None:
     """In a process of its own, until clear() or the end of its time."""
     if os.fork():
         return
@@ -112,7 +113,7 @@ def go_on(each: Callable[[], None], ended: Callable[[], None] = lambda: None) ->
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end and (SAVED / "races").exists():
         each()
     with suppress(OSError):
