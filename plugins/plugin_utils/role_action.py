@@ -185,7 +185,10 @@ class RoleAction(ActionBase):
                 res[name] = shown.visible(res[name].replace("\r\n", "\n"))
             if "stdout" in res:
                 res["stdout"] = answers.harmless(res["stdout"])
-            return super()._parse_returned_data(res, *more)
+            try:
+                return super()._parse_returned_data(res, *more)
+            except (TypeError, ValueError, AttributeError, LookupError) as error:  # an object of Ansible's, but broken
+                raise answers.refused(f"{type(error).__name__}: {error}", "objects that Ansible can read") from None
 
     def _answered(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         looks = name == "host_info" or arguments.get("state") in ("queried", "polled")

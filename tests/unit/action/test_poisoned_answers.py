@@ -207,6 +207,19 @@ def test_no_value_of_a_host_carries_a_mark_that_ansible_would_show(given: Any, p
     assert not any(AnsibleTagHelper.tags(one) for one in flat(read))
 
 
+@pytest.mark.parametrize("key", ["exception", "warnings", "deprecations"])
+@pytest.mark.parametrize("kind", ["ErrorSummary", "WarningSummary", "Deprecated", "_AnsibleTaggedStr", "NoSuchType"])
+def test_a_broken_object_of_ansibles_is_a_malformed_answer(key: str, kind: str) -> None:
+    made = action("host_info")
+    made._used_interpreter = None
+    broken: Any = {"__ansible_type": kind, "no_such_field": 1}
+    stdout = json.dumps({"changed": False, key: broken if key == "exception" else [broken]})
+    made._execute_module = lambda *_, **__: actions.parsed(made, {"stdout": stdout, "rc": 0}, "legacy")
+    result = actions.run(made, preflight_plan=PLAN)
+    assert not result.get("failed")
+    assert {one["code"] for one in result["findings"]} <= {"HOST_ANSWER_MALFORMED"}
+
+
 def flat(value: Any) -> list[Any]:
     """Each value that is in there."""
     inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
