@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,10 +17,9 @@ from ..module_utils.core import progress, wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.settings import named
 from ..module_utils.system import files, folders
-from ..module_utils.system.digests import of_file
 from ..module_utils.trainer.checkpoint import examine
 from ..plugin_utils.role_action import RoleAction
-from ..plugin_utils.transfer import OtherContentError, Total, Transfer, need_room, size_of
+from ..plugin_utils.transfer import Digests, OtherContentError, Total, Transfer, need_room, size_of
 
 SUMS = "SHA256SUMS"
 GOES_ON = "nothing is changed there"
@@ -43,6 +42,7 @@ class ActionModule(RoleAction):
             os.path.abspath(os.path.expanduser(str(self.settings["training_fetch_dir"]))),
             str(self.settings["training_run"]),
         )
+        self.digest = Digests(self._line, self.clock)
         offer = self._offer()
         folder = self._folder(offer)
         lacking = self._lacking(folder, offer.files)
@@ -97,7 +97,7 @@ class ActionModule(RoleAction):
 
     def _lacking(self, folder: str, offered: Sequence[File]) -> list[File]:
         """What is not there yet with the offered content."""
-        return [one for one in offered if not is_here(os.path.join(folder, one.name), one)]
+        return [one for one in offered if not is_here(os.path.join(folder, one.name), one, self.digest)]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -132,7 +132,7 @@ class ActionModule(RoleAction):
         for one, place in wanted:
             folders.make(os.path.dirname(os.path.join(place, one.name)))
             try:
-                fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total)
+                fetch(transfer, remotes[one.name], os.path.join(place, one.name), one, total, self.digest)
             except OtherContentError:
                 if not offer.files or one not in logs:
                     raise
@@ -151,7 +151,10 @@ class ActionModule(RoleAction):
         return {**found, **{one.name: f"{folder}/{one.name}" for one in offer.files}}
 
     def _sftp(self) -> Sequence[bytes]:
-        """As Ansible's own transfers: key, port, jump host and host key check are those of the inventory."""
+        """As Ansible's own transfers: key, port, jump host and host key check are those of the inventory.
+
+        Ansible has no public name for it: fetch_file knows neither resuming nor progress.
+        """
         ssh: Any = self._connection
         command: Sequence[bytes] = ssh._build_command(ssh.get_option("sftp_executable"), "sftp", f"[{ssh.host}]")
         return command
@@ -187,20 +190,20 @@ def umask() -> int:
     return mask
 
 
-def is_here(path: str, one: File) -> bool:
+def is_here(path: str, one: File, digest: Callable[[str], str]) -> bool:
     try:
-        return os.lstat(path).st_size == one.size and of_file(path) == one.sha256
+        return os.lstat(path).st_size == one.size and digest(path) == one.sha256
     except OSError:
         return False
 
 
-def fetch(transfer: Transfer, remote: str, path: str, one: File, total: Total) -> None:
+def fetch(transfer: Transfer, remote: str, path: str, one: File, total: Total, digest: Callable[[str], str]) -> None:
     """The file gets its name when its content is the offered one. What was resumed and differs is fetched once anew."""
     part, begun = f"{path}.part", total.done
     for _again in range(2):
         resumed = size_of(part) > 0
         transfer.bring(remote, part, one.size, total)
-        if of_file(part) == one.sha256:
+        if digest(part) == one.sha256:
             files.put(part, path)
             return
         files.remove(part)

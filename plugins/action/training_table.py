@@ -41,12 +41,15 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         seen = str(self._task.args.get("seen", "__training_status"))
         names = task_vars["groups"].get(self._task.args.get("group", "trainers"), [])
-        plans = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
+        plans: dict[str, Any] = (task_vars.get("__fleet_plan") or {}).get("hosts", {})
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
         answers = {name: task_vars["hostvars"][name].get(seen) or {} for name in names}
         models = [self._model(name, answers[name], plans.get(name) or {}) for name in names]
         page.show("\n".join([fleet_table(rows, page.width()), *filter(None, models), *self._works(plans)]))
-        return shown.result({**result, "changed": False, "rows": to_dict(rows)})
+        result |= {"changed": False, "rows": to_dict(rows)}
+        if plans and not any(planned.get("state") == JUDGED for planned in plans.values()):
+            result |= {"failed": True, "msg": "No host answered. The lines above say why."}
+        return shown.result(result)
 
     def _model(self, name: str, answer: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
         """Where the model of a finished run is, and how it comes home; "" for none, whatever the host says."""

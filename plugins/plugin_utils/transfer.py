@@ -18,7 +18,7 @@ from ansible import constants
 from ..module_utils.core import progress
 from ..module_utils.core.errors import FleetError
 from ..module_utils.system import files, folders, programs
-from ..module_utils.system.digests import sha256
+from ..module_utils.system.digests import of_file, sha256
 from .retry import Clock
 
 LOOK = 0.2  # seconds between two looks at the file
@@ -147,6 +147,30 @@ def size_of(path: str) -> int:
         return os.lstat(path).st_size
     except OSError:
         return 0
+
+
+class Digests:
+    """SHA-256 of files here: 29 GB take a minute or more, and a line says from time to time how far it is."""
+
+    def __init__(self, show: Callable[[str], None], clock: Clock) -> None:
+        self._show, self._clock, self._shown = show, clock, clock.monotonic()
+        self._record: dict[str, object] = {}
+        self._progress = progress.Progress(self._record.update, clock.monotonic)
+
+    def __call__(self, path: str) -> str:
+        """Raises OSError."""
+        size, done = size_of(path), 0
+
+        def each(block: bytes) -> None:
+            nonlocal done
+            done += len(block)
+            now = self._clock.monotonic()
+            self._progress(done, size, "B", f"reads {os.path.basename(remote_name(path))}, which is here")
+            if now - self._shown >= EVERY:
+                self._show(progress.line(progress.reading(self._record, now)))
+                self._shown = now
+
+        return of_file(path, each=each)
 
 
 def need_room(folder: str, size: int) -> None:

@@ -103,7 +103,10 @@ SLIPS = (
     Slip("a path of the home folder", ("VARIABLE_INVALID", "full path"), inventory=one(weights_dir="~/m")),
     Slip("nobody listens", ("SSH_REFUSED", "ansible_port"), playbook="site.yml"),
     Slip("a name without an address", ("SSH_NAME_UNKNOWN", "ansible_host"), inventory=one(ansible_host=NAMELESS)),
-    Slip("`status.yml` where nobody listens", ("SSH_REFUSED", "no answer"), 0, playbook="playbooks/status.yml"),
+    Slip("`status.yml` where nobody listens", ("SSH_REFUSED", "no answer", "No host answered"),
+         playbook="playbooks/status.yml"),
+    *(Slip(f"`{verb}.yml` where nobody listens", ("Connection refused",), 4, playbook=f"playbooks/{verb}.yml",
+           arguments=("-e", "fleet_reconnect_timeout=1")) for verb in ("stop", "logs", "fetch", "merge", "teardown")),
 )  # fmt: skip
 
 

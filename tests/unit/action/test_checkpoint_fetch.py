@@ -128,6 +128,13 @@ def test_it_comes_home_with_its_sums_and_a_second_call_changes_nothing(host: Hos
     assert host.fetch()["changed"] is False
 
 
+def test_the_reading_of_what_is_here_shows_its_progress(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.fetch()
+    monkeypatch.setattr(transfer, "EVERY", 0.0)
+    host.fetch()
+    assert any("10.2 kB/10.2 kB" in line and "reads ema.safetensors, which is here" in line for line in host.lines)
+
+
 def test_a_dry_run_brings_nothing(host: Host) -> None:
     result = host.fetch(check=True)
     assert (result["changed"], host.home.exists()) == (True, False)

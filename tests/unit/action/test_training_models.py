@@ -23,6 +23,23 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+def told(states: dict[str, str]) -> dict[str, Any]:
+    """The result of the task, for hosts in these states of the plan."""
+    task = SimpleNamespace(args={}, check_mode=False, async_val=0, collections=None)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    made: Any = training_table.ActionModule(task, connection, SimpleNamespace(), None, None, None)
+    plans = {name: {"topology": actions.TOPOLOGY, "roles": {}, "state": state} for name, state in states.items()}
+    variables = {"groups": {"trainers": [*states]}, "hostvars": {name: {} for name in states}}
+    result: dict[str, Any] = made.run(task_vars={**variables, "__fleet_plan": {"hosts": plans}})
+    return result
+
+
+def test_a_look_at_hosts_of_which_none_answers_is_no_success(lines: list[str]) -> None:
+    silent = told({"a": "no answer", "b": "not asked"})
+    assert (silent["failed"], silent["msg"]) == (True, "No host answered. The lines above say why.")
+    assert not told({"a": "no answer", "b": "judged"}).get("failed")
+
+
 def shown(lines: list[str], answer: Any = None, planned: Any = None) -> str:
     task = SimpleNamespace(args={}, check_mode=False, async_val=0, collections=None)
     connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
