@@ -13,8 +13,16 @@ from itertools import repeat
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.action import host_info, host_work, teardown
+from ansible_collections.canvas.fleet.plugins.action import (
+    checkpoint_fetch,
+    host_info,
+    host_work,
+    new_inventory,
+    teardown,
+    training_logs,
+)
 from ansible_collections.canvas.fleet.plugins.action import plan as plan_action
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints.offer import File, Offer
 from ansible_collections.canvas.fleet.plugins.module_utils.core import progress, shown, table
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Step
@@ -26,12 +34,14 @@ from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as p
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.data import plan_data
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostPlan, Plan
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import table as trainings
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.logs import News
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Supervised
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.report import Report
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor.sd_notify import Notifier
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.failures import Failure
 from ansible_collections.canvas.fleet.plugins.module_utils.work.polled import Polled
 from ansible_collections.canvas.fleet.plugins.plugin_utils import page, role_action
+from ansible_collections.canvas.fleet.plugins.plugin_utils.servers import HostKey, Server
 
 from tests.unit.support import actions
 from tests.unit.support.places import ROOT
@@ -86,7 +96,7 @@ def report(names: Iterator[str]) -> Report:
 def displayed(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> str:
     """All that an action puts on the terminal, and its result as Ansible prints it."""
     out: list[str] = []
-    for where in (page.Display, type(role_action.display)):
+    for where in (page.Display, type(role_action.display), new_inventory.Display):
         monkeypatch.setattr(where, "display", lambda self, text, *a, **k: out.append(text))
     result = act()
     return "\n".join([*out, *texts(result)])
@@ -140,6 +150,27 @@ def removed(names: Iterator[str]) -> Any:
     return lambda: actions.run(made)
 
 
+def followed(names: Iterator[str]) -> Any:
+    made = actions.action(training_logs, repeat({}), {})
+    made.host = next(names)
+    news = News((next(names), next(names)), (next(names),), at=5, skipped=1)
+    return lambda: made._print(news)
+
+
+def fetched(names: Iterator[str]) -> Any:
+    made = actions.action(checkpoint_fetch, repeat({}), {})
+    made.host, made.run_folder = next(names), next(names)
+    one, other = File(next(names), 1, ""), File(next(names), 1, "")
+    offer = Offer(files=(one,), logs=(other,), left_out=(next(names),))
+    return lambda: made._tell(offer, next(names), [one], [other])
+
+
+def asked_for_keys(names: Iterator[str]) -> Any:
+    made = actions.action(new_inventory, repeat({}), {})
+    server = Server(next(names), user=next(names))
+    return lambda: made._show({next(names): server}, {server: [HostKey(next(names), "QUJD")]})
+
+
 Printer = Callable[[Iterator[str], pytest.MonkeyPatch], str]
 PRINTERS: dict[str, Printer] = {
     "the plan": lambda names, _: plan_text.plan_text(plan(names)),
@@ -161,6 +192,9 @@ PRINTERS: dict[str, Printer] = {
         texts(shown.result({next(names): [next(names)], "diff": next(names)}))
     ),
     "teardown": lambda names, m: displayed(m, removed(names)),
+    "logs that are followed": lambda names, m: displayed(m, followed(names)),
+    "what is fetched": lambda names, m: displayed(m, fetched(names)),
+    "the host keys of servers": lambda names, m: displayed(m, asked_for_keys(names)),
     "systemctl status": lambda names, _: status(names),
 }
 

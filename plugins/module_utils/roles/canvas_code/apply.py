@@ -151,7 +151,7 @@ def _fetch(git: Git, asked: str, *, shallow: bool, lock: int) -> str:
     raise FleetError(
         "the repository has no such commit",
         variable="canvas_code_commit",
-        found=asked,
+        found=f"commit {asked}",
         expected=f"a commit of {git.line('config', '--get', 'remote.origin.url')}",
     )
 

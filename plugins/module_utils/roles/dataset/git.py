@@ -70,7 +70,7 @@ def _no_commit(repo: str, commit: str, problem: str) -> FleetError:
     return FleetError(
         f"the commit cannot be fetched from {public(repo)}",
         variable="dataset_commit",
-        found=f"{commit}: {' '.join(problem.split())[-300:]}",
+        found=f"commit {commit}: {' '.join(problem.split())[-300:]}",
         expected="a commit of dataset_repo",
         remedy="correct dataset_repo or dataset_commit, or give this host access",
     )

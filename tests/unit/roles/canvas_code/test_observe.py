@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.core import shown
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import apply as code_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.canvas_code import git as git_folder
@@ -223,6 +224,12 @@ def test_a_wrong_source_leaves_no_checkout(
         code_apply.converge(wrong, check=False)
     assert not checkout(tmp_path).exists()
     assert converge(tmp_path, upstream.one)["commit"] == upstream.one
+
+
+def test_a_commit_that_is_not_there_is_shown_and_not_hidden_as_a_key(tmp_path: Path, upstream: Upstream) -> None:
+    with pytest.raises(FleetError) as error:
+        code_apply.converge(settings(tmp_path, "0" * 40), check=False)
+    assert "0" * 40 in shown.line(error.value.found)
 
 
 SPELLINGS = [
