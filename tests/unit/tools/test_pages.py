@@ -46,3 +46,17 @@ def test_every_playbook_and_target_that_a_guide_names_is_there(page: Path) -> No
 def test_every_code_of_a_guide_is_in_the_catalogue(page: Path) -> None:
     named = set(re.findall(r"`([A-Z]{2,}(?:_[A-Z0-9]+)+)`", page.read_text()))
     assert named - set(CATALOGUE) - {kind.name for kind in KINDS if hasattr(kind, "name")} == set()
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.zh.md"), *ROOT.glob("docs/*.zh.md")]), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_page_in_chinese_has_the_commands_of_the_english_one(page: Path) -> None:
+    """Who copies them gets the same from both. A comment is translated, and so is the drawing of the phases."""
+
+    def commands(one: Path) -> list[str]:
+        blocks = re.findall(r"^```\w*\n(.*?)^```", one.read_text(), re.MULTILINE | re.DOTALL)
+        lines = [re.split(r"(?:^|\s+)#", line)[0].rstrip() for block in blocks for line in block.splitlines()]
+        return [line for line in lines if "──►" not in line]
+
+    assert commands(page) == commands(page.with_name(page.name.replace(".zh.md", ".md")))
