@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .log import Reader, Step
@@ -18,6 +18,7 @@ USUAL = ("ce", "mse")  # losses of the trainer; another one gets a column when i
 ROWS = 2_000_000  # of a table; the log is a file that anybody in the training's account can write
 NAMES = 20  # of losses
 ANEW = "anew"  # no row
+STEP = re.compile(r"[0-9]{1,15}")
 _TIME = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\]")
 
 
@@ -65,14 +66,26 @@ class Losses:
 
     def read(self, text: str) -> None:
         """Takes up the rows of an earlier text; a line that is no row, or was cut, is left out."""
-        lines = csv.reader(io.StringIO(text.rpartition("\n")[0]))
+        lines = _cells(text.rpartition("\n")[0])
         header = next(lines, [])
         if header[:2] != list(FIRST) or header[-1:] != [LAST]:
             return
         for cells in lines:
-            if len(cells) == len(header) and cells[0].isdigit() and len(cells[0]) <= 15 and len(self.rows) < ROWS:
+            if len(cells) == len(header) and STEP.fullmatch(cells[0]) and len(self.rows) < ROWS:
                 losses = {name: cell for name, cell in zip(header[2:-1], cells[2:-1]) if _is_number(cell)}
                 self._add(Row(int(cells[0]), cells[1][:19], losses, cells[-1] if _is_number(cells[-1]) else ""))
+
+
+def _cells(text: str) -> Iterator[list[str]]:
+    """The cells of each line; a line that is no CSV, as with a cell of more than 128 KiB, is left out."""
+    lines = csv.reader(io.StringIO(text))
+    while True:
+        try:
+            yield next(lines)
+        except csv.Error:
+            continue
+        except StopIteration:
+            return
 
 
 def _row(step: Step, line: str) -> Row:

@@ -74,12 +74,21 @@ def test_an_earlier_table_is_taken_up() -> None:
         pytest.param("step,time,ce,mse,steps_per_second\n5,x,0.1,0.2,0.", id="a row that was cut"),
         pytest.param("step,time,ce,mse,steps_per_second\n5,x,0.1\n", id="a short row"),
         pytest.param("step,time,ce,mse,steps_per_second\n-5,x,1,2,3\n", id="no step"),
+        pytest.param("step,time,ce,mse,steps_per_second\n²,x,1,2,3\n", id="a digit that is no number"),
+        pytest.param(f"step,time,ce,mse,steps_per_second\n5,{'x' * 200_000},1,2,3\n", id="a cell without end"),
+        pytest.param("step,time,ce,mse,steps_per_second\n5,x\0,1,2,3\r4\n", id="bytes of no text"),
     ],
 )
 def test_what_is_no_row_is_left_out(text: str) -> None:
     losses = Losses()
     losses.read(text)
     assert losses.rows == []
+
+
+def test_a_line_that_is_no_csv_costs_no_other_line() -> None:
+    losses = Losses()
+    losses.read(f"step,time,ce,mse,steps_per_second\n1,x,1,2,3\n2,{'x' * 200_000},1,2,3\n3,x,1,2,3\n")
+    assert [row.step for row in losses.rows] == [1, 3]
 
 
 @given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=6), max_size=6))
