@@ -1,5 +1,6 @@
 """Write what is made from code: docs/variables.md and the types of settings from the argument specs, docs/findings.md
-from the catalogue, both also in Chinese (docs/zh), docs/fit.md and docs/plan.md from the planner. `--check` compares.
+from the catalogue, both also in Chinese (docs/zh), docs/fit.md and docs/plan.md from the planner,
+docs/evaluation.schema.json from the dataclasses of the report. `--check` compares.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ install()
 import plan_page  # noqa: E402 - the collection can be found now
 from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import CATALOGUE, SEVERITIES  # noqa: E402 - the path is set above
 from chinese import chosen, load  # noqa: E402 - the path is set above
+from evaluation_schema import schema  # noqa: E402 - the path is set above
 from fit_page import page  # noqa: E402 - the path is set above
 
 SPEC = "*/meta/argument_specs.yml"
@@ -196,6 +198,7 @@ def main() -> int:
         "docs/findings.zh.md": findings(CHINESE, load("findings")),
         "docs/fit.md": page(MADE),
         "docs/plan.md": plan_page.page(MADE),
+        "docs/evaluation.schema.json": schema(),
         "plugins/module_utils/core/settings.pyi": settings(),
         **role_readmes(),
     }

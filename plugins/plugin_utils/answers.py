@@ -19,6 +19,7 @@ from ansible.module_utils.json_utils import _filter_non_json_lines
 from ..module_utils.checkpoints.offer import Offer
 from ..module_utils.core import shown, wire
 from ..module_utils.core.errors import FleetError
+from ..module_utils.evaluation.offer import Offer as EvaluationOffer
 from ..module_utils.findings.finding import finding
 from ..module_utils.roles.nvidia.order import WorkOrder
 from ..module_utils.roles.training.logs import News
@@ -58,6 +59,7 @@ MODULES: Mapping[str, Kinds] = {
     "checkpoint_fetch": {"offer": Offer},
     "checkpoint_restore": {"moves": TEXTS, "resumes_from": int | None, "diff": DIFF},
     "dataset_originals": {**dict.fromkeys(("reasons", "folders", "lacking"), TEXTS), "diff": DIFF},
+    "evaluation_report": {"offer": EvaluationOffer, "pieces": TEXTS},
     "guarded": {},  # a module of Ansible's own
     "host_info": {"observation": DATA, "lock": TEXT_OF},
     "host_work": {"work": DATA, "would": TEXTS},

@@ -52,7 +52,11 @@ HOME = "ansible_collections.canvas.fleet.plugins"
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py") if path.stem != "__init__")
 LOCAL = {"command_line", "new_inventory", "plan", "training_table"}  # they ask no host
 ANSIBLES = {"guarded"}  # asks by a module of Ansible, see test_guarded.py
-ARGS: dict[str, dict[str, Any]] = {"host_work": {"worker": "weights"}, "teardown": {"show": False}}
+ARGS: dict[str, dict[str, Any]] = {
+    "host_work": {"worker": "weights"},
+    "teardown": {"show": False},
+    "evaluation_report": {"state": "if_there"},
+}
 SETTINGS: dict[str, Any] = {
     "canvas_code_source": "git",
     "training_follow": False,
@@ -63,6 +67,8 @@ SETTINGS: dict[str, Any] = {
     "training_fetch_step": -1,
     "training_fetch_dir": "/srv/fetched",
     "training_run": "atlas",
+    "evaluation_dir": "/srv/results/evaluation",
+    "evaluation_report_dir": "/srv/fetched/evaluation",
     "fleet_user": "canvas",
     "fleet_state_dir": "/var/lib/canvas-fleet",
     "fleet_ca_bundle": "",

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings the evaluation of a run to the controller, and makes its report: a table, data, and a page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..module_utils.core import wire
+from ..module_utils.core.errors import FleetError
+from ..module_utils.core.progress import amount
+from ..module_utils.evaluation import offer as offers
+from ..module_utils.evaluation.offer import Offer, Piece
+from ..module_utils.system import files
+from ..plugin_utils import page as terminal
+from ..plugin_utils.evaluation_report import packages
+from ..plugin_utils.evaluation_report.collect import Folder
+from ..plugin_utils.role_action import RoleAction
+
+GOES_ON = "nothing is changed there"
+DATA, JSON, PAGE = "data", "evaluation.json", "index.html"
+FEW = 5  # pictures that are named
+
+
+class ActionModule(RoleAction):
+    """Nothing is to be done on a host of a higher rank: the first one has the evaluation."""
+
+    _supports_diff = False
+    _VALID_ARGS = frozenset(("state",))
+
+    def work(self) -> dict[str, Any]:
+        state = str(self._task.args.get("state", "made"))
+        packages.require()
+        if state == "ready":
+            return {"changed": False}
+        if int(self.topology["node_rank"]):
+            return {"changed": False, "skipped": True, "skip_reason": "the first host of the run has the evaluation"}
+        self.doing = "evaluation"
+        self.folder = os.path.abspath(os.path.expanduser(str(self.settings["evaluation_report_dir"])))
+        offer = self._offer()
+        if not offer.files:
+            return self._absent(state)
+        return self._made(offer)
+
+    def _made(self, offer: Offer) -> dict[str, Any]:
+        data = Folder(os.path.join(self.folder, DATA), self._line, self.clock)
+        lacking = data.lacking(offer)
+        names = [one.name for one in lacking]
+        self._line(f"{amount(sum(one.size for one in lacking), 'B')} in {len(lacking)} of {len(offer.files)} files")
+        if self._task.check_mode:
+            return {"changed": bool(lacking), "brought": names}
+        data.bring(lacking, self._pieces)
+        self._warn(offer, data)
+        subjects, changed = self._report(data.path)
+        return {
+            "changed": bool(lacking) or changed,
+            "brought": names,
+            "page": os.path.join(self.folder, PAGE),
+            "json": os.path.join(self.folder, JSON),
+            "subjects": subjects,
+        }
+
+    def _offer(self) -> Offer:
+        answer = self.patiently(GOES_ON, state="queried", settings=self.settings)
+        if "offer" not in answer:
+            raise FleetError(str(answer.get("msg") or "the host makes no offer"))
+        return offers.checked(wire.from_dict(Offer, answer["offer"]))
+
+    def _pieces(self, wanted: list[Piece]) -> Sequence[str]:
+        asked = [wire.to_dict(one) for one in wanted]
+        answer = self.patiently(GOES_ON, state="queried", settings=self.settings, wanted=asked)
+        if "pieces" not in answer:
+            raise FleetError(str(answer.get("msg") or "the host gives no files"))
+        return list(answer["pieces"])
+
+    def _absent(self, state: str) -> dict[str, Any]:
+        if state == "if_there":
+            return {"changed": False, "skipped": True, "skip_reason": "there is no evaluation yet"}
+        raise FleetError(
+            "there is no evaluation",
+            variable="evaluation_dir",
+            found=f"{self.settings['evaluation_dir']}: no evaluation",
+            expected="what playbooks/evaluate.yml leaves there",
+            remedy="run playbooks/evaluate.yml",
+        )
+
+    def _warn(self, offer: Offer, data: Folder) -> None:
+        if offer.left_out:
+            self._line(f"{offer.left_out} files are too large or too many, and are left out")
+        for one in data.bad[:FEW]:
+            self._line(f"left out, because it is no picture: {one}")
+        if len(data.bad) > FEW:
+            self._line(f"and {len(data.bad) - FEW} more that are no pictures")
+
+    def _report(self, folder: str) -> tuple[list[str], bool]:
+        """Writes data and page, and shows the table. Returns what was evaluated, and whether anything is new."""
+        from ..plugin_utils.evaluation_report import page, summary, table
+
+        data = summary.collected(folder)
+        made = summary.evaluation(str(self.settings["training_run"]), data)
+        changed = self._write(JSON, summary.as_json(made))
+        changed = self._write(PAGE, page.page(folder, data, made)) or changed
+        terminal.show(table.text(made, terminal.width()))
+        self._line(f"the page: {os.path.join(self.folder, PAGE)}")
+        return [one.name for one in made.subjects], changed
+
+    def _write(self, name: str, text: str) -> bool:
+        path, data = os.path.join(self.folder, name), text.encode()
+        try:
+            if files.read(path, follow=False) == data:
+                return False
+        except OSError:
+            pass
+        files.write(path, data)
+        return True
+
+    def _line(self, text: str) -> None:
+        self.show(f"{self.host}  evaluation  {text}")
