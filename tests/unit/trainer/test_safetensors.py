@@ -160,6 +160,16 @@ def test_a_model_of_another_size_has_bagels_proportions(parameters: int) -> None
     assert all(getattr(model, part) >= 0 for part in PARTS[:3])
 
 
+@pytest.mark.parametrize(("times", "edge"), [(8, 2), (1 / 8, 1 / 2)], ids=["eight times as many", "an eighth"])
+def test_layers_and_widths_of_another_size_grow_alike(times: float, edge: float) -> None:
+    model = model_of(round(BAGEL.parameters * times), None)
+    for name in ("layers", "hidden", "intermediate", "keys"):
+        assert getattr(model, name) == getattr(BAGEL, name) * edge, name
+    assert (model.llm, model.vit) == (round(BAGEL.llm * times), round(BAGEL.vit * times))
+    assert model.vae == round(BAGEL.vae * min(1, times)), "the VAE is not trained, and no larger one is known"
+    assert model.vocabulary == BAGEL.vocabulary
+
+
 @pytest.mark.parametrize(
     ("parts", "told", "found"),
     [

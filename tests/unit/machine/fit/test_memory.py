@@ -227,6 +227,8 @@ def test_the_vae_encodes_all_pictures_of_a_batch_at_once() -> None:
     batch = Run(BAGEL, 8, most_tokens=5 * 3417)  # five images of a solution: each 512², twice
     picture = (2 * 256 + 3 * 512 + 12) * 512**2  # two outputs in bf16, three temporaries in fp32, the picture itself
     assert gpu_phases(batch)["pictures"]["pictures in the VAE"] == pytest.approx(10 * picture, rel=0.01)
+    share = 0.6 * 256 * batch.batch_tokens  # pixels of the tokens that go through the VAE
+    assert gpu_phases(batch)["pictures"]["pictures in the VAE"] / share == pytest.approx(2060), "B, as measured"
     small = replace(BAGEL, llm=10**7, vit=10**6, layers=4, hidden=256, intermediate=1024, vocabulary=4096)
     phases = {name: sum(items.values()) for name, items in gpu_phases(Run(small, 1, sample_tokens=9500)).items()}
     assert max(phases, key=lambda name: phases[name]) == "pictures", "a small model needs its GPU for the pictures"
