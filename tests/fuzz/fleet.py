@@ -107,9 +107,7 @@ def observe(told: Mapping[str, Any]) -> Seen:
     seen.update(
         init={"name": "systemd", "version": "252"},
         memory_bytes=2200 * GB,
-        memory_available_bytes=2100 * GB,
         disks={name: dict(disk) for name in seen["disks"]},
-        cpus=128,
         checkpoints_bytes=0,
         identity=str(told.get("fleet_address")),
     )

@@ -101,7 +101,7 @@ def machine(random: Random) -> Callable[[Seen], None]:
     version = random.choice(("3.9.2", "3.10.12", "3.11.2", "3.12.3"))
 
     def topology(seen: Seen) -> None:
-        seen["facts"].update(memory_bytes=memory * GB, memory_available_bytes=memory * GB, python=version)
+        seen["facts"].update(memory_bytes=memory * GB, python=version)
         for place in seen["facts"]["disks"].values():
             place["free"] = disk * GB
         for gpu in seen["roles"]["nvidia"]["gpus"]:

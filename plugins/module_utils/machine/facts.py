@@ -58,14 +58,9 @@ class Facts:
     models_bytes: int = 0  # merged from adapters
     time: float = 0
     hostname: str = ""
-    distribution: str = ""
-    distribution_version: str = ""
-    distribution_name: str = ""
     kernel: str = ""
     architecture: str = ""
     libc: str = ""  # version of glibc; "" for another one
-    cpus: int = 1
-    memory_available_bytes: int = 0
     identity: str = ""  # of this host in its present boot; no other host can guess it
     spots: Mapping[str, Spot] = field(default_factory=dict)  # by the setting that names the path
 
@@ -167,22 +162,15 @@ def identity() -> str:
 
 
 def observe(settings: Settings) -> Facts:
-    release = os_release(_read("/etc/os-release"))
-    memory = meminfo(_read("/proc/meminfo"))
     return Facts(
         hostname=socket.gethostname(),
-        distribution=release.get("ID", "unknown"),
-        distribution_version=release.get("VERSION_ID", ""),
-        distribution_name=release.get("PRETTY_NAME", "unknown"),
         kernel=platform.release(),
         architecture=platform.machine(),
         libc=libc(),
         python=".".join(str(part) for part in sys.version_info[:3]),
         init=init_system(),
-        cpus=os.cpu_count() or 1,
-        memory_bytes=memory.get("MemTotal", 0),
+        memory_bytes=meminfo(_read("/proc/meminfo")).get("MemTotal", 0),
         identity=identity(),
-        memory_available_bytes=memory.get("MemAvailable", 0),
         disks={name: disk(str(named(settings, name))) for name in FOLDER_SETTINGS if settings.get(name)},
         checkpoints_bytes=checkpoints_bytes(settings),
         models_bytes=models_bytes(settings),

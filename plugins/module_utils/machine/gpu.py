@@ -14,7 +14,6 @@ class Gpu:
     uuid: str = ""
     architecture: str = ""
     driver_version: str = ""
-    cuda_version: str = ""  # the newest that the driver serves
     busy_processes: tuple[str, ...] = ()
     ecc_errors: int = 0  # uncorrected ones since the driver was loaded
     mig: bool = False

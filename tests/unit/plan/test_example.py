@@ -38,7 +38,7 @@ def with_hardware(card: str, number: int, memory: int, seen: dict[str, Any]) -> 
         one.update(name=card, memory_bytes=CARDS[card] * MIB)
     told = {"gpus": cards, "attached": number, "devices": [0x2330] * number, "nvswitches": 4 * (number > 1)}
     seen["roles"]["nvidia"].update(told, fabric=seen["roles"]["nvidia"]["fabric"][:number])
-    seen["facts"].update(memory_bytes=memory * GB, memory_available_bytes=(memory - 5) * GB)
+    seen["facts"].update(memory_bytes=memory * GB)
 
 
 @cache

@@ -57,8 +57,8 @@ def parse(text: str) -> Seen:
     except ElementTree.ParseError:
         return trouble(text)
     around = HEAD.sub("", text.replace(report[0], "")) if report else ""
-    driver, cuda = log.findtext("driver_version", ""), log.findtext("cuda_version", "")
-    gpus = tuple(gpu(element, index, driver, cuda) for index, element in enumerate(log.iter("gpu")))
+    driver = log.findtext("driver_version", "")
+    gpus = tuple(gpu(element, index, driver) for index, element in enumerate(log.iter("gpu")))
     if not gpus:
         return Seen("broken", f"driver {driver} sees no GPU", "no_device")
     states = (element.findtext("fabric/state", "N/A").strip() for element in log.iter("gpu"))
@@ -68,7 +68,7 @@ def parse(text: str) -> Seen:
     return Seen("works", f"{names(gpus)}, driver {driver}", gpus=gpus, fabric=fabric, attached=attached, said=said)
 
 
-def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu:
+def gpu(element: ElementTree.Element, index: int, driver: str) -> Gpu:
     def text(path: str) -> str:
         return (element.findtext(path) or "").strip()
 
@@ -87,7 +87,6 @@ def gpu(element: ElementTree.Element, index: int, driver: str, cuda: str) -> Gpu
         memory_bytes=size(text("fb_memory_usage/total")),
         architecture=text("product_architecture"),
         driver_version=driver,
-        cuda_version=cuda,
         busy_processes=processes,
         ecc_errors=sum(number(item.text) for item in counts),
         mig=text("mig_mode/current_mig") == "Enabled",

@@ -23,34 +23,29 @@ MACHINES = {
         "1 × NVIDIA H100 80GB HBM3, driver 580.159.04",
         "Hopper",
         81559,
-        "13.0",
     ),
     "eight H100": (
         "described/8xh100-nvswitch.xml",
         "8 × NVIDIA H100 80GB HBM3, driver 570.133.20",
         "Hopper",
         81559,
-        "12.8",
     ),
-    "four A100": ("described/4xa100-80gb.xml", "4 × NVIDIA A100-SXM4-80GB, driver 550.127.05", "Ampere", 81920, "12.4"),
+    "four A100": ("described/4xa100-80gb.xml", "4 × NVIDIA A100-SXM4-80GB, driver 550.127.05", "Ampere", 81920),
     "two 4090": (
         "described/2xrtx4090-busy.xml",
         "2 × NVIDIA GeForce RTX 4090, driver 535.183.01",
         "Ada Lovelace",
         24564,
-        "12.2",
     ),
 }
 
 
-@pytest.mark.parametrize(("name", "detail", "architecture", "mib", "cuda"), MACHINES.values(), ids=MACHINES)
-def test_a_working_machine(name, detail, architecture, mib, cuda):
+@pytest.mark.parametrize(("name", "detail", "architecture", "mib"), MACHINES.values(), ids=MACHINES)
+def test_a_working_machine(name, detail, architecture, mib):
     seen = parse(text(name))
     assert (seen.state, seen.detail, seen.trouble) == ("works", detail, "")
     assert len(seen.gpus) == int(detail[0])
-    assert {(gpu.architecture, gpu.memory_bytes, gpu.cuda_version) for gpu in seen.gpus} == {
-        (architecture, mib * MIB, cuda)
-    }
+    assert {(gpu.architecture, gpu.memory_bytes) for gpu in seen.gpus} == {(architecture, mib * MIB)}
     assert [gpu.index for gpu in seen.gpus] == list(range(len(seen.gpus)))
     assert len({gpu.uuid for gpu in seen.gpus}) == len(seen.gpus)
 
