@@ -24,7 +24,8 @@ BESIDE = ("test_init", "test_slips")  # they wait for answers more than they wor
 DEPOT = Step("depot for the scenarios", [PYTHON, "-m", "demo.fleet", "depot"])
 TRAINER = Step("python with torch for the demo's trainer", [PYTHON, "-m", "demo.torch_python"], after=(DEPOT.name,))
 ARTIFACT = Step("the collection, built and installed", [PYTHON, "-m", "tools.artifact"])
-PREPARATIONS = (DEPOT, TRAINER, ARTIFACT)
+BROWSER = Step("a browser for the page of an evaluation", [PYTHON, "-m", "demo.browser"])
+PREPARATIONS = (DEPOT, TRAINER, ARTIFACT, BROWSER)
 
 
 def lint() -> Iterator[Step]:
@@ -40,6 +41,9 @@ def lint() -> Iterator[Step]:
 
 def unit() -> Iterator[Step]:
     yield Step("unit tests", ["pytest", "-n", "2", "--junitxml", str(REPORTS / "unit.xml")], places=2)
+    yield BROWSER
+    command = ["pytest", "tests/browser", "--junitxml", str(REPORTS / "browser.xml")]
+    yield Step("the page of an evaluation in a browser", command, after=(BROWSER.name,))
 
 
 def molecule() -> Iterator[Step]:

@@ -10,6 +10,7 @@ from typing import Any
 from ..module_utils.core import wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.core.progress import amount
+from ..module_utils.core.settings import named
 from ..module_utils.evaluation import offer as offers
 from ..module_utils.evaluation.offer import Offer, Piece
 from ..module_utils.system import files
@@ -37,7 +38,7 @@ class ActionModule(RoleAction):
         if int(self.topology["node_rank"]):
             return {"changed": False, "skipped": True, "skip_reason": "the first host of the run has the evaluation"}
         self.doing = "evaluation"
-        self.folder = os.path.abspath(os.path.expanduser(str(self.settings["evaluation_report_dir"])))
+        self.folder = os.path.abspath(os.path.expanduser(str(named(self.settings, "evaluation_report_dir"))))
         offer = self._offer()
         if not offer.files:
             return self._absent(state)
@@ -80,7 +81,7 @@ class ActionModule(RoleAction):
         raise FleetError(
             "there is no evaluation",
             variable="evaluation_dir",
-            found=f"{self.settings['evaluation_dir']}: no evaluation",
+            found=f"{named(self.settings, 'evaluation_dir')}: no evaluation",
             expected="what playbooks/evaluate.yml leaves there",
             remedy="run playbooks/evaluate.yml",
         )

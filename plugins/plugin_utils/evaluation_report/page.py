@@ -172,7 +172,7 @@ def _said(made: Evaluation) -> list[Markup]:
         said.append(_both("chance", chance=f"{100 * made.chance:.0f} %"))
     if made.visible and made.visible.gain is not None:
         one = made.visible
-        gain, of, power = f"{100 * one.gain:.0f}", f"{100 * one.of:.0f} %", f"{100 * one.power:.0f} %"
+        gain, of, power = f"{100 * made.visible.gain:.0f}", f"{100 * one.of:.0f} %", f"{100 * one.power:.0f} %"
         said.append(_both("visible", rows=one.rows, gain=gain, of=of, power=power))
     return said + [_spans(*(notes.text(one, at) for at in range(len(LANGUAGES)))) for one in made.notes]
 

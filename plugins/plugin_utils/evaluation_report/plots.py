@@ -62,7 +62,7 @@ def _svg(draw: Callable[[Any, Dress], None], dress: Dress) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: Any = {
         "svg.fonttype": "none",  # the browser's own letters
         "svg.hashsalt": "canvas-fleet",  # the same bytes each time
         "font.family": "sans-serif",

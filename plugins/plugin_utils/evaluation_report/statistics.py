@@ -16,36 +16,37 @@ SEED = 42
 PLACES = 12  # decimals of a power's arguments, so that platforms agree on a step
 
 
+def _scipy() -> Any:
+    """Imported when a report is made: other plays need it not."""
+    from scipy import stats
+
+    return stats
+
+
 def share(number: int, rows: int) -> Interval | None:
     """The share with Wilson's interval; None of no rows."""
-    from scipy.stats import binomtest
-
     if not rows:
         return None
-    found = binomtest(number, rows).proportion_ci(CONFIDENCE, method="wilson")
+    found = _scipy().binomtest(number, rows).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(number / rows, float(found.low), float(found.high), rows)
 
 
 def above_chance(right: int, rows: int) -> float | None:
     """The probability of so many right ones or more by guessing (binomial test, one-sided); None of no rows."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(right, rows, CHANCE, alternative="greater").pvalue) if rows else None
+    return float(_scipy().binomtest(right, rows, CHANCE, alternative="greater").pvalue) if rows else None
 
 
 def mean(values: Sequence[float]) -> Interval | None:
     """The mean with Student's interval; None of no values."""
-    from scipy.stats import ttest_1samp
-
-    return _student(values, ttest_1samp(values, 0.0) if _spread(values) else None)
+    return _student(values, _scipy().ttest_1samp(values, 0.0) if _spread(values) else None)
 
 
 def paired(first: str, second: str, measure: Measure, pairs: Sequence[tuple[float, float]]) -> Comparison | None:
     """A loss on the same rows (paired t-test, and its interval); None of no rows."""
-    from scipy.stats import ttest_rel
-
     differences = [after - before for before, after in pairs]
-    test = ttest_rel([pair[1] for pair in pairs], [pair[0] for pair in pairs]) if _spread(differences) else None
+    test = (
+        _scipy().ttest_rel([pair[1] for pair in pairs], [pair[0] for pair in pairs]) if _spread(differences) else None
+    )
     difference = _student(differences, test)
     if difference is None:
         return None
@@ -56,26 +57,22 @@ def paired(first: str, second: str, measure: Measure, pairs: Sequence[tuple[floa
 
 def answered(first: str, second: str, pairs: Sequence[tuple[bool, bool]]) -> Comparison | None:
     """Right or wrong on the same rows: McNemar's exact test, which is the binomial test of the rows that changed."""
-    from scipy.stats import ttest_rel
-
     if not pairs:
         return None
     gained = sum(not before and after for before, after in pairs)
     lost = sum(before and not after for before, after in pairs)
     differences = [float(after) - float(before) for before, after in pairs]
     after_all, before_all = ([float(pair[side]) for pair in pairs] for side in (1, 0))
-    test = ttest_rel(after_all, before_all) if _spread(differences) else None
+    test = _scipy().ttest_rel(after_all, before_all) if _spread(differences) else None
     difference = _within(_student(differences, test))
     p = mcnemar(gained, lost)
     verdict: Verdict = "not seen" if p >= ALPHA else "better" if gained > lost else "worse"
-    return difference and Comparison(first, second, "accuracy", difference, p, gained, lost, verdict)
+    return Comparison(first, second, "accuracy", difference, p, gained, lost, verdict) if difference else None
 
 
 def mcnemar(gained: int, lost: int) -> float:
     """The two-sided p of McNemar's exact test."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+    return float(_scipy().binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
 def visible(rows: int, right: float) -> Visible:
@@ -97,8 +94,8 @@ def power(rows: int, before: float, after: float) -> float:
     Its generator has a fixed seed, so the same question has the same answer.
     """
     import numpy
-    from scipy import stats
 
+    stats = _scipy()
     gains, losses = round((1 - before) * after, PLACES), round(before * (1 - after), PLACES)
     generator = numpy.random.default_rng(SEED)
 

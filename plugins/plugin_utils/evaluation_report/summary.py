@@ -84,8 +84,8 @@ def collected(folder: str) -> Collected:
 
 def _printable(about: About) -> About:
     """Its texts as lines for a person. A commit is no secret, though it has as many digits as one."""
-    commit = {"code_commit": about.code_commit} if COMMIT.fullmatch(about.code_commit) else {}
-    return replace(shown.each(about), **commit)
+    printable = shown.each(about)
+    return replace(printable, code_commit=about.code_commit) if COMMIT.fullmatch(about.code_commit) else printable
 
 
 def evaluation(run: str, data: Collected) -> Evaluation:
