@@ -167,7 +167,7 @@ def _lines(kind: type[T], path: str) -> Iterator[T]:
         text = files.read(path, FILE, follow=False)
     except OSError:
         return
-    for line in text.split(b"\n")[: 2 * MOST]:
+    for line in text.split(b"\n", 2 * MOST)[: 2 * MOST]:
         row = _parsed(kind, line)
         if row is not None and 0 <= row.row < MOST:
             yield row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,19 @@ def test_a_broken_line_is_none(tmp_path: Path, line: bytes) -> None:
     with Path(there.rows).open("ab") as out:
         out.write(line + b"\n")
     assert folder.rows_in(there) == [loss(0)]
+
+
+def test_a_file_of_empty_lines_costs_little(tmp_path: Path) -> None:
+    """Each of them would be an object: 64 MiB of newlines made half a gigabyte."""
+    there = filled(tmp_path, 1)
+    with Path(there.rows).open("ab") as out:
+        out.write(b"\n" * (48 << 20))
+    tracemalloc.start()
+    try:
+        assert folder.rows_in(there) == [loss(0)]
+        assert tracemalloc.get_traced_memory()[1] < 4 * (48 << 20)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "00003-1.png/x", "00003-1.svg", "x" * 300, ""])
