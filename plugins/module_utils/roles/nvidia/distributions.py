@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...machine.gpu_generations import generation
+from ...machine.gpu_generations import generation, major
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def kernel_module(devices: Sequence[int]) -> str:
 
 def fabric_package(of: System, branch: str, version: str = "") -> str:
     """Fabric manager in the driver's very version ("" before that is known): with another one it refuses to start."""
-    renamed = int(branch) >= 580
+    renamed = major(branch) >= 580
     if of.family == "el":
         return f"nvidia-{'fabricmanager' if renamed else 'fabric-manager'}-{version or branch + '.*'}"
     return "nvidia-fabricmanager" if renamed else f"nvidia-fabricmanager-{branch}"

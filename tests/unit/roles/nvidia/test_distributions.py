@@ -131,3 +131,9 @@ def test_headers_of_the_running_kernel_and_of_the_next(name, version, kernel, pa
 
 def test_the_toolkit():
     assert distributions.toolkit_package("12.8") == "cuda-toolkit-12-8"
+
+
+@pytest.mark.parametrize("branch", ["9" * 5000, "x", "", "580 "])
+@pytest.mark.parametrize("system", [("debian", "12"), ("el", "9")])
+def test_a_driver_branch_of_a_host_that_is_no_number_raises_nothing(system, branch):
+    assert "nvidia-fabric" in distributions.fabric_package(distributions.SYSTEMS[system], branch)
