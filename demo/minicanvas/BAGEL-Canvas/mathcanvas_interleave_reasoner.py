@@ -73,6 +73,13 @@ class InterleaveReasoner:
         ids = inferencer.new_token_ids
         self.actions = {ids["start_of_image"]: "image", ids["bos_token_id"]: "text", ids["end_of_text"]: "end"}
 
+    def generate_text_with_next_token_check(
+        self, gen_context: Any, max_length: int = 2048, do_sample: bool = True, temperature: float = 0.3
+    ) -> tuple[str, str]:
+        """A text, and what follows it."""
+        ids = self.inferencer.gen_text(gen_context, max_length, do_sample, temperature, return_ids=True)
+        return self.inferencer.tokenizer.decode(ids[1:-2]).strip(), self.actions.get(ids[-1], "undefined")
+
     def reasoning_inference(
         self,
         inputs: list[str | Image.Image],
@@ -99,12 +106,12 @@ class InterleaveReasoner:
         mode = "text"
         for iteration in range(1, max_iterations + 1):
             if mode == "text":
-                ids = has.gen_text(told, 2048, do_sample, text_temperature, return_ids=True)
-                text = has.tokenizer.decode(ids[1:-2]).strip()
+                text, action = self.generate_text_with_next_token_check(
+                    told, do_sample=do_sample, temperature=text_temperature
+                )
                 has.update_context_text(text, told)
                 has.update_context_text(text, without_pictures)
                 steps.append({"type": "text", "content": text, "iteration": iteration})
-                action = self.actions.get(ids[-1], "undefined")
                 if action == "end":
                     break
                 mode = "image" if action == "image" else "text"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -33,6 +34,8 @@ class Answers:
         self._reasoner = import_module(REASONER).InterleaveReasoner(inferencer)
         self._spec, self._deployed, self._place = spec, deployed, place
         self._given = {**GENERATION, **spec.generation}
+        writes, longest = self._reasoner.generate_text_with_next_token_check, self._given.pop("max_text_tokens")
+        self._reasoner.generate_text_with_next_token_check = partial(writes, max_length=int(longest))
 
     def of(self, row: int, values: Mapping[str, Any]) -> AnswerRow:
         """The row's solution; one with an error where the reasoner raised."""

@@ -57,7 +57,8 @@ class Losses:
 
     def _forward(self, data: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
         torch, device = import_module("torch"), self.deployed.device
-        narrow = torch.amp.autocast(device, enabled=device == "cuda", dtype=torch.bfloat16)
+        kind = next(self.deployed.model.parameters()).dtype
+        narrow = torch.amp.autocast(device, enabled=kind == torch.bfloat16, dtype=torch.bfloat16)
         with torch.no_grad(), narrow, chance.on_cpu():
             data["padded_latent"] = self.deployed.vae.encode(_on(data.pop("padded_images"), device))
             losses = self.deployed.model(**data)

@@ -12,6 +12,7 @@ NEWEST, BASE, ALL, MERGED = "newest", "base", "all", "merged"
 # Of the reasoner of MathCanvas cc48f16, mathcanvas_interleave_reasoner.py; the interval is 0 to 1, as its default is.
 GENERATION: Mapping[str, Scalar] = {
     "max_iterations": 10,
+    "max_text_tokens": 2048,  # no argument of its own: the default of the function that writes a text
     "do_sample": False,
     "text_temperature": 0.3,
     "num_timesteps": 50,
