@@ -85,9 +85,9 @@ def test_traps_are_taken_away_and_what_was_there_comes_back(host: Path) -> None:
     assert script.read_text() == "ours"
 
 
-def test_there_are_at_least_forty_attacks() -> None:
+def test_there_are_at_least_fifty_five_attacks() -> None:
     text = "".join(path.read_text() for path in ATTACKS.parent.glob("*.py"))
-    assert text.count("@attack(") >= 40
+    assert text.count("@attack(") >= 55
     rounds = {line.split('"')[1] for line in text.splitlines() if line.startswith("@attack(")}
     played = (ROOT / "molecule/trust/verify.yml").read_text()
     assert all(f"round: {one}" in played for one in rounds)
