@@ -1,6 +1,6 @@
 """The steps of `make demo`.
 
-python -m demo up      until both trainings have ended whole; exit 0 only then
+python -m demo up      until both trainings have ended whole and are evaluated; exit 0 only then
 python -m demo down    removes hosts, depot, network, keys and addresses
 """
 
@@ -28,6 +28,11 @@ UP = (
     Step(
         "Bring the fleet up and follow it: ansible-playbook site.yml -e training_follow=true",
         [PLAY, *DEMO, "site.yml", "-e", "training_follow=true"],
+        shown=True,
+    ),
+    Step(
+        "See what both runs have learned: ansible-playbook playbooks/evaluate.yml -e evaluation_mode=answers",
+        [PLAY, *DEMO, "playbooks/evaluate.yml", "-e", "evaluation_mode=answers"],
         shown=True,
     ),
 )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,11 @@ from ..module_utils.roles.training.report import Report
 from ..module_utils.roles.training.results import Result
 from ..module_utils.roles.training.table import Row, fleet_table, lost_row, row
 from ..plugin_utils import page
+
+
+def _evaluated(rows: Sequence[Row]) -> list[str]:
+    """The figures of each run's last evaluation."""
+    return [shown.line(f"{one.host}  evaluated: {one.evaluation}") for one in rows if one.evaluation]
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class ActionModule(ActionBase):
         rows = [self._row(name, task_vars["hostvars"][name], seen, plans.get(name) or {}) for name in names]
         answers = {name: task_vars["hostvars"][name].get(seen) or {} for name in names}
         models = [self._model(name, answers[name], plans.get(name) or {}) for name in names]
-        page.show("\n".join([fleet_table(rows, page.width()), *filter(None, models), *self._works(plans)]))
+        lines = [*filter(None, models), *_evaluated(rows), *self._works(plans)]
+        page.show("\n".join([fleet_table(rows, page.width()), *lines]))
         result |= {"changed": False, "rows": to_dict(rows)}
         if plans and not any(planned.get("state") == JUDGED for planned in plans.values()):
             result |= {"failed": True, "msg": "No host answered. The lines above say why."}

@@ -21,6 +21,7 @@ from ..module_utils.core import shown, wire
 from ..module_utils.core.errors import FleetError
 from ..module_utils.evaluation.offer import Offer as EvaluationOffer
 from ..module_utils.findings.finding import finding
+from ..module_utils.roles.evaluation import observe as evaluation
 from ..module_utils.roles.nvidia.order import WorkOrder
 from ..module_utils.roles.training.logs import News
 from ..module_utils.roles.training.report import Report
@@ -59,6 +60,7 @@ MODULES: Mapping[str, Kinds] = {
     "checkpoint_fetch": {"offer": Offer},
     "checkpoint_restore": {"moves": TEXTS, "resumes_from": int | None, "diff": DIFF},
     "dataset_originals": {**dict.fromkeys(("reasons", "folders", "lacking"), TEXTS), "diff": DIFF},
+    "evaluation": {"seen": evaluation.Observation},
     "evaluation_report": {"offer": EvaluationOffer, "pieces": TEXTS},
     "guarded": {},  # a module of Ansible's own
     "host_info": {"observation": DATA, "lock": TEXT_OF},
@@ -85,6 +87,7 @@ WORKERS: Mapping[str, Kinds] = {
         "done": TEXTS,
     },
     "dataset": {"rows": int, "row_groups": int, "dropped": tuple[int, ...], "longest": Mapping[str, int]},
+    "evaluation": {"mode": str, "folder": str, "rows": int, "lettered": int, "subjects": Mapping[str, int]},
     "fleet_agent": {"done": TEXTS},
     "nvidia": dict.fromkeys(("installed", "held", "done"), TEXTS),
     "training": {"step": int, "path": str, "bytes": int, "swallowed": float},

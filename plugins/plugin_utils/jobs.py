@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..module_utils.core.errors import FleetError
+from ..module_utils.evaluation import asked
 from ..module_utils.system import files
 
 
@@ -102,6 +103,7 @@ JOBS = {
         user="fleet_user",
         python_of="conda_env_prefix",
     ),
+    "evaluation": Job(parts=asked.NAMES, user="fleet_user", python_of="conda_env_prefix", noun="rows"),
     "nvidia": Job(named={"state_dir": "fleet_state_dir"}),
 }
 

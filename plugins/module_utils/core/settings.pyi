@@ -52,6 +52,23 @@ class Settings(TypedDict):
     dataset_drop_bad_rows: bool
     dataset_tokenizer: str
     dataset_environment: dict[str, Any]
+    evaluation_step: str
+    evaluation_mode: str
+    evaluation_rows: int
+    evaluation_compare_base: bool
+    evaluation_at_end: str
+    evaluation_weights: str
+    evaluation_seed: int
+    evaluation_test_file: str
+    evaluation_dir: str
+    evaluation_report_dir: str
+    evaluation_max_iterations: int
+    evaluation_do_sample: bool
+    evaluation_text_temperature: float
+    evaluation_num_timesteps: int
+    evaluation_cfg_text_scale: float
+    evaluation_cfg_img_scale: float
+    evaluation_timestep_shift: float
     fleet_root: str
     fleet_user: str
     fleet_group: str

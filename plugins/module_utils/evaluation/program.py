@@ -15,13 +15,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..core import wire
-from ..core.errors import FleetError
+from ..core.errors import FleetError, raise_for
 from ..core.progress import Progress
 from ..core.version import VERSION
 from ..system import files, folders, payload, programs
-from . import child, folder, rows, subjects
+from . import child, choice, folder, rows, subjects
 from .child import Job, Said, Task
 from .folder import Place
+from .found import look
 from .spec import Spec
 from .subjects import Subject
 from .wire import SCHEMA, About
@@ -29,7 +30,7 @@ from .wire import SCHEMA, About
 RUN = ".run"  # of the processes of the evaluation that runs
 CHILD = "evaluation/child.py"
 LOOK = 0.2  # seconds between two looks at the rows
-PATIENCE = 20.0  # seconds for a process to end by itself once another has failed
+LAST_SECONDS = 20.0  # seconds for a process to end by itself once another has failed
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,10 @@ def _run(spec: Spec, progress: Progress, sleep: Callable[[float], None]) -> dict
     digest = rows.digest(spec.parquet)
     about = rows.write(spec.folder, rows.read(spec.parquet, spec.rows), digest)
     if spec.mode != "loss" and not about.lettered:
-        raise FleetError(
-            "no test row has an answer letter",
-            variable="evaluation_mode",
-            found=f"{about.rows} rows without one of A to D in {spec.parquet}",
-            remedy="take evaluation_mode: loss",
-        )
-    parts = [_part(spec, one, digest, about.rows) for one in subjects.find(spec)]
+        raise FleetError.of(choice.no_letters(spec, about.rows))
+    chosen, findings = choice.choose(look(spec), spec)
+    raise_for(findings)
+    parts = [_part(spec, one, digest, about.rows) for one in chosen]
     missing = sum(len(part.missing) for part in parts)
     if missing:
         _compute(spec, parts, progress, sleep)
@@ -166,7 +164,7 @@ def _wait(
     progress: Progress,
     sleep: Callable[[float], None],
 ) -> None:
-    """Until all have ended, or PATIENCE after one has failed."""
+    """Until all have ended, or LAST_SECONDS after one has failed."""
     total = sum(part.about.rows for part in parts)
     failed_at: float | None = None
     while any(process.poll() is None for process in processes):
@@ -175,7 +173,7 @@ def _wait(
         progress(sum(done.values()), total, "rows", f"evaluates {now}" if now else "ends")
         if failed_at is None and any(process.poll() for process in processes):
             failed_at = time.monotonic()
-        if failed_at is not None and time.monotonic() - failed_at > PATIENCE:
+        if failed_at is not None and time.monotonic() - failed_at > LAST_SECONDS:
             return
         sleep(LOOK)
     progress(total, total, "rows", "ends")

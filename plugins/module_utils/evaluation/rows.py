@@ -25,11 +25,11 @@ def read(path: str, limit: int = 0) -> list[dict[str, Any]]:
             table = import_module("pyarrow.parquet").ParquetFile(source).read()
     except Exception as error:  # pyarrow has a tree of its own beside OSError
         raise FleetError(
-            "the test file cannot be read", variable="dataset_test_file", found=f"{path}: {str(error)[:200]}"
+            "the test file cannot be read", variable="evaluation_test_file", found=f"{path}: {str(error)[:200]}"
         ) from error
     found = table.slice(0, limit or table.num_rows).to_pylist()
     if not found:
-        raise FleetError("the test file has no row", variable="dataset_test_file", found=path)
+        raise FleetError("the test file has no row", variable="evaluation_test_file", found=path)
     return [_whole(row) for row in found]
 
 

@@ -26,7 +26,7 @@ HOLDS: Mapping[str, tuple[str, ...]] = {
     "dataset_output_dir": ("dataset_train_dir", "dataset_train_file", "dataset_info_path"),
     "dataset_train_dir": ("dataset_train_file", "dataset_info_path"),
     "fleet_state_dir": ("conda_env_state_dir", "fleet_agent_dir"),
-    "training_results_dir": ("training_checkpoint_dir", "training_kept_dir", *WRITTEN),
+    "training_results_dir": ("evaluation_dir", "training_checkpoint_dir", "training_kept_dir", *WRITTEN),
 }
 NOT_IN_ROOT = ("fleet_agent_dir", "fleet_state_dir")  # what root writes and runs there would be the account's
 

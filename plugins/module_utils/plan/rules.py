@@ -72,6 +72,8 @@ HOST = form(
 NO_SPACE = Rule("a path without spaces (conda takes none)", lambda value: not re.search(r"\s", str(value)))
 REQUIREMENT = form(r"[A-Za-z0-9][^\s;]*(\s*[<>=!~]=?\s*[^\s;]+)?(\s*;.+)?|https?://\S+", "a package, name==version")
 
+FOLDER = form(r"[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?", "a folder of the controller")
+
 RULES: dict[str, Rule] = {
     "fleet_user": ACCOUNT,
     "fleet_group": GROUP,
@@ -159,8 +161,9 @@ RULES: dict[str, Rule] = {
     "run_config_wandb_runid": form(r"[^\s/\\#?%:]{1,128}", "a run id: no spaces, and none of / \\ # ? % :"),
     "training_run": FILE_WORD,
     "training_unit": form(
-        r"canvas-training-[A-Za-z0-9:_.-]{1,180}(?<!-gpu)(?<!-merge)",
-        "the name of a unit, without .service: it begins with canvas-training-; only its helpers end with -gpu, -merge",
+        r"canvas-training-[A-Za-z0-9:_.-]{1,180}(?<!-gpu)(?<!-merge)(?<!-evaluation)",
+        "the name of a unit, without .service: it begins with canvas-training-; only its helpers end with -gpu, "
+        "-merge, -evaluation",
     ),
     "training_lora_rank": span(1, 256),
     "training_lora_alpha": span(0, 10**6, above=True),
@@ -170,8 +173,19 @@ RULES: dict[str, Rule] = {
     "training_restore_step": span(-1, 10**9),
     "training_logs_lines": span(0, 1_000),
     "training_fetch_step": span(-1, 10**7),
-    "training_fetch_dir": form(r"[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?", "a folder of the controller"),
+    "training_fetch_dir": FOLDER,
     "training_merge_step": span(-1, 10**9),
+    "evaluation_step": form(r"newest|base|all|merged|[0-9]{1,9}", "newest, base, all, merged, or a step"),
+    "evaluation_rows": span(0, 100_000),
+    "evaluation_seed": span(0, 2**31 - 1),
+    "evaluation_test_file": optional(FULL_PATH),
+    "evaluation_report_dir": FOLDER,
+    "evaluation_max_iterations": span(1, 100),
+    "evaluation_text_temperature": span(0, 10, above=True),
+    "evaluation_num_timesteps": span(2, 1000),
+    "evaluation_cfg_text_scale": span(0, 100),
+    "evaluation_cfg_img_scale": span(0, 100),
+    "evaluation_timestep_shift": span(0, 1000, above=True),
     "training_peer_port": span(1024, 65_535),
     "training_peer_networks": form(r"[0-9A-Fa-f:.]+(/\d{1,3})?", "addresses or networks, such as 10.0.0.0/24"),
     "training_stop_seconds": span(1, 86400),

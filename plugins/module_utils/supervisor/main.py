@@ -1,8 +1,8 @@
 """The program of a training's unit: starts the user's script, follows it, and speaks systemd's protocol for it.
 
 Started as `python3 <payload> <spec.json>` by the unit, as the training's user, and before that as root, with `started`
-before the spec, to note what the start is made from; with `merge` before it, it is another unit (supervisor/merged.py).
-It is ready at the first step, gives a
+before the spec, to note what the start is made from; with `merge` or `evaluate` before it, it is another unit
+(merged.py, evaluated.py). It is ready at the first step, gives a
 sign of life only while steps advance, ends the training after a save when it is asked to stop, and leaves with an exit
 code that tells systemd whether another start makes sense:
 
@@ -30,7 +30,7 @@ from typing import Any
 from ..core.progress import duration
 from ..system import files, programs
 from ..trainer.failures import Failure, retried
-from . import merged, started, tree
+from . import evaluated, merged, started, tree
 from . import stop as supervisor_stop
 from .follow import Follower
 from .guard_runner import GuardRunner
@@ -273,6 +273,8 @@ def main(arguments: list[str]) -> int:
         return started.note(arguments[1], os.environ)
     if arguments[0] == "merge":
         return merged.run(arguments[1])
+    if arguments[0] == "evaluate":
+        return evaluated.run(arguments[1])
     spec = json.loads(files.read(arguments[0]))
     tree.adopt()
     supervisor = Supervisor(spec, Notifier(os.environ), GuardRunner())

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 
+from ..evaluation import state
 from ..system import files
 from ..system.digests import of_small
 
@@ -17,7 +18,9 @@ BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 def note(spec_path: str, environment: Mapping[str, str]) -> int:
-    """Runs as root, before the supervisor. Forgets how the last start ended, and an earlier boot's kernel messages."""
+    """Runs as root, before the supervisor. Ends evaluations, which hold the GPUs and go on when they are called again.
+    Forgets how the last start ended, and an earlier boot's kernel messages."""
+    state.stop_all()
     spec = json.loads(files.read(spec_path))
     record, boot = str(spec["record"]), files.kernel(BOOT).decode().strip()
     files.remove(f"{record}/ended")

@@ -18,6 +18,7 @@ from ..roles.canvas_code import leftovers as canvas_code
 from ..roles.canvas_code.decide import named
 from ..roles.conda_env import leftovers as conda_env
 from ..roles.dataset import leftovers as dataset
+from ..roles.evaluation import leftovers as evaluation
 from ..roles.fleet_agent import leftovers as fleet_agent
 from ..roles.nvidia import leftovers as nvidia
 from ..roles.run_config import leftovers as run_config
@@ -41,6 +42,7 @@ ROLES: dict[str, Role] = {
     "canvas_code": canvas_code,
     "dataset": dataset,
     "weights": weights,
+    "evaluation": evaluation,
     "training": training,
     "fleet_agent": fleet_agent,
 }
@@ -154,7 +156,7 @@ def _prune(settings: Settings, paths: Iterable[str], keep: Sequence[str]) -> Non
     """Empty folders above removed files, up to fleet_root and fleet_state_dir."""
     tops = [os.path.normpath(str(settings[name])) for name in ("fleet_root", "fleet_state_dir")]
     above = {*tops, *(os.path.dirname(path) for path in (*paths, *keep))}
-    above |= {place for role in (dataset, weights, training, conda_env) for place in role.folders(settings)}
+    above |= {place for role in (dataset, weights, evaluation, training, conda_env) for place in role.folders(settings)}
     for place in sorted(above, key=len, reverse=True):
         _rmdir_up(os.path.normpath(place), tops)
 

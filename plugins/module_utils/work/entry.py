@@ -43,6 +43,10 @@ def worker(name: str) -> ModuleType:
         from ..roles.training import work as training_work
 
         return training_work
+    if name == "evaluation":
+        from ..roles.evaluation import work as evaluation_work
+
+        return evaluation_work
     if name == "nvidia":
         from ..roles.nvidia import work as nvidia_work
 

@@ -16,10 +16,11 @@ from ansible.module_utils._internal._datatag import AnsibleTagHelper
 from ansible.plugins import action as core
 from ansible.vars import clean
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
+from ansible_collections.canvas.fleet.plugins.module_utils.evaluation import asked
 from ansible_collections.canvas.fleet.plugins.plugin_utils import answers
 from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS
 
-from tests.unit.support import actions
+from tests.unit.support import actions, units
 from tests.unit.support.places import ROOT
 
 POISON: dict[str, Any] = {
@@ -44,6 +45,7 @@ SOUND: dict[str, Any] = {
         "result": {"ok": True, "result": {**POISON, "changed": True, "revision": "r"}},
     },
     "offer": {},
+    "seen": {"found": {"test_bytes": 1, "free": 10**12}},
     "news": {"phase": "stopped"},
     "training": {"phase": "stopped", "run": "r", "unit_state": {"active": "failed", "restarts": 0}},
 }
@@ -58,6 +60,8 @@ ARGS: dict[str, dict[str, Any]] = {
     "evaluation_report": {"state": "if_there"},
 }
 SETTINGS: dict[str, Any] = {
+    **{name: units.SETTINGS[name] for name in asked.NAMES},
+    "evaluation_step": "base",
     "canvas_code_source": "git",
     "training_follow": False,
     "training_state": "queried",

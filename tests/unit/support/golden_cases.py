@@ -65,6 +65,9 @@ UNITS: dict[str, Want] = {
         training_kept_dir="/big/kept", training_keep_last=3, training_keep_every=1000, run_config_save_every=100
     ),
     "adapters_that_are_merged": want(training_profile="lora", weights_files=["ae.safetensors"]),
+    "adapters_that_are_merged_and_evaluated": want(
+        training_profile="lora", weights_files=["ae.safetensors"], evaluation_at_end="loss", evaluation_dir="/big/50% e"
+    ),
     "no_restarts_and_odd_names": want(
         training_restarts=0,
         training_stop_seconds=60,
@@ -94,8 +97,10 @@ def texts() -> Iterator[tuple[Path, str]]:
             wanted.texts.unit.replace(supervisor_spec.payload()[0], "DIGEST.pyz"),
         )
         yield folder / "gpu.service", wanted.texts.gpu
-        if wanted.texts.merge:
-            yield folder / "merge.service", wanted.texts.merge.replace(supervisor_spec.payload()[0], "DIGEST.pyz")
+        for after in ("merge", "evaluation"):
+            text: str = getattr(wanted.texts, after)
+            if text:
+                yield folder / f"{after}.service", text.replace(supervisor_spec.payload()[0], "DIGEST.pyz")
 
 
 def registered(told: dict[str, Any], source: str) -> str:

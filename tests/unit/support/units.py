@@ -36,6 +36,16 @@ SETTINGS: dict[str, Any] = {
     "weights_dir": "/srv/b/model",
     "conda_env_prefix": "/srv/b/env",
     "dataset_train_dir": "/srv/b/train",
+    **yaml.safe_load((ROOT / "roles/evaluation/defaults/main.yml").read_text()),
+    "evaluation_at_end": "none",
+    "evaluation_test_file": "/srv/b/test.parquet",
+    "evaluation_dir": "/srv/b/out/evaluation",
+    "run_config_ema": 0.0,
+    "run_config_processes": 0,
+    "run_config_timestep_shift": 1.0,
+    "run_config_max_latent_size": 64,
+    "canvas_code_commit": "c0ffee",
+    "nvidia_gpu_expected": True,
 }
 
 

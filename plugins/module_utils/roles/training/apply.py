@@ -52,7 +52,7 @@ def converge(host: unit_host.UnitHost, want: Want, state: str, check: bool, sett
     if "start" in steps and after.phase not in ("running", "finished"):
         raise died(after, want)
     wanted = "started" if state == "restarted" else state
-    again = [step for step in unit.steps_to(after, want, wanted) if step != "merge"]  # it is nothing to wait for
+    again = [step for step in unit.steps_to(after, want, wanted) if step not in unit.AFTER]
     if again:
         raise FleetError(f"{want.unit} did not come to {state}", found=f"still to do: {', '.join(again)}")
     waiting = "start" if after.starting and state in ("started", "restarted") else ""

@@ -32,6 +32,7 @@ REASONS = {
     "disable": "the unit would come back after a reboot",
     "stop": "the training runs",
     "merge": "the adapters of the last checkpoint are no whole model yet",
+    "evaluate": "the last checkpoint is not evaluated yet",
     "unfinish": "the run is marked as finished",
     "remove": "the unit is there",
     "forget": "the unit's record is there",
@@ -58,6 +59,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
     elif state == "started":
         noticed = (runs_older(have, want) or stays_finished(seen, settings), merge_failed(seen, want))
         findings += [one for one in noticed if one]
+        findings += evaluation_findings(seen, want)
         findings += _next_start(seen, settings, topology)
     summary = "" if reasons else summary_of(seen)
     return RolePlan(
@@ -133,6 +135,26 @@ def merge_failed(seen: Observation, want: Want) -> Finding | None:
     return finding(
         "MERGE_FAILED", found=merge, expected="a whole model of these adapters", variable="training_lora_merge"
     )
+
+
+def evaluation_findings(seen: Observation, want: Want) -> list[Finding]:
+    """Nothing is evaluated at the end, or it failed. It would fail once more, so a converge does not start it again."""
+    if want.settings["evaluation_at_end"] == "none" or want.topology.node_rank:
+        return []
+    if not want.evaluates:
+        return [
+            finding(
+                "EVALUATION_NOT_AT_END",
+                found="dataset_test names no file",
+                expected="a test file, or evaluation_at_end: none",
+                variable="dataset_test",
+            )
+        ]
+    words = report_of(seen, want).evaluating
+    if not words or seen.unit.evaluating != "failed":
+        return []
+    expected = f"the {want.settings['evaluation_at_end']} of the newest checkpoint on the test rows"
+    return [finding("EVALUATION_FAILED", found=words, expected=expected, variable="evaluation_at_end")]
 
 
 def summary_of(seen: Observation) -> str:

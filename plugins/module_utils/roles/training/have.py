@@ -40,8 +40,11 @@ class Have:
     key_id: str = ""  # fingerprint of the run's secret; "" when the host holds none
     gpu: str | None = None  # the same of the unit that makes the GPUs' nodes
     merge: str | None = None  # … and of the unit that merges adapters
+    evaluation: str | None = None  # … and of the unit that evaluates
     merging: str = ""  # systemd's word for its state; "" where nothing is to be merged
     unmerged: int | None = None  # step of a finished run's newest adapters, where they are no whole model yet
+    evaluating: str = ""  # systemd's word for the state of the unit that evaluates; "" where nothing is to be
+    unevaluated: int | None = None  # step of a finished run's newest checkpoint, where it is not evaluated yet
     spec: str | None = None  # the supervisor's settings
     payloads: tuple[str, ...] = ()  # files with the supervisor's code
     load: str = "not-found"

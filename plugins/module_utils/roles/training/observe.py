@@ -13,6 +13,8 @@ from ...checkpoints.seal import Place
 from ...core import wire
 from ...core.errors import FleetError
 from ...core.settings import Settings
+from ...evaluation import last
+from ...evaluation import state as evaluation
 from ...supervisor import record as supervisor_record
 from ...system.reach import as_owner
 from ...trainer import log as train_log
@@ -36,7 +38,7 @@ class Supervised:
 @dataclass(frozen=True)
 class Observation:
     """`kept`: the checkpoints that hard links hold; `tail`: the last lines of the log; `merge`: how far the merge of
-    adapters is, or how the last one failed."""
+    adapters is, or how the last one failed; `evaluation`: the same of an evaluation; `evaluated`: the last figures."""
 
     unit: Have = field(default_factory=Have)
     log: train_log.Summary = field(default_factory=train_log.Summary)
@@ -46,6 +48,8 @@ class Observation:
     failure: Failure | None = None
     supervisor: Supervised | None = None
     merge: models.State | None = None
+    evaluation: evaluation.State | None = None
+    evaluated: last.Last | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def observed(have: Have, want: Want) -> Observation:
         kept=Survey(seen.kept),
         failure=unit_failure(have, want),
         supervisor=_supervised(state) if state else None,
+        evaluation=evaluation.state_of(want.evaluation_dir) if want.evaluates else None,
+        evaluated=last.last(want.evaluation_dir) if not want.topology.node_rank else None,
         merge=models.state_of(want.results_dir) if want.merges else None,
     )
 

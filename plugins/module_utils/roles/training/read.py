@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from ...checkpoints import models
 from ...checkpoints.seal import Place
+from ...evaluation import last
 from ...peers import secret
 from ...system import digests, files, folders, limits, units
+from ...trainer import checkpoint
 from . import folders as unit_folders
 from .have import SHOWN, Have, parse_started
 from .want import Want
@@ -23,6 +25,9 @@ def read(want: Want) -> Have:
         merge=text_of(want.merge_path),
         merging=units.state(f"{want.unit}-merge.service").active if want.merges else "",
         unmerged=models.unmerged(Place(want.checkpoint_dir, want.kept), want.results_dir) if want.merges else None,
+        evaluation=text_of(want.evaluation_path),
+        evaluating=units.state(f"{want.unit}-evaluation.service").active if want.evaluates else "",
+        unevaluated=_unevaluated(want) if want.evaluates else None,
         key_id=secret.fingerprint(secret.read(want.secret_path)),
         spec=text_of(want.spec_path),
         payloads=tuple(_names(want.payloads)),
@@ -45,6 +50,13 @@ def read(want: Want) -> Have:
         strays=_strays(want),
         others=_others(want),
     )
+
+
+def _unevaluated(want: Want) -> int | None:
+    """The newest checkpoint, while its evaluation has not come to its end."""
+    whole = checkpoint.survey(want.checkpoint_dir).newest_whole
+    mode = str(want.settings["evaluation_at_end"])
+    return None if whole is None or last.evaluated(want.evaluation_dir, mode, whole.step) else whole.step
 
 
 def _others(want: Want) -> dict[str, str]:

@@ -12,7 +12,8 @@ ALIVE = ("active", "activating", "deactivating", "reloading")
 
 def foreign(have: Have, want: Want) -> list[Finding]:
     """A foreign unit with this name or its helper's name; it is never written, started or removed."""
-    texts = {want.path: have.text, want.gpu_path: have.gpu, want.merge_path: have.merge}
+    texts = {want.path: have.text, want.gpu_path: have.gpu}
+    texts.update({want.merge_path: have.merge, want.evaluation_path: have.evaluation})
     found = [f"{path}, which canvas-fleet did not write" for path, text in texts.items() if text and OURS not in text]
     if have.load == "masked":
         found.append(f"{want.unit} is masked")

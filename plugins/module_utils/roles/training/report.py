@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...evaluation import last
 from ...system.units import ACTIVE
 from ...trainer.checkpoint import Checkpoint
 from ...trainer.failures import Failure
@@ -41,6 +42,8 @@ class Report(Summary):
     failure: Failure | None = None
     older: tuple[str, ...] = ()
     merge: str = ""  # of adapters, while it goes on or when it failed
+    evaluating: str = ""  # while the evaluation after the run goes on or when it failed
+    evaluated: str = ""  # the figures of the last evaluation
     tail: tuple[str, ...] = ()
 
 
@@ -61,8 +64,20 @@ def report_of(seen: Observation, want: Want) -> Report:
         failure=seen.failure,
         older=tuple(have.older()) if have.running else (),
         tail=seen.tail,
+        evaluating=_evaluating(seen) if have.finished and not have.running else "",
+        evaluated=last.line(seen.evaluated) if seen.evaluated else "",
         merge=_merge(seen) if have.finished and not have.running else "",
     )
+
+
+def _evaluating(seen: Observation) -> str:
+    have, state = seen.unit, seen.evaluation
+    if have.evaluating in ACTIVE:
+        part = f" ({100 * state.done // state.total} %)" if state and state.total > 0 else ""
+        return f"evaluates its last checkpoint{part}"
+    if have.unevaluated is None or have.evaluating != "failed":
+        return ""
+    return f"step {have.unevaluated} is not evaluated{f': {state.error[:200]}' if state and state.error else ''}"
 
 
 def _merge(seen: Observation) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from ...system.units import ACTIVE
 from . import payload
 from .have import Have
 from .want import Want
 
+AFTER = ("merge", "evaluate")  # steps that are nothing to wait for
 STATES = ("started", "stopped", "restarted", "present", "absent")
 
 
@@ -29,9 +32,18 @@ def steps_to(have: Have, want: Want, state: str) -> list[str]:
         steps.append("start")
     if state == "started" and have.finished and have.unmerged is not None and have.merging not in (*ACTIVE, "failed"):
         steps.append("merge")
+    if state == "started" and _evaluates(have, steps):
+        steps.append("evaluate")
     if state == "started" and have.running and outdated and want.settings["training_apply"] == "restart_after_save":
         steps += ["stop", "start"]
     return steps
+
+
+def _evaluates(have: Have, steps: list[str]) -> bool:
+    """Of a finished run. After a merge its unit starts the evaluation."""
+    waits = "merge" in steps or have.merging in ACTIVE
+    lacks = have.finished and not have.running and have.unevaluated is not None
+    return lacks and not waits and have.evaluating not in (*ACTIVE, "failed")
 
 
 def _files(have: Have, want: Want) -> list[str]:
@@ -45,7 +57,7 @@ def _files(have: Have, want: Want) -> list[str]:
         steps.append("spec")
     if want.has_peers and want.key_id and have.key_id != want.key_id:
         steps.append("secret")
-    if (have.text, have.gpu, have.merge or "") != (want.texts.unit, want.texts.gpu, want.texts.merge):
+    if (have.text, have.gpu, *(text or "" for text in (have.merge, have.evaluation))) != astuple(want.texts):
         steps.append("write")
     if "write" in steps or have.reload or have.load == "not-found":
         steps.append("reload")
@@ -54,7 +66,7 @@ def _files(have: Have, want: Want) -> list[str]:
 
 def _removal(have: Have) -> list[str]:
     steps = ["stop"] * (have.running or have.active == "deactivating") + ["disable"] * have.enabled
-    if any(text is not None for text in (have.text, have.gpu, have.merge)):
+    if any(text is not None for text in (have.text, have.gpu, have.merge, have.evaluation)):
         steps.append("remove")
     if have.text is not None or have.load != "not-found":
         steps.append("reload")

@@ -35,6 +35,7 @@ class Row:
     weights: str = ""
     newest_whole: int | None = None
     note: str = ""
+    evaluation: str = ""  # figures of the last one
 
 
 def row(report: Report, host: str, rank: int = 0) -> Row:
@@ -52,6 +53,7 @@ def row(report: Report, host: str, rank: int = 0) -> Row:
         weights=report.weights,
         newest_whole=report.newest_whole,
         note="; ".join(notes(report, rank)),
+        evaluation=report.evaluated,
     )
 
 
@@ -108,6 +110,8 @@ def notes(report: Report, rank: int = 0) -> list[str]:
         found += [supervisor.status] if supervisor.status else []
     if report.merge:
         found.append(report.merge)
+    if report.evaluating:
+        found.append(report.evaluating)
     if report.foreign:
         found.append(f"foreign names among the checkpoints: {', '.join(report.foreign[:3])}")
     if report.older:

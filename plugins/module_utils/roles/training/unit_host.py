@@ -57,6 +57,7 @@ class Host:
             "disable": lambda: units.must("disable", f"{want.unit}.service"),
             "start": lambda: self._start(want),
             "merge": lambda: units.must("start", "--no-block", f"{want.unit}-merge.service"),
+            "evaluate": lambda: units.must("start", "--no-block", f"{want.unit}-evaluation.service"),
             "stop": lambda: self._stop(want),
         }[step]()
 
@@ -72,14 +73,16 @@ class Host:
     def _write(self, want: Want) -> None:
         unit_files.write(Path(want.gpu_path), want.texts.gpu.encode())
         unit_files.write(Path(want.path), want.texts.unit.encode())
-        if want.texts.merge:
-            unit_files.write(Path(want.merge_path), want.texts.merge.encode())
-        else:
-            files.remove(want.merge_path)
+        for path, text in {want.merge_path: want.texts.merge, want.evaluation_path: want.texts.evaluation}.items():
+            if text:
+                unit_files.write(Path(path), text.encode())
+            else:
+                files.remove(path)
 
     def _remove(self, want: Want) -> None:
-        units.systemctl("stop", f"{want.unit}-merge.service")
-        files.remove(want.path, want.gpu_path, want.merge_path)
+        for name in ("merge", "evaluation"):  # in this order: the end of a merge starts the evaluation
+            units.systemctl("stop", f"{want.unit}-{name}.service")
+        files.remove(want.path, want.gpu_path, want.merge_path, want.evaluation_path)
 
     def _place_secret(self, want: Want) -> None:
         """A running training keeps the secret of its start."""

@@ -25,20 +25,27 @@ PATHS = (
     "weights_dir",
     "conda_env_prefix",
     "dataset_train_dir",
+    "evaluation_dir",
 )  # that the unit's text holds
+# Where torch compiles to, as in the script of the training: the sandbox leaves no home.
+CACHES = {"XDG_CACHE_HOME": "", "TRITON_CACHE_DIR": "/triton", "TORCHINDUCTOR_CACHE_DIR": "/inductor"}
 KILL_SECONDS = 60  # beyond the wait for a save: to end the processes and to seal the save
 
 
 def texts(want: Want, fill: Fill) -> Texts:
-    """The unit, and those before and after it. Raises FleetError for names and paths that a unit cannot hold."""
+    """The unit, and those before it and after it. Raises FleetError for names and paths that a unit cannot hold."""
     _check(want)
     filled = values(want)
-    names = ("training", "training-gpu", *(["training-merge"] if want.merges else []))
-    return Texts(*(fill("training", f"{name}.service.j2", filled) for name in names))
+
+    def text(name: str, wanted: bool = True) -> str:
+        return fill("training", f"training{name}.service.j2", filled) if wanted else ""
+
+    return Texts(text(""), text("-gpu"), text("-merge", want.merges), text("-evaluation", want.evaluates))
 
 
 def values(want: Want) -> dict[str, object]:
     """One flat mapping for all templates."""
+    after = [name for name, wanted in {"merge": want.merges, "evaluation": want.evaluates}.items() if wanted]
     credentials = {"wandb_api_key": want.wandb_key_file, CREDENTIAL: want.secret_path if want.has_peers else ""}
     return {
         "version": VERSION,
@@ -49,7 +56,10 @@ def values(want: Want) -> dict[str, object]:
         "working_dir": want.working_dir,
         "results_dir": want.results_dir,
         "python": f"{want.settings['conda_env_prefix']}/bin/python",
-        "then": f"; systemctl start --no-block {want.unit}-merge.service" if want.merges else "",
+        "then": f"; systemctl start --no-block {want.unit}-{after[0]}.service" if after else "",
+        "then_evaluate": len(after) > 1,
+        "written": want.evaluation_writable,
+        "caches": [f"{name}={want.results_dir}/.cache{below}" for name, below in CACHES.items()],
         "record": want.record,
         "needed": want.needed,
         "writable": want.writable,

@@ -11,6 +11,7 @@ from ...checkpoints.seal import kept_dir_of
 from ...core import paths, state
 from ...core.settings import Settings, named
 from ...core.topology import Topology
+from ...evaluation import asked, spec
 
 UNIT_DIR = "/etc/systemd/system"
 NEW_KEY = "new"  # no fingerprint
@@ -25,12 +26,13 @@ ALONE = Topology("", (), 0, 1, 0, "localhost", 0)
 
 @dataclass(frozen=True)
 class Texts:
-    """The unit's text, that of the unit before it, which makes the GPUs' nodes, and of the one after it, which merges
-    adapters; "" where nothing is merged."""
+    """The unit's text, that of the unit before it, which makes the GPUs' nodes, and of those after it, which merge
+    adapters and evaluate; "" where nothing is merged or evaluated."""
 
     unit: str = ""
     gpu: str = ""
     merge: str = ""
+    evaluation: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,20 @@ class Want:
         return f"{UNIT_DIR}/{self.unit}-merge.service"
 
     @property
+    def evaluation_path(self) -> str:
+        return f"{UNIT_DIR}/{self.unit}-evaluation.service"
+
+    @property
+    def evaluation_dir(self) -> str:
+        return str(self.settings["evaluation_dir"])
+
+    @property
+    def evaluates(self) -> bool:
+        """Is the run evaluated when it is finished? The first node has the checkpoints."""
+        wanted = self.settings["evaluation_at_end"] != "none" and self.settings["evaluation_test_file"] != ""
+        return wanted and not self.topology.node_rank
+
+    @property
     def merges(self) -> bool:
         """Are adapters merged when the run is finished? Every node has the same ones, so the first alone does it."""
         wanted = self.settings["training_profile"] == "lora" and self.settings["training_lora_merge"] == "at_end"
@@ -168,6 +184,11 @@ class Want:
         folders = (self.results_dir, *((common,) if common != "/" else (self.checkpoint_dir, self.kept)))
         return (*(one for one in dict.fromkeys(folders) if not _inside(one, folders)), self.own)
 
+    @property
+    def evaluation_writable(self) -> tuple[str, ...]:
+        folders = (self.results_dir, self.evaluation_dir)
+        return tuple(one for one in dict.fromkeys(folders) if not _inside(one, folders))
+
     def spec(self) -> str:
         """The text of spec.json: every setting of the role by its name without prefix, and what it takes of others."""
         own = {
@@ -182,8 +203,16 @@ class Want:
         values = {**own, **trained, **places, "watched": self.watched, "kept_dir": self.kept, **self._nodes()}
         if self.merges:
             values["merge"] = {name: self.settings[name] for name in ("weights_dir", "weights_files")}
+        if self.evaluates:
+            values["evaluation"] = self._evaluation()
         values["owned"] = {name: str(value) for name in paths.APART if (value := self.settings.get(name))}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
+
+    def _evaluation(self) -> dict[str, Any]:
+        """The newest checkpoint and the base, whatever playbooks/evaluate.yml is asked for now."""
+        given = {name: named(self.settings, name) for name in asked.NAMES}
+        mode = self.settings["evaluation_at_end"]
+        return {**given, "evaluation_step": spec.NEWEST, "evaluation_mode": mode, "evaluation_compare_base": True}
 
     def _nodes(self) -> dict[str, Any]:
         names = ("nnodes", "node_rank", "hosts", "addresses", "master_addr", "checkpoint_bytes")
