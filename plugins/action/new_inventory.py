@@ -20,7 +20,7 @@ from ..module_utils.findings.finding import Finding, finding
 from ..module_utils.plan import settings as plan_settings
 from ..module_utils.plan.findings_text import finding_lines
 from ..module_utils.system import files, folders
-from ..plugin_utils import servers
+from ..plugin_utils import calls, servers
 from ..plugin_utils.quoting import sh, yaml_scalar
 from ..plugin_utils.render import Templates
 from ..plugin_utils.role_action import RoleAction, load_specs
@@ -67,7 +67,9 @@ class ActionModule(RoleAction):
         texts["known_hosts.txt"] = servers.known_hosts(keys)
         if not self._task.check_mode:
             self._write(path, texts)
-            _display([f"{path} is written. Next:", f"  ansible-playbook -i {sh(_near(path))} {_playbook('plan')}"])
+            _display(
+                [f"{path} is written. Next:", f"  ansible-playbook -i {sh(calls.near(path))} {calls.playbook('plan')}"]
+            )
         return {"changed": True, "path": str(path), "hosts": list(named)}
 
     def _texts(self, named: Mapping[str, Server], given: Mapping[str, str], path: Path) -> Texts:
@@ -79,9 +81,9 @@ class ActionModule(RoleAction):
         lines = [f"{name}: {yaml_scalar(value)}" for name, value in login.items() if value]
         fill = Templates()
         values = {
-            "shown_path": _near(path),
-            "plan": _playbook("plan"),
-            "site": _playbook("site"),
+            "shown_path": calls.near(path),
+            "plan": calls.playbook("plan"),
+            "site": calls.playbook("site"),
             "hosts": _indented(yaml.safe_dump(hosts, sort_keys=False), 4),
             "run": _line("  vars:\n    training_run: %s", given["run"], "  # vars:\n  #   training_run: NAME"),
             "login": "\n".join(lines) or f"# ansible_user: ubuntu    (ssh's own default is used for {one.address})",
@@ -153,18 +155,6 @@ def _keys(server: Server) -> list[HostKey] | FleetError:
         return servers.keys(server)
     except FleetError as error:
         return error
-
-
-def _playbook(verb: str) -> str:
-    """As one calls it here: a file of the checkout, or the collection's own name."""
-    return next(
-        (path for path in (f"{verb}.yml", f"playbooks/{verb}.yml") if os.path.isfile(path)), f"canvas.fleet.{verb}"
-    )
-
-
-def _near(path: Path) -> str:
-    """The path as one types it here."""
-    return os.path.relpath(path) if path.is_relative_to(os.getcwd()) else str(path)
 
 
 def _display(lines: list[str]) -> None:

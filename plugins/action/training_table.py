@@ -19,7 +19,7 @@ from ..module_utils.plan.works_text import work_lines
 from ..module_utils.roles.training.report import Report
 from ..module_utils.roles.training.results import Result
 from ..module_utils.roles.training.table import Row, fleet_table, lost_row, row
-from ..plugin_utils import page
+from ..plugin_utils import calls, page
 
 
 def _evaluated(rows: Sequence[Row]) -> list[str]:
@@ -61,8 +61,8 @@ class ActionModule(ActionBase):
         """Where the model of a finished run is, and how it comes home; "" for none, whatever the host says."""
         values = planned.get("roles", {}).get("training", {}).get("values", {})
         found = from_record(Result, answer.get("result") or (None if answer else values.get("result")))
-        inventory = " ".join(f"-i {one}" for one in context.CLIARGS.get("inventory") or ()) or "-i …"
-        return found.line(name, inventory) if found else ""
+        given = calls.inventories(tuple(context.CLIARGS.get("inventory") or ()))
+        return found.lines(name, f"{given} {calls.playbook('fetch')}") if found else ""
 
     def _row(self, name: str, variables: Mapping[str, Any], seen: str, planned: Mapping[str, Any]) -> Row:
         """The line of a host, whatever it says: the other hosts' lines do not depend on it."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.action import training_table
-from ansible_collections.canvas.fleet.plugins.plugin_utils import page
+from ansible_collections.canvas.fleet.plugins.plugin_utils import calls, page
 
 from tests.unit.support import actions
 
 FOUND = {"path": "/srv/atlas/checkpoints/0000060/model.safetensors", "why": "no average", "fetch": "model"}
-LINE = "the model: /srv/atlas/checkpoints/0000060/model.safetensors (no average)"
+LINE = "the model: /srv/atlas/checkpoints/0000060/model.safetensors\n  no average; it comes home by:\n"
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def shown(lines: list[str], answer: Any = None, planned: Any = None) -> str:
 @pytest.mark.parametrize("answer", [None, {"result": FOUND}], ids=["as the plan saw it", "as it was followed"])
 def test_it_names_the_file_and_the_command(lines: list[str], answer: Any) -> None:
     text = shown(lines, answer, FOUND)
-    assert LINE in text
+    assert LINE in text, "the command stands alone in its line, to be copied"
     assert "ansible-playbook -i inventory/mine playbooks/fetch.yml --limit atlas -e training_fetch=model" in text
 
 
@@ -71,3 +72,23 @@ def test_it_names_the_file_and_the_command(lines: list[str], answer: Any) -> Non
 )
 def test_there_is_no_line(lines: list[str], answer: Any, planned: Any) -> None:
     assert "the model:" not in shown(lines, answer, planned)
+
+
+@pytest.mark.parametrize(
+    ("given", "typed"),
+    [
+        pytest.param(("{here}/inventory/mine",), "-i inventory/mine", id="below this folder"),
+        pytest.param(("/etc/my fleet",), "-i '/etc/my fleet'", id="elsewhere, with a blank"),
+        pytest.param(("one,two",), "-i one,two", id="a list of hosts"),
+        pytest.param((), "-i …", id="ansible.cfg has it"),
+    ],
+)
+def test_the_inventory_is_told_as_one_types_it(given: tuple[str, ...], typed: str) -> None:
+    assert calls.inventories(tuple(one.format(here=Path.cwd()) for one in given)) == typed
+
+
+def test_without_a_checkout_the_command_has_the_name_of_the_collection(
+    lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "inventory/mine canvas.fleet.fetch --limit atlas" in shown(lines, None, FOUND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...checkpoints import models
+from ...core import shown
 from ...core.settings import Settings
 from ...trainer.average import BASE_SHARE, base_share
 from .report import Report
@@ -18,10 +19,15 @@ class Result:
     why: str
     fetch: str = ""
 
-    def line(self, host: str, inventory: str) -> str:
+    def lines(self, host: str, playbook: str) -> str:
+        """What a person reads, and the command alone in its line. `playbook`: with the options before it."""
         ask = f" -e training_fetch={self.fetch}" if self.fetch else ""
-        command = f"ansible-playbook {inventory} playbooks/fetch.yml --limit {host}{ask}"
-        return f"{host}  the model: {self.path} ({self.why}); it comes home by: {command}"
+        said = (
+            f"{host}  the model: {self.path}",
+            f"  {self.why}; it comes home by:",
+            f"  ansible-playbook {playbook} --limit {host}{ask}",
+        )
+        return "\n".join(map(shown.line, said))
 
 
 def result_of(report: Report, settings: Settings, rank: int = 0) -> Result | None:

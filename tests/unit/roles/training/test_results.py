@@ -67,7 +67,9 @@ def test_there_is_none(given: dict[str, Any]) -> None:
 def test_the_line_has_the_command_that_fetches_it() -> None:
     assert (
         result(ema=0.9999)
-        .line("atlas", "-i inventory/mine")
-        .endswith("ansible-playbook -i inventory/mine playbooks/fetch.yml --limit atlas -e training_fetch=model")
+        .lines("atlas", "-i inventory/mine playbooks/fetch.yml")
+        .endswith("\n  ansible-playbook -i inventory/mine playbooks/fetch.yml --limit atlas -e training_fetch=model")
     )
-    assert result().line("atlas", "-i inventory/mine").endswith("--limit atlas")
+    assert (
+        result().lines("atlas", "canvas.fleet.fetch").endswith("\n  ansible-playbook canvas.fleet.fetch --limit atlas")
+    )
