@@ -18,12 +18,12 @@ from ansible.utils.display import Display
 from ..module_utils.core import shown
 from ..module_utils.system import files, folders
 from ..module_utils.system.digests import sha256
+from . import calls
 
 NOTE = "canvas-fleet-work-"
-ENDING = (
-    "The same command attaches to it again. A training that runs goes on, too. playbooks/status.yml shows both, and "
-    "playbooks/stop.yml ends the training after its next save."
-)
+ENDING = """\
+The same command attaches to it again. A training that runs goes on, too. {status} shows both, and
+{stop} ends the training after its next save."""
 
 
 def folder() -> str:
@@ -45,7 +45,8 @@ def words() -> str:
     notes = [name for name in folders.names(folder()) if name.startswith(NOTE)]
     works = [f"  {text}" for text in sorted(files.text(os.path.join(folder(), name)) for name in notes)]
     begin = "On the hosts goes on:" if works else "No long work was begun on the hosts."
-    return "\n".join(["Interrupted.", begin, *works, ENDING])
+    ending = ENDING.format(status=calls.playbook("status"), stop=calls.playbook("stop"))
+    return "\n".join(["Interrupted.", begin, *works, ending])
 
 
 def announce() -> None:
