@@ -11,7 +11,8 @@ from .spec import GENERATION, Spec
 
 # The settings that are read here; a job's spec and a unit's spec.json hold these alone.
 OWN = ("step", "mode", "rows", "compare_base", "weights", "seed", "test_file", "dir")
-DRAWN = tuple(name for name in GENERATION if not name.startswith("cfg_renorm"))
+FIXED = ("max_text_tokens", "cfg_renorm_min", "cfg_renorm_type")  # without a variable; their values stand in GENERATION
+DRAWN = tuple(name for name in GENERATION if name not in FIXED)
 NAMES = (
     *(f"evaluation_{name}" for name in (*OWN, *DRAWN)),
     *("training_results_dir", "training_checkpoint_dir", "training_kept_dir", "training_unit"),

@@ -17,6 +17,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.evaluation impo
 from ansible_collections.canvas.fleet.plugins.module_utils.work import entry
 from ansible_collections.canvas.fleet.plugins.plugin_utils import answers
 from ansible_collections.canvas.fleet.plugins.plugin_utils.jobs import JOBS, spec_of
+from ansible_collections.canvas.fleet.plugins.plugin_utils.role_action import load_specs
 
 from tests.unit.support.units import SETTINGS
 
@@ -64,3 +65,8 @@ def test_a_training_that_starts_ends_it_with_a_word_and_it_can_be_called_again(
     record = entry.outcome("evaluation", spec, Progress())
     assert (record["ok"], record["error"]["code"], record["unexpected"]) == (False, "EVALUATION_BUSY", False)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_every_setting_that_an_evaluation_asks_for_is_a_variable() -> None:
+    """One that no role has would end each plan."""
+    assert {*NAMES} <= {*load_specs().options}
