@@ -29,6 +29,7 @@ def source(folder: Path) -> None:
         shutil.copy(path, target)
     index = folder / "index.md.j2"
     names = sorted(path.stem for path in (folder / "docs" / "docs").iterdir())
+    shutil.copytree(ROOT / "docs" / "pictures", folder / "docs" / "docs" / "pictures")
     text = jinja2.Template(index.read_text(), trim_blocks=True, keep_trailing_newline=True)
     (folder / "index.md").write_text(text.render(pages=names))
     index.unlink()
