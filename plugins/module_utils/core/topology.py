@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import wire
+
+DERIVED = ("nnodes", "world_size", "num_shard", "num_replicate", "row_groups")
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -47,40 +51,10 @@ class Topology:
         return self.world_size * max(1, self.num_workers)
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "run": self.run,
-            "hosts": list(self.hosts),
-            "node_rank": self.node_rank,
-            "nnodes": self.nnodes,
-            "nproc_per_node": self.nproc_per_node,
-            "world_size": self.world_size,
-            "num_shard": self.num_shard,
-            "num_replicate": self.num_replicate,
-            "num_workers": self.num_workers,
-            "row_groups": self.row_groups,
-            "master_addr": self.master_addr,
-            "master_port": self.master_port,
-            "addresses": list(self.addresses),
-            "checkpoint_bytes": self.checkpoint_bytes,
-            "new_secret": self.new_secret,
-            "own_shards": self.own_shards,
-            "own_replicas": self.own_replicas,
-        }
+        """With the counts that follow from the fields."""
+        return {**wire.to_dict(self), **{name: getattr(self, name) for name in DERIVED}}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Topology:
-        """The inverse of as_dict(). Derived counts are not read."""
-        return cls(
-            run=str(raw["run"]),
-            hosts=tuple(map(str, raw["hosts"])),
-            node_rank=int(raw["node_rank"]),
-            nproc_per_node=int(raw["nproc_per_node"]),
-            num_workers=int(raw["num_workers"]),
-            master_addr=str(raw["master_addr"]),
-            master_port=int(raw["master_port"]),
-            addresses=tuple(map(str, raw.get("addresses") or ())),
-            checkpoint_bytes=int(raw.get("checkpoint_bytes") or 0),
-            new_secret=bool(raw.get("new_secret")),
-            own_shards=int(raw.get("own_shards") or 0),
-            own_replicas=int(raw.get("own_replicas") or 0),
-        )
+        """The inverse of as_dict(). Derived counts are not read. Raises wire.MalformedError."""
+        return wire.from_dict(cls, raw)
