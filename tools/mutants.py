@@ -220,12 +220,14 @@ def equivalent() -> set[str]:
 def run(mutants: Sequence[Mutant], minutes: float) -> tuple[int, list[Mutant]]:
     """Number of mutants that were tried in the time, and the survivors."""
     until, survivors, tried = time.monotonic() + 60 * minutes, list[Mutant](), 0
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was tried until then is told
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, contextlib.suppress(KeyboardInterrupt):
         copy = Copy(Path(folder))
-        for tried, mutant in enumerate(mutants, 1):
+        for number, mutant in enumerate(mutants, 1):
             if copy.survives(mutant):
                 survivors.append(mutant)
-                print(f"\n{tried}: {mutant.path}:{mutant.line} survives\n{mutant.diff}\n    {mutant.name}", flush=True)
+                print(f"\n{number}: {mutant.path}:{mutant.line} survives\n{mutant.diff}\n    {mutant.name}", flush=True)
+            tried = number
             if sys.stdout.isatty():
                 print(f"\r{tried}/{len(mutants)}, {len(survivors)} survive ", end="", flush=True)
             if time.monotonic() > until:
@@ -244,7 +246,7 @@ def main(words: Sequence[str]) -> int:
     known = equivalent()
     mutants = [one for one in sample(asked.paths or pure(), asked.number, asked.seed) if one.name not in known]
     tried, survivors = run(mutants, asked.minutes)
-    score = 100 * (tried - len(survivors)) / tried
+    score = 100 * (tried - len(survivors)) / max(1, tried)
     print(f"\n{score:.1f} % of {tried} mutants were seen, seed {asked.seed}; {len(survivors)} survive", flush=True)
     return 0 if score >= asked.least else 1
 

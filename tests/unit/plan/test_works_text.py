@@ -16,7 +16,7 @@ def test_nothing_is_said_where_nothing_runs() -> None:
 def test_each_work_is_named_with_its_host_its_time_and_its_unit_once() -> None:
     head, first, second, third, last = work_lines({"a": (WEIGHTS, DATA), "b": (WEIGHTS,)})
     assert head.split() == ["host", "long", "work", "since", "for", "progress"]
-    assert first.split() == ["a", "weights", "08:00", "UTC", "2", "min", "5", "s", *"12.0 of 29.2 GB".split()]
+    assert first.split() == ["a", "weights", "08:00", "UTC", "2", "min", "5", "s", *WEIGHTS.progress.split()]
     assert second.split()[:4] == ["a", "dataset", "08:01", "UTC"]
     assert third.split()[:2] == ["b", "weights"]
     assert last.endswith("Units: canvas-work-weights, canvas-work-dataset")
