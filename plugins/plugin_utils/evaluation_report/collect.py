@@ -18,7 +18,7 @@ from ...module_utils.core import shown, wire
 from ...module_utils.core.errors import FleetError
 from ...module_utils.core.progress import Progress, line, reading
 from ...module_utils.evaluation import offer as offers
-from ...module_utils.evaluation.folder import ABOUT, PICTURES, ROWS
+from ...module_utils.evaluation.folder import ABOUT, MOST, PICTURES, ROWS
 from ...module_utils.evaluation.offer import LOSSES, File, Offer, Piece
 from ...module_utils.evaluation.wire import About, AnswerRow, LossRow, QuestionRow, RowsAbout
 from ...module_utils.system import files, folders
@@ -30,6 +30,7 @@ from .pictures import NoPictureError, anew
 
 RECORD = "collected.json"
 LOCK = ".lock"
+LINES, LINE = 2 * MOST, 1 << 20  # of a file of rows, and bytes of one; what is beyond is left out
 EVERY = 10.0  # seconds between two lines on the terminal
 Ask = Callable[[list[Piece]], Sequence[str]]
 
@@ -156,7 +157,8 @@ def written_anew(name: str, data: bytes) -> bytes:
     if base == ABOUT:
         return _json(RowsAbout if name == f"{offers.QUESTIONS}/{ABOUT}" else About, data)
     kind = {f"{offers.QUESTIONS}/{ROWS}": QuestionRow}.get(name) or (LossRow if "/loss/" in name else AnswerRow)
-    return b"".join(_json(kind, one) for one in data.split(b"\n"))
+    lines = data.split(b"\n", LINES)[:LINES]
+    return b"".join(_json(kind, one) for one in lines if one.startswith(b"{") and len(one) <= LINE)
 
 
 def _json(kind: Any, data: bytes) -> bytes:

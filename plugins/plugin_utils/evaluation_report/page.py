@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from . import notes, table
 from .cards import Card, cards
 from .pictures import PagePictures
 from .plots import plots
-from .shape import Comparison, Evaluation, Measure, Subject, Work
+from .shape import Comparison, Evaluation, Measure, Scalar, Subject, Work
 from .summary import Collected, best, interval_of
 from .words import LANGUAGES, word
 
@@ -30,17 +31,18 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "evaluation" / "temp
 LIMIT = 10_000_000  # bytes of the page
 HEAD = 400_000  # bytes of it for all but cards and plots, about
 TEXT = 4_000_000  # bytes of the cards' texts
+WORKS, SETTINGS, WORD = 30, 40, 200  # subjects whose work is told; of each the settings, and their letters
 FILTERS = ("all", "right", "wrong", "unparsed", "changed")
 TRENDS = ("all", "lower", "higher")
 
 
 def page(folder: str, data: Collected, made: Evaluation) -> str:
-    """The whole page, at most LIMIT bytes. `folder`: where the collected pictures lie."""
+    """The whole page, about LIMIT bytes at most. `folder`: where the collected pictures lie."""
     drawn = plots(made)
     rows = _fitting(cards(folder, data, made, _in_gallery(made)), TEXT)
     while True:
         text = _filled(folder, made, rows, drawn)
-        if len(text.encode()) <= LIMIT:
+        if len(text.encode()) <= LIMIT or not rows:
             return text
         rows = rows[: len(rows) // 2]
 
@@ -210,9 +212,15 @@ def _filters(rows: Sequence[Card], made: Evaluation) -> Mapping[str, int]:
 
 
 def _works(subjects: Sequence[Subject]) -> list[tuple[str, str, Work]]:
-    """Subject, kind of work (a key of words.py), and how it was done."""
+    """Subject, kind of work (a key of words.py), and how it was done; of the last subjects, where there are many."""
     found = []
-    for one in subjects:
+    for one in (*subjects[:1], *subjects[1:][-WORKS:]):
         found += [(one.name, "work_answers", one.answers.work)] if one.answers else []
         found += [(one.name, "work_loss", one.loss.work)] if one.loss else []
-    return found
+    return [(name, kind, replace(work, settings=_few(work.settings))) for name, kind, work in found]
+
+
+def _few(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """So many as an evaluation has: a host may send thousands."""
+    first = list(settings.items())[:SETTINGS]
+    return {key[:WORD]: value[:WORD] if isinstance(value, str) else value for key, value in first}

@@ -36,6 +36,7 @@ from .shape import (
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 POINTS = 400  # of a curve
+LARGE = 1e30  # a loss from here on is no number of a training: sums and squares of it would be none
 LOSS_NAMES: tuple[Measure, ...] = ("ce", "mse")
 
 
@@ -137,13 +138,13 @@ def _losses(part: Part) -> Losses:
 
 
 def _is_sound(value: float | None) -> bool:
-    return value is None or math.isfinite(value)
+    return value is None or abs(value) < LARGE  # not for nan
 
 
 def _finite(part: Part, name: str) -> dict[int, float]:
     """A loss by row, where it is a finite number."""
     values = {row: getattr(one, name) for row, one in part.loss.items()}
-    return {row: value for row, value in values.items() if value is not None and math.isfinite(value)}
+    return {row: value for row, value in values.items() if value is not None and _is_sound(value)}
 
 
 def _answers(part: Part, key: Mapping[int, str]) -> Answers:
@@ -164,7 +165,7 @@ def _answers(part: Part, key: Mapping[int, str]) -> Answers:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else 0.0
+    return math.fsum(min(value, LARGE) for value in values) / len(values) if values else 0.0
 
 
 def _work(about: About, rows: int) -> Work:
@@ -219,7 +220,7 @@ def curves(path: str) -> Iterator[Curve]:
     table.read(text)
     for name in table.names:
         points = [(row.step, float(row.losses[name])) for row in table.rows if name in row.losses]
-        points = [(step, value) for step, value in points if math.isfinite(value)]
+        points = [(step, value) for step, value in points if _is_sound(value)]
         if points:
             yield Curve(shown.line(name)[:40], *_thinned(points))
 

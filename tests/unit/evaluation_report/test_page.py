@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.wire import (
     AnswerRow,
+    LossRow,
     Part,
     Picture,
     QuestionRow,
@@ -225,3 +226,12 @@ def test_a_page_that_came_out_too_large_is_made_of_fewer_rows(
     text = page.page(str(folder), data, replace(made))
     assert len(text.encode()) <= page.LIMIT
     assert len(re.findall(r'class="card"', text)) == 3
+
+
+def test_settings_without_end_make_a_page_all_the_same(tmp_path: Path) -> None:
+    """Every about.json within its bounds, and together more than a page: this went on for ever."""
+    about = {f"k{number}": "<b>" * 60 for number in range(250)}
+    for step in range(60):
+        where = evaluations.place(tmp_path, f"{step:07d}", "loss", 1, settings=about)
+        evaluations.put(where.rows, [LossRow(0, 1.0, 1.0, 1, 1)])
+    assert len(rendered(tmp_path)) < page.LIMIT

@@ -210,3 +210,16 @@ def test_a_value_without_an_interval_stands_alone() -> None:
     alone = Interval(0.5, None, None, 1)
     assert (table.percent(alone), table.points(alone), table.signed(alone)) == ("50.0 %", "+50.0", "+0.5")
     assert (table.percent(None), table.number(None), table.p_value(None)) == ("–", "–", "–")
+
+
+@pytest.mark.parametrize("large", [1.7e308, -1.7e308, 1e200])
+def test_no_number_is_too_large_for_a_report(tmp_path: Path, large: float) -> None:
+    questions(tmp_path, "AB")
+    for subject in ("base", "0000510"):
+        losses(tmp_path, subject, [large, large, 1.0])
+        where = evaluations.place(tmp_path, subject, "answers", 2)
+        evaluations.put(where.rows, [AnswerRow(row, "A", (), 10, 0, abs(large)) for row in range(2)])
+    (tmp_path / "losses.csv").write_text("step,time,ce,steps_per_second\n" + f"1,t,{large},1\n2,t,{large},1\n3,t,1,1\n")
+    made = evaluated(tmp_path)
+    assert summary.as_json(made)
+    assert [one.loss.not_finite for one in made.subjects if one.loss] == [2, 2]
