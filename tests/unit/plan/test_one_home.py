@@ -35,6 +35,7 @@ DIFFERENT = {
     "repo": "of the code; of the model; of the data",
     "root": "of everything; of conda",
     "source": "of the code; of the data",
+    "timestep_shift": "of the training's noise; of the steps in which an answer's picture is drawn",
     "state_dir": "of root's records; of downloads, which belong to the account",
 }
 # A default that is another variable's value, and why that is not the same setting.
@@ -58,7 +59,7 @@ def constants() -> set[str]:
 
 
 def test_every_variable_is_read_by_code_or_by_a_task() -> None:
-    places = [*ROLES.glob("*/tasks/*.yml"), *ROLES.glob("*/templates/*"), *(ROOT / "playbooks").rglob("*.yml")]
+    places = [*ROLES.glob("*/tasks/*.yml"), *ROLES.glob("*/templates/**/*.j2"), *(ROOT / "playbooks").rglob("*.yml")]
     words = {word for path in places for word in re.findall(r"\w+", path.read_text())} | constants()
     # The supervisor reads its spec, whose names have no prefix.
     unread = [name for name in OWNER if name not in words and name.removeprefix("training_") not in words]
