@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.errors import FleetError
+from ..findings.finding import finding
 from ..trainer.safetensors import Header
 
 NARROW = 2  # bytes of a bfloat16
@@ -61,12 +62,13 @@ def _work(mode: str, weights: Header, tokens: int) -> int:
 
 def too_small(mode: str, need: Need, free: int) -> FleetError:
     """For a GPU that holds it in no way."""
-    least = need.resident if need.streamed is None else need.streamed
-    ways = "" if need.streamed is None else ", one layer at a time"
-    return FleetError(
-        f"the GPU is too small for evaluation_mode {mode}",
-        variable="evaluation_mode",
-        found=f"{free / 1e9:.1f} GB free",
-        expected=f"{least / 1e9:.1f} GB{ways}",
-        remedy="take evaluation_mode: loss" if need.streamed is None else "end what else holds the GPU",
+    least, ways = (need.resident, "") if need.streamed is None else (need.streamed, ", one layer at a time")
+    return FleetError.of(
+        finding(
+            "EVALUATION_GPU_SMALL",
+            variable="evaluation_mode",
+            found=f"{free / 1e9:.1f} GB free",
+            expected=f"{least / 1e9:.1f} GB for {mode}{ways}",
+            **({} if need.streamed is None else {"remedy": "end what else holds the GPU, or use a larger one"}),
+        )
     )
