@@ -8,16 +8,16 @@ help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z -]+):.*## /  make \1|/' | column -t -s '|'
 
 bootstrap:
-	@demo/bootstrap.sh
+	@demo/bootstrap.sh dev
 
 inventory: ## asks for your servers and data, and writes inventory/mine (INVENTORY="-e init_servers=…")
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" ansible-playbook -i localhost, playbooks/init.yml $(INVENTORY)
 
-demo: bootstrap ## three bare hosts become two finished trainings
-	@$(PYTHON) -m demo up
+demo: ## three bare hosts become two finished trainings
+	@demo/bootstrap.sh machine && /usr/bin/python3 -m demo up
 
 demo-down: ## removes hosts, network and keys of the demo
-	@demo/bootstrap.sh && $(PYTHON) -m demo down
+	@demo/bootstrap.sh machine && /usr/bin/python3 -m demo down
 
 test: bootstrap ## lint, unit, molecule for every role, the whole chain
 	@$(PYTHON) -m demo.test

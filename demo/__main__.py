@@ -1,4 +1,4 @@
-"""The steps of `make demo`.
+"""The steps of `make demo`. This program itself needs nothing but Python, so that it can make the environment, too.
 
 python -m demo up      until both trainings have ended whole and are evaluated; exit 0 only then
 python -m demo down    removes hosts, depot, network, keys and addresses
@@ -12,31 +12,30 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from demo.steps import CHECKOUT, Step, duration, run
+from demo.steps import CHECKOUT, Step, duration, run, run_all
 from demo.surroundings import enter
 
-BIN = CHECKOUT / ".venv" / "bin"
-PYTHON = str(BIN / "python")
-PLAY = str(BIN / "ansible-playbook")
-DEMO = ("-i", "inventory/demo")
-
-UP = (
-    Step("Build the image of a bare host", [PYTHON, "-m", "demo.image"]),
-    Step("Start three bare hosts: atlas, bolt0, bolt1", [PYTHON, "-m", "demo.fleet", "hosts"]),
-    Step("Fill and start the depot: hub, git, packages", [PYTHON, "-m", "demo.fleet", "depot"]),
-    Step("Write addresses into the inventory", [PYTHON, "-m", "demo.fleet", "inventory"]),
-    Step(
-        "Bring the fleet up and follow it: ansible-playbook site.yml -e training_follow=true",
-        [PLAY, *DEMO, "site.yml", "-e", "training_follow=true"],
-        shown=True,
-    ),
-    Step(
-        "See what both runs have learned: ansible-playbook playbooks/evaluate.yml -e evaluation_mode=answers",
-        [PLAY, *DEMO, "playbooks/evaluate.yml", "-e", "evaluation_mode=answers"],
-        shown=True,
-    ),
+PYTHON = str(CHECKOUT / ".venv" / "bin" / "python")
+IMAGE = Step("Build the image of a bare host", [sys.executable, "-m", "demo.image"])
+VENV = Step("Make the environment of the demo", ["demo/bootstrap.sh", "demo"])
+HOSTS = Step(
+    "Start three bare hosts: atlas, bolt0, bolt1", [PYTHON, "-m", "demo.fleet", "hosts"], after=(IMAGE.name, VENV.name)
 )
-DOWN = (Step("Remove hosts, depot, network and keys", [PYTHON, "-m", "demo.hosts", "down-all"]),)
+DEPOT = Step("Fill and start the depot: hub, git, packages", [PYTHON, "-m", "demo.fleet", "depot"], after=(VENV.name,))
+INVENTORY = Step("Write addresses into the inventory", [PYTHON, "-m", "demo.fleet", "inventory"])
+PREPARATIONS = (IMAGE, VENV, HOSTS, DEPOT)
+PLACES = 2  # at once; each waits for downloads as much as it works
+CONVERGE = Step(
+    "Bring the fleet up and follow it: ansible-playbook site.yml -e training_follow=true",
+    [PYTHON, "-m", "demo.play", "site.yml", "-i", "inventory/demo", "-e", "training_follow=true"],
+    shown=True,
+)
+EVALUATE = Step(
+    "See what both runs have learned: ansible-playbook playbooks/evaluate.yml -e evaluation_mode=answers",
+    [PYTHON, "-m", "demo.play", "playbooks/evaluate.yml", "-i", "inventory/demo", "-e", "evaluation_mode=answers"],
+    shown=True,
+)
+DOWN = Step("Remove hosts, depot, network and keys", [sys.executable, "-m", "demo.hosts", "down-all"])
 
 
 def main(words: list[str]) -> int:
@@ -50,7 +49,7 @@ def main(words: list[str]) -> int:
         print("canvas-fleet: another make demo of this checkout is under way: wait for it, or end it", file=sys.stderr)
         return 1
     with alone:
-        return through(UP if words == ["up"] else DOWN)
+        return up() if words == ["up"] else run(DOWN).code
 
 
 def only_one(path: Path) -> TextIO:
@@ -61,12 +60,16 @@ def only_one(path: Path) -> TextIO:
     return lock
 
 
-def through(steps: tuple[Step, ...]) -> int:
+def up() -> int:
     started = time.monotonic()
-    for step in steps:
-        if not run(step).passed:
-            print(f"canvas-fleet: stopped at '{step.name}'; run the same again once that is mended", file=sys.stderr)
-            return 1
+    outcomes = run_all(PREPARATIONS, PLACES)
+    for step in (INVENTORY, CONVERGE, EVALUATE):
+        if all(outcome.passed for outcome in outcomes):
+            outcomes.append(run(step))
+    failed = [outcome.step.name for outcome in outcomes if not outcome.passed]
+    if failed:
+        print(f"canvas-fleet: stopped at '{failed[0]}'; run the same again once that is mended", file=sys.stderr)
+        return 1
     print(f"    all of it took {duration(time.monotonic() - started)}", flush=True)
     return 0
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Gives this machine what the demo and the tests need: Debian packages and .venv. Changes nothing that is there already.
+#
+# bootstrap.sh machine|demo|dev     the packages alone; with an environment for the demo; with one for the tests, too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive
@@ -69,15 +71,17 @@ install_packages() {
     apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends "$@"
 }
 
-# A venv cannot be moved, so it is made under its digest, and .venv is a link that is switched in one step.
+# A venv cannot be moved, so it is made under its digest, and .venv is a link that is switched in one step. What the tests
+# need beyond the demo is added by the first call that needs it: it takes three times as long. pip compiles nothing, as
+# Python compiles what is imported.
 make_venv() {
-  local digest=$1 folder=".cache/venv-$1"
-  if [ "$(cat "$folder/.made-from" 2>/dev/null)" != "$digest" ]; then
+  local folder=".cache/venv-$digest"
+  if [ ! -e "$folder/.made-from" ]; then
     rm -rf "$folder"
     /usr/bin/python3 -m venv "$folder"
-    "$folder/bin/pip" install --disable-pip-version-check --progress-bar off -r requirements-dev.txt
-    echo "$digest" >"$folder/.made-from"
   fi
+  "$folder/bin/pip" install --disable-pip-version-check --progress-bar off --no-compile -r "requirements-$1.txt"
+  echo "$digest $1" >"$folder/.made-from"
   if [ -d .venv ] && [ ! -L .venv ]; then mv .venv ".cache/venv-old-$$"; fi
   ln -sfn "$PWD/$folder" .venv.new
   mv -T .venv.new .venv
@@ -92,5 +96,9 @@ mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} = 0 ] || life "install Debian packages" install_packages "${missing[@]}"
 [ -x /usr/bin/python3 ] || refuse "there is no /usr/bin/python3: run 'apt-get install python3'"
 
-digest=$({ /usr/bin/python3 -V; pwd -P; cat requirements.txt requirements-dev.txt; } | sha256sum | cut -c1-12)
-[ "$(cat .venv/.made-from 2>/dev/null)" = "$digest" ] || life "make the virtual environment" make_venv "$digest"
+digest=$({ /usr/bin/python3 -V; pwd -P; cat requirements.txt requirements-demo.txt requirements-dev.txt; } | sha256sum | cut -c1-12)
+made=$(cat .venv/.made-from 2>/dev/null || true)
+case "$1 $made" in
+  machine* | *" $digest dev" | "demo $digest demo") ;;
+  *) life "make the virtual environment" make_venv "$1" ;;
+esac

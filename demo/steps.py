@@ -23,7 +23,7 @@ FAILURES = (r"^=+ (FAILURES|ERRORS) =+$", r"\[ERROR\]|fatal: |failed: ", r"^Trac
 
 @dataclass(frozen=True)
 class Step:
-    """A command with a name. `shown`: its output is for the user and goes to the terminal too.
+    """A command with a name. `shown`: its output is for the user, and it writes its log itself (STEP_LOG).
 
     `places`: how many of those of run_all() it takes. `after`: names of the steps that must have ended before.
     """
@@ -131,27 +131,21 @@ def _ended(outcome: Outcome, name: str = "") -> Outcome:
 
 
 def _run_shown(step: Step) -> int:
-    """The command's lines go to the terminal and into the log, as they come."""
-    with step.log.open("wb") as log, _start(step, subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101 - PIPE was asked for
-        try:
-            for line in process.stdout:
-                log.write(line)
-                sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
-            return process.wait()
-        except KeyboardInterrupt:
-            _stop(process)
-            raise
+    """The command writes to the terminal, as it wants, and its own log (STEP_LOG)."""
+    process = _start(step, None)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        _stop(process)
+        raise
 
 
-def _start(step: Step, stdout: int) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "PYTHONUNBUFFERED": "1", **(step.env or {})}
+def _start(step: Step, stdout: int | None) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", "STEP_LOG": str(step.log), **(step.env or {})}
     # The step ends with us, even when we are killed: nothing goes on that the next call would meet.
     command = ["setpriv", "--pdeathsig", "TERM", *step.command]
-    return subprocess.Popen(
-        command, cwd=CHECKOUT, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT
-    )
+    stderr = None if stdout is None else subprocess.STDOUT
+    return subprocess.Popen(command, cwd=CHECKOUT, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

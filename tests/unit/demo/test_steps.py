@@ -34,7 +34,8 @@ def python(code: str, name: str = "a step", **kind: Any) -> steps.Step:
 def test_a_step_says_what_it_does_and_how_it_ended(
     reports: Path, capfd: pytest.CaptureFixture[str], shown: bool
 ) -> None:
-    outcome = steps.run(python("print('the reason'); raise SystemExit(3)", shown=shown))
+    keeps = "import os; open(os.environ['STEP_LOG'], 'w').write('the reason\\n'); " if shown else ""
+    outcome = steps.run(python(f"{keeps}print('the reason'); raise SystemExit(3)", shown=shown))
     text = capfd.readouterr().out
     assert (outcome.code, outcome.passed) == (3, False)
     assert "==> a step" in text
