@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a checkpoint or a merged model, logs and losses of a run to the controller, and verifies them there."""
+"""Brings a checkpoint, a merged model or an export, logs and losses of a run to the controller, verified."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..module_utils.checkpoints import models
+from ..module_utils.checkpoints import exports, models
 from ..module_utils.checkpoints import offer as offers
+from ..module_utils.checkpoints.exports import SUMS
 from ..module_utils.checkpoints.offer import File, Offer
 from ..module_utils.checkpoints.seal import Place, kept_dir_of
 from ..module_utils.core import progress, wire
@@ -21,10 +21,9 @@ from ..module_utils.trainer.checkpoint import examine
 from ..plugin_utils.role_action import RoleAction
 from ..plugin_utils.transfer import Digests, OtherContentError, Total, Transfer, need_room, size_of
 
-SUMS = "SHA256SUMS"
+RECORDS = (models.RECORD, exports.RECORD)  # a folder that has one is whole
 GOES_ON = "nothing is changed there"
 LOCK = ".lock"
-SUM = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 class ActionModule(RoleAction):
@@ -90,7 +89,9 @@ class ActionModule(RoleAction):
         return offers.checked(given, what, step, limit, self.settings["weights_files"])
 
     def _folder(self, offer: Offer) -> str:
-        """A merged model lies apart, as on the host: what is in its folder is a model folder for inference."""
+        """A merged model and an export lie apart, as on the host: in such a folder is a model for inference alone."""
+        if offer.export:
+            return f"{exports.exports_of(self.run_folder)}/{offer.export}"
         if offer.merged:
             return models.folder_of(self.run_folder, offer.step)
         return os.path.join(self.run_folder, f"{offer.step:07d}") if offer.files else self.run_folder
@@ -127,8 +128,8 @@ class ActionModule(RoleAction):
         total = Total(sum(one.size for one, _place in wanted))
         transfer = Transfer(self._sftp, self._line, self.clock, float(self.settings["fleet_reconnect_timeout"]))
         missed: list[File] = []
-        if any(one.name == models.RECORD for one in lacking):
-            files.remove(os.path.join(folder, models.RECORD))  # of another merge; it says that the folder is whole
+        for name in [one.name for one in lacking if one.name in RECORDS]:
+            files.remove(os.path.join(folder, name))  # of another merge, or another export
         for one, place in wanted:
             folders.make(os.path.dirname(os.path.join(place, one.name)))
             try:
@@ -147,6 +148,8 @@ class ActionModule(RoleAction):
         folder = place.links(offer.step) if offer.linked else place.folder(offer.step)
         if offer.merged:
             folder = models.folder_of(results, offer.step)
+        if offer.export:
+            folder = f"{exports.exports_of(results)}/{offer.export}"
         found = {one.name: f"{results.rstrip('/')}/{one.name}" for one in offer.logs}
         return {**found, **{one.name: f"{folder}/{one.name}" for one in offer.files}}
 
@@ -177,11 +180,9 @@ def require_whole(folder: str, step: int) -> None:
 
 def sums_of(folder: str, offered: Sequence[File]) -> str:
     """SHA256SUMS with these files, and those of earlier fetches that are still there."""
-    old = files.text(os.path.join(folder, SUMS), follow=False).splitlines()
-    known = {found[2]: found[1] for line in old if (found := SUM.fullmatch(line)) and files.stays_below(found[2])}
+    known = {name: digest for name, digest in exports.sums_in(folder).items() if files.stays_below(name)}
     there = {name: digest for name, digest in known.items() if os.path.isfile(os.path.join(folder, name))}
-    now = {**there, **{one.name: one.sha256 for one in offered}}
-    return "".join(f"{now[name]}  {name}\n" for name in sorted(now))
+    return exports.sums_text({**there, **{one.name: one.sha256 for one in offered}})
 
 
 def umask() -> int:

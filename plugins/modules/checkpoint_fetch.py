@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: checkpoint_fetch
-short_description: Bring a checkpoint or a merged model, logs and losses to the controller
+short_description: Bring a checkpoint, a merged model or an export, logs and losses to the controller
 version_added: 0.2.0
 author: canvas-fleet contributors (@canvas-fleet)
 description:
@@ -55,7 +55,8 @@ def main() -> None:
     with reported(module.fail_json), as_owner(place.checkpoints):
         what, step = settings["training_fetch"], settings["training_fetch_step"]
         names_of_base = settings["weights_files"]
-        found = offers.offer(place, results, what, step, names_of_base, fill=not module.check_mode)
+        kind = str(settings.get("export_weights") or "auto")
+        found = offers.offer(place, results, what, step, names_of_base, fill=not module.check_mode, kind=kind)
     module.exit_json(**shown.result({"changed": False, "offer": wire.to_dict(found)}))
 
 

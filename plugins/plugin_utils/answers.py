@@ -22,6 +22,7 @@ from ..module_utils.core.errors import FleetError
 from ..module_utils.evaluation.offer import Offer as EvaluationOffer
 from ..module_utils.findings.finding import finding
 from ..module_utils.roles.evaluation import observe as evaluation
+from ..module_utils.roles.export.observe import Seen
 from ..module_utils.roles.nvidia.order import WorkOrder
 from ..module_utils.roles.training.logs import News
 from ..module_utils.roles.training.report import Report
@@ -62,6 +63,7 @@ MODULES: Mapping[str, Kinds] = {
     "dataset_originals": {**dict.fromkeys(("reasons", "folders", "lacking"), TEXTS), "diff": DIFF},
     "evaluation": {"seen": evaluation.Observation},
     "evaluation_report": {"offer": EvaluationOffer, "pieces": TEXTS},
+    "export_card": {"chosen": Seen},
     "guarded": {},  # a module of Ansible's own
     "host_info": {"observation": DATA, "lock": TEXT_OF},
     "host_work": {"work": DATA, "would": TEXTS},
@@ -88,6 +90,12 @@ WORKERS: Mapping[str, Kinds] = {
     },
     "dataset": {"rows": int, "row_groups": int, "dropped": tuple[int, ...], "longest": Mapping[str, int]},
     "evaluation": {"mode": str, "folder": str, "rows": int, "lettered": int, "subjects": Mapping[str, int]},
+    "export": {
+        **dict.fromkeys(("name", "path", "weights"), str),
+        **dict.fromkeys(("step", "bytes"), int),
+        "shared": bool,
+        "edited": TEXTS,
+    },
     "fleet_agent": {"done": TEXTS},
     "nvidia": dict.fromkeys(("installed", "held", "done"), TEXTS),
     "training": {"step": int, "path": str, "bytes": int, "swallowed": float},

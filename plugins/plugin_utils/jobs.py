@@ -104,6 +104,19 @@ JOBS = {
         python_of="conda_env_prefix",
     ),
     "evaluation": Job(parts=asked.NAMES, user="fleet_user", python_of="conda_env_prefix", noun="rows"),
+    "export": Job(
+        parts=(
+            "training_results_dir",
+            "training_checkpoint_dir",
+            "training_kept_dir",
+            "weights_dir",
+            "weights_files",
+            "run_config_ema",
+            "export_step",
+            "export_weights",
+        ),
+        user="fleet_user",
+    ),
     "nvidia": Job(named={"state_dir": "fleet_state_dir"}),
 }
 

@@ -23,13 +23,12 @@ from ..system import files, folders
 from ..system.digests import of_file
 from ..trainer.adapter import FILE, Adapter
 from ..trainer.checkpoint import Checkpoint
-from . import guard, merge, merge_check, models, seal
+from . import guard, merge, merge_check, models, seal, staged
 from .models import NEWEST, RECORD, STATE, Made, State
 from .seal import Place
 
 WEIGHTS = "ema.safetensors"
 LARGE = ".safetensors"  # what a second name is enough for; a copy of a small file may be edited without the base's
-OLD = ".old-"
 LOOK = 1.0  # seconds between two looks at another's merge
 SPARE = 64 << 20  # bytes beside the weights
 
@@ -133,7 +132,7 @@ def choose(spec: MergeSpec) -> Checkpoint:
 
 
 def _make(spec: MergeSpec, chosen: Checkpoint, tell: Callable[..., None]) -> dict[str, Any]:
-    _put_back(spec.models)
+    staged.settle(spec.models)
     target, source = models.folder_of(spec.results, chosen.step), f"{chosen.path}/{FILE}"
     base = f"{spec.base}/{WEIGHTS}"
     _refuse_lacking(spec)
@@ -146,21 +145,14 @@ def _make(spec: MergeSpec, chosen: Checkpoint, tell: Callable[..., None]) -> dic
         if os.path.lexists(target) and not there:
             found = f"{target} has no {RECORD}"
             raise FleetError("the model's folder is somebody else's", found=found, remedy="move it to another name")
-        _clear(spec.models)
         _refuse_without_space(spec, weights.size)
-        new = f"{spec.models}/.new-{chosen.step:07d}"
-        folders.make(new)
+        new = staged.begin(spec.models, f"{chosen.step:07d}")
         made = _write(new, weights, adapters, chosen, digest, tell)
     for name in spec.names:
         if name != WEIGHTS and files.stays_below(name):
             _take(f"{spec.base}/{name}", f"{new}/{name}")
     files.save(f"{new}/{RECORD}", wire.to_dict(made))
-    files.sync_folder(new)
-    if os.path.lexists(target):
-        files.move(target, f"{spec.models}/{OLD}{chosen.step:07d}")
-    files.move(new, target)
-    files.sync_folder(spec.models)
-    _clear(spec.models)
+    staged.finish(spec.models, f"{chosen.step:07d}")
     return {"changed": True, **_answer(target, made)}
 
 
@@ -189,20 +181,6 @@ def _whole(target: str, size: int) -> bool:
         return os.stat(f"{target}/{WEIGHTS}").st_size == size
     except OSError:
         return False
-
-
-def _put_back(place: str) -> None:
-    """A model that was moved away for its successor, which never got the name."""
-    for name in folders.names(place):
-        if name.startswith(OLD) and not os.path.lexists(f"{place}/{name[len(OLD) :]}"):
-            files.move(f"{place}/{name}", f"{place}/{name[len(OLD) :]}")
-
-
-def _clear(place: str) -> None:
-    """What a merge that was cut has left."""
-    for name in folders.names(place):
-        if name.startswith((".new-", OLD)):
-            folders.remove_tree(f"{place}/{name}")
 
 
 def _refuse_without_space(spec: MergeSpec, size: int) -> None:

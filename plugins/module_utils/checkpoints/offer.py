@@ -1,4 +1,5 @@
-"""What a host offers to be fetched: files of a checkpoint, or a merged model, and the logs, with size and SHA-256.
+"""What a host offers to be fetched: files of a checkpoint, a merged model, or an export, and the logs, with size and
+SHA-256.
 
 The host makes the offer as the account that owns the checkpoints: a link of that account leads to nothing of root's.
 For the controller it is an answer like any other: `checked` lets through the names that the trainer writes, and sizes
@@ -20,7 +21,7 @@ from ..system import files
 from ..system.digests import running
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import FORMS, Checkpoint
-from . import digests, guard, models, seal
+from . import digests, exports, guard, models, seal
 from .seal import Place
 
 LOGS = ("log.txt", "log.plain.txt", "losses.csv")
@@ -36,6 +37,7 @@ CHOICES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "model": {"full": ("model.safetensors",), "lora": FORMS["lora"]},
     "checkpoint": {"full": (), "lora": ()},
     "merged": {},
+    "export": {},
     "logs": {},
 }
 
@@ -52,7 +54,7 @@ class File:
 @dataclass(frozen=True)
 class Offer:
     """`step`: -1 when logs alone were asked for; `linked`: the files are the kept links; `sealed`: they have a seal;
-    `merged`: they are a merged model."""
+    `merged`: they are a merged model; `export`: they are a model folder for use, by this name."""
 
     step: int = NEWEST
     linked: bool = False
@@ -61,6 +63,7 @@ class Offer:
     logs: tuple[File, ...] = ()
     left_out: tuple[str, ...] = ()  # logs that are too long
     merged: bool = False
+    export: str = ""
 
 
 def names_of_merged(weights_files: Sequence[str]) -> tuple[str, ...]:
@@ -69,10 +72,16 @@ def names_of_merged(weights_files: Sequence[str]) -> tuple[str, ...]:
 
 
 def offer(
-    place: Place, results: str, what: str, step: int = NEWEST, weights_files: Sequence[str] = (), fill: bool = True
+    place: Place,
+    results: str,
+    what: str,
+    step: int = NEWEST,
+    weights_files: Sequence[str] = (),
+    fill: bool = True,
+    kind: str = "auto",
 ) -> Offer:
     """On the host. Computes the digests that the seal lacks, which takes as long as reading the files. `fill`: writes
-    them into the seal.
+    them into the seal. `kind`: which weights of an export.
 
     Raises FleetError when there is no such checkpoint or merged model, or when it differs from its seal.
     """
@@ -81,6 +90,8 @@ def offer(
     left_out = tuple(name for name, log in found_logs.items() if log not in logs)
     if what == "logs":
         return Offer(logs=logs, left_out=left_out)
+    if what == "export":
+        return replace(_export(results, step, kind, weights_files, fill), logs=logs, left_out=left_out)
     merged = models.made_steps(results)
     if what == "merged":
         chosen = _chosen_merged(results, merged, step)
@@ -137,6 +148,33 @@ def _merged(results: str, step: int, weights_files: Sequence[str], fill: bool) -
         )
     offered = tuple(File(name, size, seal.sha256_of(f"{folder}/{name}")) for name, size in sizes.items())
     return Offer(step, merged=True, files=offered)
+
+
+def _export(results: str, step: int, kind: str, weights_files: Sequence[str], fill: bool) -> Offer:
+    """The digests are those of its SHA256SUMS, so nothing is read here."""
+    name = exports.chosen(results, step, kind)
+    if not name:
+        there = ", ".join(exports.exported(results)) or "no export"
+        raise FleetError(
+            "there is no such export",
+            variable="training_fetch",
+            found=f"{exports.exports_of(results)}: {there}",
+            expected=f"an export of {'a' if step == NEWEST else 'the'} step{'' if step == NEWEST else f' {step}'}",
+            remedy="make it first: playbooks/export.yml -e export_step=… -e export_weights=…",
+        )
+    folder = f"{exports.exports_of(results)}/{name}"
+    sums = exports.sums_in(folder)
+    sizes = {one: _plain_size(f"{folder}/{one}", fill) for one in exports.names_in(weights_files)}
+    if flaws := [one for one, size in sizes.items() if size < 0 or one not in sums]:
+        raise FleetError(
+            "an export is not whole",
+            variable="training_fetch_step",
+            found=f"{folder}: {', '.join(flaws[:3])} is absent, no plain file, or not in {exports.SUMS}",
+            expected="all of weights_files, as the export left them",
+            remedy=f"export again: playbooks/export.yml -e export_step={int(name.split('-')[0])}",
+        )
+    offered = tuple(File(one, size, sums[one]) for one, size in sizes.items())
+    return Offer(int(name.split("-")[0]), files=offered, export=name)
 
 
 def _plain_size(path: str, fill: bool) -> int:
@@ -229,6 +267,9 @@ def _fits(given: Offer, what: str, weights_files: Sequence[str]) -> bool:
     names = tuple(one.name for one in given.files)
     if given.merged:
         return what in ("ema", "merged") and names == names_of_merged(weights_files)
+    if given.export or what == "export":
+        own = exports.NAME.fullmatch(given.export)
+        return bool(own and what == "export" and int(own[1]) == given.step) and names == exports.names_in(weights_files)
     if what in ("logs", "merged"):
         return what == "logs" and not names
     choices = [tuple(one) for one in CHOICES[what].values()]

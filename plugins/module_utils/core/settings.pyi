@@ -69,6 +69,13 @@ class Settings(TypedDict):
     evaluation_cfg_text_scale: float
     evaluation_cfg_img_scale: float
     evaluation_timestep_shift: float
+    export_step: str
+    export_weights: str
+    export_license: str
+    export_push_to: str
+    export_push_private: bool
+    export_push_token: str
+    export_push_endpoint: str
     fleet_root: str
     fleet_user: str
     fleet_group: str

@@ -107,6 +107,12 @@ ENTRIES: dict[str, Entry] = {
         "the run is finished, but its adapters are no whole model; a converge does not try the same again",
         "remove the cause, then run playbooks/merge.yml",
     ),
+    "MODELS_PILE_UP": Entry(
+        "note",
+        "merged models and exports have up to 29 GB each, and nothing removes them by itself",
+        "fetch or push what is still needed, then remove the folders of the others on the host by hand (rm -r); the "
+        "checkpoint of an export stays",
+    ),
     "LORA_RATE_LOW": Entry(
         "note",
         "adapters begin at zero and need about ten times the learning rate of full fine-tuning",

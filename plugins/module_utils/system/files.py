@@ -251,13 +251,14 @@ def add_line(path: Path, line: bytes, mode: int = 0o644) -> None:
         os.fdatasync(out.fileno())
 
 
-def copy(source: Path, part: Path) -> None:
-    """The content of a plain file, in a new one that is its writer's. Raises OSError."""
+def copy(source: Path, part: Path, each: Callable[[bytes], object] = bytes) -> None:
+    """The content of a plain file, in a new one that is its writer's. `each` sees every block. Raises OSError."""
     remove(part)
     found, _status = open_plain(source)
     with found, open_part(part) as out:
         while block := found.read(BLOCK):
             out.write(block)
+            each(block)
 
 
 def put(part: Path, path: Path, mode: int | None = None) -> None:

@@ -47,6 +47,10 @@ def worker(name: str) -> ModuleType:
         from ..roles.evaluation import work as evaluation_work
 
         return evaluation_work
+    if name == "export":
+        from ..roles.export import work as export_work
+
+        return export_work
     if name == "nvidia":
         from ..roles.nvidia import work as nvidia_work
 

@@ -234,6 +234,27 @@ def test_a_merged_model_comes_home_as_a_folder_of_its_own_with_its_record_last(h
     assert host.fetch(answer)["changed"] is False
 
 
+def test_an_export_comes_home_with_the_sums_that_it_has_on_the_host(host: Host) -> None:
+    host.what = "export"
+    names = ("ema.safetensors", "sub/config.json", "README.md", "EXPORTED.json")
+    made, home = host.results / "exports/0000040-ema", "atlas/exports/0000040-ema"
+    (made / "sub").mkdir(parents=True)
+    for name in names:
+        (made / name).write_text(f"{name} of the export")
+    sums = {name: sha256((made / name).read_bytes()).hexdigest() for name in names}
+    files = [{"name": name, "size": (made / name).stat().st_size, "sha256": sums[name]} for name in names]
+    answer = host.offer(files=files, export="0000040-ema", sealed=False, logs=[])
+    host.how = "cut"
+    result = host.fetch(answer)
+    assert (result["fetched"], result["folder"]) == (list(names), str(host.home / home))
+    assert host.at_home() == sorted(f"{home}/{name}" for name in (*names, "SHA256SUMS"))
+    on_host = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+    assert (host.home / home / "SHA256SUMS").read_text() == on_host
+    (made / "README.md").write_text("x" * (made / "README.md").stat().st_size)
+    (host.home / home / "README.md").unlink()
+    assert "not what the host announced" in host.fetch(answer)["msg"]
+
+
 @pytest.mark.parametrize(("lacking", "failed"), [((), False), (("scheduler.pt",), True)])
 def test_a_checkpoint_that_came_has_to_be_whole(host: Host, lacking: tuple[str, ...], failed: bool) -> None:
     host.what = "checkpoint"

@@ -52,7 +52,7 @@ SOUND: dict[str, Any] = {
 PLAN = {"topology": actions.TOPOLOGY, "roles": {"run_config": {"values": {"texts": {}}}}}
 HOME = "ansible_collections.canvas.fleet.plugins"
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py") if path.stem != "__init__")
-LOCAL = {"command_line", "new_inventory", "plan", "training_table"}  # they ask no host
+LOCAL = {"command_line", "export_push", "new_inventory", "plan", "training_table"}  # they ask no host
 ANSIBLES = {"guarded"}  # asks by a module of Ansible, see test_guarded.py
 ARGS: dict[str, dict[str, Any]] = {
     "host_work": {"worker": "weights"},

@@ -64,6 +64,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
         findings=tuple(findings),
         values={
             "rows": copy.rows if copy else 0,
+            "digests": {kind: one.sha256 for kind, one in seen.known.originals.items() if one.sha256},
             "inspected": inspected,
             "longest_sample_tokens": inspection.longest.tokens if inspection else 0,
             "exchanged": exchanged(seen, settings, copy_reasons),

@@ -61,6 +61,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology, fill: text
         findings += [one for one in noticed if one]
         findings += evaluation_findings(seen, want)
         findings += _next_start(seen, settings, topology)
+    findings += pile(seen, want)
     summary = "" if reasons else summary_of(seen)
     return RolePlan(
         reasons=tuple(reasons),
@@ -155,6 +156,13 @@ def evaluation_findings(seen: Observation, want: Want) -> list[Finding]:
         return []
     expected = f"the {want.settings['evaluation_at_end']} of the newest checkpoint on the test rows"
     return [finding("EVALUATION_FAILED", found=words, expected=expected, variable="evaluation_at_end")]
+def pile(seen: Observation, want: Want) -> list[Finding]:
+    """Model folders are never removed by themselves, since nobody but their owner knows which are still needed."""
+    if not seen.stock.much:
+        return []
+    place = f"{want.results_dir.rstrip('/')}/models/<step> and …/exports/<name>"
+    found, expected = f"{seen.stock.words()} ({place})", "those that are still needed"
+    return [finding("MODELS_PILE_UP", found=found, expected=expected, variable="training_results_dir")]
 
 
 def summary_of(seen: Observation) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from ...checkpoints import models
+from ...checkpoints import exports, models
 from ...checkpoints.seal import kept_dir_of
 from ...core.leftover import Leftover
 from ...core.settings import Settings, named
@@ -29,6 +29,8 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
     found += [os.path.join(kept, name) for name in names if _KEPT.fullmatch(name)]
     for name in models.leftovers(results):
         yield Leftover("training", name, "a model merged from the run's adapters", "checkpoints")
+    for name in exports.leftovers(results):
+        yield Leftover("training", name, "a model folder that was exported", "checkpoints")
     ours = ("log.txt", PLAIN, f"{PLAIN}{PART}", LOSSES, *(["wandb"] if own else []))
     logs = (os.path.join(results, name) for name in ours)
     found += [path for path in logs if os.path.lexists(path)]
@@ -38,7 +40,8 @@ def leftovers(settings: Settings) -> Iterator[Leftover]:
 
 def folders(settings: Settings) -> tuple[str, ...]:
     results = str(settings["training_results_dir"])
-    return (kept_dir(settings), models.models_of(results), str(settings["training_checkpoint_dir"]), results)
+    made = (models.models_of(results), exports.exports_of(results))
+    return (kept_dir(settings), *made, str(settings["training_checkpoint_dir"]), results)
 
 
 def kept_dir(settings: Settings) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ...checkpoints import guard, models
 from ...checkpoints.seal import Place
+from ...checkpoints.stock import Stock, stock
 from ...core import wire
 from ...core.errors import FleetError
 from ...core.settings import Settings
@@ -38,7 +39,8 @@ class Supervised:
 @dataclass(frozen=True)
 class Observation:
     """`kept`: the checkpoints that hard links hold; `tail`: the last lines of the log; `merge`: how far the merge of
-    adapters is, or how the last one failed; `evaluation`: the same of an evaluation; `evaluated`: the last figures."""
+    adapters is, or how the last one failed; `evaluation`: the same of an evaluation; `evaluated`: the last figures;
+    `stock`: merged models and exports."""
 
     unit: Have = field(default_factory=Have)
     log: train_log.Summary = field(default_factory=train_log.Summary)
@@ -50,6 +52,7 @@ class Observation:
     merge: models.State | None = None
     evaluation: evaluation.State | None = None
     evaluated: last.Last | None = None
+    stock: Stock = field(default_factory=Stock)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def observed(have: Have, want: Want) -> Observation:
         evaluation=evaluation.state_of(want.evaluation_dir) if want.evaluates else None,
         evaluated=last.last(want.evaluation_dir) if not want.topology.node_rank else None,
         merge=models.state_of(want.results_dir) if want.merges else None,
+        stock=stock(want.results_dir),
     )
 
 

@@ -45,6 +45,7 @@ class Report(Summary):
     evaluating: str = ""  # while the evaluation after the run goes on or when it failed
     evaluated: str = ""  # the figures of the last evaluation
     tail: tuple[str, ...] = ()
+    stock: str = ""  # merged models and exports, where they are many
 
 
 def report_of(seen: Observation, want: Want) -> Report:
@@ -66,6 +67,7 @@ def report_of(seen: Observation, want: Want) -> Report:
         tail=seen.tail,
         evaluating=_evaluating(seen) if have.finished and not have.running else "",
         evaluated=last.line(seen.evaluated) if seen.evaluated else "",
+        stock=seen.stock.words() if seen.stock.much else "",
         merge=_merge(seen) if have.finished and not have.running else "",
     )
 

@@ -112,6 +112,8 @@ def notes(report: Report, rank: int = 0) -> list[str]:
         found.append(report.merge)
     if report.evaluating:
         found.append(report.evaluating)
+    if report.stock:
+        found.append(report.stock)
     if report.foreign:
         found.append(f"foreign names among the checkpoints: {', '.join(report.foreign[:3])}")
     if report.older:

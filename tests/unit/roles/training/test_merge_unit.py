@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import models as merged_models
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints.stock import Stock
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Observation
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.refusals import foreign
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.report import report_of
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.steps import steps_to
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.table import notes
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import main as supervisor
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import merged
@@ -85,6 +87,16 @@ def test_a_merge_that_failed_is_said_and_changes_nothing(merging: str, unmerged:
     plan = decide(replace(seen(ready(wanted(), unmerged=unmerged, merging=merging)), merge=state), **LORA)
     assert (plan.reasons, [one.code for one in plan.findings]) == ((), codes)
     assert [one.found for one in plan.findings] == ["step 60 is not merged: a weight is not finite"] * len(codes)
+
+
+@pytest.mark.parametrize(("stock", "codes"), [(Stock(1, 1, 10**9), []), (Stock(2, 1, 10**9), ["MODELS_PILE_UP"])])
+def test_models_and_exports_that_pile_up_are_counted_in_plan_and_status(stock: Stock, codes: list[str]) -> None:
+    there = replace(seen(ready(wanted())), stock=stock)
+    plan = decide(there, **LORA)
+    assert (plan.reasons, [one.code for one in plan.findings]) == ((), codes)
+    words = "2 merged models and 1 export, 1.0 GB that only they hold"
+    assert [words in one.found for one in plan.findings] == [True] * len(codes)
+    assert (words in notes(report_of(there, wanted()))) is bool(codes)
 
 
 def test_a_profile_that_changes_takes_the_unit_away() -> None:
