@@ -55,7 +55,7 @@ def payload(main: str) -> bytes:
 def sources() -> dict[str, bytes]:
     """Our files that this module was packed with, by path below module_utils; all when run from source."""
     for entry in sys.path:
-        if entry.endswith(".zip") and zipfile.is_zipfile(entry):
+        if entry.endswith((".zip", ".pyz")) and zipfile.is_zipfile(entry):  # a work, the supervisor
             with zipfile.ZipFile(entry) as source:
                 names = [name for name in source.namelist() if name.startswith(PACKAGE)]
                 if names:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
-from ansible_collections.canvas.fleet.plugins.module_utils.evaluation import perform, state
+from ansible_collections.canvas.fleet.plugins.module_utils.evaluation import perform, program, state
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.last import Figures, Last
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.spec import Spec
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_file
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Observation
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.refusals import foreign
@@ -25,6 +26,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.table 
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.want import Want
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import main as supervisor
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import started
+from ansible_collections.canvas.fleet.plugins.module_utils.system import payload as system_payload
 
 from tests.unit.support import models, units
 from tests.unit.support.trainings import READY, decide, seen
@@ -175,3 +177,13 @@ def test_a_start_of_the_training_ends_evaluations_before_it_notes_itself(
     monkeypatch.setattr(state, "stop_all", lambda: calls.append(Path(f"{want.record}/started").exists()))
     assert started.note(str(tmp_path / "spec.json"), {}) == 0
     assert calls == [False]
+
+
+def test_the_supervisor_s_file_holds_what_each_process_of_the_evaluation_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, content = supervisor_file.payload()
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr("sys.path", [str(tmp_path / name)])
+    assert "evaluation/child.py" in system_payload.closure(program.CHILD, system_payload.sources())
+    assert "roles/evaluation/work.py" not in system_payload.sources(), "it is read from the file, not from source"
