@@ -1,6 +1,6 @@
 """LoRA at BAGEL's size on this machine's GPUs: the deployed trainer's own main(), started by the script of run_config.
 
-    python -m demo.gpu_proof.lora BAGEL_CANVAS WORK [--seconds 240] [--parts warm,streamed,base,…] [--layers 28]
+    python -m demo.gpu_proof.lora BAGEL_CANVAS WORK [--seconds 240] [--parts "warm;sharded;…"] [--layers 28]
 
 Run by the training environment's python, with the checkout and its `collections` folder in PYTHONPATH. It makes a
 random model and 64 puzzles below WORK (a RAM disk, say), and copies of the code with the patches of each profile. Each
@@ -168,7 +168,8 @@ class Stage:
             **small,
         }
         chosen = settings(self.work, **values)
-        ports = topology(nproc_per_node=part.ranks, num_workers=WORKERS, master_port=29600 + PARTS.index(part))
+        workers = 1 if part.made else WORKERS  # made batches are numbered by one worker
+        ports = topology(nproc_per_node=part.ranks, num_workers=workers, master_port=29600 + PARTS.index(part))
         run_texts.converge(chosen, ports, "")
         job = {
             "report": str(place / "report"),
@@ -334,7 +335,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("work", help="a folder for models, copies and checkpoints")
     parser.add_argument("--layers", type=int, default=28)
     parser.add_argument("--seconds", type=float, default=240, help="after which everything is ended")
-    parser.add_argument("--parts", default="", help="their names' first words, separated by commas; all when empty")
+    parser.add_argument("--parts", default="", help="how their names begin, with ; between them; all when empty")
     parser.add_argument("--small", action="store_true", help="a small model, for a machine without a GPU")
     parser.add_argument("--made", action="store_true", help="small batches made on the spot instead of the puzzles")
     return parser.parse_args(argv)
@@ -347,7 +348,7 @@ def main(argv: list[str]) -> int:
     for name in ("runs", "parts"):
         shutil.rmtree(stage.work / name, ignore_errors=True)
     (stage.work / "warm").unlink(missing_ok=True)
-    wanted = [one.strip() for one in options.parts.split(",") if one.strip()]
+    wanted = [one.strip() for one in options.parts.split(";") if one.strip()]
     parts = [part for part in PARTS if not wanted or any(part.name.startswith(one) for one in wanted)]
     absent = {part.name for part in PARTS} - {part.name for part in parts}
     stage.done |= dict.fromkeys(absent, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..core.settings import Settings
@@ -31,15 +31,18 @@ NONE: Mapping[str, Any] = {  # settings that want no patch
 }
 
 
-def wanted(settings: Settings, path: str = "") -> tuple[Patch, ...]:
-    """In the order in which they are applied; of one file, where a path is given."""
+def wanted(settings: Settings, path: str = "", built_in: Collection[str] = ()) -> tuple[Patch, ...]:
+    """In the order in which they are applied; of one file, where a path is given. `built_in`: settings that the code
+    follows without a patch (built_in.py)."""
     profile = str(settings.get("training_profile") or "full")
-    patches = PROFILES[profile]
+    asked = {f"training_profile: {profile}": PROFILES[profile]}
     if profile == "full" and no_ema(settings):
-        patches += WITHOUT_EMA
+        asked["run_config_ema: 0"] = WITHOUT_EMA
     if own_optimizer(settings):
-        patches += OPTIMIZER
-    patches += LEAN[profile] if settings.get("canvas_code_lean") else ()
+        asked[f"run_config_optimizer: {settings['run_config_optimizer']}"] = OPTIMIZER
+    if settings.get("canvas_code_lean"):
+        asked["canvas_code_lean: true"] = LEAN[profile]
+    patches = (patch for what, group in asked.items() if what not in built_in for patch in group)
     return tuple(patch for patch in patches if path in ("", patch.path))
 
 

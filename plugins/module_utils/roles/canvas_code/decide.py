@@ -9,6 +9,7 @@ from ...core.role_plan import RolePlan
 from ...core.settings import Settings
 from ...core.topology import Topology
 from ...findings.finding import Finding, finding
+from ...trainer import patch_table
 from . import git, patch_findings
 from .observe import Note, Observation, is_commit_id
 
@@ -33,7 +34,9 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
     version = str(settings["canvas_code_controller_digest"] if copied else seen.commit or "")
     shown = str(settings["canvas_code_commit"]) if moving and not copied else version
     values = {"version": shown, "moving": bool(moving)}
-    summary = f"{'copy' if copied else 'commit'} {version[:8]}{_patched(seen)}{_edited(seen)}"
+    summary = (
+        f"{'copy' if copied else 'commit'} {version[:8]}{_patched(seen)}{_built_in(seen, settings)}{_edited(seen)}"
+    )
     return RolePlan(tuple(reasons), tuple(findings), values, summary)
 
 
@@ -125,6 +128,14 @@ def named(paths: Sequence[str]) -> str:
 def _patched(seen: Observation) -> str:
     count = len(seen.code.patched) if seen.code else 0
     return f", {count} files patched" if count > 1 else ", 1 file patched" if count else ""
+
+
+def _built_in(seen: Observation, settings: Settings) -> str:
+    """What is asked for and needs no patch, because the code says that it has it."""
+    there = seen.code.built_in if seen.code else ()
+    every = patch_table.wanted(settings)
+    names = [name for name in there if len(patch_table.wanted(settings, built_in=[name])) < len(every)]
+    return f", built in: {named(names)}" if names else ""
 
 
 def _edited(seen: Observation) -> str:

@@ -17,7 +17,7 @@ def reasons(seen: Code, settings: Settings) -> list[str]:
     """Patches to apply or remove; files that cannot be patched are findings, not reasons."""
     found = []
     for path in patch_table.paths():
-        wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
+        wanted, digest = patch_table.wanted(settings, path, seen.built_in), seen.digests.get(path, "")
         there, _unused = patches.standing(patch_table.known(path), seen.patched.get(path, digest))
         older = path in seen.patched and not there
         if (wanted == there and not older) or not patches.knows(wanted, digest):
@@ -59,7 +59,7 @@ def findings(seen: Code, settings: Settings, commit: str) -> list[Finding]:
 def _patch_findings(seen: Code, settings: Settings) -> list[Finding]:
     found = []
     for path in patch_table.paths():
-        wanted, digest = patch_table.wanted(settings, path), seen.digests.get(path, "")
+        wanted, digest = patch_table.wanted(settings, path, seen.built_in), seen.digests.get(path, "")
         if not patches.knows(wanted, digest):
             found.append(unknown(wanted, digest))
     return found

@@ -11,17 +11,19 @@ from ...core.errors import FleetError
 from ...core.settings import Settings
 from ...system import managed_files
 from ...system.digests import sha256
+from ...trainer import built_in, patch_table
 from ...trainer import known as upstream
-from ...trainer import patch_table
 from .git import Ours
 
 
 @dataclass(frozen=True)
 class Code:
-    """`digests`: path to SHA-256 without patches, "" for a missing file. `patched`: the SHA-256 of patched files."""
+    """`digests`: path to SHA-256 without patches, "" for a missing file. `patched`: the SHA-256 of patched files.
+    `built_in`: settings that this code follows without a patch."""
 
     digests: Mapping[str, str] = field(default_factory=dict)
     patched: Mapping[str, str] = field(default_factory=dict)
+    built_in: tuple[str, ...] = ()
 
 
 def observe(settings: Settings) -> Code:
@@ -39,4 +41,7 @@ def observe(settings: Settings) -> Code:
         digests[path] = sha256(own) if own is not None else ""
         if data is not None and own != data and path != "data/dataset_info.py":
             patched[path] = sha256(data)
-    return Code(digests, patched)
+    told = None
+    with contextlib.suppress(OSError, FleetError):
+        told = managed_files.read(os.path.join(code, built_in.NAME))
+    return Code(digests, patched, built_in.settings(told, {path: digests[path] for path in patch_table.paths()}))

@@ -14,7 +14,7 @@ from ...system.digests import sha256
 from ...trainer import patch as patches
 from ...trainer import patch_table
 from ...trainer.patch import Patch
-from . import originals
+from . import originals, patched
 
 
 def unknown(wanted: Sequence[Patch], digest: str) -> Finding:
@@ -35,9 +35,11 @@ def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
 
     Raises FleetError before the first write when a file to be patched is unknown.
     """
-    changes, place, patched = [], originals.folder(settings), set()
+    changes, place, made = [], originals.folder(settings), set()
+    built_in = patched.observe(settings).built_in
     for path in patch_table.paths():
-        full, wanted = os.path.join(str(settings["canvas_code_dir"]), path), patch_table.wanted(settings, path)
+        full = os.path.join(str(settings["canvas_code_dir"]), path)
+        wanted = patch_table.wanted(settings, path, built_in)
         have = managed_files.read(full)
         own = originals.stripped(place, path, have) if have is not None else b""
         digest, want = sha256(own) if have is not None else "", own
@@ -47,12 +49,12 @@ def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
             want = patches.apply(patch, want)
         if want != own and not check:
             originals.keep(place, want, own)
-            patched.add(sha256(want))
+            made.add(sha256(want))
         if have is not None and want != have:
             changes.append((full, have, want))
     written = [_write(full, have, want, check=check) for full, have, want in changes]
     if not check:
-        originals.drop_others(place, patched)
+        originals.drop_others(place, made)
     return written
 
 
