@@ -162,7 +162,8 @@ class ActionModule(ActionBase):
         times = (asked[0], asked[1]) if asked else None
         choice = Choice(**answer["choice"]) if answer.get("choice") else None
         address = reached_at(variables, self._templar.template)
-        return HostSeen(name, str(run), settings, observation, findings, times, choice, address)
+        own_rate = "run_config_lr" in variables
+        return HostSeen(name, str(run), settings, observation, findings, times, choice, address, own_rate)
 
     def _run(self, variables: Mapping[str, Any], name: str) -> Any:
         """The run of a host whose settings are not known."""

@@ -64,7 +64,8 @@ def settle(
     ]
     if not hosts:
         return _with(members, {"training_profile": "full"}), None, []
-    ema, rate = float(first["run_config_ema"]), float(first["run_config_lr"])
+    own_rate = any(host.own_rate for host in members)
+    ema, rate = float(first["run_config_ema"]), 0.0 if own_rate else float(first["run_config_lr"])
     made = choose(hosts, ema, rate) if kept is None else _going_on(kept, hosts, ema, rate)
     if made is None and kept:
         what = f"{kept.what} is of {kept.profile}, which auto cannot go on with here" if kept.profile else kept.what

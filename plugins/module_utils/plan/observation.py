@@ -100,6 +100,7 @@ class HostSeen:
     asked: tuple[float, float] | None = None  # the controller's clock before and after the observation
     choice: Choice | None = None  # of an earlier plan of this play, by which its settings are
     reached_at: str = ""  # address and port of its SSH server
+    own_rate: bool = False  # run_config_lr stands in the inventory: it is the user's, whatever its value
 
     @property
     def judged(self) -> bool:

@@ -27,8 +27,8 @@ STATES: dict[str, tuple[dict[str, str], ...]] = {
             "no_ema frozen lean": "923e20064f3bbbec0aee1ae13ea35757e16fd2002366a2b89ceda376102d7a74",
             "no_ema frozen lean streamed": "59e04ba9ca7f6c8cabbc1939ed970f3abb68c81568d4f39f89e9612c7f149933",
             "no_ema frozen lora": "c1c1770d066cd12189233a6c8f79c9488b6ae11147ddd67872f86cd87d3bf20e",
-            "no_ema frozen lora lean": "b1fe6e4a6be9f07fcba44f06ef239d9103b1ba6412373b937e4cafe96dbed230",
-            "no_ema frozen lora lean streamed": "49777f33f2264bcbe20afd3fb67f286552e569b25ff7117556db2accfd07c760",
+            "no_ema frozen lora lean_lora": "dbf888743bbee6aeb6e7b053629a49cacc388a7df82409f556a905d4c3203be9",
+            "no_ema frozen lora lean_lora streamed": "78aeadf9fea1d4aaaa5b95b063b2efa8f883b14b57fd65a4eead116287f0c2f7",
         },
     ),
     "train/pretrain_unified_navit.py": (

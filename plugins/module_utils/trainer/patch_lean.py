@@ -14,6 +14,9 @@ both: 10 B per parameter and rank of host memory, minutes per start. A save gath
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from . import patch_lora
 from .patch import Edit, Patch
 from .patch_digests import versions
 from .patch_frozen import WRAP
@@ -75,6 +78,15 @@ FSDP_UTILS = Patch(
         # Offloaded moments stay in host memory: a mapping would be what they live in.
         Edit(f"{_OPTIMIZER})\n", f"{_OPTIMIZER}, mmap=not fsdp_config.cpu_offload)  # canvas-fleet\n"),
     ),
+)
+
+# On top of lora's patch: what that imports is not imported again.
+_REST = "".join(line for line in _IMPORTS.splitlines(keepends=True) if line not in patch_lora.IMPORTS)
+BESIDE_LORA = replace(
+    FSDP_UTILS,
+    name="lean_lora",
+    versions=versions("train/fsdp_utils.py", "lean_lora"),
+    edits=(Edit(_SAFETENSORS, _SAFETENSORS + _REST), *FSDP_UTILS.edits[1:]),
 )
 
 # With frozen or lora alone: the layers that FleetStream keeps in host memory.

@@ -23,7 +23,7 @@ FLAGS = {
     "fleet_lora_connectors": ("bool", "True", "Train the connectors, too."),
 }
 
-_IMPORTS = """\
+IMPORTS = """\
 import functools
 import hashlib  # canvas-fleet
 import json  # canvas-fleet
@@ -41,7 +41,7 @@ FSDP_UTILS = Patch(
     name="lora",
     versions=versions("train/fsdp_utils.py", "lora"),
     edits=(
-        Edit("import functools\n", _IMPORTS),
+        Edit("import functools\n", IMPORTS),
         Edit(WRAP, HELPERS + WRAP),
         Edit(_SLOTS, _SLOTS[:-1] + " if not isinstance(module, FleetAdapter)  # canvas-fleet\n"),
         Edit(

@@ -17,11 +17,12 @@ PROFILES: dict[str, tuple[Patch, ...]] = {
     "lora": (*_FROZEN, patch_lora.FSDP_UTILS, patch_lora.TRAINER),
 }
 OPTIMIZER: tuple[Patch, ...] = (patch_optimizer.TRAINER,)
-_STREAMED = (patch_lean.FSDP_UTILS, patch_lean.STREAMED, patch_lean.TRAINER)
+_LEAN = (patch_lean.FSDP_UTILS, patch_lean.BESIDE_LORA)  # one or the other, below what follows
+_STREAMED = (patch_lean.STREAMED, patch_lean.TRAINER)
 LEAN: dict[str, tuple[Patch, ...]] = {
     "full": (patch_lean.FSDP_UTILS, patch_lean.TRAINER),
-    "frozen": _STREAMED,
-    "lora": _STREAMED,
+    "frozen": (patch_lean.FSDP_UTILS, *_STREAMED),
+    "lora": (patch_lean.BESIDE_LORA, *_STREAMED),
 }
 NONE: Mapping[str, Any] = {  # settings that want no patch
     "training_profile": "full",
@@ -61,7 +62,7 @@ def no_ema(settings: Settings) -> bool:
 
 def known(path: str = "") -> tuple[Patch, ...]:
     """Every patch that there is, of one file where a path is given."""
-    groups = (WITHOUT_EMA, *PROFILES.values(), OPTIMIZER, *LEAN.values())
+    groups = (WITHOUT_EMA, *PROFILES.values(), OPTIMIZER, _LEAN, *LEAN.values())
     return tuple(dict.fromkeys(patch for patches in groups for patch in patches if path in ("", patch.path)))
 
 

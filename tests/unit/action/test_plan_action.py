@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,3 +90,11 @@ def test_the_plan_goes_to_a_file_of_the_folder_where_ansible_was_called(
         "fleet_plan_file",
         True,
     )
+
+
+@pytest.mark.parametrize(("variables", "own"), [({}, False), ({"run_config_lr": 1e-5}, True)], ids=["unset", "written"])
+def test_a_learning_rate_in_the_inventory_is_the_users(variables: dict[str, Any], own: bool) -> None:
+    made = actions.action(plan_action, iter([]), {})
+    made._templar = SimpleNamespace(template=lambda value: value)
+    answer = {"settings": {"training_run": "r", "run_config_lr": 1e-5}}
+    assert made._host("h", {"seen": answer, **variables}, "seen", True, False).own_rate is own

@@ -71,6 +71,13 @@ def test_the_roles_see_the_profile_that_was_chosen() -> None:
     assert [one.code for one in made.findings] == ["HOST_MEMORY_TIGHT"], "the pinned copies leave no room for the file"
 
 
+def test_a_learning_rate_in_the_inventory_stays_also_where_it_is_the_default() -> None:
+    host = plan.HostSeen("h0", "r", {**AUTO, "fleet_address": "10.0.0.0"}, seen("4090", 4, memory=128), own_rate=True)  # type: ignore[typeddict-item]
+    given: list[Any] = []
+    plan.make_plan([host], {"run_config": lambda _, used, __: given.append(used) or RolePlan()})  # type: ignore[func-returns-value]
+    assert (given[0]["training_profile"], given[0]["run_config_lr"]) == ("lora", 1e-5)
+
+
 def test_the_plan_says_what_was_chosen_and_why() -> None:
     made, _ = planned(seen("A100-80", 1))
     lines = " ".join(report.plan_text(made).split())

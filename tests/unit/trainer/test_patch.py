@@ -126,6 +126,15 @@ def test_what_the_settings_want_can_lie_on_every_known_version(wanted: dict[str,
             assert patches.standing(patch_table.known(path), top) == (stack, digest)
 
 
+@pytest.mark.parametrize("wanted", patch_digests.settings(), ids=lambda told: " ".join(map(str, told.values())))
+def test_no_patch_imports_what_another_one_of_the_file_does(wanted: dict[str, Any]) -> None:
+    for path in patch_table.paths():
+        edits = [edit for patch in patch_table.wanted(wanted, path) for edit in patch.edits]
+        lines = [line for edit in edits for line in edit.replacement.splitlines()]
+        ours = [line for line in lines if line.startswith(("import ", "from ")) and line.endswith("# canvas-fleet")]
+        assert len(ours) == len(set(ours))
+
+
 def names(**told: Any) -> str:
     """Patches of the trainer's file that the settings want."""
     return " ".join(patch.name for patch in patch_table.wanted(told, "train/pretrain_unified_navit.py"))

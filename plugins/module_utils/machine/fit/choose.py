@@ -39,7 +39,7 @@ class Choice:
 
 
 def candidates(run: Run, ema: float, rate: float) -> Iterator[Candidate]:
-    """From the best to the smallest. `ema`, `rate`: the user's run_config_ema and run_config_lr."""
+    """From the best to the smallest. `ema`: run_config_ema. `rate`: run_config_lr, 0 where the user wrote it."""
 
     def made(name: str, profile: str, one: Run) -> Candidate:
         settings: dict[str, Any] = {
