@@ -126,19 +126,22 @@ def memory() -> list[str]:
 
 
 MEASURED = """\
-`lora` at the real size with rank 32, on one and two H200s: the peak of torch's allocator in GB, and in brackets the
-plan without CUDA's own memory. Two samples of 9,499 tokens, 10 pictures; the connectors were not trained.
+What is planned is the peak of torch's allocator for the longest batch, and 1.5 GB for CUDA. Seen through the trainer's
+own `main()` on one and two H200s, with 28 layers and random weights: the fullest batch of each run, and in brackets the
+plan for a batch of so many tokens, without CUDA's part. GB of 10⁹ bytes ([gpu-proof.md](gpu-proof.md)).
 
-| | streamed, 1 GPU held to 24.7 GB | resident, 1 GPU | 2 shards | streamed, 2 GPUs |
-| --- | --- | --- | --- | --- |
-| at rest | 5.3 | 32.2 | 17.6 | 4.2 |
-| at most | 15.0 (16.0) | 41.0 (41.0) | 30.4 (30.4) | 16.0 (17.0) |
-| reserved by the allocator | 16.7 | 44.5 | 34.2 | 17.6 |
-| seconds a step | 3.67 | 2.77 | 3.21 | 3.80 |
-| seconds a save | 2.7 | 1.8 | 3.4 | – |
+| | `lora` streamed, 1 GPU of 24.7 GB | streamed, 2 GPUs | 2 shards | `full`, 2 GPUs | `adamw_8bit` | `frozen`, 1 GPU |
+| --- | --- | --- | --- | --- | --- | --- |
+| tokens of that batch | 18,409 | 19,682 | 16,008 | 16,008 | 16,008 | 14,390 |
+| at rest, with moments | 5.8 | 4.7 | 18.1 | 117.1 | 73.6 | 30.1 |
+| `optimizer.step` | 5.8 | 4.7 | 18.1 | 117.1 (117.0) | 73.6 (73.5) | 30.1 (30.0) |
+| at most | 15.6 (16.1) | 17.2 (17.7) | 29.8 (29.3) | 125.7 (127.4) | 82.2 (83.9) | 36.7 (37.1) |
+| reserved by the allocator | 16.8 | 18.6 | 32.6 | 139.1 | 95.6 | 37.4 |
+| all of the GPU in use | 18.6 | 20.8 | 34.4 | 141.3 | 97.8 | 39.1 |
 
-`full` without an EMA copy on two H200s: `optimizer.step` took 146.3 GB with `adamw` (146.1), 117.1 with `adamw_fused`
-(117.0), and a step at most 126.7 (129.8). `adamw_8bit` is computed, not measured.
+`full` is without an EMA copy, with `adamw_fused`. With torch's own `adamw` its `optimizer.step` took 146.3 GB (146.1).
+`lora` on one GPU without streaming took 41.0 GB (41.0) for 18,998 tokens. CUDA itself takes 1.75 GB of an H200, and
+2.2 GB with NCCL between two. The allocator's reserve is not planned: it is given back before an allocation fails.
 
 **Streamed**: the layers of the base lie in pinned host memory, and each rank fetches one at a time. torch rounds each
 piece up to a power of two, so a rank pins 31 GB instead of 27. Each rank has a copy of its own.
