@@ -41,7 +41,12 @@ def observe(settings: Settings) -> Code:
         digests[path] = sha256(own) if own is not None else ""
         if data is not None and own != data and path != "data/dataset_info.py":
             patched[path] = sha256(data)
+    return Code(digests, patched, built_in_of(code, digests))
+
+
+def built_in_of(code: str, digests: Mapping[str, str]) -> tuple[str, ...]:
+    """Settings that the code in this folder follows without a patch. `digests`: of its files, without patches."""
     told = None
     with contextlib.suppress(OSError, FleetError):
         told = managed_files.read(os.path.join(code, built_in.NAME))
-    return Code(digests, patched, built_in.settings(told, {path: digests[path] for path in patch_table.paths()}))
+    return built_in.settings(told, {path: digests[path] for path in patch_table.paths()})

@@ -36,13 +36,15 @@ def converge(settings: Settings, *, check: bool) -> list[dict[str, str]]:
     Raises FleetError before the first write when a file to be patched is unknown.
     """
     changes, place, made = [], originals.folder(settings), set()
-    built_in = patched.observe(settings).built_in
-    for path in patch_table.paths():
-        full = os.path.join(str(settings["canvas_code_dir"]), path)
-        wanted = patch_table.wanted(settings, path, built_in)
-        have = managed_files.read(full)
-        own = originals.stripped(place, path, have) if have is not None else b""
-        digest, want = sha256(own) if have is not None else "", own
+    code = str(settings["canvas_code_dir"])
+    found = {path: managed_files.read(os.path.join(code, path)) for path in patch_table.paths()}
+    owns = {path: None if have is None else originals.stripped(place, path, have) for path, have in found.items()}
+    digests = {path: "" if own is None else sha256(own) for path, own in owns.items()}
+    built_in = patched.built_in_of(code, digests)
+    for path, have in found.items():
+        full, wanted, digest = os.path.join(code, path), patch_table.wanted(settings, path, built_in), digests[path]
+        own = owns[path] or b""
+        want = own
         if not patches.knows(wanted, digest):
             raise FleetError.of(unknown(wanted, digest))
         for patch in wanted:
