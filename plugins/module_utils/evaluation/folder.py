@@ -121,11 +121,11 @@ def about_in(place: Place) -> About | None:
     return found if found and (found.subject, found.mode) == (place.subject, place.mode) else None
 
 
-def rows_in(place: Place) -> list[LossRow] | list[AnswerRow]:
-    """The rows of a place, rising; a broken line is none."""
+def rows_in(place: Place, limit: int = FILE) -> list[LossRow] | list[AnswerRow]:
+    """The rows of a place, rising; a broken line is none. `limit`: bytes that are read."""
     if place.mode == LOSS:
-        return _rows(LossRow, place.rows)
-    return [_with_sound_names(row) for row in _rows(AnswerRow, place.rows)]
+        return _rows(LossRow, place.rows, limit)
+    return [_with_sound_names(row) for row in _rows(AnswerRow, place.rows, limit)]
 
 
 def _with_sound_names(row: AnswerRow) -> AnswerRow:
@@ -150,21 +150,23 @@ def questions_about(folder: str) -> RowsAbout | None:
     return wire.from_record(RowsAbout, files.load(f"{rows_folder(folder)}/{ABOUT}", SMALL, follow=False))
 
 
-def places(folder: str) -> list[Place]:
-    """What has an about.json: base first, then by step. Raises OSError for a folder that is none."""
+def places(folder: str, most: int = SUBJECTS) -> list[Place]:
+    """What has an about.json: base first, then by step. Of more than `most` subjects those of the first steps are left
+    out. Raises OSError for a folder that is none."""
     names = sorted(name for name in folders.names(folder) if SUBJECT.fullmatch(name))
     ordered = sorted(names, key=lambda name: (step_of(name) or 0, name) if name != BASE else (-1, name))
-    found = [Place(folder, name, mode) for name in ordered[:SUBJECTS] for mode in MODES]
+    newest = [*ordered[:1], *ordered[1:][-(most - 1) :]]
+    found = [Place(folder, name, mode) for name in newest for mode in MODES]
     return [place for place in found if about_in(place)]
 
 
-def _rows(kind: type[T], path: str) -> list[T]:
-    return [found for _row, found in sorted({one.row: one for one in _lines(kind, path)}.items())]
+def _rows(kind: type[T], path: str, limit: int = FILE) -> list[T]:
+    return [found for _row, found in sorted({one.row: one for one in _lines(kind, path, limit)}.items())]
 
 
-def _lines(kind: type[T], path: str) -> Iterator[T]:
+def _lines(kind: type[T], path: str, limit: int) -> Iterator[T]:
     try:
-        text = files.read(path, FILE, follow=False)
+        text = files.read(path, limit, follow=False)
     except OSError:
         return
     for line in text.split(b"\n", 2 * MOST)[: 2 * MOST]:

@@ -11,6 +11,10 @@ from . import folder as folders
 from .folder import BASE, Place, subject_of
 from .wire import ANSWERS, LOSS, About, AnswerRow, LossRow
 
+LARGE = 1e30  # a loss from here on is no number of a training; the sum of two such may be none at all
+SUBJECTS = 50  # of which the newest evaluation is sought: a status waits for it
+ROWS = 4 << 20  # bytes of rows that are read for it
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -37,7 +41,7 @@ class Last:
 def last(folder: str) -> Last | None:
     """None without an evaluation that has ended."""
     try:
-        found = [(about, place) for place in folders.places(folder) if (about := folders.about_in(place))]
+        found = [(about, place) for place in folders.places(folder, SUBJECTS) if (about := folders.about_in(place))]
     except OSError:
         return None
     ended = [(about, place) for about, place in found if about.ended]
@@ -60,7 +64,7 @@ def evaluated(folder: str, mode: str, step: int) -> bool:
 
 
 def figures(place: Place) -> Figures:
-    rows = folders.rows_in(place)
+    rows = folders.rows_in(place, ROWS)
     if place.mode == ANSWERS:
         answers = [row for row in rows if isinstance(row, AnswerRow)]
         expected = {one.row: one.answer for one in folders.questions_in(place.folder)}
@@ -71,9 +75,9 @@ def figures(place: Place) -> Figures:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Of the rows that have such a loss; None without any, and where one is no number."""
+    """Of the rows that have such a loss; None without any, and where one is no number of a training."""
     given = [value for value in values if value is not None]
-    return math.fsum(given) / len(given) if given and all(map(math.isfinite, given)) else None
+    return math.fsum(given) / len(given) if given and all(abs(value) < LARGE for value in given) else None
 
 
 def line(found: Last) -> str:

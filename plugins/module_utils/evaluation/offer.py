@@ -176,13 +176,15 @@ def _sound(one: File) -> bool:
 def calls(lacking: Sequence[File], have: Mapping[str, int]) -> Iterator[list[Piece]]:
     """On the controller: what is asked for in each call. `have`: bytes of a file that are here already."""
     call: list[Piece] = []
+    size = 0
     for one in lacking:
         for at in range(have.get(one.name, 0), one.size, PIECE):
             piece = Piece(one.name, at, min(PIECE, one.size - at))
-            if len(call) == PIECES or sum(each.size for each in call) + piece.size > CALL:
+            if len(call) == PIECES or size + piece.size > CALL:
                 yield call
-                call = []
+                call, size = [], 0
             call.append(piece)
+            size += piece.size
     if call:
         yield call
 

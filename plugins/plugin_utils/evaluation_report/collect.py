@@ -26,7 +26,7 @@ from ...module_utils.system.digests import of_file
 from ...module_utils.trainer.losses import Losses
 from ..retry import Clock
 from ..transfer import need_room
-from .pictures import NoPictureError, anew
+from .pictures import Budget, NoPictureError
 
 RECORD = "collected.json"
 LOCK = ".lock"
@@ -48,6 +48,7 @@ class Folder:
     def __init__(self, path: str, show: Callable[[str], None], clock: Clock) -> None:
         self.path, self._show, self._clock = path, show, clock
         self.bad: list[str] = []  # pictures that are none
+        self._budget = Budget()
         found = wire.from_record(Record, files.load(f"{path}/{RECORD}", follow=False))
         self._known = dict(found.digests) if found else {}
 
@@ -137,7 +138,8 @@ class Folder:
                 remedy="run it again; the evaluation goes on meanwhile",
             )
         try:
-            files.write(f"{self.path}/{one.name}", written_anew(one.name, files.read(part, one.size)), durable=False)
+            written = written_anew(one.name, files.read(part, one.size), self._budget)
+            files.write(f"{self.path}/{one.name}", written, durable=False)
         except NoPictureError as error:
             self.bad.append(f"{one.name}: {error}")
             files.write(f"{self.path}/{one.name}", b"", durable=False)
@@ -145,7 +147,7 @@ class Folder:
         self._known[one.name] = one.sha256
 
 
-def written_anew(name: str, data: bytes) -> bytes:
+def written_anew(name: str, data: bytes, budget: Budget) -> bytes:
     """The same content in our writing. Raises NoPictureError for a picture that is none."""
     base = os.path.basename(name)
     if name == LOSSES:
@@ -153,7 +155,7 @@ def written_anew(name: str, data: bytes) -> bytes:
         table.read(data.decode("utf-8", "replace"))
         return shown.visible(table.text()).encode()
     if f"/{PICTURES}/" in name:
-        return anew(data)
+        return budget.anew(data)
     if base == ABOUT:
         return _json(RowsAbout if name == f"{offers.QUESTIONS}/{ABOUT}" else About, data)
     kind = {f"{offers.QUESTIONS}/{ROWS}": QuestionRow}.get(name) or (LossRow if "/loss/" in name else AnswerRow)

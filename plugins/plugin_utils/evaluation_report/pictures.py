@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIDE = 4096  # pixels of an edge
 AREA = SIDE * SIDE
+PIXELS = 8_000_000_000  # of all pictures that are brought in one call: 30,000 of 512 × 512, some ten minutes
 SPEED = 3  # zlib's level: a picture is encoded once and read seldom
 # Longest edge in pixels, and quality; from what a page has room for at best to what is still recognised.
 LEVELS = ((512, 80), (384, 74), (320, 68), (256, 62), (192, 55), (160, 50), (128, 45))
@@ -61,11 +62,21 @@ def opened(data: bytes) -> Pixels:
         raise NoPictureError(f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def anew(data: bytes) -> bytes:
-    """The same pixels as a PNG that we wrote. Raises NoPictureError."""
-    out = io.BytesIO()
-    opened(data).save(out, format="PNG", compress_level=SPEED)
-    return out.getvalue()
+class Budget:
+    """Of pixels that are decoded for one host: small files may hold large pictures, and many of them take hours."""
+
+    def __init__(self, pixels: int = PIXELS) -> None:
+        self.left = pixels
+
+    def anew(self, data: bytes) -> bytes:
+        """The same pixels as a PNG that we wrote. Raises NoPictureError."""
+        if self.left <= 0:
+            raise NoPictureError("all pictures before it have too many pixels")
+        found = opened(data)
+        self.left -= found.width * found.height
+        out = io.BytesIO()
+        found.save(out, format="PNG", compress_level=SPEED)
+        return out.getvalue()
 
 
 def small(path: str, side: int, quality: int) -> Shown | None:

@@ -77,3 +77,23 @@ def test_what_the_account_writes_instead_is_nothing(tmp_path: Path) -> None:
     losses(tmp_path, "0000060", 0.3)
     (tmp_path / "0000060/loss/about.json").write_text('{"schema": "x", "ended": 7}')
     assert told(tmp_path) == ""
+
+
+def test_losses_whose_sum_is_no_number_are_none(tmp_path: Path) -> None:
+    losses(tmp_path, "0000060", 1.7e308)
+    assert told(tmp_path) == "step 60 on 2 test rows: mse 0.500"
+
+
+def test_the_newest_of_many_subjects_is_found_without_reading_all(tmp_path: Path) -> None:
+    for step in range(60):
+        losses(tmp_path, f"{step:07d}", float(step))
+    losses(tmp_path, "base", 100.0)
+    assert told(tmp_path) == "step 59 on 2 test rows: ce 59.100 (base 100.100), mse 0.500 (base 0.500)"
+    assert [one.subject for one in folders.places(str(tmp_path), 3)] == ["base", "0000058", "0000059"]
+
+
+def test_a_flood_of_rows_gives_no_figures(tmp_path: Path) -> None:
+    losses(tmp_path, "0000060", 0.3)
+    with Path(Place(str(tmp_path), "0000060", "loss").rows).open("a") as out:
+        out.write("x" * (5 << 20))
+    assert "no losses" in told(tmp_path)

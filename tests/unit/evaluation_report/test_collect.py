@@ -14,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.offer impo
 from ansible_collections.canvas.fleet.plugins.module_utils.system import files
 from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report import collect, packages, summary
 from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report.collect import Folder
+from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report.pictures import Budget
 
 from tests.unit.support import evaluations
 
@@ -138,7 +139,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "data"), CASES)
 def test_nothing_of_another_form_lies_here(name: str, data: bytes) -> None:
-    found = collect.written_anew(name, data)
+    found = collect.written_anew(name, data, Budget())
     assert all(byte == 10 or 32 <= byte < 127 for byte in found)
     assert b"cmd()" not in found
     assert b"more" not in found
@@ -162,6 +163,6 @@ def test_this_controller_has_all_of_them() -> None:
 
 def test_a_file_of_empty_lines_costs_little() -> None:
     begun = time.process_time()
-    assert collect.written_anew("base/loss/rows.jsonl", b"\n" * (16 << 20)) == b""
-    assert collect.written_anew("base/loss/rows.jsonl", b"{}\n" * (1 << 20)) == b""
+    assert collect.written_anew("base/loss/rows.jsonl", b"\n" * (16 << 20), Budget()) == b""
+    assert collect.written_anew("base/loss/rows.jsonl", b"{}\n" * (1 << 20), Budget()) == b""
     assert time.process_time() - begun < 10

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report import pictures
 from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report.pictures import (
+    Budget,
     NoPictureError,
     PagePictures,
 )
@@ -39,7 +40,7 @@ def test_a_picture_is_encoded_anew_without_what_lies_beside_the_pixels() -> None
     words.add_text("Comment", "<script>alert(1)</script>")
     given = png(pnginfo=words) + b"<script>"
     assert b"script" in given
-    found = pictures.anew(given)
+    found = Budget().anew(given)
     assert b"script" not in found
     assert (pictures.opened(found).size, pictures.opened(found).getpixel((3, 3))) == ((8, 6), (255, 0, 0))
 
@@ -55,7 +56,7 @@ def test_a_picture_is_encoded_anew_without_what_lies_beside_the_pixels() -> None
     ],
 )
 def test_every_kind_of_png_becomes_rgb(mode: str, colour: object, seen: tuple[int, int, int]) -> None:
-    found = pictures.opened(pictures.anew(png(mode=mode, colour=colour)))
+    found = pictures.opened(Budget().anew(png(mode=mode, colour=colour)))
     assert (found.mode, found.getpixel((1, 1))) == ("RGB", seen)
 
 
@@ -74,14 +75,22 @@ HOSTILE = {
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(NoPictureError):
-        pictures.anew(data)
+        Budget().anew(data)
+
+
+def test_large_pictures_in_small_files_cost_no_more_than_one_too_many() -> None:
+    budget = Budget(pixels=100 * 100)
+    assert budget.anew(png((90, 90)))
+    assert budget.anew(png((90, 90)))
+    with pytest.raises(NoPictureError, match="too many pixels"):
+        budget.anew(png((1, 1)))
 
 
 def test_another_format_is_none() -> None:
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, format="JPEG")
     with pytest.raises(NoPictureError):
-        pictures.anew(out.getvalue())
+        Budget().anew(out.getvalue())
 
 
 @pytest.fixture

@@ -188,7 +188,9 @@ def test_the_login_of_a_server_that_another_work_names_is_not_ours(key: str, nam
 
 
 @pytest.mark.parametrize("key", ["git.example.org", "git.example.org.", "GIT.example.org"])
-@pytest.mark.parametrize("url", ["https://git.example.org/a", "https://git.example.org.:8443/a", "https://Git.Example.org."])
+@pytest.mark.parametrize(
+    "url", ["https://git.example.org/a", "https://git.example.org.:8443/a", "https://Git.Example.org."]
+)
 def test_a_server_is_known_in_each_way_of_writing_its_name(key: str, url: str) -> None:
     credentials.use({key: "me:pass-word"})
     assert credentials.login(url) == ("me", "pass-word")

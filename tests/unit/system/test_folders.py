@@ -242,7 +242,9 @@ def test_a_default_list_opens_a_way_to_an_inherited_group(mode, gid, entries, is
     (tmp_path / "a/made").touch(0o666)
     made = (tmp_path / "a/made").stat()
     assert (made.st_gid != 0 and bool(made.st_mode & stat.S_IWGRP)) == is_open
-    assert folders.open_to_others(str(tmp_path / "a/b")) == (f"{tmp_path / 'a'} (access control list)" if is_open else "")
+    assert folders.open_to_others(str(tmp_path / "a/b")) == (
+        f"{tmp_path / 'a'} (access control list)" if is_open else ""
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
