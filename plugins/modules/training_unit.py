@@ -69,6 +69,10 @@ options:
         description: The unit after it, which merges adapters; empty where nothing is merged.
         type: str
         default: ""
+      evaluation:
+        description: The unit after these, which evaluates the run; empty where nothing is evaluated.
+        type: str
+        default: ""
 """
 
 EXAMPLES = r"""

@@ -15,13 +15,15 @@ from typing import Literal, cast
 Letter = Literal["A", "B", "C", "D"]
 LAST = 20_000  # characters of the text that are looked at
 # No part of a pattern repeats without end: a text of blanks would cost the square of its length.
-MARKS = r"[\s*_`$\"'“”(\[{<]{0,40}"  # that may stand before a letter
-END = r"(?![A-Za-z0-9])(?!['’][a-z])"
+MARKS = r"[\s*_`$\"'\u201c\u201d(\[{<]{0,40}"  # that may stand before a letter
+END = r"(?![A-Za-z0-9])(?!['\u2019][a-z])"
 TEX = r"(?:\\(?:text|mathrm|mathbf|textbf|rm|bf)\s*\{?\s*)?"
 LARGE, ANY = rf"{TEX}(?P<letter>[A-D]){END}", rf"{TEX}(?P<letter>[A-Da-d]){END}"
-WORD = r"\b(?i:(?:final\s+|correct\s+|right\s+|best\s+){0,4}(?:answers?|ans|choice)(?:\s+(?:option|choice|letter))?)\b[*_`\s]*"
+WORD = (
+    r"\b(?i:(?:final\s+|correct\s+|right\s+|best\s+){0,4}(?:answers?|ans|choice)(?:\s+(?:option|choice|letter))?)\b[*_`\s]*"
+)
 LINK = r"(?i:\bis\b|\bare\b|\bwould\s+be\b|\bshould\s+be\b|\bmust\s+be\b|[:=→]|->)"
-FILL = r"(?:[\s*_`\"'“”:,]|\b(?i:therefore|thus|so|hence|clearly|the|indeed|option|choice|letter)\b){0,40}"
+FILL = r"(?:[\s*_`\"'\u201c\u201d:,]|\b(?i:therefore|thus|so|hence|clearly|the|indeed|option|choice|letter)\b){0,40}"
 STRONG = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (
@@ -39,7 +41,7 @@ STRONG = tuple(
 WEAK = tuple(
     re.compile(pattern) for pattern in (rf"\b(?i:options?)\b{FILL}{MARKS}{LARGE}", rf"选项[\s:：]*{MARKS}{LARGE}")
 )
-ALONE = re.compile(rf"^{MARKS}{ANY}[\s*_`$\"'“”)\]}}>.。:]*$")
+ALONE = re.compile(rf"^{MARKS}{ANY}[\s*_`$\"'\u201c\u201d)\]}}>.。:]*$")
 OTHER = re.compile(
     r"[)\]}*_`\"'\s]*(?:\b(?:or|and)\b|[/,&、]|或者?|和)\s*(?i:options?\s+)?[(\[{*_`\"'\s]*(?P<other>[A-D])" + END
 )

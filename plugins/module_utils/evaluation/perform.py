@@ -26,11 +26,15 @@ ENDING = 120.0  # seconds that a training which ends may still take
 Busy = Callable[[], Mapping[str, str]]
 
 
+def _busy() -> Mapping[str, str]:
+    return state.busy()
+
+
 def perform(
     spec: Spec,
     unit: str,
     progress: Progress,
-    busy: Busy = lambda: state.busy(),
+    busy: Busy = _busy,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """What evaluation/program.py answers. `unit`: of the training.

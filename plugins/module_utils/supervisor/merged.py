@@ -22,7 +22,7 @@ from .guard import place_of
 EVERY = 30.0  # seconds between two lines in the journal
 
 
-def run(spec_path: str, say: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic) -> int:
+def run(spec_path: str, say: Callable[[str], None] = progress.log, clock: Callable[[], float] = time.monotonic) -> int:
     """The exit code; why it failed is in the journal, and in the state that the plan and the status read."""
     spec, last = json.loads(files.read(spec_path)), float("-inf")
 

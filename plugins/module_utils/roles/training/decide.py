@@ -156,6 +156,8 @@ def evaluation_findings(seen: Observation, want: Want) -> list[Finding]:
         return []
     expected = f"the {want.settings['evaluation_at_end']} of the newest checkpoint on the test rows"
     return [finding("EVALUATION_FAILED", found=words, expected=expected, variable="evaluation_at_end")]
+
+
 def pile(seen: Observation, want: Want) -> list[Finding]:
     """Model folders are never removed by themselves, since nobody but their owner knows which are still needed."""
     if not seen.stock.much:

@@ -78,7 +78,7 @@ def _users(want: Want) -> dict[str, str]:
         want.checkpoint_dir: "training_checkpoint_dir",
         want.kept: "training_kept_dir",
         want.own: "fleet_state_dir",
-        **({want.evaluation_dir: "evaluation_dir"} if want.evaluates else {}),
+        **({want.evaluation_dir: "evaluation_dir"} if want.evaluation_wanted else {}),
     }
 
 

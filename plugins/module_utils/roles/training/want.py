@@ -113,10 +113,14 @@ class Want:
         return str(self.settings["evaluation_dir"])
 
     @property
+    def evaluation_wanted(self) -> bool:
+        """By the settings alone, as an observation knows them: each node of the run answers the same."""
+        return self.settings["evaluation_at_end"] != "none" and self.settings["evaluation_test_file"] != ""
+
+    @property
     def evaluates(self) -> bool:
         """Is the run evaluated when it is finished? The first node has the checkpoints."""
-        wanted = self.settings["evaluation_at_end"] != "none" and self.settings["evaluation_test_file"] != ""
-        return wanted and not self.topology.node_rank
+        return self.evaluation_wanted and not self.topology.node_rank
 
     @property
     def merges(self) -> bool:

@@ -16,6 +16,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import 
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation import perform, program, state
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.last import Figures, Last
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.spec import Spec
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import folders as unit_folders
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_file
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Observation
@@ -177,6 +178,14 @@ def test_a_start_of_the_training_ends_evaluations_before_it_notes_itself(
     monkeypatch.setattr(state, "stop_all", lambda: calls.append(Path(f"{want.record}/started").exists()))
     assert started.note(str(tmp_path / "spec.json"), {}) == 0
     assert calls == [False]
+
+
+def test_each_node_wants_the_folders_that_an_observation_looks_for() -> None:
+    """It knows no place in the run: what it found lacking on another node would be lacking for ever."""
+    observed, applied = units.want(**LOSS), units.want(PAIR, **LOSS)
+    assert list(unit_folders._users(applied)) == list(unit_folders._users(observed))
+    assert applied.evaluation_dir in unit_folders._users(applied)
+    assert applied.evaluation_dir not in unit_folders._users(units.want(PAIR))
 
 
 def test_the_supervisor_s_file_holds_what_each_process_of_the_evaluation_needs(
