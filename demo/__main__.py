@@ -31,8 +31,8 @@ CONVERGE = Step(
     shown=True,
 )
 EVALUATE = Step(
-    "See what both runs have learned: ansible-playbook playbooks/evaluate.yml -e evaluation_mode=answers",
-    [PYTHON, "-m", "demo.play", "playbooks/evaluate.yml", "-i", "inventory/demo", "-e", "evaluation_mode=answers"],
+    "See what both runs have learned: ansible-playbook playbooks/evaluate.yml",
+    [PYTHON, "-m", "demo.play", "playbooks/evaluate.yml", "-i", "inventory/demo"],
     shown=True,
 )
 DOWN = Step("Remove hosts, depot, network and keys", [sys.executable, "-m", "demo.hosts", "down-all"])
