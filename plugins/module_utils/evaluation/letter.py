@@ -19,7 +19,8 @@ MARKS = r"[\s*_`$\"'\u201c\u201d(\[{<]{0,40}"  # that may stand before a letter
 END = r"(?![A-Za-z0-9])(?!['\u2019][a-z])"
 TEX = r"(?:\\(?:text|mathrm|mathbf|textbf|rm|bf)\s*\{?\s*)?"
 LARGE, ANY = rf"{TEX}(?P<letter>[A-D]){END}", rf"{TEX}(?P<letter>[A-Da-d]){END}"
-WORD = r"\b(?i:(?:final\s+|correct\s+|right\s+|best\s+){0,4}(?:answers?|ans|choice)(?:\s+(?:option|choice|letter))?)\b[*_`\s]*"
+KINDS = r"(?:final\s+|correct\s+|right\s+|best\s+){0,4}"
+WORD = rf"\b(?i:{KINDS}(?:answers?|ans|choice)(?:\s+(?:option|choice|letter))?)\b[*_`\s]*"
 LINK = r"(?i:\bis\b|\bare\b|\bwould\s+be\b|\bshould\s+be\b|\bmust\s+be\b|[:=→]|->)"
 FILL = r"(?:[\s*_`\"'\u201c\u201d:,]|\b(?i:therefore|thus|so|hence|clearly|the|indeed|option|choice|letter)\b){0,40}"
 STRONG = tuple(
