@@ -67,4 +67,9 @@ ENTRIES: dict[str, Entry] = {
         "the run is finished, but its evaluation is not; a converge does not try the same again",
         "remove the cause, then run playbooks/evaluate.yml",
     ),
+    "CONTROLLER_PACKAGE_MISSING": Entry(
+        "error",
+        "statistics, pictures and plots of an evaluation are made on the controller, and its Python lacks packages",
+        "install them beside ansible-core: pip install -r requirements.txt",
+    ),
 }

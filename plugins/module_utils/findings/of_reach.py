@@ -104,11 +104,6 @@ ENTRIES: dict[str, Entry] = {
         "Ansible needs setfacl to give files to an account other than root, and the host has none",
         "remove ansible_become_user, because the roles need root; or install the package acl on the host",
     ),
-    "CONTROLLER_PACKAGE_MISSING": Entry(
-        "error",
-        "statistics, pictures and plots of an evaluation are made on the controller, and its Python lacks packages",
-        "install them beside ansible-core: pip install -r requirements.txt",
-    ),
     "PYTHON_MISSING": Entry(
         "error",
         "the modules need Python on the host, and there is none at that path",

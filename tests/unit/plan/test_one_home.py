@@ -35,8 +35,10 @@ DIFFERENT = {
     "repo": "of the code; of the model; of the data",
     "root": "of everything; of conda",
     "source": "of the code; of the data",
+    "step": "of the checkpoint that is evaluated, base or all too; of the one that is exported",
     "timestep_shift": "of the training's noise; of the steps in which an answer's picture is drawn",
     "state_dir": "of root's records; of downloads, which belong to the account",
+    "weights": "which file an evaluation reads; which file an export takes",
 }
 # A default that is another variable's value, and why that is not the same setting.
 FOLLOWS = {

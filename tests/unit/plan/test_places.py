@@ -22,6 +22,7 @@ READ_ALONE = {"run_config_resume_from", "nvidia_busy_ignore_below"}
 def defaults(**given: str) -> dict[str, str]:
     """Every path as the roles have it, for a run named atlas."""
     found: dict[str, str] = {"training_run": "atlas", "inventory_hostname": "atlas", "nvidia_cuda_version": "12.6"}
+    found["evaluation_test_file"] = "/srv/blockmoving/data/test.parquet"  # its default is more than a path
     found.update(given)
     texts = {name: str(value) for name, value in load_specs().defaults.items() if isinstance(value, str)}
     for _ in range(5):
