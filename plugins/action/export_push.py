@@ -9,8 +9,11 @@ from typing import Any
 from ..module_utils.checkpoints import exports
 from ..module_utils.core.errors import FleetError
 from ..module_utils.system import files
+from ..module_utils.system.digests import sha256
 from ..plugin_utils.hub_push import Push, Target
 from ..plugin_utils.role_action import RoleAction
+
+CARD = "README.md"
 
 
 class ActionModule(RoleAction):
@@ -18,7 +21,7 @@ class ActionModule(RoleAction):
 
     _requires_connection = False
     _supports_diff = False
-    _VALID_ARGS = frozenset(("state", "folder"))
+    _VALID_ARGS = frozenset(("state", "folder", "card"))
 
     def work(self) -> dict[str, Any]:
         if int(self.topology["node_rank"]):
@@ -62,6 +65,13 @@ class ActionModule(RoleAction):
                 "the folder to push is no whole export",
                 found=f"{folder}: {', '.join(lacking[:3]) or exports.SUMS} is absent",
                 remedy="fetch it again: playbooks/fetch.yml -e training_fetch=export",
+            )
+        if digests.get(CARD) != sha256(str(self._task.args.get("card", ""))):
+            raise FleetError(
+                "the model card that came from the host is not the one that was written here",
+                found=f"{folder}/{CARD}",
+                expected="the text of this export, since it is published in your name",
+                remedy="look at what changed it on the host, then export again",
             )
         done = push.push(folder, digests, (exports.SUMS,), f"{self.settings['training_run']}, {name}")
         self._line(f"{done['url']}  {'is pushed' if done['changed'] else 'has all of it already'}")

@@ -28,6 +28,10 @@ options:
   folder:
     description: The folder on the controller.
     type: path
+  card:
+    description: The model card as the controller wrote it. Another one in the folder is refused, since it is published.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""

@@ -62,7 +62,7 @@ class Pusher:
         return self(state="ready", **more)
 
     def push(self, **more: Any) -> Any:
-        return self(folder=str(self.folder), **more)
+        return self(folder=str(self.folder), card=FILES["README.md"].decode(), **more)
 
     def there(self) -> dict[str, bytes]:
         return {name: self.hub.blobs[digest] for name, digest in self.hub.commits[-1].items()}
@@ -173,6 +173,14 @@ def test_a_folder_that_is_not_whole_is_not_pushed(pusher: Pusher, hub: Hub) -> N
     (pusher.folder / "SHA256SUMS").unlink()
     assert "no whole export" in pusher.push()["msg"]
     assert hub.blobs == {}
+
+
+def test_a_card_that_its_host_has_changed_is_not_published(pusher: Pusher, hub: Hub) -> None:
+    pusher.ready()
+    (pusher.folder / "README.md").write_text("# Buy this")
+    pusher.sum()
+    assert "not the one that was written here" in pusher.push()["msg"]
+    assert (hub.blobs, hub.commits) == ({}, [])
 
 
 def test_nothing_of_the_controllers_environment_is_taken_for_a_token(

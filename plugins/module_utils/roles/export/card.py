@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...core import shown
+from ...core import masking, shown
 from ...core.progress import amount
 from ...core.settings import Settings
+from ...evaluation.folder import SUBJECT
 from .evaluated import Evaluated
 from .observe import Loss, Seen
 
@@ -27,6 +28,7 @@ KINDS = {
     "merged": "the base merged with the adapters of that step",
 }
 NONE = "–"
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # of a loss: the card is published, so a host writes no markup into it
 
 
 def values(seen: Seen, settings: Settings, planned: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
@@ -44,7 +46,7 @@ def values(seen: Seen, settings: Settings, planned: Mapping[str, Mapping[str, An
         "kind": KINDS[seen.kind],
         "size": amount(seen.size, "B"),
         "digest": f", SHA-256 `{seen.sha256}`" if re.fullmatch("[0-9a-f]{64}", seen.sha256) else "",
-        "code": f"{cell(settings['canvas_code_repo'])}, commit `{cell(_commit(settings, planned))}`",
+        "code": f"{cell(_repo(settings))}, commit `{cell(_commit(settings, planned))}`",
         "world_size": cell(planned.get("topology", {}).get("world_size") or NONE),
         "settings": table(("setting", "value"), [(f"`{name}`", given[name]) for name in names]),
         "data": _data(planned),
@@ -53,6 +55,11 @@ def values(seen: Seen, settings: Settings, planned: Mapping[str, Mapping[str, An
         "merged": _merged(seen),
         "evaluation": _evaluation(seen.evaluations),
     }
+
+
+def _repo(settings: Settings) -> str:
+    """Its address as it may be published."""
+    return masking.public(str(settings["canvas_code_repo"]))
 
 
 def _commit(settings: Settings, planned: Mapping[str, Mapping[str, Any]]) -> str:
@@ -66,7 +73,8 @@ def _data(planned: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _losses(losses: Sequence[Loss]) -> str:
-    lines = [(one.name, f"{one.first:.4f} ({one.first_step})", f"{one.last:.4f} ({one.last_step})") for one in losses]
+    named = [one for one in losses if NAME.fullmatch(one.name)]
+    lines = [(one.name, f"{one.first:.4f} ({one.first_step})", f"{one.last:.4f} ({one.last_step})") for one in named]
     return table(("loss", "first (step)", "last (step)"), lines) if lines else "The log holds no step line.\n"
 
 
@@ -94,6 +102,7 @@ def _evaluation(found: Sequence[Evaluated]) -> str:
             one.unparsed if one.lettered else NONE,
         )
         for one in found
+        if SUBJECT.fullmatch(one.subject)
     ]
     heads = ("weights", "mode", "test rows", "CE", "MSE", "right answers", "without a letter")
     return table(heads, lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...core.wire import Measured
 from ...evaluation import folder
@@ -18,7 +18,7 @@ class Evaluated:
     `lettered`: rows whose letter is the expected one; `unparsed`: of these without a letter."""
 
     subject: str
-    mode: str
+    mode: Literal["loss", "answers"]
     rows: int
     wanted: int
     data: str = ""  # SHA-256 of the test file
@@ -49,15 +49,14 @@ def _belongs(place: folder.Place, step: int, kind: str) -> bool:
 def _of(place: folder.Place) -> Evaluated:
     about, rows = folder.about_in(place), folder.rows_in(place)
     wanted, data = (about.rows, about.data_digest) if about else (0, "")
-    if place.mode == LOSS:
+    mode: Literal["loss", "answers"] = "loss" if place.mode == LOSS else "answers"
+    if mode == LOSS:
         ce, mse = (_mean([getattr(row, name) for row in rows]) for name in ("ce", "mse"))
-        return Evaluated(place.subject, place.mode, len(rows), wanted, data, ce, mse)
+        return Evaluated(place.subject, mode, len(rows), wanted, data, ce, mse)
     letters = {one.row: one.answer for one in folder.questions_in(place.folder)}
     asked = [(row.letter, letters[row.row]) for row in _answers(rows) if letters.get(row.row)]
     right, unparsed = sum(one == wanted for one, wanted in asked), sum(one is None for one, _wanted in asked)
-    return Evaluated(
-        place.subject, place.mode, len(rows), wanted, data, right=right, lettered=len(asked), unparsed=unparsed
-    )
+    return Evaluated(place.subject, mode, len(rows), wanted, data, right=right, lettered=len(asked), unparsed=unparsed)
 
 
 def _answers(rows: Sequence[Any]) -> Iterator[Any]:

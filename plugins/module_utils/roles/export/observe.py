@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, cast
 
 from ...checkpoints import export_choice, models
 from ...core import wire
@@ -13,6 +14,7 @@ from ...trainer.losses import Row as LossRow
 from .evaluated import Evaluated, evaluated
 from .work import export_spec
 
+Kind = Literal["ema", "model", "merged"]
 TABLE = 64 << 20  # bytes of losses.csv
 
 
@@ -32,7 +34,7 @@ class Seen:
     """The chosen weights. `sha256`: as their seal has it, "" without one."""
 
     step: int
-    kind: str
+    kind: Kind
     size: int
     sha256: str = ""
     losses: tuple[Loss, ...] = ()
@@ -48,7 +50,7 @@ def observe(settings: Settings) -> Seen:
     losses = losses_of(files.text(f"{spec.results}/losses.csv", TABLE, follow=False), choice.step)
     place = str(settings.get("evaluation_dir") or f"{spec.results}/evaluation")
     evaluations = evaluated(place, choice.step, choice.kind)
-    return Seen(choice.step, choice.kind, choice.size, choice.sha256, losses, merged, evaluations)
+    return Seen(choice.step, cast("Kind", choice.kind), choice.size, choice.sha256, losses, merged, evaluations)
 
 
 def losses_of(text: str, step: int) -> tuple[Loss, ...]:

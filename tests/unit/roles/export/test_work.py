@@ -45,12 +45,14 @@ def settings_of(run: Run, **change: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def card_of(run: Run, planned: dict[str, Any] | None = None, **change: Any) -> dict[str, Any]:
+def card_of(
+    run: Run, planned: dict[str, Any] | None = None, lies: dict[str, Any] | None = None, **change: Any
+) -> dict[str, Any]:
     """The answer of the action on the controller to what the host says."""
     given = settings_of(run, **change)
     seen = wire.to_dict(observe.observe(given))  # type: ignore[arg-type]
     plan = {"topology": actions.TOPOLOGY, "roles": {name: {"values": one} for name, one in (planned or {}).items()}}
-    made = actions.action(export_card, iter([{"changed": False, "chosen": seen}]), given)
+    made = actions.action(export_card, iter([{"changed": False, "chosen": {**seen, **(lies or {})}}]), given)
     made.show = lambda _text: None
     return actions.run(made, preflight_plan=plan)
 
@@ -144,6 +146,30 @@ def test_no_value_leaves_its_cell(run: Run, value: str) -> None:
     assert not any(line.startswith("## mine") for line in text.splitlines())
     assert "\x1b" not in text
     assert card.cell("a|b") == "a\\|b"
+
+
+def test_a_host_writes_no_markup_into_a_card_that_is_published(run: Run) -> None:
+    link = "[free](https://evil.example)"
+    number = {"first_step": 0, "first": 1.0, "last_step": 40, "last": 1.0}
+    losses = [{"name": link, **number}, {"name": "ce", **number}]
+    told = [{"subject": link, "mode": "loss", "rows": 1, "wanted": 1}]
+    text = card_of(run, lies={"losses": losses, "evaluations": told})["spec"]["card"]
+    assert "evil" not in text
+    assert "| ce | 1.0000 (0) |" in text
+
+
+@pytest.mark.parametrize(
+    "lies", [{"kind": "x"}, {"evaluations": [{"subject": "base", "mode": "x", "rows": 1, "wanted": 1}]}]
+)
+def test_a_kind_that_is_none_is_an_answer_of_another_form(run: Run, lies: dict[str, Any]) -> None:
+    result = card_of(run, lies=lies)
+    assert (result["failed"], result["finding"]["code"]) == (True, "HOST_ANSWER_MALFORMED")
+
+
+def test_no_login_of_the_codes_repository_is_published(run: Run) -> None:
+    text = card_of(run, canvas_code_repo="https://me:hunter2@example.org/code?token=1")["spec"]["card"]
+    assert "https://example.org/code," in text
+    assert "hunter2" not in text
 
 
 def test_the_other_hosts_of_a_run_have_nothing_to_export(run: Run) -> None:
