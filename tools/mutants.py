@@ -220,7 +220,7 @@ def equivalent() -> set[str]:
 def run(mutants: Sequence[Mutant], minutes: float) -> tuple[int, list[Mutant]]:
     """Number of mutants that were tried in the time, and the survivors."""
     until, survivors, tried = time.monotonic() + 60 * minutes, list[Mutant](), 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was tried until then is told
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was tried until then is reported
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, contextlib.suppress(KeyboardInterrupt):
         copy = Copy(Path(folder))
         for number, mutant in enumerate(mutants, 1):

@@ -171,11 +171,11 @@ def watch(trainer: Any, utils: Any, report: Report, hold: str) -> None:
         return wrapped(model, **more)
 
     batch, load = sys.modules["data.dataset_base"].SimpleCustomBatch, trainer.load_ae
-    told = batch.to_dict
+    plain = batch.to_dict
 
     def to_dict(self: Any) -> dict[str, Any]:
         """What a batch is: its tokens, those whose next one is predicted, and its pixels."""
-        data: dict[str, Any] = told(self)
+        data: dict[str, Any] = plain(self)
         images, words = data.get("padded_images"), data.get("ce_loss_indexes")
         pixels = images.numel() / 3 if images is not None else 0
         report.batch = {"tokens": float(data["sequence_length"]), "words": float(len(words)), "pixels": float(pixels)}

@@ -27,12 +27,12 @@ from modeling.tokenizer import Tokenizer
 from PIL import Image
 from safetensors.torch import load_file
 
-PATIENCE = timedelta(minutes=float(os.environ.get("MINICANVAS_PATIENCE", "10")))  # as long as the real ranks wait
+TIMEOUT = timedelta(minutes=float(os.environ.get("MINICANVAS_PATIENCE", "10")))  # as long as the real ranks wait
 RENORMS = ("global", "channel", "text_channel")
 
 
 def load_checkpoint_and_dispatch(model: Bagel, checkpoint: str, **_how: Any) -> Bagel:
-    """The weights of a file, in bfloat16's precision. What the file lacks stays as it is, without a word."""
+    """The weights of a file, in bfloat16's precision. What the file lacks stays as it is, and no message says so."""
     model.load_state_dict(load_file(checkpoint), strict=False)
     return model
 
@@ -91,25 +91,25 @@ class InterleaveReasoner:
     ) -> list[dict[str, Any]]:
         """Steps as {"type", "content", "iteration"}."""
         has = self.inferencer
-        told, without_text, without_pictures = (has.init_gen_context() for _ in range(3))
+        whole, without_text, without_pictures = (has.init_gen_context() for _ in range(3))
         shape = (512, 512)
         for part in ([system_prompt] if system_prompt else []) + inputs:
             if isinstance(part, str):
-                has.update_context_text(part, told)
+                has.update_context_text(part, whole)
                 has.update_context_text(part, without_pictures)
             else:
                 image = has.vae_transform.resize_transform(part.convert("RGB"))
                 shape = image.size[::-1]
-                has.update_context_image(image, told)
+                has.update_context_image(image, whole)
                 has.update_context_image(image, without_text)
         steps: list[dict[str, Any]] = []
         mode = "text"
         for iteration in range(1, max_iterations + 1):
             if mode == "text":
                 text, action = self.generate_text_with_next_token_check(
-                    told, do_sample=do_sample, temperature=text_temperature
+                    whole, do_sample=do_sample, temperature=text_temperature
                 )
-                has.update_context_text(text, told)
+                has.update_context_text(text, whole)
                 has.update_context_text(text, without_pictures)
                 steps.append({"type": "text", "content": text, "iteration": iteration})
                 if action == "end":
@@ -117,11 +117,11 @@ class InterleaveReasoner:
                 mode = "image" if action == "image" else "text"
                 continue
             image = has.gen_image(
-                shape, told, cfg_text_precontext=without_text, cfg_img_precontext=without_pictures, **drawing
+                shape, whole, cfg_text_precontext=without_text, cfg_img_precontext=without_pictures, **drawing
             )
             steps.append({"type": "image", "content": image, "iteration": iteration})
             image = has.vae_transform.resize_transform(image)
-            has.update_context_image(image, told)
+            has.update_context_image(image, whole)
             has.update_context_image(image, without_text)
             mode = "text"
         return steps
@@ -208,7 +208,7 @@ def main() -> None:
     for seeded in (random.seed, np.random.seed, torch.manual_seed):
         seeded(42)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=PATIENCE)
+    dist.init_process_group("gloo", timeout=TIMEOUT)
     rank, ranks = dist.get_rank(), dist.get_world_size()
     folder = os.path.join(
         args.output_dir, args.dataset_name + (f"_{args.run_description}" if args.run_description else "")

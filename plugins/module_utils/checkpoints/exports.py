@@ -18,7 +18,7 @@ from .models import NEWEST, SMALL
 from .staged import NEW, OLD
 
 RECORD, CARD, SUMS = "EXPORTED.json", "README.md", "SHA256SUMS"
-WEIGHTS = "ema.safetensors"  # the name that inference reads (Bagel app.py; upstream's reasoner is told a name)
+WEIGHTS = "ema.safetensors"  # the name that inference reads (Bagel app.py; upstream's reasoner takes a name)
 KINDS = ("merged", "ema", "model")
 NAME = re.compile(rf"([0-9]{{7,}})-({'|'.join(KINDS)})")
 SUM = re.compile(r"([0-9a-f]{64})  (.+)")

@@ -32,9 +32,9 @@ def settings(data: bytes | None, digests: Mapping[str, str]) -> tuple[str, ...]:
     if data is None or len(data) > LIMIT:
         return ()
     try:
-        told = wire.from_record(Declared, json.loads(data))
+        declared = wire.from_record(Declared, json.loads(data))
     except (ValueError, RecursionError):
         return ()
-    if told is None or dict(told.files) != {path: digest for path, digest in digests.items() if digest}:
+    if declared is None or dict(declared.files) != {path: digest for path, digest in digests.items() if digest}:
         return ()
-    return told.built_in
+    return declared.built_in

@@ -31,7 +31,7 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "evaluation" / "temp
 LIMIT = 10_000_000  # bytes of the page
 HEAD = 400_000  # bytes of it for all but cards and plots, about
 TEXT = 4_000_000  # bytes of the cards' texts
-WORKS, SETTINGS, WORD = 30, 40, 200  # subjects whose work is told; of each the settings, and their letters
+WORKS, SETTINGS, WORD = 30, 40, 200  # subjects whose work is shown; of each the settings, and their letters
 FILTERS = ("all", "right", "wrong", "unparsed", "changed")
 TRENDS = ("all", "lower", "higher")
 

@@ -25,7 +25,7 @@ TRAINING = {
 }  # as the supervisor is told them
 # Names of the same form that are no variables: roles, modules, lookups, the trainer's flags and the key of its yaml.
 PLUGINS = {path.stem for folder in ("modules", "action", "lookup") for path in (ROOT / "plugins" / folder).glob("*.py")}
-OTHERS = {*ROLES, *PLUGINS, *TRAINING, *KNOWN, *OURS, "dataset_names", "preflight_plan"}
+OTHERS = {*ROLES, *PLUGINS, *TRAINING, *KNOWN, *OURS, "dataset_names", "fleet_built_in", "preflight_plan"}
 
 
 def unknown(text: str) -> set[str]:

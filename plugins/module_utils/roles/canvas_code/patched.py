@@ -46,7 +46,7 @@ def observe(settings: Settings) -> Code:
 
 def built_in_of(code: str, digests: Mapping[str, str]) -> tuple[str, ...]:
     """Settings that the code in this folder follows without a patch. `digests`: of its files, without patches."""
-    told = None
+    declared = None
     with contextlib.suppress(OSError, FleetError):
-        told = managed_files.read(os.path.join(code, built_in.NAME))
-    return built_in.settings(told, {path: digests[path] for path in patch_table.paths()})
+        declared = managed_files.read(os.path.join(code, built_in.NAME))
+    return built_in.settings(declared, {path: digests[path] for path in patch_table.paths()})
