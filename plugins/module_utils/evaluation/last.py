@@ -83,7 +83,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def line(found: Last) -> str:
     """`step 1530 on 69 test rows: ce 0.412 (base 2.310), mse 0.080 (base 0.510)`."""
     mine = found.tuned or found.base
-    if mine is None:
+    if mine is None or not folders.SUBJECT.fullmatch(mine.subject):
         return ""
     step = folders.step_of(mine.subject)
     who = "the base" if step is None else f"step {step}{' merged' if mine.subject.endswith(folders.MERGED) else ''}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation import folder as folders
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.folder import Place
-from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.last import evaluated, last, line
+from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.last import Figures, Last, evaluated, last, line
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.wire import About, AnswerRow, LossRow, QuestionRow
 from ansible_collections.canvas.fleet.plugins.module_utils.system import folders as system_folders
 
@@ -97,3 +97,7 @@ def test_a_flood_of_rows_gives_no_figures(tmp_path: Path) -> None:
     with Path(Place(str(tmp_path), "0000060", "loss").rows).open("a") as out:
         out.write("x" * (5 << 20))
     assert "no losses" in told(tmp_path)
+
+
+def test_a_subject_that_is_none_is_no_figure() -> None:
+    assert line(Last("loss", "2026-11-30T02:00:00+00:00", Figures("interleave_reasoning", 2, 0.5))) == ""
