@@ -48,7 +48,8 @@ class ActionModule(RoleAction):
         data = Folder(os.path.join(self.folder, DATA), self._line, self.clock)
         lacking = data.lacking(offer)
         names = [one.name for one in lacking]
-        self._line(f"{amount(sum(one.size for one in lacking), 'B')} in {len(lacking)} of {len(offer.files)} files")
+        brought = f"{amount(sum(one.size for one in lacking), 'B')} in {len(lacking)} of {len(offer.files)} files"
+        self._line(brought if lacking else f"all {len(offer.files)} files are here already")
         if self._task.check_mode:
             return {"changed": bool(lacking), "brought": names}
         data.bring(lacking, self._pieces)

@@ -34,17 +34,13 @@ def make(
     """{"changed", "name", "path", "step", "weights", "bytes", "shared", "edited"}. Raises FleetError, OSError."""
     export_choice.choose(spec)
     folders.make(spec.folder)
-    while True:
-        taken = False
-        try:
-            with files.locked(f"{spec.folder}/.lock", wait=False):
-                taken = True
-                return _Export(spec, card, progress).make()
-        except BlockingIOError:
-            if taken:
-                raise
+
+    def waits() -> None:
         progress(0, 0, "", "waits for another export")
         sleep(LOOK)
+
+    with files.in_turn(f"{spec.folder}/.lock", waits):
+        return _Export(spec, card, progress).make()
 
 
 @dataclass(frozen=True)

@@ -53,18 +53,14 @@ def make(spec: MergeSpec, progress: Progress, sleep: Callable[[float], None] = t
     _refuse_without_numpy()
     folders.make(spec.models)
     _refuse_among_checkpoints(spec)
-    while True:
-        taken = False
-        try:
-            with files.locked(f"{spec.models}/.lock", wait=False):
-                taken = True
-                return _recorded(spec, progress)
-        except BlockingIOError:
-            if taken:
-                raise
+
+    def waits() -> None:
         state = models.state_of(spec.results) or State()
         progress(state.done, state.total, state.unit, state.what or "waits for another merge")
         sleep(LOOK)
+
+    with files.in_turn(f"{spec.models}/.lock", waits):
+        return _recorded(spec, progress)
 
 
 def _refuse_without_numpy() -> None:

@@ -16,9 +16,10 @@ from typing import Any
 from . import shown
 
 WINDOW = 30.0  # seconds that the rate looks back
+JOURNAL_EVERY = 30.0  # seconds between two lines of the journal
 WRITE_EVERY = 0.5  # seconds between two writes of the record
 YEAR = 365 * 86_400.0  # seconds; a longer time says that nobody knows
-EVEN = ("B", "%")  # units of about equal duration, which allow an estimate of the time left
+EVEN = ("B", "%", "rows")  # units of about equal duration, which allow an estimate of the time left
 Write = Callable[[dict[str, Any]], None]  # of a record, as below a work
 STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
@@ -80,6 +81,21 @@ class Progress:
             self._written = now
             self._write({"done": done, "total": total, "unit": unit, "what": what, "samples": self._samples})
         self._last = key
+
+
+def journal(
+    say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, every: float = JOURNAL_EVERY
+) -> Progress:
+    """Progress as lines of the journal, at most one in `every` seconds."""
+    last = float("-inf")
+
+    def write(state: Mapping[str, Any]) -> None:
+        nonlocal last
+        if clock() - last >= every:
+            last = clock()
+            say(line(reading(state, time.time())))
+
+    return Progress(write)
 
 
 def thinned(samples: Sequence[tuple[float, int]], now: float) -> list[tuple[float, int]]:

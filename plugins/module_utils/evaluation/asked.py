@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checkpoints.seal import kept_dir_of
-from ..trainer.tokens import IMAGE_EDGE
+from ..trainer.tokens import IMAGE_EDGE, VAE_STRIDE, VIT_STRIDE
 from .spec import GENERATION, Spec
 
 # The settings that are read here; a job's spec and a unit's spec.json hold these alone.
@@ -19,7 +19,6 @@ NAMES = (
     *("run_config_ema", "run_config_processes", "run_config_timestep_shift", "run_config_max_latent_size"),
     *("weights_dir", "canvas_code_dir", "canvas_code_commit", "nvidia_gpu_expected"),
 )
-VAE_STRIDE, VIT_STRIDE = 16, 14  # as the role run_config writes them into the training's yaml
 
 
 def spec_of(settings: Mapping[str, Any]) -> Spec:

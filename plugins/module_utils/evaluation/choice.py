@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from ..findings.finding import Finding, finding
 from ..trainer import adapter
-from ..trainer.average import BASE_SHARE, base_share
+from ..trainer.average import better_file
 from . import folder
 from .found import Found, Save
 from .spec import ALL, BASE, MERGED, NEWEST, Spec
 from .subjects import Subject
 from .wire import LOSS
 
-EMA, MODEL = "ema.safetensors", "model.safetensors"
 SPARE = 64 << 20  # bytes beside the pictures
 PICTURE = 1 << 20  # bytes of a generated picture of 512 pixels, at most
 PICTURES = 4  # generated ones of a row, about twice as many as the longest solution has
@@ -56,10 +55,8 @@ def file_of(save: Save, spec: Spec) -> str:
     """The file of a checkpoint that is evaluated; "" where it is not whole. auto: by docs/results.md."""
     if save.form != "full":
         return save.files[0] if save.files else ""
-    if spec.weights == "auto":
-        name = MODEL if spec.ema <= 0 or base_share(spec.ema, save.step) > BASE_SHARE else EMA
-    else:
-        name = f"{spec.weights}.safetensors"
+    kind = better_file(spec.ema, save.step) if spec.weights == "auto" else spec.weights
+    name = f"{kind}.safetensors"
     return name if name in save.files else ""
 
 

@@ -13,6 +13,7 @@ from ..core.errors import FleetError
 from ..system import folders
 from ..trainer import adapter, safetensors
 from ..trainer.checkpoint import MODEL_FILES, Checkpoint
+from ..trainer.log import POSITIONS
 from ..trainer.safetensors import Header
 from .folder import about_in, places, questions_about
 from .memory import Need, memory
@@ -20,8 +21,6 @@ from .spec import Spec
 
 VAE = "ae.safetensors"
 MERGED_FILE = "ema.safetensors"  # the name that inference reads
-# The trainer makes these two itself, and takes them from no file.
-OWN = ("latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed")
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def another(name: str, header: Header, base: Header) -> str:
 
 
 def _shapes(header: Header) -> Mapping[str, tuple[int, ...]]:
-    return {name: shape for name, shape in header.shapes.items() if name not in OWN}
+    return {name: shape for name, shape in header.shapes.items() if name not in POSITIONS}
 
 
 def _edges(shape: tuple[int, ...]) -> str:

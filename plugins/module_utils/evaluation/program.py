@@ -52,17 +52,13 @@ def run(
     """
     given = spec if isinstance(spec, Spec) else wire.from_dict(Spec, dict(spec))
     folders.make(given.folder)
-    while True:
-        taken = False
-        try:
-            with files.locked(f"{given.folder}/.lock", wait=False):
-                taken = True
-                return _run(given, progress, sleep)
-        except BlockingIOError:
-            if taken:
-                raise
+
+    def waits() -> None:
         progress(0, 0, "rows", "waits for another evaluation of this run")
         sleep(LOOK)
+
+    with files.in_turn(f"{given.folder}/.lock", waits):
+        return _run(given, progress, sleep)
 
 
 def _run(spec: Spec, progress: Progress, sleep: Callable[[float], None]) -> dict[str, Any]:

@@ -9,33 +9,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any
 
 from ..checkpoints import model_folder
 from ..checkpoints.model_folder import MergeSpec
 from ..core import progress
 from ..core.errors import FleetError
-from ..core.progress import Progress
 from ..system import files
 from .guard import place_of
-
-EVERY = 30.0  # seconds between two lines in the journal
 
 
 def run(spec_path: str, say: Callable[[str], None] = progress.log, clock: Callable[[], float] = time.monotonic) -> int:
     """The exit code; why it failed is in the journal, and in the state that the plan and the status read."""
-    spec, last = json.loads(files.read(spec_path)), float("-inf")
-
-    def write(state: dict[str, Any]) -> None:
-        nonlocal last
-        if clock() - last >= EVERY:
-            last = clock()
-            say(progress.line(progress.reading(state, time.time())))
-
+    spec = json.loads(files.read(spec_path))
     names = tuple(map(str, spec["merge"]["weights_files"]))
     wanted = MergeSpec(place_of(spec), str(spec["results_dir"]), str(spec["merge"]["weights_dir"]), names)
     try:
-        made = model_folder.make(wanted, Progress(write))
+        made = model_folder.make(wanted, progress.journal(say, clock))
     except (FleetError, OSError) as error:
         say(f"the merge failed: {error}")
         return 1

@@ -342,6 +342,18 @@ def _print_to(fd: int) -> None:
 
 
 @contextlib.contextmanager
+def in_turn(path: Path, waits: Callable[[], None]) -> Iterator[None]:
+    """One process at a time; `waits` is called, and sleeps, as long as another has its turn."""
+    with contextlib.ExitStack() as held:
+        while True:
+            with suppress(BlockingIOError):
+                held.enter_context(locked(path, wait=False))
+                break
+            waits()
+        yield
+
+
+@contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
     """One process at a time; yields the descriptor that holds the lock. Raises BlockingIOError unless `wait`."""
     with open_part(path) as lock:

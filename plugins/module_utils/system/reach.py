@@ -263,6 +263,15 @@ def account_of(folder: os.stat_result) -> Account | None:
     return _account(folder.st_uid, folder.st_gid) if folder.st_uid and os.geteuid() == 0 else None
 
 
+def account_named(user: str) -> Account | None:
+    """The account of this name; None where the host has none, or we are not root."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    return _account(found.pw_uid, found.pw_gid) if os.geteuid() == 0 else None
+
+
 @lru_cache(maxsize=64)
 def _account(uid: int, gid: int) -> Account:
     try:

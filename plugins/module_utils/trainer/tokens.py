@@ -19,6 +19,7 @@ from typing import Any
 from ..system import files
 
 IMAGE_EDGE = 512  # the longest and the shortest edge that both transforms are given
+VAE_STRIDE, VIT_STRIDE = 16, 14  # pixels of a token in each direction, of the two transforms
 MAX_PIXELS = 14 * 14 * 9 * 1024  # the trainer's own default for both transforms
 MARKS = 2  # a start and an end token around each part of a sample
 
@@ -52,8 +53,8 @@ class Transform:
 class Transforms:
     """The two transforms of the dataset yaml; the strides are the model's own."""
 
-    vae: Transform = Transform(IMAGE_EDGE, IMAGE_EDGE, 16)
-    vit: Transform = Transform(IMAGE_EDGE, IMAGE_EDGE, 14)
+    vae: Transform = Transform(IMAGE_EDGE, IMAGE_EDGE, VAE_STRIDE)
+    vit: Transform = Transform(IMAGE_EDGE, IMAGE_EDGE, VIT_STRIDE)
 
     def image_tokens(self, width: int, height: int, *, learned: bool) -> int:
         """Tokens of one image: a solution image is learned, so it stands twice as latents (noisy and clean)."""

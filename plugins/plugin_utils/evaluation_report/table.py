@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
@@ -103,8 +104,16 @@ def points(found: Interval) -> str:
 
 
 def signed(found: Interval) -> str:
-    """−1.03 (−1.1…−0.96)"""
-    return f"{sign_alone(found.value)}{_between(found, short)}"
+    """−1.030 (−1.095…−0.965): all three with as many decimals as the interval's length has a use for."""
+    if found.low is None or found.high is None:
+        return sign_alone(found.value)
+    length = found.high - found.low
+    decimals = min(6, max(0, 1 - math.floor(math.log10(length)))) if length > 0 else 3
+
+    def fixed(value: float) -> str:
+        return f"{value:+.{decimals}f}".replace("-", "−")
+
+    return f"{fixed(found.value)}{_between(found, fixed)}"
 
 
 def p_value(p: float | None) -> str:
@@ -120,11 +129,6 @@ def points_alone(value: float) -> str:
 
 def sign_alone(value: float) -> str:
     return f"{value:+.3g}".replace("-", "−")
-
-
-def short(value: float) -> str:
-    """The end of an interval."""
-    return f"{value:+.2g}".replace("-", "−")
 
 
 def _between(found: Interval, form: Callable[[float], str]) -> str:

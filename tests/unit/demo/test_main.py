@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from demo import __main__ as demo
 from demo import steps
+
+
+@pytest.fixture(autouse=True)
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The mark of a fleet whose runs are evaluated."""
+    monkeypatch.setattr(demo, "EVALUATED", tmp_path / "evaluated")
+    return tmp_path / "evaluated"
 
 
 def outcomes(monkeypatch: pytest.MonkeyPatch, *failed: steps.Step) -> list[str]:
@@ -28,6 +36,24 @@ def test_the_fleet_is_brought_up_when_all_is_there(monkeypatch: pytest.MonkeyPat
     begun = outcomes(monkeypatch)
     assert demo.up() == 0
     assert begun[-3:] == [demo.INVENTORY.name, demo.CONVERGE.name, demo.EVALUATE.name]
+
+
+def test_a_fleet_is_evaluated_once_and_then_its_pages_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes(monkeypatch)
+    assert demo.up() == 0
+    assert demo.PAGES not in capsys.readouterr().out
+    begun = outcomes(monkeypatch)
+    assert demo.up() == 0
+    assert begun[-1] == demo.CONVERGE.name
+    assert demo.PAGES in capsys.readouterr().out
+
+
+def test_a_fleet_whose_evaluation_failed_is_evaluated_again(monkeypatch: pytest.MonkeyPatch, fleet: Path) -> None:
+    outcomes(monkeypatch, demo.EVALUATE)
+    assert demo.up() == 1
+    assert not fleet.exists()
 
 
 def test_nothing_is_evaluated_after_a_converge_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,20 @@ def test_the_table_shows_no_control_characters(made: Evaluation) -> None:
 def test_a_value_without_an_interval_stands_alone() -> None:
     alone = Interval(0.5, None, None, 1)
     assert (table.percent(alone), table.points(alone), table.signed(alone)) == ("50.0 %", "+50.0", "+0.5")
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((-2.6254, -2.6456, -2.6052), "−2.625 (−2.646…−2.605)"),
+        ((-0.816, -0.85, -0.782), "−0.816 (−0.850…−0.782)"),
+        ((3.0, -12.0, 18.0), "+3 (−12…+18)"),
+        ((0.5, 0.5, 0.5), "+0.500 (+0.500…+0.500)"),
+    ],
+)
+def test_an_interval_has_the_decimals_that_its_length_needs(interval: tuple[float, float, float], words: str) -> None:
+    value, low, high = interval
+    assert table.signed(Interval(value, low, high, 69)) == words
     assert (table.percent(None), table.number(None), table.p_value(None)) == ("–", "–", "–")
 
 

@@ -29,7 +29,7 @@ def running(variables: dict[str, Any]) -> Callable[[Seen], None]:
     digests = dict(made.roles["run_config"].digests)
     state: dict[str, Any] = {"active": "active", "sub": "running", "load": "loaded", "enabled": True, "folders": True}
     state.update(text=unit.unit, gpu=unit.gpu, evaluation=unit.evaluation, spec=want.spec())
-    state.update(payloads=[payload.payload()[0]], record=True)
+    state.update(evaluation_spec=want.evaluation_spec(), payloads=[payload.payload()[0]], record=True)
     state.update(started={**digests, "invocation": "a1"}, digests=digests)
     return lambda seen: seen["roles"]["training"]["unit"].update(state)
 

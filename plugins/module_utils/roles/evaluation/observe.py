@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from ...core.errors import FleetError
 from ...core.settings import Settings
 from ...evaluation import found, state
 from ...evaluation.asked import spec_of
 from ...evaluation.found import Found
-from ...system.reach import as_owner
+from ...system.reach import account_named
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,10 @@ class Observation:
 
 
 def observe(settings: Settings) -> Observation:
-    """Folders of the account are read as that account."""
+    """All is read as the account that evaluates, so a link of its leads to nothing of root's."""
     spec, alive = spec_of(settings), state.busy()
     own = f"{settings['training_unit']}{state.AT_END}"
-    try:
-        with as_owner(spec.results):
-            seen = found.look(spec)
-    except FleetError:  # there is no such folder
+    account = account_named(str(settings["fleet_user"]))
+    with account.acting() if account else nullcontext():
         seen = found.look(spec)
     return Observation(seen, {name: active for name, active in alive.items() if name != own}, own in alive)

@@ -18,7 +18,7 @@ from ...core.version import VERSION
 from ...trainer import environment as trainer_environment
 from ...trainer import patch_table, registration
 from ...trainer.flags import KNOWN, OURS, text, typed
-from ...trainer.tokens import IMAGE_EDGE
+from ...trainer.tokens import IMAGE_EDGE, VAE_STRIDE, VIT_STRIDE
 from .texts import Fill, Texts
 
 # The guide's order, with the flags that it lacks beside those that they complete.
@@ -178,6 +178,8 @@ def values(settings: Settings, topology: Topology) -> dict[str, object]:
         **own,
         "extra_flags": arguments,
         "rows": registration.ROWS,
+        "vae_stride": VAE_STRIDE,
+        "vit_stride": VIT_STRIDE,
         "max_image_size": IMAGE_EDGE,
         "min_image_size": IMAGE_EDGE,
     }

@@ -26,6 +26,7 @@ REASONS = {
     "folders": "results, checkpoint or record folder to be made",
     "payload": "another version of the supervisor",
     "spec": "the supervisor's settings differ",
+    "evaluation": "the settings of the evaluation after the run differ",
     "secret": "the hosts of the run get a new secret",
     "write": "the unit's text differs",
     "enable": "the unit would not come back after a reboot",

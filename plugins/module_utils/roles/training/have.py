@@ -41,6 +41,7 @@ class Have:
     gpu: str | None = None  # the same of the unit that makes the GPUs' nodes
     merge: str | None = None  # … and of the unit that merges adapters
     evaluation: str | None = None  # … and of the unit that evaluates
+    evaluation_spec: str | None = None  # the settings of that unit
     merging: str = ""  # systemd's word for its state; "" where nothing is to be merged
     unmerged: int | None = None  # step of a finished run's newest adapters, where they are no whole model yet
     evaluating: str = ""  # systemd's word for the state of the unit that evaluates; "" where nothing is to be

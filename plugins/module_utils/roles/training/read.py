@@ -26,6 +26,7 @@ def read(want: Want) -> Have:
         merging=units.state(f"{want.unit}-merge.service").active if want.merges else "",
         unmerged=models.unmerged(Place(want.checkpoint_dir, want.kept), want.results_dir) if want.merges else None,
         evaluation=text_of(want.evaluation_path),
+        evaluation_spec=text_of(want.evaluation_spec_path),
         evaluating=units.state(f"{want.unit}-evaluation.service").active if want.evaluates else "",
         unevaluated=_unevaluated(want) if want.evaluates else None,
         key_id=secret.fingerprint(secret.read(want.secret_path)),

@@ -55,6 +55,8 @@ def _files(have: Have, want: Want) -> list[str]:
         steps.append("payload")
     if have.spec != want.spec():
         steps.append("spec")
+    if (have.evaluation_spec or "") != want.evaluation_spec():
+        steps.append("evaluation")  # a running training does not depend on it
     if want.has_peers and want.key_id and have.key_id != want.key_id:
         steps.append("secret")
     if (have.text, have.gpu, *(text or "" for text in (have.merge, have.evaluation))) != astuple(want.texts):

@@ -47,6 +47,7 @@ class Host:
             "folders": lambda: unit_folders.make(want),
             "payload": lambda: unit_files.place_payload(want),
             "spec": lambda: unit_files.write(Path(want.spec_path), want.spec().encode()),
+            "evaluation": lambda: self._write_evaluation(want),
             "secret": lambda: self._place_secret(want),
             "write": lambda: self._write(want),
             "remove": lambda: self._remove(want),
@@ -78,6 +79,12 @@ class Host:
                 unit_files.write(Path(path), text.encode())
             else:
                 files.remove(path)
+
+    def _write_evaluation(self, want: Want) -> None:
+        if want.evaluates:
+            unit_files.write(Path(want.evaluation_spec_path), want.evaluation_spec().encode())
+        else:
+            files.remove(want.evaluation_spec_path)
 
     def _remove(self, want: Want) -> None:
         for name in ("merge", "evaluation"):  # in this order: the end of a merge starts the evaluation

@@ -65,6 +65,7 @@ def values(want: Want) -> dict[str, object]:
         "writable": want.writable,
         "payload": payload.path(want.payloads),
         "spec_path": want.spec_path,
+        "after_spec_path": want.evaluation_spec_path,
         "credentials": {name: path for name, path in credentials.items() if path},
         "restart": "on-failure" if want.settings["training_restarts"] else "no",
         "final_statuses": " ".join(map(str, (FINAL, *sorted(SETUP)))),

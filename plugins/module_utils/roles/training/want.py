@@ -153,6 +153,11 @@ class Want:
         return f"{self.record}/spec.json"
 
     @property
+    def evaluation_spec_path(self) -> str:
+        """Apart from spec.json, since a running training does not depend on it."""
+        return f"{self.record}/evaluation.json"
+
+    @property
     def payloads(self) -> str:
         return f"{self.state_dir}/supervisor"
 
@@ -207,16 +212,20 @@ class Want:
         values = {**own, **trained, **places, "watched": self.watched, "kept_dir": self.kept, **self._nodes()}
         if self.merges:
             values["merge"] = {name: self.settings[name] for name in ("weights_dir", "weights_files")}
-        if self.evaluates:
-            values["evaluation"] = self._evaluation()
         values["owned"] = {name: str(value) for name in paths.APART if (value := self.settings.get(name))}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
-    def _evaluation(self) -> dict[str, Any]:
-        """The newest checkpoint and the base, whatever playbooks/evaluate.yml is asked for now."""
+    def evaluation_spec(self) -> str:
+        """The text of evaluation.json: the newest checkpoint and the base, whatever playbooks/evaluate.yml is asked for
+        now. "" where nothing is evaluated."""
+        if not self.evaluates:
+            return ""
         given = {name: named(self.settings, name) for name in asked.NAMES}
-        mode = self.settings["evaluation_at_end"]
-        return {**given, "evaluation_step": spec.NEWEST, "evaluation_mode": mode, "evaluation_compare_base": True}
+        own = {"step": spec.NEWEST, "mode": self.settings["evaluation_at_end"], "compare_base": True}
+        return (
+            json.dumps({**given, **{f"evaluation_{name}": one for name, one in own.items()}}, indent=1, sort_keys=True)
+            + "\n"
+        )
 
     def _nodes(self) -> dict[str, Any]:
         names = ("nnodes", "node_rank", "hosts", "addresses", "master_addr", "checkpoint_bytes")

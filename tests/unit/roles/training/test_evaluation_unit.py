@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.last impor
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.spec import Spec
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import folders as unit_folders
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import payload as supervisor_file
+from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.decide import runs_older
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.observe import Observation
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.refusals import foreign
@@ -39,7 +39,8 @@ PAIR = Topology("bolt", ("b0", "b1"), 1, 2, 2, "b0", 29501)
 
 def ready(want: Want, **changes: Any) -> Have:
     texts = {"text": want.texts.unit, "merge": want.texts.merge or None, "evaluation": want.texts.evaluation or None}
-    return replace(READY, **{**texts, "spec": want.spec(), "finished": True, **changes})
+    specs = {"spec": want.spec(), "evaluation_spec": want.evaluation_spec() or None}
+    return replace(READY, **{**texts, **specs, "finished": True, **changes})
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def ready(want: Want, **changes: Any) -> Have:
 def test_where_nothing_is_evaluated_there_is_no_unit(want: Want) -> None:
     assert want.texts.evaluation == ""
     assert "evaluat" not in want.texts.unit
-    assert "evaluation" not in json.loads(want.spec())
+    assert want.evaluation_spec() == ""
     assert steps_to(ready(want, evaluating="inactive", unevaluated=None), want, "started") == []
 
 
@@ -117,6 +118,16 @@ def test_a_setting_that_changes_takes_the_unit_away() -> None:
     assert [one.code for one in foreign(Have(evaluation="[Service]\n"), none)] == ["UNIT_FOREIGN"]
 
 
+def test_a_running_training_is_left_alone_when_what_comes_after_it_changes() -> None:
+    """Even where changed settings may restart it."""
+    before = units.want(**LOSS, training_apply="restart_after_save")
+    after = units.want(**LOSS, training_apply="restart_after_save", evaluation_rows=5, evaluation_seed=7)
+    have = ready(before, finished=False, active="active", sub="running")
+    assert steps_to(have, after, "started") == ["evaluation"]
+    assert runs_older(have, after) is None
+    assert steps_to(ready(before), units.want(), "started") == ["evaluation", "write", "reload"]
+
+
 def test_the_status_tells_how_far_it_is_and_then_the_figures() -> None:
     want = units.want(**LOSS)
     going = Observation(ready(want, evaluating="active", unevaluated=60), evaluation=state.State("loss", 60, 138))
@@ -151,7 +162,7 @@ def test_the_unit_evaluates_the_newest_checkpoint_whatever_was_asked_for_by_hand
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     want = units.want(**LOSS, evaluation_step="40", evaluation_mode="answers", evaluation_seed=7)
-    (tmp_path / "spec.json").write_text(want.spec())
+    (tmp_path / "spec.json").write_text(want.evaluation_spec())
     told: list[Spec] = []
     monkeypatch.setattr(perform, "perform", lambda spec, _unit, _progress: told.append(spec))
     assert supervisor.main(["evaluate", str(tmp_path / "spec.json")]) == 0
@@ -163,7 +174,7 @@ def test_why_it_failed_is_in_the_journal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "busy", dict)
-    (tmp_path / "spec.json").write_text(units.want(**LOSS).spec())
+    (tmp_path / "spec.json").write_text(units.want(**LOSS).evaluation_spec())
     assert supervisor.main(["evaluate", str(tmp_path / "spec.json")]) == 1
     assert capsys.readouterr().out.startswith("the evaluation failed: EVALUATION_TEST_MISSING")
 
