@@ -43,7 +43,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "EVALUATION_GPU_SMALL": Entry(
         "error",
-        "the model does not fit this GPU, and half an evaluation says nothing",
+        "the base's weights and the work of one row are more than this GPU holds",
         "evaluate the losses (evaluation_mode: loss), whose layers can be streamed, or use a host with a larger GPU",
     ),
     "EVALUATION_BUSY": Entry(
