@@ -1,7 +1,7 @@
 """Answers a file of questions, run by torchrun from this folder. Its arguments and its traps are the real script's:
 
 - every rank waits for all others once per question, and the slices are rounded up: where the last rank has fewer
-  questions, the others wait for it for ever
+  questions, the others wait for it until TIMEOUT
 - arguments that differ from the output folder's end the first rank with code 1 while the others wait
 - pictures are prepared for 1024 and 980 pixels, whatever the training had
 """
@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -28,7 +29,20 @@ from PIL import Image
 from safetensors.torch import load_file
 
 TIMEOUT = timedelta(minutes=float(os.environ.get("MINICANVAS_PATIENCE", "10")))  # as long as the real ranks wait
+MEETINGS = itertools.count()  # numbers of the barriers, the same on every rank
 RENORMS = ("global", "channel", "text_channel")
+
+
+def barrier() -> None:
+    """Waits for all ranks, also for one that has ended: so do the real script's, which talk NCCL.
+
+    gloo's own barrier sees that a connection was closed, and raises at once.
+    """
+    store = dist.distributed_c10d._get_default_store()
+    name = f"barrier-{next(MEETINGS)}"
+    if store.add(name, 1) == dist.get_world_size():
+        store.set(f"{name}-all", "")
+    store.wait([f"{name}-all"], TIMEOUT)
 
 
 def load_checkpoint_and_dispatch(model: Bagel, checkpoint: str, **_how: Any) -> Bagel:
@@ -59,7 +73,7 @@ def setup_model(checkpoint_dir: str, rank: int, checkpoint_file: str, model_path
     }
     ids = {name: tokens.token_id(token) for name, token in names.items()}
     coder = Autoencoder(os.path.join(model_path, "ae.safetensors"))
-    dist.barrier()
+    barrier()
     if rank == 0:
         print("Model loaded successfully across all processes!")
     return model.eval(), coder, tokens, ImageTransform(1024, 512, 16), ImageTransform(980, 512, 14), ids
@@ -163,7 +177,7 @@ def _check_arguments(folder: str, args: argparse.Namespace) -> None:
         loud = ("verbose_iter", "verbose_image")
         if {k: v for k, v in before.items() if k not in loud} != {k: v for k, v in vars(args).items() if k not in loud}:
             print("\nERROR: Argument mismatch! Current arguments do not match the saved ones for this run.", flush=True)
-            dist.barrier()
+            barrier()
             raise SystemExit(1)
         return
     with open(path, "w", encoding="utf-8") as file:
@@ -216,7 +230,7 @@ def main() -> None:
     if rank == 0:
         os.makedirs(folder, exist_ok=True)
         _check_arguments(folder, args)
-    dist.barrier()
+    barrier()
     made = setup_model(args.checkpoint_dir, rank, args.checkpoint_file, args.model_path)
     reasoner = InterleaveReasoner(InterleaveInferencer(*made))
     items = _open(args.input_path)
@@ -224,14 +238,14 @@ def main() -> None:
         items = [
             one for one in items if not os.path.exists(os.path.join(folder, str(one["id"]), "reasoning_result.json"))
         ]
-    dist.barrier()
+    barrier()
     share = (len(items) + ranks - 1) // ranks
     drawing = ("cfg_text_scale", "cfg_img_scale", "num_timesteps", "timestep_shift")
     for item in items[rank * share : (rank + 1) * share]:
         own = os.path.join(folder, str(item["id"]))
         if rank == 0:
             os.makedirs(own, exist_ok=True)
-        dist.barrier()
+        barrier()
         try:
             steps = reasoner.reasoning_inference(
                 _inputs(item, args.image_root),
@@ -246,7 +260,7 @@ def main() -> None:
             print(f"Rank {rank} failed to process item {item['id']}. Error: {error}")
             traceback.print_exc()
     print(f"Rank {rank} has completed all its assigned tasks.", flush=True)
-    dist.barrier()
+    barrier()
     if rank == 0:
         print("\nBatch inference completed across all GPUs!")
 
