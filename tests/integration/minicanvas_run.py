@@ -49,6 +49,19 @@ def resharded(source: Path, target: Path, groups: int, change: Callable[[Rows], 
             writer.write_table(pa.Table.from_pylist(rows[group::groups], schema=schema))
 
 
+def launcher(processes: int) -> tuple[list[str], dict[str, str]]:
+    """Command and environment: torchrun for several processes; a single one is started plainly, which saves two
+    seconds."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    if processes > 1:
+        torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}"]
+        return [PYTHON, *torchrun], {**os.environ}
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [PYTHON, "-u"], {**os.environ, **alone}
+
+
 class Run:
     """One deployment of the trainer in a folder of its own."""
 
@@ -92,18 +105,11 @@ class Run:
         return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
 
     def start(self, processes: int = 1, **changes: Any) -> subprocess.Popen[bytes]:
-        """By torchrun for several processes; a single one is started plainly, which saves two seconds."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}"]
-        command = [PYTHON, *(torchrun if processes > 1 else ["-u"]), "-m", "train.pretrain_unified_navit"]
+        command, env = launcher(processes)
         with (self.root / "stdout").open("wb") as stdout, (self.root / "stderr").open("wb") as stderr:
             return subprocess.Popen(
-                [*command, *self.flags(**{"num_shard": processes, **changes})],
-                cwd=self.code, env={**os.environ, **(alone if processes == 1 else {})},
-                stdout=stdout, stderr=stderr,
+                [*command, "-m", "train.pretrain_unified_navit", *self.flags(**{"num_shard": processes, **changes})],
+                cwd=self.code, env=env, stdout=stdout, stderr=stderr,
             )  # fmt: skip
 
     def __call__(self, processes: int = 1, **changes: Any) -> int:

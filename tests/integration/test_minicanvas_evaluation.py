@@ -5,49 +5,22 @@ Needs an interpreter with torch, named by MINICANVAS_PYTHON, as test_minicanvas.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import statistics
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation import folder
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.folder import Place
 from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.spec import Spec
 
-from demo.minicanvas import tiny_model
-from demo.puzzles import generate
+from tests.integration.minicanvas_evaluation import DRIVE, ROWS, ended, spec_of, start
 from tests.integration.minicanvas_run import PYTHON, Run
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="MINICANVAS_PYTHON names no interpreter with torch")
-
-ROOT = Path(__file__).parents[2]
-ROWS = 5
-DRIVE = """
-import json, sys
-from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
-from ansible_collections.canvas.fleet.plugins.module_utils.core.progress import Progress
-from ansible_collections.canvas.fleet.plugins.module_utils.evaluation import program
-try:
-    made = program.run(json.loads(sys.argv[1]), Progress())
-except FleetError as error:
-    sys.exit(str(error))
-print("MADE " + json.dumps(made))
-"""
-FEW = {"num_timesteps": 3, "max_iterations": 3}
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("made")
-    tiny_model.write_model(place / "model")
-    generate.write_dataset(place / "output", rows_train=40, rows_test=ROWS)
-    return place
 
 
 @pytest.fixture(scope="session")
@@ -59,38 +32,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Run:
 
 
 @pytest.fixture
-def spec(tmp_path: Path, trained: Run, made: Path) -> Spec:
-    return Spec(
-        mode="loss",
-        folder=str(tmp_path / "evaluation"),
-        code=str(trained.code),
-        commit="c" * 40,
-        base=str(made / "model"),
-        checkpoints=str(trained.checkpoints),
-        kept=str(trained.out / "kept"),
-        results=str(trained.out),
-        parquet=str(made / "output/test_split.parquet"),
-        weights="model",
-        gpus=0,
-        vae_transform={"image_stride": 16, "max_image_size": 512, "min_image_size": 512},
-        vit_transform={"image_stride": 14, "max_image_size": 512, "min_image_size": 512},
-        generation=FEW,
-    )
-
-
-def start(program: str, spec: Spec, **changes: Any) -> subprocess.Popen[str]:
-    told = json.dumps({**wire.to_dict(spec), **changes})
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'collections'}", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen(
-        [PYTHON, "-c", program, told, spec.code],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, start_new_session=True,
-    )  # fmt: skip
-
-
-def ended(process: subprocess.Popen[str], word: str = "MADE") -> Any:
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, said[-3000:]
-    return json.loads(next(line for line in said.splitlines() if line.startswith(word))[len(word) + 1 :])
+def spec(tmp_path: Path, trained: Run) -> Spec:
+    return spec_of(trained, tmp_path / "evaluation")
 
 
 def losses(spec: Spec, name: str) -> list[Any]:
@@ -124,19 +67,3 @@ def test_a_killed_evaluation_goes_on_at_the_next_row(spec: Spec) -> None:
     after = Path(place.rows).read_bytes().splitlines()
     assert [line for line in kept if line in after] == [line for line in kept if line.endswith(b"}")]
     assert sorted(folder.done(place)) == list(range(ROWS))
-
-
-def test_a_checkpoint_of_another_model_is_refused_by_name(spec: Spec, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    whole = tiny_model.LLM_CONFIG["num_hidden_layers"]
-    try:
-        tiny_model.LLM_CONFIG["num_hidden_layers"] = whole + 1
-        tiny_model.write_model(other / "0000010")
-    finally:
-        tiny_model.LLM_CONFIG["num_hidden_layers"] = whole
-    (other / "0000010/model.safetensors").hardlink_to(other / "0000010/ema.safetensors")
-    process = start(DRIVE, spec, checkpoints=str(other), compare_base=False)
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode != 0
-    assert "another model" in said
-    assert "layers.2" in said
