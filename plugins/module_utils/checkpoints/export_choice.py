@@ -13,8 +13,8 @@ from ..system import files, folders
 from ..trainer import safetensors
 from ..trainer.average import better_file
 from ..trainer.checkpoint import Checkpoint
-from ..trainer.log import POSITIONS
 from ..trainer.safetensors import Header
+from ..trainer.same_model import unlike
 from . import exports, guard, models, seal
 from .exports import WEIGHTS
 from .models import NEWEST
@@ -158,17 +158,10 @@ def _same_model(source: str, base: str) -> Header:
     if os.stat(source).st_size != own.size:
         found = f"{source}: {os.stat(source).st_size} bytes"
         raise FleetError("a file of weights is not whole", found=found, expected=f"{own.size} bytes")
-    lacking = [f"{name} is missing" for name in wanted.tensors if name not in own.tensors]
-    # Sinusoids that the trainer computes: a base may do without them, as every loader does.
-    more = [
-        f"{name} is not in the base" for name in own.tensors if name not in wanted.tensors and name not in POSITIONS
-    ]
-    other = [
-        f"{name} is {tensor.dtype} {list(tensor.shape)} instead of {wanted.tensors[name].dtype} "
-        f"{list(wanted.tensors[name].shape)}"
-        for name, tensor in own.tensors.items()
-        if name in wanted.tensors and tensor != wanted.tensors[name]
-    ]
+    differs = unlike(own, wanted)
+    lacking = [f"{name} is missing" for name in differs.lacking]
+    more = [f"{name} is not in the base" for name in differs.more]
+    other = [f"{name} is {_kind(own, name)} instead of {_kind(wanted, name)}" for name in differs.other]
     flaws = [*lacking, *more, *other]
     if flaws:
         raise FleetError(
@@ -179,6 +172,10 @@ def _same_model(source: str, base: str) -> Header:
             remedy="set weights_dir to the model folder that the run was trained with",
         )
     return wanted
+
+
+def _kind(header: Header, name: str) -> str:
+    return f"{header.tensors[name].dtype} {list(header.tensors[name].shape)}"
 
 
 def _refuse_without_space(spec: ExportSpec, choice: Choice) -> None:

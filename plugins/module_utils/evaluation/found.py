@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,8 @@ from ..core.errors import FleetError
 from ..system import folders
 from ..trainer import adapter, safetensors
 from ..trainer.checkpoint import MODEL_FILES, Checkpoint
-from ..trainer.log import POSITIONS
 from ..trainer.safetensors import Header
+from ..trainer.same_model import unlike
 from .folder import about_in, places, questions_about
 from .memory import Need, memory
 from .spec import Spec
@@ -113,23 +113,18 @@ def _merged(step: int, path: str, base: Header | None) -> Save:
 
 
 def another(name: str, header: Header, base: Header) -> str:
-    """Why weights are not of this base's model; "" when they are."""
+    """Why weights are not of this base's model; "" when they are. A part of the model is enough, in any type."""
     if name == adapter.FILE:
         trained_on = header.metadata.get("base_header_sha256", "")
         return "" if trained_on == base.digest else f"{name} was trained on a base whose header is {trained_on[:16]}…"
-    theirs, ours = _shapes(header), _shapes(base)
-    extra = sorted(theirs.keys() - ours.keys())
-    if extra:
-        return f"{name} has {len(extra)} weights that the base lacks, such as {extra[0][:100]}"
-    unlike = [one for one, shape in theirs.items() if ours[one] != shape]
-    if unlike:
-        first = unlike[0]
-        return f"{name}: {first[:100]} is {_edges(theirs[first])}, in the base {_edges(ours[first])}"
+    found = unlike(header, base)
+    if found.more:
+        return f"{name} has {len(found.more)} weights that the base lacks, such as {min(found.more)[:100]}"
+    if found.reshaped:
+        first = found.reshaped[0]
+        theirs, ours = (_edges(one.tensors[first].shape) for one in (header, base))
+        return f"{name}: {first[:100]} is {theirs}, in the base {ours}"
     return ""
-
-
-def _shapes(header: Header) -> Mapping[str, tuple[int, ...]]:
-    return {name: shape for name, shape in header.shapes.items() if name not in POSITIONS}
 
 
 def _edges(shape: tuple[int, ...]) -> str:
