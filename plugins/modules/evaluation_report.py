@@ -24,10 +24,11 @@ options:
     description:
       - V(made) brings the evaluation and makes the report; it fails where there is none.
       - V(if_there) does the same, and nothing where there is no evaluation.
+      - V(fetched) does the same as V(if_there). What is wrong with the evaluation is a finding, and fails nothing.
       - V(ready) only looks whether the controller can make a report. No host is asked.
       - V(queried) is what the action plugin asks the host for.
     type: str
-    choices: [made, if_there, ready, queried]
+    choices: [made, if_there, fetched, ready, queried]
     default: made
   wanted:
     description: Pieces of files; filled in by the action plugin. Without them the host says what it has.
@@ -39,6 +40,10 @@ options:
 EXAMPLES = r"""
 - name: Make the report of the evaluation
   canvas.fleet.evaluation_report:
+
+- name: Make it beside a model that was fetched, where there is an evaluation
+  canvas.fleet.evaluation_report:
+    state: fetched
 """
 
 RETURN = r"""
@@ -55,6 +60,11 @@ brought:
   returned: when a report was made
   type: list
   elements: str
+findings:
+  description: What the report cannot show (EVALUATION_NOT_SHOWN); none when all of the evaluation was read.
+  returned: when there is an evaluation
+  type: list
+  elements: dict
 subjects:
   description: What was evaluated.
   returned: when a report was made
@@ -73,7 +83,7 @@ from ..module_utils.system import host_lock
 
 def main() -> None:
     spec = {
-        "state": {"type": "str", "choices": ["made", "if_there", "ready", "queried"], "default": "made"},
+        "state": {"type": "str", "choices": ["made", "if_there", "fetched", "ready", "queried"], "default": "made"},
         "settings": {"type": "dict", "default": {}},
         "wanted": {"type": "list", "elements": "dict", "default": []},
         **host_lock.ARGUMENT,

@@ -67,6 +67,12 @@ ENTRIES: dict[str, Entry] = {
         "the run is finished, but its evaluation is not; a converge does not try the same again",
         "remove the cause, then run playbooks/evaluate.yml",
     ),
+    "EVALUATION_NOT_SHOWN": Entry(
+        "warning",
+        "the page of an evaluation is made of what lies on the host, and lacks what cannot be read",
+        "fetch again (playbooks/fetch.yml) when the cause is removed; playbooks/evaluate.yml computes anew what is "
+        "damaged",
+    ),
     "CONTROLLER_PACKAGE_MISSING": Entry(
         "error",
         "statistics, pictures and plots of an evaluation are made on the controller, and its Python lacks packages",
