@@ -18,11 +18,14 @@ from tests.integration.minicanvas_run import Run, kill, launcher, wait_for
 ITERATIONS = 2  # of a solution: of the base each is a text
 LOOK = 1.0  # seconds in which ranks that wait do nothing
 SAYS_SIZES = """
+import os
+
 _update = InterleaveInferencer.update_context_image
 
 
 def _says(self, image, *given, **named):
-    print("SIZES", *image.size, *self.vit_transform.size(*image.size), flush=True)
+    sizes = (*image.size, *self.vit_transform.size(*image.size))
+    os.write(1, ("SIZES " + " ".join(map(str, sizes)) + "\\n").encode())  # whole, beside another rank's lines
     return _update(self, image, *given, **named)
 
 
