@@ -21,7 +21,8 @@ RECENT = 10  # step lines that rate and time left look back on
 POSITIONS = frozenset({"latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"})
 
 # Numbers of more than 15 digits are none of the trainer's: the log is a file that anybody in its account can write.
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# Colours and cursors, and links; a system's log writes the escape as #033.
+_ANSI = re.compile(r"(?:\x1b|#033)\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-B]")
 _START = re.compile(r"Training arguments TrainingArguments\(")
 _TRAINING = re.compile(r"Training for (\d{1,15}) steps, starting at (\d{1,15})\.\.\.")
 _STEP = re.compile(r"\(step=(\d{1,15})\) (.*)")

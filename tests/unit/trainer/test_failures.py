@@ -205,7 +205,7 @@ def test_any_text_can_be_judged(text: str) -> None:
 
 def test_what_a_person_has_to_mend_is_not_tried_again_and_all_else_is() -> None:
     known = {kind for kind, _, _ in KINDS}
-    passing = {"GPU_FAULT", "HOST_OUT_OF_MEMORY", "TIMEOUT", "WORKER_KILLED", "PORT_TAKEN"}
+    passing = {"GPU_FAULT", "HOST_OUT_OF_MEMORY", "TIMEOUT", "WORKER_KILLED", "PORT_TAKEN", "PEER_LOST"}
     assert {kind for kind in known if retried(kind)} == passing
     assert all(retried(kind) for kind in ("RANK_KILLED", "PEER_LOST", "HANG_NO_STEP", "UNKNOWN", "HOST_OUT_OF_MEMORY"))
 
