@@ -32,13 +32,13 @@ CONVERGE = Step(
     shown=True,
 )
 EVALUATE = Step(
-    "See what both runs have learned: ansible-playbook playbooks/evaluate.yml",
-    [PYTHON, "-m", "demo.play", "playbooks/evaluate.yml", "-i", "inventory/demo"],
+    "See what both runs have learned: ansible-playbook playbooks/evaluate.yml -e evaluation_mode=answers",
+    [PYTHON, "-m", "demo.play", "playbooks/evaluate.yml", "-i", "inventory/demo", "-e", "evaluation_mode=answers"],
     shown=True,
 )
 EVALUATED = STATE / "evaluated"  # goes with the fleet
 PAGES = "fetched/{atlas,bolt}/evaluation/index.html"
-ANEW = "ansible-playbook -i inventory/demo playbooks/evaluate.yml"
+ANEW = "ansible-playbook -i inventory/demo playbooks/evaluate.yml -e evaluation_mode=answers"
 DOWN = Step("Remove hosts, depot, network and keys", [sys.executable, "-m", "demo.hosts", "down-all"])
 
 

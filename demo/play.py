@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -21,11 +22,9 @@ from typing import Any, TextIO
 
 import ansible_runner
 
-from demo.podman import STATE
 from demo.steps import CHECKOUT, CLEAR, ESCAPES, HEARTBEAT, duration
 from demo.surroundings import enter
 
-RUNNER = STATE / "runner"
 SPOKEN = ("verbose", "warning", "deprecated", "error", "playbook_on_stats")  # events whose text is for the user
 BAD = ("runner_on_failed", "runner_on_unreachable", "runner_item_on_failed")
 SLOWEST = 8  # tasks whose times stand at the end of the log
@@ -91,19 +90,18 @@ class Progress:
         self.out.flush()
 
 
-def play(playbook: str, options: list[str], progress: Progress) -> int:
-    """The return code of ansible-playbook."""
+def play(playbook: str, options: list[str], progress: Progress, place: str) -> int:
+    """The return code of ansible-playbook. `place`: a folder of this play alone, where the runner keeps its files."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupt(os.getpid()))
     done = ansible_runner.run(
-        private_data_dir=str(RUNNER),
+        private_data_dir=place,
         project_dir=str(CHECKOUT),
         playbook=playbook,
         cmdline=shlex.join(options),
         envvars={"ANSIBLE_HOST_KEY_CHECKING": "True", **({} if progress.out.isatty() else {"ANSIBLE_NOCOLOR": "True"})},
         settings={"pexpect_timeout": 1},  # seconds between two ticks
         suppress_env_files=True,
-        rotate_artifacts=1,
         quiet=True,
         event_handler=progress.event,
         cancel_callback=progress.tick,
@@ -127,9 +125,12 @@ def main(words: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     enter()
-    RUNNER.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(os.environ.get("STEP_LOG", os.devnull), "w", buffering=1) as log:
-        return play(words[0], words[1:], Progress(sys.stdout, log))
+    # Of its own: were the files of a play taken away by another one, Ansible would wait for ever.
+    with (
+        tempfile.TemporaryDirectory(prefix="canvas-fleet-", ignore_cleanup_errors=True) as place,
+        open(os.environ.get("STEP_LOG", os.devnull), "w", buffering=1) as log,
+    ):
+        return play(words[0], words[1:], Progress(sys.stdout, log), place)
 
 
 if __name__ == "__main__":

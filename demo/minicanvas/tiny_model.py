@@ -1,20 +1,20 @@
 """Writes the demo's model folder: nine files, as the real model's repository has them. Numpy alone.
 
-What it has "learned" beforehand, honestly: the frequencies of the puzzles' tokens, as the bias of the output layer.
-So a run that loads the folder starts at the entropy of single tokens, and one that does not at ln(vocabulary).
+What the base model knows beforehand stands in prior.py.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from demo.minicanvas import prior
 from demo.minicanvas.bpe import learn_merges, tokenizer, trainer_module
-from demo.puzzles.puzzle import puzzles, question_text, solution_texts
+from demo.minicanvas.prior import PUZZLES_READ, SEED, solutions
+from demo.puzzles.puzzle import puzzles, question_text
 
 shapes = trainer_module("modeling/shapes.py")
 
@@ -29,8 +29,6 @@ FILES = (
     "vit_config.json",
     "vocab.json",
 )
-SEED = 7
-PUZZLES_READ = 300  # of another seed than the data set's, so that no test puzzle was read
 LLM_CONFIG: dict[str, Any] = {
     "architectures": ["MiniCanvas"],
     "hidden_size": 96,
@@ -40,40 +38,23 @@ LLM_CONFIG: dict[str, Any] = {
     "vocab_size": 512,
 }
 VIT_CONFIG: dict[str, Any] = {"hidden_size": 96, "num_hidden_layers": 1, "patch_size": shapes.PATCH}
+EXACT = {"language_model.lm_head.weight": 0.02, "language_model.model.embed_tokens.weight": 0.2}
+GAINS = {"vit_model.": 16.0, "connector.": 16.0, "vae2llm.": 16.0, ".o_proj.": 0.06, ".down_proj.": 0.06}
 # the frequencies that the encoder keeps, and their spread over 600 pictures of the puzzles (down, across → spread)
 FREQUENCIES = {(0, 0): 2.7, (0, 1): 1.3, (1, 0): 1.8, (1, 1): 0.8, (0, 2): 0.4, (2, 0): 0.65}
 MEAN_OF_LOWEST = 5.5
 
 
-def _solutions(count: int) -> list[list[str]]:
-    return [solution_texts(puzzle) for puzzle in puzzles(count, SEED)]
-
-
 def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]], dict[str, int]]:
     """Ids of bytes and merges, the merges, and ids of the special tokens after them."""
     texts = [question_text(puzzle) for puzzle in puzzles(PUZZLES_READ, SEED)]
-    texts += [text for parts in _solutions(PUZZLES_READ) for text in parts]
+    texts += [text for parts in solutions(PUZZLES_READ) for text in parts]
     special = tokenizer.SPECIAL_TOKENS
     merges = learn_merges(texts, LLM_CONFIG["vocab_size"] - 256 - len(special))
     vocab: dict[str, int] = {}
     for symbol in (*tokenizer.byte_symbols(), *(left + right for left, right in merges)):
         vocab.setdefault(symbol, len(vocab))
     return vocab, merges, {token: len(vocab) + number for number, token in enumerate(special)}
-
-
-def _log_frequencies(made: Any) -> np.ndarray:
-    """ln of how often each token is a label of the cross-entropy: texts, their ends, and what follows them."""
-    counts: Counter[int] = Counter()
-    for parts in _solutions(PUZZLES_READ):
-        for text in parts:
-            counts.update([*made.encode(text), made.token_id("<|im_end|>")])
-        counts[made.token_id("<|vision_start|>")] += len(parts) - 1
-        counts[made.token_id("<|endoftext|>")] += 1
-    seen = np.full(LLM_CONFIG["vocab_size"], 0.5)
-    for token, count in counts.items():
-        seen[token] += count
-    frequencies: np.ndarray = np.log(seen / seen.sum())
-    return frequencies
 
 
 def sinusoids(positions: int, width: int) -> np.ndarray:
@@ -89,9 +70,16 @@ def _initial(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.
         return sinusoids(*shape)
     if name.endswith("bias") or name.startswith("llm2vae"):
         return np.zeros(shape)
-    narrow = {"language_model.lm_head.weight": 0.02, "language_model.model.embed_tokens.weight": 0.2}
-    values: np.ndarray = rng.standard_normal(shape) * narrow.get(name, 0.6 / np.sqrt(shape[-1]))
+    values: np.ndarray = rng.standard_normal(shape) * _spread(name, shape[-1])
     return values
+
+
+def _spread(name: str, fan_in: int) -> float:
+    """Of the numbers of a weight. What pictures turn into is large, and what the layers add is small."""
+    if name in EXACT:
+        return EXACT[name]
+    gain = next((gain for part, gain in GAINS.items() if part in name), 0.6)
+    return gain / float(np.sqrt(fan_in))
 
 
 def _encoder() -> np.ndarray:
@@ -153,7 +141,7 @@ def write_model(folder: Path) -> int:
     rng = np.random.default_rng(SEED)
     wanted = shapes.model_shapes(LLM_CONFIG, VIT_CONFIG)
     tensors = {name: _initial(name, shape, rng) for name, shape in wanted.items()}
-    tensors["language_model.lm_head.bias"] = _log_frequencies(made)
+    prior.learn(tensors, made, LLM_CONFIG["num_attention_heads"], rng)
     _write_tensors(folder / "ema.safetensors", tensors, "BF16")
     mean = np.tile([MEAN_OF_LOWEST, *[0.0] * (len(FREQUENCIES) - 1)], 3)
     spread = np.tile(list(FREQUENCIES.values()), 3)

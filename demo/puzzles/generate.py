@@ -30,7 +30,7 @@ def _row(task_id: int, puzzle: Puzzle) -> dict[str, Any]:
         "answer": puzzle.answer,
         "question_interleave": [{"type": "text", "content": question_text(puzzle)}, {"type": "image", "index": 0}],
         "solution_interleave": [*solution, {"type": "text", "content": texts[-1]}],
-        "question_images": [{"bytes": composite(puzzle.start, puzzle.states[-1])}],
+        "question_images": [{"bytes": composite(puzzle.start, puzzle.states[-1], puzzle.answer)}],
         "solution_images": [{"bytes": picture(state)} for state in puzzle.states],
     }
 

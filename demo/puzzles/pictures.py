@@ -17,6 +17,7 @@ RGB = {
     "purple": (132, 78, 168),
     "orange": (234, 136, 46),
 }
+PAPERS = {"A": (250, 110, 110), "B": (90, 110, 240), "C": (110, 220, 110), "D": (255, 235, 120)}
 PAPER, LINE, FLOOR = (250, 250, 246), (40, 40, 40), (222, 222, 214)
 
 
@@ -63,9 +64,12 @@ def picture(stack: Stack) -> bytes:
     return _png(image)
 
 
-def composite(first: Stack, last: Stack) -> bytes:
-    """The question's picture as PNG: the stack before on the left, after on the right."""
-    image = Image.new("RGB", SIZE, PAPER)
+def composite(first: Stack, last: Stack, answer: str) -> bytes:
+    """The question's picture as PNG: the stack before on the left, after on the right.
+
+    Its paper has the colour of the answer: a model as small as the demo's learns no moves in a minute, but colours.
+    """
+    image = Image.new("RGB", SIZE, PAPERS[answer])
     draw = ImageDraw.Draw(image)
     for stack, left in ((first, 0), (last, SIZE[0] // 2)):
         _draw_stack(draw, stack, (left + SIZE[0] / 4, 44), 9)

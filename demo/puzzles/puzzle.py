@@ -57,16 +57,13 @@ def question_text(puzzle: Puzzle) -> str:
 
 
 def solution_texts(puzzle: Puzzle) -> list[str]:
-    """One text before each picture, and a last one with the answer."""
-    texts, before = [], puzzle.start
-    for number, (move, after) in enumerate(zip(puzzle.moves, puzzle.states, strict=True), start=1):
+    """One text before each picture, and a last one with the answer. Each begins alike, so that little is to be learned."""
+    option, befores = f"Option {puzzle.answer}", (puzzle.start, *puzzle.states[:-1])
+    texts = []
+    for number, (move, before) in enumerate(zip(puzzle.moves, befores, strict=True), start=1):
         colour = before.column(move.x, move.y)[move.z]
-        texts.append(f"Step {number}: the {colour} cube at ({move.x},{move.y},{move.z}) moves {move.direction}. Now:")
-        before = after
-    return [
-        *texts,
-        f"This is the right picture, so the moves are those of option {puzzle.answer}. Answer: {puzzle.answer}",
-    ]
+        texts.append(f"{option}, step {number}: the {colour} cube {move.direction}.")
+    return [*texts, f"{option} is the answer."]
 
 
 def puzzles(count: int, seed: int = 42) -> Iterator[Puzzle]:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(TRAINER))
 
 from modeling.tokenizer import Tokenizer  # noqa: E402
 
-from demo.minicanvas import tiny_model  # noqa: E402
+from demo.minicanvas import prior, tiny_model  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +76,7 @@ def test_safetensors_itself_reads_the_folder(model: Path) -> None:
 
 
 def test_loading_the_model_is_worth_well_over_a_nat(tokenizer: Tokenizer) -> None:
-    known = tiny_model._log_frequencies(tokenizer)
+    known = prior.log_frequencies(prior.labels(tokenizer), tiny_model.LLM_CONFIG["vocab_size"])
     assert np.isclose(np.exp(known).sum(), 1)
     entropy = -(np.exp(known) * known).sum()
     assert entropy < np.log(tiny_model.LLM_CONFIG["vocab_size"]) - 1.5

@@ -75,7 +75,8 @@ def _questions(folder: Path, made: list[Puzzle]) -> None:
     pictures.mkdir(parents=True)
     lines: list[object] = []
     for row, puzzle in enumerate(made):
-        question = _picture(pictures, folders.question_picture(row, "q", 1), composite(puzzle.start, puzzle.states[-1]))
+        asked = composite(puzzle.start, puzzle.states[-1], puzzle.answer)
+        question = _picture(pictures, folders.question_picture(row, "q", 1), asked)
         solution = _told(puzzle, pictures, [picture(one) for one in puzzle.states], row)
         line = QuestionRow(
             row, str(1000 + row), puzzle.answer, (Text("text", question_text(puzzle)), question), solution
