@@ -11,10 +11,8 @@ from demo.puzzles.blocks import Move, Stack, random_stack, random_walk
 
 LETTERS = "ABCD"
 QUESTION = (
-    "The left picture shows a stack of cubes before, the right picture after some moves. In each move one cube moves "
-    "by one unit to the left, to the right, forward or backward. If another cube is there, both change places; if not, "
-    "everything above the gap falls down. Positions are written (x,y,z). Which sequence of moves leads from the left "
-    "picture to the right one? Answer with A, B, C or D."
+    "Left: cubes before some moves, right: after them. In a move one cube goes one unit, changes places with a cube "
+    "there, and what stood on it falls down. Which moves were it? Answer with A, B, C or D."
 )
 
 
@@ -57,7 +55,7 @@ def question_text(puzzle: Puzzle) -> str:
 
 
 def solution_texts(puzzle: Puzzle) -> list[str]:
-    """One text before each picture, and a last one with the answer. Each begins alike, so that little is to be learned."""
+    """One text before each picture, and a last one with the answer. All begin alike: little is to be learned."""
     option, befores = f"Option {puzzle.answer}", (puzzle.start, *puzzle.states[:-1])
     texts = []
     for number, (move, before) in enumerate(zip(puzzle.moves, befores, strict=True), start=1):

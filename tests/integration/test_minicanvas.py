@@ -75,7 +75,7 @@ def test_two_processes_learn_save_and_end(run: Run) -> None:
     losses = run.steps()
     assert list(losses) == list(range(0, 61, 5))
     ce, mse = ([losses[step][kind] for step in losses] for kind in (0, 1))
-    assert ce[0] < 4
+    assert ce[0] < 1.5
     assert sum(ce[-3:]) < sum(ce[:3]) / 2
     assert sum(mse[-4:]) < sum(mse[:4]) * 0.85
     assert "embed_tokens" in run.stdout
@@ -99,7 +99,7 @@ def test_two_processes_learn_save_and_end(run: Run) -> None:
 def test_without_the_weights_it_starts_at_the_logarithm_of_the_vocabulary(run: Run) -> None:
     assert run(total_steps=1, resume_from="/nonexistent/model") == 0, run.stderr
     assert "] Training from scratch.\n" in run.stderr
-    assert run.steps()[0][0] > 5.8  # ln 512 is 6.2; loaded, it is below 4
+    assert run.steps()[0][0] > 5.8  # ln 512 is 6.2; loaded, it is about 1
 
 
 def test_a_killed_run_goes_on_from_its_newest_checkpoint(run: Run) -> None:

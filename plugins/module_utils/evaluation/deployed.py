@@ -49,8 +49,6 @@ def prepare(code: str) -> None:
     sys.path.insert(0, code)
     torch, distributed = import_module("torch"), import_module("torch.distributed")
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    if device() == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     if not distributed.is_initialized():
         distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
 

@@ -29,6 +29,7 @@ from .wire import SCHEMA, About
 
 RUN = ".run"  # of the processes of the evaluation that runs
 CHILD = "evaluation/child.py"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # torch's, and numpy's
 LOOK = 0.2  # seconds between two looks at the rows
 LAST_SECONDS = 20.0  # seconds for a process to end by itself once another has failed
 
@@ -145,12 +146,15 @@ def _start(spec: Spec, parts: Sequence[Part], own: str, number: int, processes: 
 
 
 def _environment(spec: Spec, number: int) -> dict[str, str]:
-    """One GPU alone is seen, and the checkout stays clean."""
+    """One GPU alone is seen, the processes share half of the cores, and the checkout stays clean."""
     visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
     shown = (visible[number] if number < len(visible) else str(number)) if spec.gpus else ""
     more = {"PYTHONDONTWRITEBYTECODE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if spec.gpus:
         more["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    # As many threads as cores in several processes wait for each other: a CPU was seen to be four times as slow.
+    threads = str(max(1, (os.cpu_count() or 1) // (2 * max(1, spec.gpus))))
+    more |= dict.fromkeys(THREADS, threads)
     return programs.environment(**more, CUDA_VISIBLE_DEVICES=shown)
 
 

@@ -82,6 +82,34 @@ def test_loading_the_model_is_worth_well_over_a_nat(tokenizer: Tokenizer) -> Non
     assert entropy < np.log(tiny_model.LLM_CONFIG["vocab_size"]) - 1.5
 
 
+def test_the_base_model_knows_what_follows_a_token_but_no_answer(tokenizer: Tokenizer) -> None:
+    """Each letter follows "Option" alike, so only a picture can tell which."""
+    pairs = prior.labels(tokenizer)
+    rng = np.random.default_rng(1)
+    embedded = rng.standard_normal((tiny_model.LLM_CONFIG["vocab_size"], tiny_model.LLM_CONFIG["hidden_size"])) * 0.2
+    weights = prior.followers(pairs, embedded, rng)
+    start, option = tokenizer.token_id("<|im_start|>"), tokenizer.encode("Option A")[0]
+    logits = weights @ (embedded[start] / np.sqrt((embedded[start] ** 2).mean()))
+    assert logits.argmax() == option
+    letters = [tokenizer.encode(f"Option {letter}")[1] for letter in "ABCD"]
+    logits = weights @ (embedded[option] / np.sqrt((embedded[option] ** 2).mean()))
+    assert set(np.argsort(logits)[-4:]) == set(letters)
+
+
+def test_one_head_of_each_layer_looks_at_pictures_alone() -> None:
+    width, heads = 96, 4
+    rng = np.random.default_rng(2)
+    weight, bias = rng.standard_normal((3 * width, width)) * 0.06, np.zeros(3 * width)
+    prior.look_at_pictures(weight, bias, heads)
+    patch, text = tiny_model.sinusoids(12, width), rng.standard_normal((12, width)) * 0.2
+    rows = np.concatenate([patch, text])
+    rows /= np.sqrt((rows**2).mean(axis=1, keepdims=True))
+    query, key, _ = (rows @ weight.T + bias).reshape(24, 3, heads, -1)[:, :, 0].transpose(1, 0, 2)
+    scores = query @ key.T / np.sqrt(width // heads)
+    assert scores[:, :12].min() > scores[:, 12:].max()
+    assert scores[:, :12].mean() > scores[:, 12:].mean() + 10
+
+
 @settings(deadline=None)
 @given(size=st.floats(2.0**-100, 2.0**100, width=32), sign=st.sampled_from([-1, 1]))
 def test_bfloat16_is_the_nearest(size: float, sign: int) -> None:

@@ -113,7 +113,8 @@ def test_a_play_takes_nothing_from_one_that_goes_on(tmp_path: Path) -> None:
     """Were the runner's files gone, Ansible would wait for ever: its thread of results ends without a sound."""
     (tmp_path / "two.yml").write_text(
         "- hosts: localhost\n  connection: local\n  gather_facts: false\n"
-        f"  tasks:\n    - ansible.builtin.wait_for: {{path: {tmp_path}/begun}}\n    - ansible.builtin.command: {{cmd: date}}\n"
+        f"  tasks:\n    - ansible.builtin.wait_for: {{path: {tmp_path}/begun}}\n"
+        "    - ansible.builtin.command: {cmd: date}\n"
     )
     (tmp_path / "none.yml").write_text("- hosts: localhost\n  connection: local\n  gather_facts: false\n")
     here = ["-e", f"ansible_python_interpreter={sys.executable}"]

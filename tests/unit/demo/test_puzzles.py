@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.letter import letter_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo.puzzles import blocks, generate, puzzle
+from demo.puzzles import blocks, generate, pictures, puzzle
 
 
 def stack(**columns: tuple[str, ...]) -> blocks.Stack:
@@ -65,6 +66,23 @@ def test_exactly_one_option_is_right(seed: int) -> None:
     ends = {letter: puzzle.follow(made.start, moves) for letter, moves in made.options.items()}
     assert [letter for letter in "ABCD" if ends[letter] == made.states[-1]] == [made.answer]
     assert made.states[-1] != made.start
+
+
+def test_the_paper_of_a_question_has_the_colour_of_its_answer() -> None:
+    """A model as small as the demo's can learn this in a minute."""
+    seen = {}
+    for made in puzzle.puzzles(40, seed=3):
+        data = pictures.composite(made.start, made.states[-1], made.answer)
+        seen.setdefault(made.answer, set()).add(Image.open(io.BytesIO(data)).convert("RGB").getpixel((0, 0)))
+    assert seen == {letter: {colour} for letter, colour in pictures.PAPERS.items()}
+
+
+def test_each_text_of_a_solution_names_the_answer_in_the_same_words() -> None:
+    made = next(puzzle.puzzles(1))
+    texts = puzzle.solution_texts(made)
+    assert len(texts) == len(made.moves) + 1
+    assert {text[:8] for text in texts} == {f"Option {made.answer}"}
+    assert letter_of("\n".join(texts)) == made.answer
 
 
 @settings(max_examples=60, deadline=None)

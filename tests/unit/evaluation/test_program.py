@@ -211,3 +211,14 @@ def test_a_process_sees_its_own_gpu_alone(given: Spec, monkeypatch: pytest.Monke
     monkeypatch.delitem(os.environ, "CUDA_VISIBLE_DEVICES")
     assert [program._environment(two, number)["CUDA_VISIBLE_DEVICES"] for number in (0, 1)] == ["0", "1"]
     assert program._environment(replace(given, gpus=0), 0)["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "threads"), [(2, 0, "1"), (16, 0, "8"), (16, 2, "4"), (2, 8, "1"), (None, 0, "1")]
+)
+def test_the_processes_share_half_of_the_cores(
+    given: Spec, monkeypatch: pytest.MonkeyPatch, cores: int | None, gpus: int, threads: str
+) -> None:
+    monkeypatch.setattr(program.os, "cpu_count", lambda: cores)
+    made = program._environment(replace(given, gpus=gpus), 0)
+    assert {made[name] for name in program.THREADS} == {threads}
