@@ -227,7 +227,7 @@ def test_a_cause_that_the_class_does_not_show_has_its_remedy(text: str, hint: st
     ],
 )
 def test_words_that_no_report_has_yet_reach_their_class(kind: str, text: str) -> None:
-    """Read in the programs' sources, or in another language."""
+    """As the programs are known to say it: no report stands behind these."""
     found = failure_of(text)
     assert found is not None
     assert found.kind == kind
