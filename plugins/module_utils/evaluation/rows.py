@@ -82,7 +82,10 @@ def digest(path: str) -> str:
 
 
 def write(place: str, found: list[dict[str, Any]], data_digest: str) -> RowsAbout:
-    """Rows and pictures into the folder of evaluations; what is there of the same file stays."""
+    """Rows and pictures into the folder of evaluations; what is there of the same file stays.
+
+    Raises FleetError for a row or a picture that cannot be read: the figures would be of other rows than one asked for.
+    """
     lettered = sum(answer_of(row) is not None for row in found)
     about = RowsAbout(SCHEMA, data_digest, len(found), lettered)
     if folder.questions_about(place) == about and len(folder.questions_in(place)) == len(found):
@@ -92,10 +95,23 @@ def write(place: str, found: list[dict[str, Any]], data_digest: str) -> RowsAbou
     folders.make(f"{own}/{folder.PICTURES}")
     lines = []
     for number, row in enumerate(found):
-        lines.append(folder.line_of(_question(own, number, row)))
+        try:
+            lines.append(folder.line_of(_question(own, number, row)))
+        except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
+            raise _unreadable(f"row {number}", error) from error
     files.write(f"{own}/{folder.ROWS}", b"".join(line + b"\n" for line in lines))
     files.save(f"{own}/{folder.ABOUT}", wire.to_dict(about))
     return about
+
+
+def _unreadable(what: str, error: Exception) -> FleetError:
+    return FleetError(
+        "a row of the test file cannot be read",
+        variable="evaluation_test_file",
+        found=f"{what}, counted from 0: {type(error).__name__}: {str(error)[:200]}",
+        expected="rows and pictures that the trainer's loader reads",
+        remedy="mend or leave out the row, and name the file anew: dataset_test",
+    )
 
 
 def _question(own: str, number: int, row: Mapping[str, Any]) -> QuestionRow:
@@ -112,6 +128,9 @@ def _parts(own: str, number: int, row: Mapping[str, Any], name: Any) -> Iterator
             continue
         pictures += 1
         file = folder.question_picture(number, name[0], pictures)
-        image = opened(content)
+        try:
+            image = opened(content)
+        except Exception as error:  # what Pillow raises for bytes that are no picture has no common base
+            raise _unreadable(f"row {number}, picture {pictures} of its {name}", error) from error
         files.write(f"{own}/{folder.PICTURES}/{file}", png(image), durable=False)
         yield Picture("image", file, *image.size)
