@@ -152,7 +152,8 @@ def _headlines(made: Evaluation) -> list[Comparison]:
 
 def _difference(one: Comparison) -> Markup:
     """Its difference with the interval."""
-    found, form = one.difference, table.points_alone if one.measure == "accuracy" else table.sign_alone
+    found = one.difference
+    form = table.form_of_points if one.measure == "accuracy" else table.form_of(found)
     unit = Markup(" ") + _both("points") if one.measure == "accuracy" else ""
     between = ""
     if found.low is not None and found.high is not None:

@@ -99,39 +99,34 @@ def percent(found: Interval | None) -> str:
 
 
 def points(found: Interval) -> str:
-    """+53.6 (+41.0…+66.2)"""
-    return f"{points_alone(found.value)}{_between(found, points_alone)}"
+    """+53.6 (+41.0…+66.2), of a share in hundredths"""
+    return _with_interval(found, form_of_points)
 
 
 def signed(found: Interval) -> str:
-    """−1.030 (−1.095…−0.965): all three with as many decimals as the interval's length has a use for."""
+    """−1.030 (−1.095…−0.965)"""
+    return _with_interval(found, form_of(found))
+
+
+def form_of(found: Interval) -> Callable[[float], str]:
+    """Value and ends with as many decimals as the interval's length has a use for; the minus is as long as the plus."""
     if found.low is None or found.high is None:
-        return sign_alone(found.value)
+        return lambda value: f"{value:+.3g}".replace("-", "−")
     length = found.high - found.low
     decimals = min(6, max(0, 1 - math.floor(math.log10(length)))) if length > 0 else 3
+    return lambda value: f"{value:+.{decimals}f}".replace("-", "−")
 
-    def fixed(value: float) -> str:
-        return f"{value:+.{decimals}f}".replace("-", "−")
 
-    return f"{fixed(found.value)}{_between(found, fixed)}"
+def form_of_points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _with_interval(found: Interval, form: Callable[[float], str]) -> str:
+    between = "" if found.low is None or found.high is None else f" ({form(found.low)}…{form(found.high)})"
+    return f"{form(found.value)}{between}"
 
 
 def p_value(p: float | None) -> str:
     if p is None:
         return NONE
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
-
-
-def points_alone(value: float) -> str:
-    """Of a share, in hundredths; the minus is as long as the plus."""
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def sign_alone(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "−")
-
-
-def _between(found: Interval, form: Callable[[float], str]) -> str:
-    if found.low is None or found.high is None:
-        return ""
-    return f" ({form(found.low)}…{form(found.high)})"

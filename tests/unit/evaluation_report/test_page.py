@@ -20,7 +20,14 @@ from ansible_collections.canvas.fleet.plugins.module_utils.evaluation.wire impor
     QuestionRow,
     Text,
 )
-from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report import notes, page, plots, summary, words
+from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report import (
+    notes,
+    page,
+    plots,
+    summary,
+    table,
+    words,
+)
 from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report.shape import Evaluation
 from ansible_collections.canvas.fleet.plugins.plugin_utils.evaluation_report.summary import Collected
 from PIL import Image
@@ -106,6 +113,16 @@ def test_numbers_and_filters_are_those_of_the_rows(html: str, made: Evaluation) 
     gained = sum((a := one.answer) == one.letters["0001530"] and a != one.letters["base"] for one in made.outcomes)
     assert sum(one["data-change"] == "gained" for one in cards) == gained > 0
     assert [one["value"] for one in seen.all("input")] == list(page.FILTERS)
+
+
+def test_an_interval_has_the_decimals_that_the_table_gives_it(html: str, made: Evaluation) -> None:
+    losses = [one.difference for one in made.comparisons if one.measure != "accuracy"]
+    assert losses
+    texts = [text.strip() for text in Reader(html).texts]
+    for found in losses:
+        value, low, high = re.findall(r"[+−][\d.]+", table.signed(found))
+        assert any(text.startswith(value) for text in texts)
+        assert {f"({low}", f"{high})"} <= set(texts)
 
 
 def test_losses_alone_make_a_page_with_other_filters(tmp_path: Path) -> None:
