@@ -120,12 +120,15 @@ def test_a_play_takes_nothing_from_one_that_goes_on(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "demo.play", str(tmp_path / "two.yml"), "-i", "localhost,"]
     log = tmp_path / "log"
     with subprocess.Popen(words, env={**os.environ, "STEP_LOG": str(log)}, stdout=subprocess.DEVNULL) as first:
-        for _ in range(600):
-            if log.exists() and "TASK [" in log.read_text():
-                break
-            play.time.sleep(0.1)
-        for _ in range(2):
-            other = [*words[:3], str(tmp_path / "none.yml"), "-i", "localhost,"]
-            assert subprocess.run(other, stdout=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
-        (tmp_path / "begun").touch()
-        assert first.wait(60) == 0
+        try:
+            for _ in range(600):
+                if log.exists() and "TASK [" in log.read_text():
+                    break
+                play.time.sleep(0.1)
+            for _ in range(2):
+                other = [*words[:3], str(tmp_path / "none.yml"), "-i", "localhost,"]
+                assert subprocess.run(other, stdout=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
+            (tmp_path / "begun").touch()
+            assert first.wait(60) == 0
+        finally:
+            first.terminate()
