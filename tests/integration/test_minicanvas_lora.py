@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Run:
 
 def test_adapters_learn_and_say_so(trained: Run) -> None:
     losses = trained.steps()
-    assert losses[30][0] < losses[0][0] - 0.5
+    assert losses[30][0] < losses[0][0] * 0.75
     assert trained.stderr.count(f"Loading checkpoint from {trained.made}/model.") == 1
     assert re.search(
         r"canvas-fleet lora: 8 adapters, \d+ parameters, rank 8, base \d+ tensors loaded\n", trained.stderr
@@ -83,7 +83,7 @@ def test_a_killed_run_goes_on_from_its_adapters(run: Run, trained: Run) -> None:
     assert run(1, total_steps=16, **LORA) == 0, run.stderr
     assert "starting at 16..." in run.stderr
     assert f"Loading checkpoint from {run.checkpoints}/0000015.\n" in run.stderr
-    assert run.steps()[16][0] < trained.steps()[0][0] - 0.3
+    assert run.steps()[16][0] < trained.steps()[0][0] * 0.85
 
 
 def test_a_merged_model_has_the_losses_of_its_adapters(run: Run, trained: Run, tmp_path: Path) -> None:
