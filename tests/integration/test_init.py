@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,21 +30,24 @@ DOORS = (
 class Server:
     address: str
     fingerprint: str
+    key: Path
 
     @property
     def login(self) -> str:
-        return f"ssh -p 2222 -i {GROUP.client_key} {hosts.USER}@{self.address}"
+        return f"ssh -p 2222 -i {self.key} {hosts.USER}@{self.address}"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     enter()
     address = hosts.up(GROUP, ["door"])["door"]
     podman("exec", GROUP.container("door"), "sh", "-c", DOORS)
     said = subprocess.run(
         ["ssh-keygen", "-lf", f"{GROUP.host_key('door')}.pub"], capture_output=True, text=True, check=True
     )
-    yield Server(address, said.stdout.split()[1])
+    key = tmp_path_factory.mktemp("key") / "id"  # the checkout may have a blank in its path, which a person would quote
+    shutil.copy2(GROUP.client_key, key)
+    yield Server(address, said.stdout.split()[1], key)
     hosts.down(GROUP)
 
 
