@@ -183,9 +183,9 @@ class Stage:
 
 
 def planned(part: Part, layers: int) -> dict[str, float]:
-    """GB of each phase on each GPU as the plan has it, without CUDA's own; the puzzles have up to 9,838 tokens."""
+    """GB of each phase on each GPU as the plan has it, without CUDA's own; the puzzles have up to 9,761 tokens."""
     model = replace(BAGEL, llm=BAGEL.llm - (BAGEL.layers - layers) * BAGEL.layer, layers=layers)
-    run = memory.Run(model, part.ranks, sample_tokens=9_838, text_share=0.01, optimizer=part.optimizer)
+    run = memory.Run(model, part.ranks, sample_tokens=9_761, text_share=0.01, optimizer=part.optimizer)
     run = replace(run, offload=bool(part.changes.get("run_config_cpu_offload")), ema_copy=False)
     run = {"lora": run.adapted(), "frozen": run.frozen(ema_copy=False), "full": run}[part.profile]
     phases = memory.gpu_phases(run).items()

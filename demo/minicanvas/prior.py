@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from demo.minicanvas.bpe import trainer_module
 from demo.puzzles.puzzle import puzzles, solution_texts
+
+shapes = trainer_module("modeling/shapes.py")
 
 SEED = 7
 PUZZLES_READ = 300  # of another seed than the data set's, so that no test puzzle was read
-SLOWEST = 1000.0  # of the marks of positions, as modeling/canvas.py has them
-MARKED = 0.2  # their share of a row
 POSITIONS = (100, 400)  # of the tokens of a solution
 CERTAINTY = 8.0  # nats between a token that always follows and one that never does
 STEADY = 10.0  # of the ridge regression
@@ -28,6 +29,12 @@ LOOKS = 12.0  # how clearly the looking head prefers pictures
 FAST = 12  # marks of a patch that differ between the patches of a picture; the others are about 1
 
 HEAD = "language_model.lm_head"
+
+
+def sinusoids(positions: np.ndarray, width: int, slowest: float) -> np.ndarray:
+    """Marks of positions, float64, positions × width."""
+    angles = positions[:, None] / slowest ** (np.arange(width // 2)[None] / (width // 2))
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
 def solutions(count: int) -> list[list[str]]:
@@ -58,9 +65,8 @@ def followers(pairs: list[tuple[int, int]], embedded: np.ndarray, rng: np.random
     """Weights that turn a token's row into what follows it, by ridge regression: as `embedded`, tokens × width."""
     vocabulary, width = embedded.shape
     tokens, after = np.array(pairs).T
-    speeds = np.exp(np.arange(width // 2) * -(np.log(SLOWEST) / (width // 2)))
-    angles = rng.integers(*POSITIONS, len(tokens))[:, None] * speeds
-    rows = embedded[tokens] + MARKED * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    positions = rng.integers(*POSITIONS, len(tokens))
+    rows = embedded[tokens] + shapes.MARKED * sinusoids(positions, width, shapes.SLOWEST)
     rows /= np.sqrt((rows**2).mean(axis=1, keepdims=True))
     wanted = np.eye(vocabulary)[after]
     solved = np.linalg.solve(rows.T @ rows + STEADY * np.eye(width), rows.T @ (wanted - wanted.mean(axis=0)))

@@ -57,17 +57,11 @@ def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]], dict[str, int]
     return vocab, merges, {token: len(vocab) + number for number, token in enumerate(special)}
 
 
-def sinusoids(positions: int, width: int) -> np.ndarray:
-    """Fixed position marks, float32, positions × width."""
-    angles = np.arange(positions)[:, None] / 100.0 ** (np.arange(width // 2)[None] / (width // 2))
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
-
-
 def _initial(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     if "layernorm" in name or name.endswith("norm.weight"):
         return np.ones(shape)
     if name.endswith("pos_embed"):
-        return sinusoids(*shape)
+        return prior.sinusoids(np.arange(shape[0]), shape[1], 100.0).astype(np.float32)
     if name.endswith("bias") or name.startswith("llm2vae"):
         return np.zeros(shape)
     values: np.ndarray = rng.standard_normal(shape) * _spread(name, shape[-1])

@@ -101,7 +101,7 @@ def test_one_head_of_each_layer_looks_at_pictures_alone() -> None:
     rng = np.random.default_rng(2)
     weight, bias = rng.standard_normal((3 * width, width)) * 0.06, np.zeros(3 * width)
     prior.look_at_pictures(weight, bias, heads)
-    patch, text = tiny_model.sinusoids(12, width), rng.standard_normal((12, width)) * 0.2
+    patch, text = prior.sinusoids(np.arange(12), width, 100.0), rng.standard_normal((12, width)) * 0.2
     rows = np.concatenate([patch, text])
     rows /= np.sqrt((rows**2).mean(axis=1, keepdims=True))
     query, key, _ = (rows @ weight.T + bias).reshape(24, 3, heads, -1)[:, :, 0].transpose(1, 0, 2)

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from modeling.shapes import LATENT, PATCH, PATCHES, TIME_FEATURES
+from modeling.shapes import LATENT, MARKED, PATCH, PATCHES, SLOWEST, TIME_FEATURES
 
 
-def marks(positions: torch.Tensor, width: int, slowest: float = 1000.0) -> torch.Tensor:
+def marks(positions: torch.Tensor, width: int, slowest: float = SLOWEST) -> torch.Tensor:
     """Sines and cosines of positions (or times), one row each."""
     speeds = torch.exp(torch.arange(width // 2) * (-math.log(slowest) / (width // 2)))
     angles = positions.float()[:, None] * speeds
@@ -136,7 +136,7 @@ class Canvas(nn.Module):
 
     def embed(self, sequence: dict[str, torch.Tensor]) -> torch.Tensor:
         """The sample's rows, text and pictures where they belong, with marks of their position."""
-        parts = marks(sequence["positions"], self.width) * 0.2
+        parts = marks(sequence["positions"], self.width) * MARKED
         parts = parts.index_add(0, sequence["text_places"], self.language_model.model.embed_tokens(sequence["text"]))
         if len(sequence["vit_places"]):
             seen = (

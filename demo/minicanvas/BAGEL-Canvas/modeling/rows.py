@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from modeling.bagel import Bagel
-from modeling.shapes import TIME_FEATURES
+from modeling.shapes import MARKED, SLOWEST, TIME_FEATURES
 
 Array = Any  # of float32
 
@@ -27,7 +27,7 @@ class Memory:
         return other
 
 
-def marks(positions: Array, width: int, slowest: float = 1000.0) -> Array:
+def marks(positions: Array, width: int, slowest: float = SLOWEST) -> Array:
     """Sines and cosines of positions (or times), one row each, as modeling/canvas.py has them."""
     speeds = np.exp(np.arange(width // 2, dtype=np.float32) * np.float32(-np.log(slowest) / (width // 2)))
     angles = positions.astype(np.float32)[:, None] * speeds
@@ -56,7 +56,7 @@ class Rows:
 
     def passed(self, rows: Array, memory: Memory, causal: bool, keep: bool) -> Array:
         """Hidden states of further rows; each sees all that is kept, and of the further ones those before it or all."""
-        x = rows + marks(np.arange(memory.position, memory.position + len(rows)), self._width) * np.float32(0.2)
+        x = rows + marks(np.arange(memory.position, memory.position + len(rows)), self._width) * np.float32(MARKED)
         for number in range(self.layers):
             x = self._through(f"language_model.model.layers.{number}", number, x, memory, causal, keep)
         if keep:

@@ -9,6 +9,8 @@ PATCH = 8  # pixels
 PATCHES = (PICTURE[0] // PATCH) * (PICTURE[1] // PATCH)
 LATENT = 18  # numbers of one patch in the latent space: 6 frequencies × 3 colours
 TIME_FEATURES = 32
+SLOWEST = 1000.0  # positions in which the slowest of the marks of a position turns by one radian
+MARKED = 0.2  # how large these marks are beside a token's own numbers
 
 Shapes = dict[str, tuple[int, ...]]
 
