@@ -25,6 +25,7 @@ PARTS = {
     "slow": 3600,
     "reach": 99,
     "places": 99,
+    "full": 200,
     "two": 100,
 }
 

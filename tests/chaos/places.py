@@ -82,7 +82,7 @@ def _ways(folder: Path) -> Iterator[dict[str, Any]]:
         own = {"fleet_root": f"/srv/way{number}", "fleet_state_dir": f"/var/lib/way{number}"}
         own |= dict.fromkeys(("training_run", "fleet_user", "fleet_group"), f"way{number}") | dict(way.variables)
         begin = time.monotonic()
-        results = [_converge(folder, own, way.environment, *MOST) for _ in range(2)]
+        results = [converge(GROUP, folder, own, way.environment, *MOST) for _ in range(2)]
         _on_host(way.after or "true")
         held = [code for code, _ in results] == [0, 0] and "changed=0" in results[1][1]
         words = "converged, then changed=0" if held else results[0][1][-1500:] + results[1][1][-500:]
@@ -107,11 +107,11 @@ def _full(folder: Path) -> Iterator[dict[str, Any]]:
             told = []
             for size in sizes:
                 _on_host(f"mount -o remount,{option}={size} {at}")
-                code, text = _converge(folder, own, {})
+                code, text = converge(GROUP, folder, own, {})
                 if code == 0:
                     break
-                told.append((size, _task(text), any(word in text for word in CAUSE)))
-            again = _converge(folder, own, {}) if code == 0 else (1, text)
+                told.append((size, task(text), any(word in text for word in CAUSE)))
+            again = converge(GROUP, folder, own, {}) if code == 0 else (1, text)
             held = again[0] == 0 and "changed=0" in again[1] and all(named for _, _, named in told)
             words = "; ".join(f"{size} in '{task}'{'' if named else ' WITHOUT CAUSE'}" for size, task, named in told)
             if again[0]:
@@ -119,14 +119,14 @@ def _full(folder: Path) -> Iterator[dict[str, Any]]:
             yield {"place": f"{name} below {at}", "outcome": f"full at {words}; then converged", "held": held}
 
 
-def _task(text: str) -> str:
+def task(text: str) -> str:
     """The last task before the failure."""
     names = [line.partition("[")[2].partition("]")[0] for line in text.splitlines() if line.startswith("TASK [")]
     return names[-1] if names else "none"
 
 
-def _converge(
-    folder: Path, variables: Mapping[str, Any], environment: Mapping[str, str], *words: str
+def converge(
+    group: hosts.Group, folder: Path, variables: Mapping[str, Any], environment: Mapping[str, str], *words: str
 ) -> tuple[int, str]:
     path = folder / "host_vars" / f"{HOST}.yml"
     path.parent.mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ def _converge(
         capture_output=True, text=True, check=False, cwd=CHECKOUT,
         env={**os.environ, "ANSIBLE_SSH_ARGS": "-o ControlMaster=no", **environment}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    (GROUP.state / "last.log").write_text(done.stdout + done.stderr)
+    (group.state / "last.log").write_text(done.stdout + done.stderr)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -17,6 +17,7 @@ from ..system import files, folders, units
 FOLDER = "work"  # below fleet_state_dir, a folder for each work
 OWN = "own"  # in it, the folder of the work's user
 PROGRESS = "progress.json"
+RESULT = "result.json"  # when the work ended by itself
 UNIT = "canvas-work-"  # and the name of the work
 NAME = r"[a-z0-9][a-z0-9_.-]{0,63}"
 LIMIT = 1 << 20  # bytes of a record

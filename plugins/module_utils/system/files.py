@@ -314,15 +314,20 @@ def stays_below(path: str) -> bool:
 
 @contextlib.contextmanager
 def captured(path: Path, line: Callable[[str], str]) -> Iterator[None]:
-    """Redirect the output of this process and its programs to a new file during the block, each line through `line`."""
+    """Redirect the output of this process and its programs to a new file during the block, each line through `line`.
+
+    What finds no room there is lost: the programs go on. Raises OSError where the file cannot be made.
+    """
     remove(path)
     ends = os.pipe()
-    with open_part(path) as out, os.fdopen(ends[0], "r", errors="replace", newline="\n") as source:
+    out = open_part(path)
+    with os.fdopen(ends[0], "r", errors="replace", newline="\n") as source:
 
         def copy() -> None:
             while text := source.readline(LINE):
-                out.write(line(text.rstrip("\n")).encode("utf-8", "replace") + b"\n" * text.endswith("\n"))
-                out.flush()
+                with suppress(OSError):
+                    out.write(line(text.rstrip("\n")).encode("utf-8", "replace") + b"\n" * text.endswith("\n"))
+                    out.flush()
 
         copier = threading.Thread(target=copy, daemon=True)
         copier.start()
@@ -333,6 +338,8 @@ def captured(path: Path, line: Callable[[str], str]) -> Iterator[None]:
         finally:
             _print_to(out.fileno())
             copier.join(COPIED)
+            with suppress(OSError):
+                out.close()
 
 
 def _print_to(fd: int) -> None:

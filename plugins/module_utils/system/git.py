@@ -53,7 +53,7 @@ class Git:
     def __call__(
         self, *args: str, ok: Iterable[int] = (0,), lock: int | None = None, out: IO[bytes] | None = None
     ) -> bytes:
-        """Run git. Raises FleetError with git's last words when the exit code is not in `ok`.
+        """Run git. Raises FleetError with git's last words when the exit code is not in `ok`, OSError for a full disk.
 
         lock: a file descriptor that git inherits, so that the lock lives as long as git does.
         out: where the answer goes instead of being returned.
@@ -68,6 +68,7 @@ class Git:
             errors.seek(0)
             if code not in ok:
                 words = without_logins(errors.read().decode(errors="replace")).strip().splitlines() or ["no message"]
+                programs.raise_if_full(f"git {args[0]}", words)
                 found, expected = " / ".join(words[-4:]), f"exit code {list(ok)}"
                 raise FleetError(f"git {args[0]} failed", found=found, expected=expected)
             return said.read()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from ..core.errors import FleetError
 NOT_FOUND = 127
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAST = 31  # lines that are remembered of what a program says
+FULL = re.compile(r"No space left on device|Disk quota exceeded|Errno (?:28|122)\b", re.IGNORECASE)
 PIPE = 1 << 16  # bytes that a pipe holds
 Process = subprocess.Popen
 PIPED = subprocess.PIPE  # for start(): an end that closes when we do
@@ -123,8 +126,16 @@ def must(
         raise FleetError(f"{argv[0]} cannot be run", found=str(error)) from error
     if code:
         said = [line.strip() for line in last]
+        raise_if_full(argv[0], said)
         errors = [line for line in said if line.startswith(("E:", "ERROR", "Error"))] or said[-3:]
         raise FleetError(f"{argv[0]} failed", found="; ".join(errors[-4:]))
+
+
+def raise_if_full(program: str, said: Sequence[str]) -> None:
+    """Raises OSError where a program failed because the disk is full: who calls it blames nothing else for that."""
+    line = next((line for line in said if FULL.search(line)), "")
+    if line:
+        raise OSError(errno.ENOSPC, line[-300:].strip(), program)
 
 
 def start(*argv: str, **how: Any) -> subprocess.Popen[Any]:

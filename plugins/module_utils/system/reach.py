@@ -80,7 +80,7 @@ def reach(path: str | os.PathLike[str], *, follow: bool = True, make: Make | Non
         place = _walk(full, follow, make) if os.geteuid() == 0 else Place(*_follow(None, full, follow, make))
         yield place
     except OSError as error:
-        if error.filename is not None and not os.path.isabs(str(error.filename)):
+        if error.errno and not os.path.isabs(str(error.filename or "")):  # what a write raises names no file
             error.filename = full
             error.filename2 = None
         raise

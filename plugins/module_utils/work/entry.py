@@ -17,6 +17,7 @@ from typing import Any
 from ..core import masking, shown
 from ..core.errors import REMEDIES, FleetError, refused_by_host
 from ..core.progress import Progress
+from ..machine.long_work import OWN, PROGRESS, RESULT
 from ..system import credentials, files
 from .records import as_the_account
 
@@ -72,15 +73,23 @@ def outcome(name: str, spec: dict[str, Any], progress: Progress) -> dict[str, An
         return {"ok": False, "error": error.as_dict(), "unexpected": False}
     except Exception as error:
         if isinstance(error, OSError) and error.errno in REMEDIES:
-            return {"ok": False, "error": refused_by_host(error).as_dict(), "unexpected": False}
+            return refused(error)
         traceback.print_exc()
         words = FleetError(f"{type(error).__name__}: {error}")
         return {"ok": False, "error": words.as_dict(), "unexpected": True}
 
 
-def write_result(own: Path, result: dict[str, Any]) -> None:
-    """The result survives a power cut or is not there: it is what says that the work ended."""
-    files.save(own / "result.json", result)
+def refused(error: OSError) -> dict[str, Any]:
+    return {"ok": False, "error": refused_by_host(error).as_dict(), "unexpected": False}
+
+
+def write_result(own: Path, memory: Path, result: dict[str, Any]) -> None:
+    """The result survives a power cut or is not there: it is what says that the work ended. `memory`: a folder for it
+    where the disk is full."""
+    try:
+        files.save(own / RESULT, result)
+    except OSError:
+        files.save(memory / RESULT, result, durable=False)
 
 
 def take_private(path: Path) -> dict[str, Any]:
@@ -96,15 +105,20 @@ def main(arguments: list[str]) -> int:
     credentials.use(private["secrets"].pop("fleet_credentials", {}))
     private["environment"] = credentials.with_logins(private["environment"])
     private["environment"].update(credentials.for_programs(os.path.dirname(arguments[1])))
-    with files.captured(record / "own" / "log", shown.line):
-        return _work(record / "own", files.load(record / "spec.json"), private)
+    job = files.load(record / "spec.json")
+    try:
+        with files.captured(record / OWN / "log", shown.line):
+            result = _work(record / OWN, job, private)
+    except OSError as error:  # no room for the log
+        result = refused(error)
+    answer = {**result, "digest": job["digest"], "request_id": job["request_id"]}
+    write_result(record / OWN, Path(arguments[1]).parent, answer)
+    return 0 if result["ok"] else 1
 
 
-def _work(own: Path, job: dict[str, Any], private: dict[str, Any]) -> int:
+def _work(own: Path, job: dict[str, Any], private: dict[str, Any]) -> dict[str, Any]:
     os.environ.setdefault("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     os.environ.update(private["environment"])
     spec = {**as_the_account(job["worker"], job["spec"], own), **private["secrets"]}
-    progress = Progress(lambda state: files.save(own / "progress.json", shown.each(state), durable=False))
-    result = outcome(job["worker"], spec, progress)
-    write_result(own, {**result, "digest": job["digest"], "request_id": job["request_id"]})
-    return 0 if result["ok"] else 1
+    progress = Progress(lambda state: files.save(own / PROGRESS, shown.each(state), durable=False))
+    return outcome(job["worker"], spec, progress)

@@ -9,6 +9,7 @@
             log                what the work printed
             <worker>/          the work's own record (records.py)
     /run/canvas-work/<name>/private.json   secrets and environment, 0600, removed by the work once it has read them
+                            result.json    where the disk of own/ is full
 
 The unit is canvas-work-<name>. A unit that ended without a result was killed, or the host went down. The work is then
 started again, because every work can be interrupted anywhere.
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.errors import FleetError
-from ..machine.long_work import FOLDER, LIMIT, NAME, OWN, PROGRESS, UNIT
+from ..machine.long_work import FOLDER, LIMIT, NAME, OWN, PROGRESS, RESULT, UNIT
 from ..system import files, folders
 from ..system.digests import sha256
 from ..system.payload import account, payload, provide_folder
@@ -88,7 +89,7 @@ class JobRunner:
         """Starts the work, or attaches to the one that runs; another work under this name is stopped first."""
         with self._locked():
             same = self._job().get("digest") == job.digest
-            answered = same and job.request_id and self._said("result.json").get("request_id") == job.request_id
+            answered = same and job.request_id and self._result().get("request_id") == job.request_id
             running = self._units.state(self.unit).runs
             if answered or (running and same):
                 return {**self.polled(job.digest), "started": False}
@@ -101,7 +102,7 @@ class JobRunner:
         """{"phase": running | ended | killed | replaced | none, "progress", "now", "unit", and when it is over
         "result" or "unit_result", "log"}."""
         unit = self._units.state(self.unit)  # before the result is read: a unit ends after it has written it
-        job, result = self._job(), self._said("result.json")
+        job, result = self._job(), self._result()
         seen: dict[str, Any] = {"progress": self._said(PROGRESS), "now": time.time(), "unit": self.unit}
         if not job:
             return {**seen, "phase": "none"}
@@ -109,7 +110,7 @@ class JobRunner:
             return {**seen, "phase": "replaced"}
         if unit.runs:
             return {**seen, "phase": "running"}
-        folders.remove_tree(self._private)
+        self._forget_private()
         records.take(str(job["worker"]), job["spec"], self._own)
         if result.get("digest") == job["digest"]:
             return {**seen, "phase": "ended", "result": result, "log": self._log_tail()}
@@ -150,7 +151,7 @@ class JobRunner:
         for place in (self._own, self._private):  # the folders above belong to root, so no account can replace it
             folders.make(place, owner, 0o700)
         records.hand_over(job.worker, job.spec, self._own, owner)
-        for name in ("result.json", PROGRESS, "log"):
+        for name in (RESULT, PROGRESS, "log"):
             folders.remove_tree(self._own / name)  # the account may have made a folder of this name
         public = {"worker": job.worker, "spec": job.spec, "digest": job.digest, "request_id": job.request_id}
         private = {"secrets": job.secrets, "environment": job.environment}
@@ -175,6 +176,18 @@ class JobRunner:
 
     def _said(self, name: str) -> dict[str, Any]:
         return files.load(self._own / name, LIMIT, follow=False)
+
+    def _result(self) -> dict[str, Any]:
+        """In memory where the disk was full when the work ended."""
+        return files.load(self._private / RESULT, LIMIT, follow=False) or self._said(RESULT)
+
+    def _forget_private(self) -> None:
+        """All but the result, which is asked for again when an answer is lost."""
+        if not os.path.lexists(self._private / RESULT):
+            folders.remove_tree(self._private)
+            return
+        for name in set(folders.names(self._private)) - {RESULT}:
+            folders.remove_tree(self._private / name)
 
     def _log_tail(self) -> list[str]:
         lines = files.tail(self._own / "log", LIMIT).decode("utf-8", "replace").splitlines()

@@ -27,7 +27,6 @@ REMEDIES = (
         "(conda_env_environment); if it is the installer that asks there, name one that brings its packages along "
         "(conda_env_installer_url: Miniforge 26.3.2-3 or 26.1.1-3; 26.3.2-0 to 26.3.2-2 do not)",
     ),
-    ("No space left on device", "free space below conda_env_root and conda_env_state_dir"),
     (
         "DO NOT MATCH THE HASHES",
         "the index has no file with the digest of the lock: it serves another file (do not use it), or "
@@ -54,10 +53,12 @@ def call(
     read: Callable[[str], None] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Run a program, pass each line to `read`, return the last ones. Raises FleetError when it fails."""
+    """Run a program, pass each line to `read`, return the last ones. Raises FleetError when it fails, OSError for a
+    full disk."""
     code, tail = programs.follow(*argv, each=read, env={**environment(), **(more or {})})
     if code:
         said = [line for line in tail if line.strip()]
+        programs.raise_if_full(argv[0], said)
         text = "\n".join(said)
         remedy = next((mend for sign, mend in REMEDIES if sign in text), "")
         errors = [line.strip() for line in said if line.lower().startswith("error")] or said[-3:]

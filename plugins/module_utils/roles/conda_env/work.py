@@ -78,7 +78,7 @@ def converge(want: EnvSpec, spec: dict[str, Any], progress: Progress) -> dict[st
             install_packages(want, spec, build, progress)
         if state != "whole":
             files.save(os.path.join(build, RECORD), prove(want, build, progress))
-    except FleetError:
+    except (FleetError, OSError):
         tools.remove_unfinished(want.state_dir, keep=before)  # gigabytes; pip's cache keeps what came
         raise
     tools.unmark(want.state_dir, build)

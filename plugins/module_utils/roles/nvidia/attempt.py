@@ -50,7 +50,7 @@ REMEDIES = (
         "nvidia_driver_branch",
         "the repository does not have this package",
     ),
-    (r"No space left|enough free space", "nvidia_toolkit", "free space on / (driver 1 GB, toolkit 8 GB)"),
+    (r"enough free space", "nvidia_toolkit", "free space on / (driver 1 GB, toolkit 8 GB)"),
     (r"[Cc]ould not get lock|lock was locked by", "", "another package manager runs on the host: wait for it"),
     (r"dkms|kernel module build", "nvidia_driver_branch", "look at /var/lib/dkms/nvidia/*/build/make.log on the host"),
 )

@@ -75,7 +75,7 @@ def bring(order: WorkOrder, wanted: Sequence[File], progress: Progress) -> list[
     write(wanted)
     try:
         names, fresh = chosen(order, progress)
-    except FleetError:
+    except (FleetError, OSError):
         for file, data in before:
             if recorded(order) and data is not None:
                 File(file.path, data).write()
@@ -112,7 +112,7 @@ def dnf_bring(order: WorkOrder, fresh: Mapping[str, list[str]], progress: Progre
     dnf.unlock(locks)
     try:
         dnf.install(order.packages, progress)
-    except FleetError:
+    except (FleetError, OSError):
         if locks:  # the driver that is still here
             dnf.lock(earlier)
         raise
@@ -158,7 +158,7 @@ def rebuild() -> None:
 def run_quietly(*argv: str) -> None:
     try:
         programs.must(*argv)
-    except FleetError as error:
+    except (FleetError, OSError) as error:
         log(error)
 
 
