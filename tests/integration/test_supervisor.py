@@ -5,7 +5,6 @@ Needs an interpreter with torch, named by MINICANVAS_PYTHON: the project's own e
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -38,44 +37,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def free_port() -> int:
-    return free_ports(1)[0]
-
-
-def free_ports(number: int) -> list[int]:
-    """Different ones: asked for one after the other, the system may give the same twice."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 class Training:
-    """One node: a deployment of the demo's trainer, its script, and a supervisor for it."""
+    """A deployment of the demo's trainer on two ranks, its script, and a supervisor for it."""
 
-    def __init__(self, folder: Path, made: Path, node: int = 0, nnodes: int = 1, **spec: Any) -> None:
+    def __init__(self, folder: Path, made: Path) -> None:
         self.run = Run(folder, made, groups=4)
-        self.node, self.nnodes, self.port = node, nnodes, int(spec.pop("master_port", 0)) or free_port()
-        limits = {
-            "load_seconds": 120,
-            "first_step_seconds": 60,
-            "save_seconds": 60,
-            "step_seconds": float(spec.pop("floor", 3.0)),
-        }
+        limits = {"load_seconds": 120, "first_step_seconds": 60, "save_seconds": 60, "step_seconds": 3.0}
         self.supervised = Supervised(
-            folder / "unit", **limits, nnodes=nnodes, node_rank=node, hosts=["bolt0", "bolt1"][:nnodes],
-            addresses=["127.0.0.1"] * nnodes, master_addr="127.0.0.1", peer_timeout=60, results_dir=str(self.run.out),
-            checkpoint_dir=str(self.run.checkpoints), shards=2 // nnodes, **spec,
-        )  # fmt: skip
+            folder / "unit", **limits, results_dir=str(self.run.out), checkpoint_dir=str(self.run.checkpoints)
+        )
 
     def start(self, **flags: Any) -> Supervised:
-        processes = 2 // self.nnodes
-        told = {"num_shard": processes, "num_replicate": self.nnodes, "save_every": 5, "num_workers": 1, **flags}
+        told = {"num_shard": 2, "save_every": 5, "num_workers": 1, **flags}
         self.supervised.spec["save_every"] = told["save_every"]
         torchrun = [
-            PYTHON, "-m", "torch.distributed.run", f"--nnodes={self.nnodes}", f"--node_rank={self.node}",
-            f"--nproc_per_node={processes}", "--master_addr=127.0.0.1", f"--master_port={self.port}",
-            "-m", "train.pretrain_unified_navit", *self.run.flags(**told),
+            PYTHON, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1",
+            f"--master_port={free_port()}", "-m", "train.pretrain_unified_navit", *self.run.flags(**told),
         ]  # fmt: skip
         self.supervised.script.write_text(f"cd {self.run.code}\nexec {shlex.join(torchrun)}\n")
         return self.supervised.start()
@@ -165,29 +147,3 @@ def test_a_training_from_scratch_is_ended_before_its_first_step(training: Traini
     assert unit.record("failure.json")["kind"] == "WEIGHTS_NOT_LOADED"
     assert unit.said("READY=1") == []
     assert training.ranks() == []
-
-
-def test_a_node_that_is_lost_ends_the_step_of_all_and_they_start_again_together(tmp_path: Path, made: Path) -> None:
-    ports = dict(zip(("master_port", "peer_port"), free_ports(2), strict=True))
-    # The floor is what a node waits for an answer of the other one, while both load on two busy cores.
-    nodes = [Training(tmp_path / f"node{rank}", made, rank, 2, floor=20.0, **ports) for rank in (0, 1)]
-    try:
-        units = [node.start(total_steps=4000) for node in nodes]
-        wait_for(lambda: steps_of(units[0]) >= 7, 60)
-        wait_for(lambda: units[1].said("READY=1") or units[1].process.poll() is not None, 30)
-        assert units[1].said("READY=1"), (units[1].output, units[1].statuses()[-3:])
-        assert any("bolt0 is at step" in line for line in units[1].statuses())
-        units[1].process.kill()
-        for pid in nodes[1].ranks():
-            os.kill(pid, signal.SIGKILL)
-        kill(nodes[1].run.code)
-        assert units[0].end(60) == AGAIN, units[0].output
-        assert units[0].record("failure.json")["kind"] in ("PEER_LOST", "RANK_KILLED")
-        saved = nodes[0].newest()
-        (units[0].own / "tries.json").unlink()
-        units = [node.start(total_steps=saved + 5) for node in nodes]
-        assert [unit.end(90) for unit in units] == [FINISHED, FINISHED], units[1].output
-        assert f"starting at {saved + 1}..." in (nodes[0].run.out / "log.txt").read_text()
-    finally:
-        for node in nodes:
-            kill(node.run.code)
