@@ -61,8 +61,10 @@ class Slip:
     absent: tuple[str, ...] = ()
 
 
-def unknown(name: str, meant: str, value: Any = "x") -> Slip:
-    return Slip(f"`{name}` in the inventory", ("VARIABLE_UNKNOWN", f"{meant}?"), inventory=one(**{name: value}))
+def unknown(kind: str, **meant: str) -> Slip:
+    """Names in the inventory that no role knows, each with the one that is meant."""
+    words = [f"write {known} instead of {name}" for name, known in meant.items()]
+    return Slip(kind, ("VARIABLE_UNKNOWN", *words), inventory=one(**dict.fromkeys(meant, "x")))
 
 
 SLIPS = (
@@ -83,13 +85,10 @@ SLIPS = (
     Slip("`--skip-tags` misspelt", ("TAG_UNKNOWN", "train?"), arguments=("--skip-tags", "trian"), playbook="site.yml"),
     Slip("`--tags` for a playbook without tags", ("TAG_UNKNOWN",), arguments=("--tags", "weights"),
          playbook="playbooks/stop.yml"),
-    unknown("MODEL_PATH", "weights_dir", "/srv/m"),
-    unknown("WANDB_ENABLE", "run_config_enable_wandb", True),
-    unknown("SAVE_EVERY", "run_config_save_every", 500),
-    unknown("total_steps", "run_config_total_steps", 100),
-    unknown("training_lr", "run_config_lr", 1e-5),
-    unknown("dataset_path", "dataset_train", "/x.parquet"),
-    unknown("traning_run", "training_run"),
+    unknown("names of the guide's script", MODEL_PATH="weights_dir", WANDB_ENABLE="run_config_enable_wandb",
+            SAVE_EVERY="run_config_save_every"),
+    unknown("a flag, and misspelt names", total_steps="run_config_total_steps", training_lr="run_config_lr",
+            dataset_path="dataset_train", traning_run="training_run"),
     Slip("a csv as data", ("DATASET_NOT_PARQUET", "to_parquet"), inventory=one(dataset_train="train.csv")),
     Slip("a host in two groups with a run each", ("RUN_AMBIGUOUS", "b by the group pair", "c by the group odd"),
          inventory={"trainers": {"children": {"pair": PAIR, "odd": ODD}}}),
