@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -30,6 +32,28 @@ interleave_reasoning:
   num_used_data: [1]
   weight: 1
 """
+# Imports once what takes two seconds, and forks for each line: words, folder, environment, files for stdout and stderr.
+# It answers with the return code.
+STARTS = """
+import json, os, runpy, sys
+import numpy, pyarrow.parquet, safetensors.torch, torch.distributed.device_mesh, torch.utils.data, yaml, PIL.Image
+import torch._dynamo  # as an optimizer does
+child = 1
+for line in sys.stdin:
+    words, folder, env, *files = json.loads(line)
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+if not child:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in enumerate(files, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.chdir(folder)
+    os.environ.update(env)
+    sys.path[0], sys.argv = folder, words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+"""
 Rows = list[dict[str, Any]]
 
 
@@ -49,17 +73,30 @@ def resharded(source: Path, target: Path, groups: int, change: Callable[[Rows], 
             writer.write_table(pa.Table.from_pylist(rows[group::groups], schema=schema))
 
 
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def of_one_rank() -> dict[str, str]:
+    """What torchrun would put into the environment."""
+    return {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+
+
 def launcher(processes: int) -> tuple[list[str], dict[str, str]]:
     """Command and environment: torchrun for several processes; a single one is started plainly, which saves two
     seconds."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     if processes > 1:
-        torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}"]
+        torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
         return [PYTHON, *torchrun], {**os.environ}
-    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [PYTHON, "-u"], {**os.environ, **alone}
+    return [PYTHON, "-u"], {**os.environ, **of_one_rank()}
+
+
+@functools.cache
+def starts() -> subprocess.Popen[str]:
+    """It ends with this process, whose end of the pipe it reads."""
+    return subprocess.Popen([PYTHON, "-u", "-c", STARTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 class Run:
@@ -113,11 +150,23 @@ class Run:
             )  # fmt: skip
 
     def __call__(self, processes: int = 1, **changes: Any) -> int:
-        process = self.start(processes, **changes)
         try:
-            return process.wait(120)
+            return self.alone(**changes) if processes == 1 else self.start(processes, **changes).wait(120)
         finally:
             kill(self.code)
+
+    def alone(self, **changes: Any) -> int:
+        """One rank, to its end."""
+        server = starts()
+        assert server.stdin
+        assert server.stdout
+        words = ["train.pretrain_unified_navit", *self.flags(**changes)]
+        files = [str(self.root / name) for name in ("stdout", "stderr")]
+        server.stdin.write(json.dumps([words, str(self.code), of_one_rank(), *files]) + "\n")
+        server.stdin.flush()
+        if not select.select([server.stdout], [], [], 120)[0]:
+            kill(self.code)
+        return int(server.stdout.readline())
 
     @property
     def stdout(self) -> str:
