@@ -70,7 +70,7 @@ class Observation:
             name=name,
             environment=self.environment,
             gpu_names=tuple(gpu.name for gpu in nvidia.gpus),
-            driver=nvidia.gpus[0].driver_version if nvidia.state == "works" and nvidia.gpus else "",
+            driver=nvidia.gpus[0].driver_version if nvidia.works else "",
             devices=nvidia.devices,
             gpus=nvidia.gpus,
             facts=self.facts,

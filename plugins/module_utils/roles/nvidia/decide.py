@@ -63,7 +63,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology | None) -> 
         "packages": packages,
         "restart": driver.restart,
         "profile": profile,
-        "driver_version": seen.gpus[0].driver_version if seen.state == "works" and not driver.install else "",
+        "driver_version": seen.gpus[0].driver_version if seen.works and not driver.install else "",
         "driver": driver.install,
         "services": sorted({name for part in parts for name in part.services}),
         "hold": [name for part in parts for name in part.hold],
@@ -84,7 +84,7 @@ def judge_toolkit(seen: Observation, settings: Settings) -> list[str]:
 
 def judge_driver(seen: Observation, settings: Settings) -> Driver:
     cuda, branch = str(settings["nvidia_cuda_version"]), str(settings["nvidia_driver_branch"])
-    if seen.state == "works":
+    if seen.works:
         have = seen.gpus[0].driver_version
         if gpu_generations.driver_suffices(have, cuda):
             return Driver()
@@ -95,7 +95,7 @@ def judge_driver(seen: Observation, settings: Settings) -> Driver:
         expected = "at least one NVIDIA GPU"
         found = f"no NVIDIA device on the PCI bus ({seen.detail})"
         return Driver(findings=(finding("NO_GPU", variable="nvidia_gpu_expected", found=found, expected=expected),))
-    if seen.state == "broken" and seen.trouble in BY_HAND:
+    if seen.state == "works" or (seen.state == "broken" and seen.trouble in BY_HAND):
         return Driver(
             findings=(finding("NVIDIA_DRIVER_BROKEN", found=seen.detail, expected="nvidia-smi lists the GPUs"),)
         )

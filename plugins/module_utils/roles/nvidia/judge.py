@@ -67,7 +67,7 @@ def counted(devices: Sequence[int]) -> str:
 
 def judge_fabric(seen: Observation) -> Driver:
     """NVSwitch needs its fabric manager in the driver's exact version; every installed service must run."""
-    if seen.state != "works":
+    if not seen.works:
         return Driver()
     services = seen.services
     idle = tuple(name for name in (PERSISTENCE,) if services.get(name, "active") != "active")
@@ -105,7 +105,7 @@ def judge_nvlink5(seen: Observation) -> Driver:
 
 def judge_holds(seen: Observation, settings: Settings) -> Driver:
     """Packages of the driver that an unattended update may change under a running training."""
-    if seen.state != "works" or not settings["nvidia_hold"]:
+    if not seen.works or not settings["nvidia_hold"]:
         return Driver()
     names = packages.of_version(seen.packages, seen.gpus[0].driver_version)
     loose = [name for name in names if not seen.packages[name].held]
@@ -169,7 +169,7 @@ def judge_gpu(gpu: Gpu, settings: Settings) -> list[Finding]:
 
 def judge_count(seen: Observation, settings: Settings) -> list[Finding]:
     """GPUs that are there and do not answer, by the bus, by the driver's own count, and by what nvidia-smi says."""
-    if seen.state != "works" or not seen.gpus:
+    if not seen.works:
         return []
     branch = gpu_generations.major(seen.gpus[0].driver_version)
     there = max(sum(gpu_generations.served(device, branch) for device in seen.devices), seen.attached)

@@ -41,6 +41,11 @@ class Seen:
     attached: int = 0  # GPUs by the driver's own count
     said: str = ""  # what the tool prints around its report
 
+    @property
+    def works(self) -> bool:
+        """A host may say so, and name no GPU."""
+        return self.state == "works" and bool(self.gpus)
+
 
 def size(text: str) -> int:
     """ "81559 MiB" in bytes; 0 for N/A."""

@@ -211,3 +211,12 @@ def test_a_login_shell_gets_the_guide_s_three_variables(tmp_path):
         environment = {"PATH": "/bin", "LD_LIBRARY_PATH": before}
         shown = subprocess.run(["/bin/sh", "-c", script], env=environment, capture_output=True, text=True, check=True)
         assert shown.stdout.strip() == f"/usr/local/cuda-12.8|/usr/local/cuda-12.8/bin:/bin|{after}"
+
+
+@pytest.mark.parametrize("devices", [[], [H100]], ids=["no device", "a device"])
+def test_a_driver_that_works_and_names_no_gpu_is_a_broken_one(devices):
+    """A broken or hostile host's answer contradicts itself."""
+    seen = {"gpus": [], "nvswitches": 4, "packages": LOOSE, "devices": devices, **READY}
+    plan = decide(REAL, seen)
+    assert [found.code for found in plan.findings] == ["NVIDIA_DRIVER_BROKEN" if devices else "NO_GPU"]
+    assert plan.values == {}
