@@ -68,7 +68,7 @@ class Git:
             errors.seek(0)
             if code not in ok:
                 words = without_logins(errors.read().decode(errors="replace")).strip().splitlines() or ["no message"]
-                programs.raise_if_full(f"git {args[0]}", words)
+                programs.raise_if_full(f"git {args[0]}", words, self.folder)
                 found, expected = " / ".join(words[-4:]), f"exit code {list(ok)}"
                 raise FleetError(f"git {args[0]} failed", found=found, expected=expected)
             return said.read()

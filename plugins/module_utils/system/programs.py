@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,9 +132,16 @@ def must(
         raise FleetError(f"{argv[0]} failed", found="; ".join(errors[-4:]))
 
 
-def raise_if_full(program: str, said: Sequence[str]) -> None:
-    """Raises OSError where a program failed because the disk is full: who calls it blames nothing else for that."""
+def raise_if_full(program: str, said: Sequence[str], folder: str = "") -> None:
+    """Raises OSError where a program failed because the disk is full: who calls it blames nothing else for that.
+
+    `folder`: where it wrote, for a program that may not name the cause.
+    """
     line = next((line for line in said if FULL.search(line)), "")
+    if folder and said and not line:
+        with suppress(FileNotFoundError):
+            found = os.statvfs(folder)
+            line = said[-1] if found.f_bavail == 0 or (found.f_files and found.f_favail == 0) else ""
     if line:
         raise OSError(errno.ENOSPC, line[-300:].strip(), program)
 

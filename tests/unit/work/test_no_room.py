@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import refused_by_host
+from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError, refused_by_host
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.conda_env import tools
 from ansible_collections.canvas.fleet.plugins.module_utils.system import files, programs
 from ansible_collections.canvas.fleet.plugins.module_utils.system.git import Git
@@ -93,3 +94,14 @@ def test_a_program_that_finds_no_room_is_no_other_failure(tmp_path: Path) -> Non
             call()
         assert raised.value.errno == errno.ENOSPC
         assert refused_by_host(raised.value).message == "the disk is full"
+
+
+@pytest.mark.parametrize(("blocks", "inodes", "full"), [(0, 9, True), (9, 0, True), (9, 9, False)])
+def test_git_names_no_cause_and_the_disk_tells_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blocks: int, inodes: int, full: bool
+) -> None:
+    """Seen on a full disk: "failed to write new configuration file"."""
+    disk = (4096, 4096, 9, blocks, blocks, 9, inodes, inodes, 0, 255)
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(disk))
+    with pytest.raises(OSError if full else FleetError, match="not a git repository"):
+        Git(str(tmp_path))("remote", "add", "origin", "git://x/y")
