@@ -118,3 +118,12 @@ def test_a_new_total_begins_a_new_measurement() -> None:
     clock.now += 5
     tell(5 * 10**6, 10**9, "B", "file")
     assert progress.reading(written[-1], clock.now).rate == 10**6
+
+
+def test_the_journal_gets_a_line_of_the_progress_now_and_then() -> None:
+    clock, lines = Clock(), list[str]()
+    tell = progress.journal(lines.append, clock, every=30.0)
+    for name in ("first", "second", "third", "fourth"):
+        tell(0, 10**9, "B", name)
+        clock.now += 20.0
+    assert [("first" in line, "third" in line) for line in lines] == [(True, False), (False, True)]
