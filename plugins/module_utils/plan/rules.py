@@ -40,6 +40,11 @@ def form(pattern: str, expected: str) -> Rule:
     return Rule(expected, lambda value: bool(compiled.fullmatch(str(value))))
 
 
+def or_off(rule: Rule) -> Rule:
+    """A number, of which 0 switches off what it is for."""
+    return Rule(f"0, or {rule.expected}", lambda value: value == 0 or rule.fits(value))
+
+
 def optional(rule: Rule) -> Rule:
     return Rule(f"{rule.expected}, or empty", lambda value: value == "" or rule.fits(value))
 
@@ -190,7 +195,7 @@ RULES: dict[str, Rule] = {
     "export_license": form(r"[a-z0-9][a-z0-9.-]*", "the id of a license on the hub, such as apache-2.0"),
     "export_push_to": optional(form(r"[\w-][\w.-]*/[\w-][\w.-]*", "user/name of a repository of the hub")),
     "export_push_endpoint": URL,
-    "training_peer_port": span(1024, 65_535),
+    "training_peer_port": or_off(span(1024, 65_535)),
     "training_peer_networks": form(r"[0-9A-Fa-f:.]+(/\d{1,3})?", "addresses or networks, such as 10.0.0.0/24"),
     "training_stop_seconds": span(1, 86400),
     "training_load_seconds": span(1, 86400),

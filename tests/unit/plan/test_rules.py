@@ -81,6 +81,7 @@ def test_a_value_that_cannot_be_meant_is_refused(name: str, value: Any) -> None:
     [
         pytest.param("run_config_save_every", "510", id="a number from the command line"),
         pytest.param("run_config_min_lr", 0, id="a schedule that ends at nothing"),
+        pytest.param("run_config_prefer_buffer_before", 0, id="a buffer that no batch prefers"),
         pytest.param("run_config_master_port", 65535, id="the last port"),
         pytest.param("run_config_resume_from", "", id="the role judges a run from random weights"),
         pytest.param("dataset_train", "~/data/train.parquet", id="a path of the controller"),
@@ -98,6 +99,20 @@ def test_a_value_that_cannot_be_meant_is_refused(name: str, value: Any) -> None:
 )
 def test_a_value_that_is_right_stands(name: str, value: Any) -> None:
     assert codes(**{name: value}) == []
+
+
+NUMBERS = {name: option.spec for name, option in OPTIONS.items() if option.kind in ("int", "float")}
+NEWEST = {"training_restore_step", "training_merge_step", "training_fetch_step"}  # -1
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_no_count_size_or_time_is_below_nothing(name: str) -> None:
+    assert codes(**{name: -1}) == ([] if name in NEWEST else [("VARIABLE_INVALID", name)])
+
+
+@pytest.mark.parametrize("name", [name for name, spec in NUMBERS.items() if "V(0)" in str(spec["description"])])
+def test_a_nothing_that_means_something_stands(name: str) -> None:
+    assert codes(**{name: 0}) == []
 
 
 @pytest.mark.parametrize(
