@@ -94,7 +94,9 @@ class Have:
         return "failed" if self.active == "failed" else "stopped"
 
     def older(self) -> list[str]:
-        """Watched files that changed after the last start; none when that start left no record."""
+        """Watched files that changed after the last start; none while that start has left no record."""
+        if self.invocation and self.started.get("invocation", self.invocation) != self.invocation:
+            return []  # the record is of the start before
         return [path for path, digest in self.digests.items() if path in self.started and self.started[path] != digest]
 
 

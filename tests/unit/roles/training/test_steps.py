@@ -240,6 +240,14 @@ def test_what_a_start_read_is_compared_with_what_lies_there_now() -> None:
     assert Have(digests={"/a": "1" * 64}).older() == [], "a start that left no record is not judged"
 
 
+def test_a_start_is_not_judged_by_the_record_of_the_start_before() -> None:
+    """On a slow host a restarted unit is seen before it wrote its own record; it was stopped once more, or refused."""
+    was = {"/a": "1" * 64, "invocation": "e" * 32}
+    have = Have(active="activating", started=was, digests={"/a": "2" * 64})
+    assert replace(have, invocation="e" * 32).older() == ["/a"]
+    assert replace(have, invocation="f" * 32).older() == []
+
+
 def test_the_record_of_a_start_is_read() -> None:
     text = f"invocation 1f\nlog_bytes 12\n{'a' * 64}  /srv/b/train.sh\n\\{'b' * 64}  /srv/x\\ny\nrubbish\n"
     seen = parse_started(text)
