@@ -9,6 +9,7 @@ import os
 import signal
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,19 @@ def test_losses_are_the_same_bit_for_bit_and_lower_after_a_training(spec: Spec, 
     assert all(after.ce < before.ce - 0.1 for before, after in zip(base, tuned, strict=True))
     assert statistics.mean(one.mse for one in tuned) < statistics.mean(one.mse for one in base)
     assert [one.ce_tokens for one in base] == [one.ce_tokens for one in tuned]
+
+
+def test_the_base_has_the_loss_that_the_trainer_itself_shows_at_its_first_step(tmp_path: Path, made: Path) -> None:
+    """All rows of the training are one and the same, and nothing is dropped: a batch of any size has its loss."""
+    run = Run(tmp_path / "same", made)
+    run.prepare(4, lambda rows: rows.__setitem__(slice(None), [rows[1]] * 8))
+    nothing_dropped = {f"{kind}_cond_dropout_prob": 0 for kind in ("text", "vit", "vae")}
+    assert run.start(total_steps=1, save_every=1, **nothing_dropped).wait(240) == 0, run.stderr
+    asked = replace(spec_of(run, tmp_path / "evaluation"), parquet=str(run.parquet))
+    ended(start(DRIVE, asked, step="base"))
+    ours, shown = losses(asked, "base")[0], min(run.steps().items())[1]
+    assert ours.ce == pytest.approx(shown[0], abs=1e-4)
+    assert ours.mse == pytest.approx(shown[1], rel=0.1), "its noise and times are drawn otherwise"
 
 
 def test_a_killed_evaluation_goes_on_at_the_next_row(spec: Spec) -> None:
