@@ -88,7 +88,7 @@ def test_two_failures_in_a_row_are_survived(run: Run) -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_history_resumes_from_the_newest_whole_and_deletes_nothing(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as root:
         run = Run(Path(root), keep_every=data.draw(st.sampled_from([0, 40])))

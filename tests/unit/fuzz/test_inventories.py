@@ -23,12 +23,12 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> judge.Ground:
 
 
 def test_wrong_inventories_are_all_refused_with_their_reason(ground: judge.Ground) -> None:
-    cases = judge.wrong(ground, 150, SEED)
+    cases = judge.wrong(ground, 60, SEED)
     assert [text for case in cases if (text := judge.missed(case))] == []
 
 
 def test_right_inventories_have_no_errors(ground: judge.Ground) -> None:
-    assert [text for number in range(15) for text in judge.false_errors(ground, SEED + number)] == []
+    assert [text for number in range(5) for text in judge.false_errors(ground, SEED + number)] == []
 
 
 def test_there_are_at_least_two_thousand_wrong_ones(ground: judge.Ground) -> None:
