@@ -23,7 +23,6 @@ def platforms(name: str) -> list[dict[str, Any]]:
 
 
 def create(name: str) -> None:
-    destroy(name)
     wanted = platforms(name)
     group = hosts.Group(STATE / "molecule" / name, name)
     depot = fleet.ensure_depot()
