@@ -1,7 +1,7 @@
 """On a host of full.py, as Python's sitecustomize: the disk gets full at the moment when a write of ours begins.
 
 The write, and all that follow, are the real ones, on a disk that has no space or no inode left. Each place of our code
-that writes is taken once; it is known by the first function outside `system/`, the door to the files.
+that writes is taken once; it is known by the first two lines outside `system/`, the door to the files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -25,13 +26,14 @@ def place() -> str:
     frame = sys._getframe(2)
     if DOOR not in frame.f_code.co_filename:
         return ""
-    inner = frame
-    while frame.f_back and not (CORE in frame.f_code.co_filename and DOOR not in frame.f_code.co_filename):
-        frame = frame.f_back
-    if CORE not in frame.f_code.co_filename:
-        frame = inner  # the lock of the host, say
-    name = frame.f_code.co_filename.partition(CORE)[2]
-    return f"{name}:{frame.f_code.co_name}:{frame.f_lineno}"
+    found: list[str] = []
+    at: types.FrameType | None = frame
+    while at and len(found) < 2:
+        path = at.f_code.co_filename
+        if CORE in path and DOOR not in path:
+            found.append(f"{path.partition(CORE)[2]}:{at.f_code.co_name}:{at.f_lineno}")
+        at = at.f_back
+    return " < ".join(found) or f"{frame.f_code.co_name}:{frame.f_lineno}"  # the lock of the host, say
 
 
 def due(disks: list[str], path: str) -> str:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
     [
         pytest.param([], 100.0, None, id="nothing was measured yet"),
         pytest.param([(100.0, 0)], 100.5, None, id="half a second is too early to say"),
+        pytest.param([(100.0, 0), (100.4, 10**9)], 100.5, None, id="whatever came in it"),
         pytest.param([(100.0, 0), (110.0, 1000)], 110.0, 100.0, id="a thousand in ten seconds"),
         pytest.param(
             [(0.0, 0), (100.0, 5000), (130.0, 8000)], 130.0, 100.0, id="what was before the window counts not"
@@ -58,7 +59,14 @@ def test_a_line_says_what_a_person_wants_to_know(reading: Reading, expected: str
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, "0 s"), (99.4, "99 s"), (754, "12 min 34 s"), (7260, "2 h 1 min"), (float("inf"), "more than a year")],
+    [
+        (0, "0 s"),
+        (99.4, "99 s"),
+        (754, "12 min 34 s"),
+        (3599, "59 min 59 s"),
+        (7260, "2 h 1 min"),
+        (float("inf"), "more than a year"),
+    ],
 )
 def test_a_duration_has_two_units_at_most(seconds: float, expected: str) -> None:
     assert progress.duration(seconds) == expected

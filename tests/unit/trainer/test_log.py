@@ -64,6 +64,16 @@ def test_weights_are_loaded_when_only_the_position_tables_are_missing(name: str,
     assert (seen.weights, seen.weights_flaw) == (weights, flaw)
 
 
+@pytest.mark.parametrize(("number", "more"), [(3, ""), (4, " …")])
+def test_of_many_tensors_that_do_not_fit_three_are_named(number: int, more: str) -> None:
+    names = ["a.weight", "b.weight", "c.weight", "d.weight"][:number]
+    line = f"_IncompatibleKeys(missing_keys={names}, unexpected_keys={names})"
+    three = f"(a.weight, b.weight, c.weight{more})"
+    assert train_log.parse(f"Loading checkpoint from {MODEL}.\n{line}").weights_flaw == (
+        f"{number} tensors not in the file {three}; {number} tensors that the model does not know {three}"
+    )
+
+
 def test_one_reading_that_lacks_a_tensor_is_not_mended_by_the_next() -> None:
     good = "_IncompatibleKeys(missing_keys=['latent_pos_embed.pos_embed'], unexpected_keys=[])"
     bad = "_IncompatibleKeys(missing_keys=['lm_head.weight'], unexpected_keys=[])"
