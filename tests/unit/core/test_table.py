@@ -50,6 +50,10 @@ WIDE = [
             id="where to fold first",
         ),
         pytest.param([("a", "b", "c", "d")], {"width": 30, "fold": 2}, ["a  b  c  d"], id="nothing to fold"),
+        pytest.param(
+            [("a" * 10, "b" * 10, "c" * 10)], {"width": 33}, [f"{'a' * 10}  {'b' * 10}", f"    {'c' * 10}"],
+            id="the gaps take room too",
+        ),
         pytest.param([("n" * 50, "x")], {"width": 20}, ["n" * 15 + "…  x"], id="a cell wider than the page"),
     ],
 )  # fmt: skip

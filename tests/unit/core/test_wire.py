@@ -155,3 +155,14 @@ def test_an_answer_is_bounded_in_depth_and_size(value: Any, message: str, monkey
     except wire.MalformedError as error:
         told = str(error)
     assert (message in told, bool(told)) == (True, bool(message))
+
+
+@dataclass(frozen=True)
+class Needs:
+    number: int | None
+
+
+def test_what_lacks_is_told_with_all_that_it_may_be() -> None:
+    with pytest.raises(wire.MalformedError) as caught:
+        wire.from_dict(Needs, {}, "roles.a")
+    assert str(caught.value) == "roles.a.number: found nothing, expected int or nothing"

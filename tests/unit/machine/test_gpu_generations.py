@@ -28,6 +28,17 @@ def test_the_generation_is_known_before_any_driver(device: int, name: str) -> No
     assert found.name == name
 
 
+@pytest.mark.parametrize(
+    ("card", "capability"),
+    [("P100", (6, 0)), ("V100", (7, 0)), ("T4", (7, 5)), ("A100 80GB", (8, 0)), ("RTX 4090", (8, 9)),
+     ("H100 SXM", (9, 0)), ("B200", (10, 0))],
+)  # fmt: skip
+def test_the_compute_capability_is_nvidias(card: str, capability: tuple[int, int]) -> None:
+    found = gpu_generations.generation(DEVICES[card][0])
+    assert found is not None
+    assert found.capability == capability
+
+
 def test_no_device_number_belongs_to_two_generations() -> None:
     ranges = sorted(pair for item in gpu_generations.GENERATIONS for pair in item.devices)
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))

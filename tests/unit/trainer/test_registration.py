@@ -57,6 +57,17 @@ def test_registers_and_takes_back_to_the_byte(text: str) -> None:
     assert registration.lookup(patched, GROUP, NAME).state == "ours"
 
 
+@pytest.mark.parametrize("name", ["an empty group on one line", "tabs and spaces"])
+def test_no_line_is_added_but_the_block(name: str) -> None:
+    """Where the file has no line break behind the brace, the block brings one, and says so."""
+    source = BODIES[name].encode()
+    patched = register(source, GROUP, NAME, ENTRY)
+    block = patched[patched.index(b"# canvas-fleet begin") : patched.index(b"# canvas-fleet end")]
+    missing = name != "tabs and spaces"
+    assert (b"(with this line break)" in patched) is missing
+    assert patched.count(b"\n") == source.count(b"\n") + block.count(b"\n") + 1 + missing
+
+
 def test_an_update_changes_only_the_block() -> None:
     source = BODIES["tabs and spaces"].encode()
     newer = {**ENTRY, "num_total_samples": 700}

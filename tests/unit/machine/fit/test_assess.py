@@ -252,6 +252,12 @@ def test_what_a_host_must_have(ranks: int, profile: str, least: float, ease: flo
             id="a rank that is too large for it",
         ),
         pytest.param(
+            Run(BAGEL, 1, expected_tokens=65_536, most_tokens=131_072, sample_tokens=9500).adapted(),
+            ("A100-40", 1, 128),
+            {"run_config_cpu_offload": True, "run_config_expected_num_tokens": 58 * TOKEN_STEP},
+            id="fewer tokens alone leave no room for the longest sample",
+        ),
+        pytest.param(
             Run(BAGEL, 2).frozen(ema_copy=True), ("A100-40", 2, 1000), {"run_config_ema": 0}, id="no EMA copy"
         ),
         pytest.param(

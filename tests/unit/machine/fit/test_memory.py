@@ -223,6 +223,12 @@ def test_the_host_memory_of_a_lean_start_covers_what_was_measured(run: Run, meas
     assert measured <= load / GB <= measured + 3
 
 
+def test_a_streamed_ema_copy_is_of_the_root_unit_alone_in_bf16() -> None:
+    streamed = replace(Run(BAGEL, 1).frozen(ema_copy=True), offload=True)
+    copy = total(streamed, "training") - total(replace(streamed, ema_copy=False), "training")
+    assert copy == pytest.approx(2 * 1.122 * GB, rel=1e-3)
+
+
 def test_the_vae_encodes_all_pictures_of_a_batch_at_once() -> None:
     batch = Run(BAGEL, 8, most_tokens=5 * 3417)  # five images of a solution: each 512², twice
     picture = (2 * 256 + 3 * 512 + 12) * 512**2  # two outputs in bf16, three temporaries in fp32, the picture itself

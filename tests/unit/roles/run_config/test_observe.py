@@ -282,3 +282,10 @@ def test_a_key_is_compared_by_its_digest_only(tmp_path: Path) -> None:
     found = run_config.observe(told)
     assert found.key.sha256 == hashlib.sha256(b"the-key").hexdigest()
     assert "the-key" not in str(found)
+
+
+@pytest.mark.parametrize(("hosts", "ranks"), [(("atlas",), "4 ranks"), (("bolt0", "bolt1"), "2 × 4 ranks")])
+def test_the_summary_says_on_how_many_ranks(hosts: tuple[str, ...], ranks: str) -> None:
+    told = settings(run_config_total_steps=60, run_config_save_every=20)
+    summary = run_texts.decide(seen(), told, topology(hosts=hosts)).summary
+    assert summary == f"60 steps, saved every 20, {ranks}"

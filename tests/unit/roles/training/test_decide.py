@@ -10,6 +10,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import Fl
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import apply as training_apply
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training.have import Have
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import checkpoint as checkpoints
+from ansible_collections.canvas.fleet.plugins.module_utils.trainer.log import Summary
 
 from tests.unit.support.trainings import READY, RUNS, Dies, checkpoint, decide, seen
 from tests.unit.support.units import SHAPE, WANT
@@ -35,6 +36,7 @@ def test_a_running_and_a_finished_training_are_in_sync(have: Have, summary: str)
         (replace(READY, finished=True), 120, ["RUN_STAYS_FINISHED"]),
         (replace(READY, finished=True), 60, []),
         (RUNS, 120, ["TRAINING_RUNS_OLDER"]),
+        (replace(RUNS, finished=True), 120, ["TRAINING_RUNS_OLDER"]),  # started again by hand
         (READY, 120, []),
     ],
 )
@@ -44,6 +46,11 @@ def test_more_steps_for_a_run_that_has_ended_need_a_start_that_is_asked_for(
     plan = decide(seen(have, step=60), run_config_total_steps=total)
     assert [one.code for one in plan.findings] == codes
     assert not [reason for reason in plan.reasons if have.finished and "the training is" in reason]
+
+
+def test_a_finished_run_whose_log_is_gone_is_not_said_to_stay() -> None:
+    told = replace(seen(replace(READY, finished=True), step=60), log=Summary())
+    assert decide(told, run_config_total_steps=120).findings == ()
 
 
 ADAPTERS = replace(checkpoint(20, shards=1), form="lora", adapter=checkpoints.Adapter(32, 64.0, "all", True, "", 392))
