@@ -149,6 +149,13 @@ def test_a_merged_model_outlives_its_adapters(run: Run) -> None:
     assert run.make(step=60)["weights"] == "merged"
 
 
+def test_on_the_disk_of_the_checkpoints_an_export_is_links_and_takes_no_room(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "free", lambda _path: export_choice.SPARE)
+    assert run.make()["step"] == 40
+
+
 def test_another_disk_is_judged_before_anything_is_made(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.stat
 
@@ -158,7 +165,7 @@ def test_another_disk_is_judged_before_anything_is_made(run: Run, monkeypatch: p
         return os.stat_result((*found[:2], found.st_dev + 1, *found[3:10]), {}) if here else found
 
     monkeypatch.setattr(export_choice.os, "stat", elsewhere)
-    monkeypatch.setattr(folders, "free", lambda _path: 1000)
+    monkeypatch.setattr(folders, "free", lambda _path: export_choice.SPARE)
     with pytest.raises(FleetError, match="too small for the export"):
         run.make()
     assert not (run.out / "exports").exists()
