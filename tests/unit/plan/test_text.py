@@ -14,6 +14,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.judge imp
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit.memory import Run
 from ansible_collections.canvas.fleet.plugins.module_utils.plan import text as report
 from ansible_collections.canvas.fleet.plugins.module_utils.plan.make import HostPlan, Plan
+from ansible_collections.canvas.fleet.plugins.module_utils.plan.skipped import Skipped
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.model import BAGEL, model_of
 
 MIB, GB = 2**20, 1e9
@@ -90,6 +91,22 @@ def test_the_table_stands_in_the_plan_once_with_a_line_for_the_hosts_that_are_al
     head = next(number for number, line in enumerate(lines) if line.split()[:1] == ["fit"])
     names = [line.split()[0] for line in lines[head + 1 :] if line.startswith("  n")]
     assert names == ["n[1-2]", "n3"], "nothing of a host that was not judged"
+
+
+@pytest.mark.parametrize(("small", "cell"), [("lora", "✓ streamed"), ("frozen", "✓")])
+def test_adapters_that_fit_only_streamed_are_marked_so(small: str, cell: str) -> None:
+    """Whatever the other profiles do."""
+    wide = assess(Run(BAGEL, 1), Node(1, 143771 * MIB, 2e12, "H200")).profiles
+    narrow = assess(Run(BAGEL, 1), Node(1, 24564 * MIB, 2e12, "4090")).profiles
+    assert report.marks({**wide, small: narrow[small]})[1] == cell
+
+
+def test_the_reason_of_a_skipped_check_goes_on_below_itself() -> None:
+    passed = Skipped("DISK_SHORT", " ".join(["words"] * 30))
+    first, *more = report.skipped_lines(Plan({"a": replace(host(Run(BAGEL, 1), None, "a"), skipped=(passed,))}), 60)
+    assert first.startswith("skipped  DISK_SHORT: words")
+    assert more
+    assert {len(line) - len(line.lstrip()) for line in more} == {len("skipped  ")}
 
 
 def test_programs_get_every_item_in_bytes() -> None:

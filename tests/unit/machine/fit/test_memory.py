@@ -188,6 +188,11 @@ def test_full_without_an_ema_copy_is_within_a_tenth_of_the_measured_peak(run: Ru
     assert planned / GB == pytest.approx(measured, rel=0.10)
 
 
+def test_moments_in_8_bit_take_a_byte_each_and_their_scales() -> None:
+    wide, small = (total(replace(BARE, optimizer=name), "optimizer.step") for name in ("adamw_fused", "adamw_8bit"))
+    assert (wide - small) / GB == pytest.approx((2 * 4 - 2 * (1 + 4 / 256)) * T / 2, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("run", "added"),
     [
