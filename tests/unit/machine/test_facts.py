@@ -41,3 +41,18 @@ def test_a_host_is_known_by_its_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "_read", lambda path: "0" * 32 if path == "/etc/machine-id" else read(path))
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert facts.identity() == f"{'0' * 32}:{boot}:{socket.gethostname()}"
+
+
+@pytest.mark.parametrize(
+    ("said", "version"), [("systemd 252 (252.39-1~deb12u1)\n+PAM", "252"), ("systemd", ""), ("", "")]
+)
+def test_the_version_of_systemd_is_what_its_tool_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, version: str
+) -> None:
+    tool = tmp_path / "systemctl"
+    tool.write_text(f"#!/bin/sh\ncat <<'end'\n{said}\nend\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(facts.units, "PATH", str(tmp_path))
+    monkeypatch.setattr(os.path, "isdir", lambda path: True)
+    found = facts.init_system()
+    assert (found.name, found.version) == ("systemd", version)

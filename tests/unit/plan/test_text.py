@@ -80,7 +80,8 @@ def test_a_host_is_one_line(run: Run, node: Node, cells: tuple[str, ...]) -> Non
 
 
 def test_a_host_that_was_not_observed_keeps_its_line() -> None:
-    assert report.fit_row(host(Run(BAGEL, 8), None))[-1] == "not judged"
+    row = dict(zip(report.FIT_HEAD, report.fit_row(host(Run(BAGEL, 8), None)), strict=True))
+    assert row["nearest that fits"] == "not judged"
 
 
 def test_the_table_stands_in_the_plan_once_with_a_line_for_the_hosts_that_are_alike() -> None:
