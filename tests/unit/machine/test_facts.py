@@ -53,6 +53,7 @@ def test_the_version_of_systemd_is_what_its_tool_says(
     tool.write_text(f"#!/bin/sh\ncat <<'end'\n{said}\nend\n")
     tool.chmod(0o755)
     monkeypatch.setattr(facts.units, "PATH", str(tmp_path))
-    monkeypatch.setattr(os.path, "isdir", lambda path: True)
+    real = os.path.isdir
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == "/run/systemd/system" or real(path))
     found = facts.init_system()
     assert (found.name, found.version) == ("systemd", version)
