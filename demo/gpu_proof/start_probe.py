@@ -114,10 +114,36 @@ class ReachedError(Exception):
         self.local = local
 
 
+def clocked(trainer: Any) -> dict[str, list[float]]:
+    """[when each call began, its seconds] of the functions that a start goes through; those of them that are there."""
+    utils, calls = sys.modules["train.fsdp_utils"], {}  # type: Any, dict[str, list[float]]
+
+    def clock(home: Any, name: str) -> None:
+        real = getattr(home, name, None)
+
+        def timed(*args: Any, **more: Any) -> Any:
+            begin = time.monotonic()
+            try:
+                return real(*args, **more)
+            finally:
+                calls.setdefault(name, []).extend((begin, time.monotonic() - begin))
+
+        if real is not None:
+            setattr(home, name, timed)
+
+    for name in ("fleet_builder", "load_ae", "fleet_lora", "fsdp_wrapper", "fleet_lora_start"):
+        clock(trainer, name)
+    for name in ("fleet_frozen", "FleetStream", "fleet_streamed", "fleet_init"):
+        clock(utils, name)
+    clock(trainer.FSDPCheckpoint, "try_load_ckpt")
+    return calls
+
+
 def start(trainer: Any, watch: Watch, marks: dict[str, float]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The local variables of main(), and what the start took."""
     read, wrapped = trainer.Qwen2Config.from_json_file, trainer.apply_activation_checkpointing
     found: dict[str, Any] = {}
+    calls = clocked(trainer)
 
     def config(path: str) -> Any:
         watch.since()
@@ -128,6 +154,10 @@ def start(trainer: Any, watch: Watch, marks: dict[str, float]) -> tuple[dict[str
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         found["start"] = {"seconds": round(time.monotonic() - marks["build"], 2), **watch.since()}
+        found["calls"] = {
+            name: {"after": round(times[0] - marks["build"], 2), "seconds": round(sum(times[1::2]), 2)}
+            for name, times in calls.items()
+        }
         marks["wrapped"] = time.monotonic()
         return wrapped(model, **more)
 

@@ -107,7 +107,7 @@ def way(options: argparse.Namespace, name: str, canvas: Path, model: Path) -> di
     """A first start and what was asked to follow it: a save, the digests of its files, a cold start that resumes it."""
     settings = {"training_profile": options.profile, "canvas_code_lean": name == "lean"}
     tree = patched(canvas, Path(options.work) / f"tree-{name}", **settings)
-    flags = [*options.flag, *(FROZEN if options.profile == "frozen" and not options.trained else [])]
+    flags = [*options.flag, *(FROZEN if options.profile != "full" and not options.trained else [])]
     out = Path(options.work) / f"saved-{name}"
     shutil.rmtree(out, ignore_errors=True)
     job = {"out": str(out) if options.save else "", "step": options.steps, "steps": options.steps}
@@ -119,7 +119,8 @@ def way(options: argparse.Namespace, name: str, canvas: Path, model: Path) -> di
         found["digests"] = {path.name: digest(path) for path in sorted(folder.glob("*.safetensors"))}
     if options.resume:
         found["resume, cold"] = probe(options, tree, folder, {"cold": str(folder)}, flags)
-    shutil.rmtree(out, ignore_errors=True)
+    if not options.keep:
+        shutil.rmtree(out, ignore_errors=True)
     return found
 
 
@@ -153,6 +154,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--ema", type=float, default=0.9)
     parser.add_argument("--steps", type=int, default=0, help="updates with made-up gradients before a save")
     parser.add_argument("--save", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="what was saved, in WORK/saved-WAY")
     parser.add_argument("--digests", action="store_true", help="of the saved files")
     parser.add_argument("--resume", action="store_true", help="from what was saved, out of a cold page cache")
     parser.add_argument("--flag", action="append", default=[], help="a further word for the trainer: --flag=WORD")

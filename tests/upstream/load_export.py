@@ -1,8 +1,8 @@
-"""Loads a model folder as inference does, by its own source, on the CPU; one line of JSON.
+"""Loads a model folder as inference does, by its own source; one line of JSON.
 
 python load_export.py reasoner|app SOURCE FOLDER WEIGHTS, in the folder BAGEL-Canvas. `reasoner` runs setup_model of
-mathcanvas_interleave_reasoner.py, `app` the lines of Bagel's app.py up to the loaded model. Of the text only the words
-for the device are replaced.
+mathcanvas_interleave_reasoner.py, `app` the lines of Bagel's app.py up to the loaded model. Without a GPU the words for
+the device are replaced, and nothing else of the text.
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ DEVICES = (
 )
 
 
-def on_cpu(text: str) -> str:
+def here(text: str) -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return text
     for pattern, words in DEVICES:
         text = re.sub(pattern, words, text)
     return text
 
 
 def reasoner(source: Path, folder: str, weights: str) -> Any:
-    text = on_cpu(source.read_text())
+    text = here(source.read_text())
     begin = text.index("def setup_model")
     head = text[: text.index("def timestamp")].replace("from data_handlers import MathCanvasHandler, UniHandler", "")
     names: dict[str, Any] = {"__name__": "reasoner"}
@@ -42,7 +46,7 @@ def reasoner(source: Path, folder: str, weights: str) -> Any:
 
 
 def app(source: Path, folder: str, _weights: str) -> Any:
-    text = on_cpu(source.read_text())
+    text = here(source.read_text())
     sys.modules["gradio"] = ModuleType("gradio")
     sys.argv = ["app.py", "--model_path", folder]
     names: dict[str, Any] = {"__name__": "app"}

@@ -20,15 +20,15 @@ STATES: dict[str, tuple[dict[str, str], ...]] = {
     "train/fsdp_utils.py": (
         {
             "": "97c822d93f9083c2a0da16633eda12a46e868851cc8c2b6015d1733292d0d1db",
-            "lean": "846a4e6674f9f2ed77d1a0b35aebec7ade5bbd6f1e024b8ac103719c614ba04f",
+            "lean": "44e2f82a8146ac71681472240a3b0c99fe37e5007a2f3c0293f08788e546888d",
             "no_ema": "1fe5b07d967134e3427b47c135816ce24e1f2aba3226cab3d66d71dbf83f4d7b",
-            "no_ema lean": "2cdeb6afe835eea41f190b0aef16344ec18c1f54f408689fc29c65a6a5881d36",
-            "no_ema frozen": "7ee20d747a45ba77a6747572689ae57dd14f8b1ccd9741c6eb3169b5e98b2b47",
-            "no_ema frozen lean": "923e20064f3bbbec0aee1ae13ea35757e16fd2002366a2b89ceda376102d7a74",
-            "no_ema frozen lean streamed": "59e04ba9ca7f6c8cabbc1939ed970f3abb68c81568d4f39f89e9612c7f149933",
-            "no_ema frozen lora": "c1c1770d066cd12189233a6c8f79c9488b6ae11147ddd67872f86cd87d3bf20e",
-            "no_ema frozen lora lean_lora": "dbf888743bbee6aeb6e7b053629a49cacc388a7df82409f556a905d4c3203be9",
-            "no_ema frozen lora lean_lora streamed": "78aeadf9fea1d4aaaa5b95b063b2efa8f883b14b57fd65a4eead116287f0c2f7",
+            "no_ema lean": "58af5c1718032c6e0e07d70522f7f1d815e5043d811c940b87ae74356fb0440d",
+            "no_ema frozen": "88db3fc3a2b9f61a295b48023fbff6a6d8807c61e5ef0ed31a8371a00d47c301",
+            "no_ema frozen lean": "53f9ad0ee62d7aa1e1b592fb5c9df2d66484294797d08bdd6bdbedb821e754c0",
+            "no_ema frozen lean streamed": "aa6bd51845f6ad3b6544a058e70d94cce726b063cb29dad6bb486f8e072dfe1c",
+            "no_ema frozen lora": "0ffb29040ae416ad2c86556083638b692d9c7406e6478e50e8a5d33fcce8089d",
+            "no_ema frozen lora lean_lora": "f0083faaedc8ebf477750196203fd29e83710b50e1f90af70e4d179b20cf9fe3",
+            "no_ema frozen lora lean_lora streamed": "1139d4849fad05770883cb1ad8832576b2111a09b2667fe8914af04d4a713eac",
         },
     ),
     "train/pretrain_unified_navit.py": (

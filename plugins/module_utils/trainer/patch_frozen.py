@@ -15,6 +15,14 @@ from .patch_digests import versions
 
 HELPERS = '''\
 # canvas-fleet begin (training_profile: frozen; the role canvas_code puts this in and takes it out)
+def fleet_slots(layer):
+    """[(module, name, parameter)] of a layer's frozen weights, in the order in which they lie in its piece."""
+    return [
+        (module, name, param) for module in layer.modules()
+        for name, param in module.named_parameters(recurse=False)
+    ]
+
+
 class FleetStream:
     """A frozen layer whose weights stay in host memory, in one piece; each forward brings a copy to the GPU.
 
@@ -22,17 +30,15 @@ class FleetStream:
     the layer's backward is done: autograd holds the copy, never the weights themselves.
     """
 
-    def __init__(self, layer, device):
-        self.forward, self.device = layer.forward, device
-        self.slots = [
-            (module, name, param) for module in layer.modules()
-            for name, param in module.named_parameters(recurse=False)
-        ]
+    def __init__(self, layer, device, weights=None):
+        self.forward, self.device, self.weights = layer.forward, device, weights
+        self.slots = fleet_slots(layer)
         self.sizes = [param.numel() for *_, param in self.slots]
-        self.weights = torch.empty(sum(self.sizes), dtype=torch.bfloat16, pin_memory=device.type == "cuda")
-        for part, (*_, param) in zip(self.weights.split(self.sizes), self.slots):
-            part.copy_(param.data.flatten())
-            param.data = part.view(param.shape)
+        if weights is None:  # else the layer's own lie in that piece already
+            self.weights = torch.empty(sum(self.sizes), dtype=torch.bfloat16, pin_memory=device.type == "cuda")
+            for part, (*_, param) in zip(self.weights.split(self.sizes), self.slots):
+                part.copy_(param.data.flatten())
+                param.data = part.view(param.shape)
         for module in layer.modules():
             for name, buffer in module.named_buffers(recurse=False):
                 module._buffers[name] = buffer.to(device)
@@ -79,6 +85,10 @@ def fleet_units(model):
 '''
 
 WRAP = "def fsdp_wrapper(original_model, fsdp_config, ignored_modules=[]):\n"
+STREAM = (
+    "        for layer in ignored_modules:\n"
+    '            FleetStream(layer, torch.device("cuda" if torch.cuda.is_available() else "cpu"))\n'
+)
 _EMA_FROZEN = "    for param in ema_model.parameters():\n"
 
 FSDP_UTILS = Patch(
@@ -91,9 +101,7 @@ FSDP_UTILS = Patch(
             WRAP,
             HELPERS + WRAP + "    # canvas-fleet: the EMA copy, frozen as a whole, was prepared by fsdp_ema_setup\n"
             "    if any(param.requires_grad for param in original_model.parameters()):\n"
-            "        ignored_modules = fleet_frozen(original_model, fsdp_config)\n"
-            "        for layer in ignored_modules:\n"
-            '            FleetStream(layer, torch.device("cuda" if torch.cuda.is_available() else "cpu"))\n',
+            "        ignored_modules = fleet_frozen(original_model, fsdp_config)\n" + STREAM,
         ),
         Edit(
             "            transformer_auto_wrap_policy,\n", "            fleet_units(original_model),  # canvas-fleet\n"

@@ -5,7 +5,8 @@ both: 10 B per parameter and rank of host memory, minutes per start. A save gath
 
 - The model is built on the meta device. FSDP asks for the weights of one unit at a time, and they go from the file to
   the GPU in pieces; what comes out is what upstream has, to the last bit. Ranks need not talk to each other for it.
-- Frozen layers that stay in host memory (training_profile: frozen with --cpu_offload) are filled one by one too.
+- Streamed layers (frozen or lora with --cpu_offload) are read by several threads, each straight into memory that is
+  pinned where it lies.
 - A save gathers one unit at a time in bf16; rank 0 writes it to its place in the file that save_file would write, byte
   for byte, under a name of its own until it is whole.
 - The optimizer's state of a resume is mapped, not read, so that it goes to the GPU without a copy in host memory.
@@ -19,8 +20,9 @@ from dataclasses import replace
 from . import patch_lora
 from .patch import Edit, Patch
 from .patch_digests import versions
-from .patch_frozen import WRAP
+from .patch_frozen import STREAM, WRAP
 from .patch_lean_text import HELPERS
+from .patch_streamed_text import HELPERS as STREAMED_HELPERS
 
 _IMPORTS = """\
 import contextlib  # canvas-fleet
@@ -89,6 +91,8 @@ BESIDE_LORA = replace(
     edits=(Edit(_SAFETENSORS, _SAFETENSORS + _REST), *FSDP_UTILS.edits[1:]),
 )
 
+_TQDM = "from tqdm import tqdm\n"
+
 # With frozen or lora alone: the layers that FleetStream keeps in host memory.
 STREAMED = Patch(
     setting="canvas_code_lean",
@@ -97,9 +101,11 @@ STREAMED = Patch(
     versions=versions("train/fsdp_utils.py", "streamed"),
     edits=(
         Edit(
-            "        for layer in ignored_modules:\n",
-            "        for layer in fleet_filled(original_model, ignored_modules):  # canvas-fleet\n",
+            _TQDM,
+            f"{_TQDM}import mmap  # canvas-fleet\nfrom concurrent.futures import ThreadPoolExecutor  # canvas-fleet\n",
         ),
+        Edit(WRAP, STREAMED_HELPERS + WRAP),
+        Edit(STREAM, "        fleet_streamed(original_model, ignored_modules)  # canvas-fleet\n"),
     ),
 )
 

@@ -83,7 +83,9 @@ class FleetFile:
             for name, entry in self.tensors.items()
         }
 
-    def read(self, name, param, pieces):
+    def read(self, name, param, pieces=None):
+        if name not in self.tensors:  # upstream would train random values and say nothing
+            raise RuntimeError(f"{self.path} has no weights for {name}")
         begin, end = self.tensors[name]["data_offsets"]
         dtype, flat, at = FLEET_TYPES[self.tensors[name]["dtype"]], param.view(-1), 0
         with open(self.path, "rb", buffering=0) as file:
@@ -91,6 +93,7 @@ class FleetFile:
             if not param.is_cuda and dtype == param.dtype:
                 self.readinto(file, flat.view(torch.uint8), name)
                 return
+            pieces = pieces or FleetPieces(param.device)
             for start in range(begin, end, FLEET_PIECE):
                 piece, event = pieces.next(min(FLEET_PIECE, end - start))
                 self.readinto(file, piece, name)
@@ -137,10 +140,8 @@ class FleetFill:
         if key in FLEET_COMPUTED:
             module._parameters[name] = param
             module._init_weights()
-        elif key in self.file.tensors:
+        else:
             self.file.read(key, param.data, self.pieces)
-        else:  # upstream would train random values and say nothing
-            raise RuntimeError(f"{self.file.path} has no weights for {key}")
 
 
 def fleet_load(model, path):
@@ -151,22 +152,14 @@ def fleet_load(model, path):
     return file.shapes()
 
 
-def fleet_filled(model, layers):
-    """The layers, each filled in host memory before it is given out: FleetStream pins it and frees what it had."""
-    fill = FleetFill(model) if "fleet_file" in vars(model) else None
-    for layer in layers:
-        for module in layer.modules() if fill else ():
-            fill(module, torch.device("cpu"))
-        yield layer
-
-
 def fleet_init(model, ignored_modules):
     """param_init_fn for a model on the meta device; what FSDP is to ignore is filled here, in host memory."""
     if "fleet_file" not in vars(model):
         return None
-    for _ in fleet_filled(model, ignored_modules):
-        pass
-    return FleetFill(model)
+    fill = FleetFill(model)
+    for module in (module for part in ignored_modules for module in part.modules()):
+        fill(module, torch.device("cpu"))
+    return fill
 
 
 def fleet_units_of(model):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .patch import Edit, Patch, field
 from .patch_digests import versions
-from .patch_frozen import WRAP
+from .patch_frozen import STREAM, WRAP
 from .patch_lora_text import HELPERS
 
 SETTING = "training_profile: lora"
@@ -31,9 +31,8 @@ import struct  # canvas-fleet
 from safetensors import safe_open  # canvas-fleet
 from torch.distributed.fsdp._common_utils import clean_tensor_name  # canvas-fleet
 """
-_STREAM = '            FleetStream(layer, torch.device("cuda" if torch.cuda.is_available() else "cpu"))\n'
 _SAVING = '        logger.info(f"Saving checkpoint to {save_path}.")\n'
-_SLOTS = "            (module, name, param) for module in layer.modules()\n"
+_SLOTS = "        (module, name, param) for module in layer.modules()\n"
 
 FSDP_UTILS = Patch(
     setting=SETTING,
@@ -52,7 +51,7 @@ FSDP_UTILS = Patch(
             "        if isinstance(module, layers) and not any(param.requires_grad for param in module.parameters())\n",
             "        if isinstance(module, layers)  # canvas-fleet: of each layer the base is frozen\n",
         ),
-        Edit(_STREAM, _STREAM + "        ignored_modules += fleet_lora_apart(original_model)  # canvas-fleet\n"),
+        Edit(STREAM, STREAM + "        ignored_modules += fleet_lora_apart(original_model)  # canvas-fleet\n"),
         Edit(
             _SAVING,
             _SAVING
