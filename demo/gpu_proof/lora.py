@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.machine.fit import memory
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import log as trainer_log
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import row_groups
@@ -107,6 +108,8 @@ class Stage:
         return self.work / ("model-small" if self.options.small else f"model-{layers}")
 
     def make_model(self, layers: int) -> None:
+        if (self.model(layers) / "go").exists():
+            return
         began, script = time.monotonic(), "small_model.py" if self.options.small else "real_model.py"
         size = ["128", "2"] if self.options.small else [str(layers), "fast"]
         words = [sys.executable, str(HERE / script), self.options.canvas, str(self.work / "tokenizer")]
@@ -125,6 +128,10 @@ class Stage:
     def source(self, part: Part) -> Path:
         """The model folder that a part starts from."""
         return self.work / "merged" if part.merged else self.model(part.layers or self.options.layers)
+
+    def topology(self, part: Part) -> Topology:
+        workers = 1 if part.made else WORKERS  # made batches are numbered by one worker
+        return topology(nproc_per_node=part.ranks, num_workers=workers, master_port=29600 + PARTS.index(part))
 
     def script(self, part: Part) -> Path:
         """The script of run_config for this part, written as the role writes it."""
@@ -168,9 +175,7 @@ class Stage:
             **small,
         }
         chosen = settings(self.work, **values)
-        workers = 1 if part.made else WORKERS  # made batches are numbered by one worker
-        ports = topology(nproc_per_node=part.ranks, num_workers=workers, master_port=29600 + PARTS.index(part))
-        run_texts.converge(chosen, ports, "")
+        run_texts.converge(chosen, self.topology(part), "")
         job = {
             "report": str(place / "report"),
             "bytes": part.bytes,

@@ -173,4 +173,14 @@ PARTS = (
         after=("full, 8 bit, no EMA, 2 cards",),
         seconds=40,
     ),
+    Part(
+        "full, offloaded, 2 cards",
+        "0,1",
+        "full",
+        steps=2,
+        layers=20,
+        after=("merged, 1 card",),
+        seconds=120,
+        changes=STREAMED,
+    ),
 )
