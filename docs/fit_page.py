@@ -143,10 +143,14 @@ plan for a batch of so many tokens, without CUDA's part. GB of 10⁹ bytes ([gpu
 `lora` on one GPU without streaming took 41.0 GB (41.0) for 18,998 tokens. CUDA itself takes 1.75 GB of an H200, and
 2.2 GB with NCCL between two. The allocator's reserve is not planned: it is given back before an allocation fails.
 
-**Streamed**: the layers of the base lie in pinned host memory, and each rank fetches one at a time. torch rounds each
-piece up to a power of two, so a rank pins 31 GB instead of 27. Each rank has a copy of its own.
-**CPU offload** of `full` with several ranks is planned as what is on the GPUs while it computes; a user reports 80 s a
-step on 2 × A100 40 GB (Bagel#290).
+**Streamed**: the layers of the base lie in pinned host memory, and each rank fetches one at a time. They are read into
+the memory that is then pinned: 27 GB for each rank, which has a copy of its own. With `canvas_code_lean: false`, and
+where the driver cannot pin memory in place, torch pins a copy and rounds each piece up to a power of two: 31 GB. The
+plan knows the first case alone.
+**CPU offload** of `full` with several ranks keeps the gradients of all shards on the GPU until the backward is done:
+28.6 GB (31.2) on each of two GPUs with 20 of the 28 layers and 15,862 tokens. The host has to hold more than the
+parameters, too: pinned pieces are rounded up, and the loaders' workers keep the pages of before. 245.6 GB of the host
+were gone (245.0). A step took 20 to 22 s; a user reports 80 s on 2 × A100 40 GB (Bagel#290).
 """
 AUTO = """\
 **`training_profile: auto`** takes the first of these that fits every host of the run: `full`; `full` without an EMA
@@ -187,7 +191,7 @@ Each column gives the minimum, and the memory for an undisturbed start.
 loader workers. Measured with 28 layers and EMA copy: 1.7 GB for each rank at a start and a resume, nothing more in a
 save of both models. The files pass through the page cache, once for all ranks, and the kernel can drop them. A server
 with the guide's 128 GB is enough for eight ranks. `run_config_cpu_offload` comes on top: it keeps in host memory what
-it takes off the GPU, 31 GB for each rank of `lora`.
+it takes off the GPU, 27 GB for each rank of `lora`.
 
 With `canvas_code_lean: false` each rank builds the model in fp32, copies it for the EMA, and maps the weights file:
 10 bytes per parameter. The kernel can drop the mapped file, but not the rest. (Measured with `frozen`: 60 GB for each

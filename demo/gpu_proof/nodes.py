@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 
@@ -50,17 +50,17 @@ class Node(Part):
 
 class Stage(lora.Stage):
     def topology(self, part: Part) -> Topology:
-        assert isinstance(part, Node)
-        world = part.nodes * part.ranks
+        one = cast("Node", part)
+        world = one.nodes * one.ranks
         return topology(
-            hosts=tuple(f"node{number}" for number in range(part.nodes)),
-            node_rank=part.number,
-            nproc_per_node=part.ranks,
+            hosts=tuple(f"node{number}" for number in range(one.nodes)),
+            node_rank=one.number,
+            nproc_per_node=one.ranks,
             num_workers=1,
             master_addr="127.0.0.1",
-            master_port=part.port,
-            own_shards=part.shards,
-            own_replicas=world // part.shards if part.shards else 0,
+            master_port=one.port,
+            own_shards=one.shards,
+            own_replicas=world // one.shards if one.shards else 0,
         )
 
 

@@ -159,7 +159,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "HOST_MEMORY_SHORT": Entry(
         "error",
-        "each rank needs 4 GB and the memory that cpu_offload takes off the GPU (lora: 31 GB for each rank); without "
+        "each rank needs 4 GB and the memory that cpu_offload takes off the GPU (lora: 27 GB for each rank); without "
         "canvas_code_lean it needs 10 bytes per parameter to load the model",
         "set canvas_code_lean: true, use a host with more memory, or fewer processes",
     ),

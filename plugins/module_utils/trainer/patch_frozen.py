@@ -55,6 +55,11 @@ class FleetStream:
                 module._parameters[name] = param
 
 
+def fleet_stream(model, layers):
+    for layer in layers:
+        FleetStream(layer, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 def fleet_frozen(model, fsdp_config):
     """Frozen weights to bf16; the layers among them that stay in host memory: on one GPU with cpu_offload."""
     for param in model.parameters():
@@ -85,10 +90,7 @@ def fleet_units(model):
 '''
 
 WRAP = "def fsdp_wrapper(original_model, fsdp_config, ignored_modules=[]):\n"
-STREAM = (
-    "        for layer in ignored_modules:\n"
-    '            FleetStream(layer, torch.device("cuda" if torch.cuda.is_available() else "cpu"))\n'
-)
+STREAM = "        fleet_stream(original_model, ignored_modules)\n"
 _EMA_FROZEN = "    for param in ema_model.parameters():\n"
 
 FSDP_UTILS = Patch(

@@ -26,7 +26,7 @@ def fleet_pinned(room):
 
 
 def fleet_streamed(model, layers):
-    """FleetStream of each layer, several at a time. Weights of a file are read straight into the memory they stay in."""
+    """FleetStream of each layer, several at a time. Weights of a file are read into the memory that they stay in."""
     device = fleet_device()
     file = vars(model).get("fleet_file")
     names = {module: f"{name}." for name, module in model.named_modules()}

@@ -61,7 +61,7 @@ def name_of(made: plan.Plan) -> str:
 
 
 def test_the_roles_see_the_profile_that_was_chosen() -> None:
-    made, given = planned(seen("4090", 4, memory=128))
+    made, given = planned(seen("4090", 4, memory=120))
     assert name_of(made) == "lora, streamed on 3 of 4 GPUs"
     assert (given[0]["training_profile"], given[0]["run_config_cpu_offload"]) == ("lora", True)
     assert (given[0]["run_config_ema"], given[0]["run_config_lr"]) == (0.0, 1e-4)

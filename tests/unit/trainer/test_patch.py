@@ -18,6 +18,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.trainer import (
     patch_lora_text,
     patch_no_ema,
     patch_optimizer,
+    patch_streamed_text,
     patch_table,
 )
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer import patch as patches
@@ -166,6 +167,7 @@ def test_each_setting_wants_its_own_patches(told: dict[str, Any], wanted: str) -
     ("text", "names"),
     [
         pytest.param(patch_frozen.HELPERS, ["FleetStream", "fleet_frozen", "fleet_units"], id="frozen"),
+        pytest.param(patch_streamed_text.HELPERS, ["fleet_room", "fleet_streamed"], id="streamed, lean"),
         pytest.param(patch_no_ema.HELPERS, ["fleet_ema_name"], id="without EMA"),
         pytest.param(patch_lora_text.HELPERS, ["FleetAdapter", "fleet_lora", "fleet_lora_save"], id="lora"),
         pytest.param(patch_optimizer.HELPERS, ["fleet_adamw"], id="optimizer"),

@@ -80,21 +80,45 @@ def _offloaded(run: Run) -> Items:
         found = {"pinned layers": pinned_bytes(run) * run.ranks}
         return {**found, "EMA copy": run.ema * run.ranks} if run.ema_copy else found
     share = run.ranks / run.split
-    found = {"parameters": run.weights * share}
+    grown = share * _growth(run)
+    found = {"parameters": run.weights * grown}
+    if run.split > 1:  # the first step pins a copy; the loaders' workers were forked before and keep the pages
+        found["what the loaders keep of them"] = run.weights * share
     if run.ema_copy:
         found["EMA copy"] = run.ema * share
     # FSDP pins a gradient buffer for each flat parameter, for those of the EMA copy too.
-    found["gradient buffers"] = (run.weights + run.ema) * share
+    found["gradient buffers"] = (run.weights + run.ema) * grown
     found["Adam's moments"] = run.moments * run.sharded * share
     return found
 
 
 def pinned_bytes(run: Run) -> float:
-    """Bytes of the streamed layers of one rank: each is one piece of pinned memory, which torch rounds up to a power of
-    two. 31.0 GB for BAGEL, as measured."""
+    """Bytes of the streamed layers of one rank: 27.0 GB for BAGEL, read in place. Else torch pins them: 31.0 GB."""
+    sizes = ((BF16 * cells, number) for cells, number in _layers(run))
+    return float(sum((size if run.lean else _rounded(size)) * number for size, number in sizes))
+
+
+def _layers(run: Run) -> tuple[tuple[int, int], ...]:
+    """Parameters of each kind of layer, and how many there are."""
     model = run.model
-    layers = ((model.layer, model.layers), (model.vit // max(1, model.vit_layers), model.vit_layers))
-    return float(sum(number << (BF16 * max(1, layer) - 1).bit_length() for layer, number in layers))
+    return (model.layer, model.layers), (model.vit // max(1, model.vit_layers), model.vit_layers)
+
+
+def _growth(run: Run) -> float:
+    """By how much the shards of FSDP's units grow where torch pins them: each layer is one, and the rest is another.
+    Seen on two ranks (docs/gpu-proof.md); one rank was measured as it is without."""
+    if run.split == 1:
+        return 1.0
+    width = BF16 if run.patched else FP32
+    layers = _layers(run)
+    rest = run.model.parameters - sum(cells * number for cells, number in layers)
+    units = [(width * cells / run.split, number) for cells, number in (*layers, (rest, 1))]
+    return sum(_rounded(size) * number for size, number in units) / sum(size * number for size, number in units)
+
+
+def _rounded(size: float) -> int:
+    """What torch pins for so many bytes."""
+    return 1 << (max(1, int(size)) - 1).bit_length()
 
 
 def host_need(run: Run) -> float:

@@ -232,10 +232,12 @@ def _state_dict(run: Run) -> Items:
 
 
 def _offloaded_phases(run: Run, fixed: Items) -> dict[str, Items]:
-    """On one GPU as measured; on several only what is computed, and at a save what is gathered, is on the GPU."""
+    """On one GPU as measured. On several FSDP copies each shard's gradient to the host and drops its own only when the
+    whole backward is done (`_saved_grad_shard`; measured on two H200s, docs/gpu-proof.md)."""
     pictures = {**fixed, **_pictures(run)}
     if run.split > 1:
-        return {"pictures": pictures, "training": _step(run, fixed, {}, {}), "save": {**fixed, **_state_dict(run)}}
+        training = _step(run, fixed, {}, {"gradients": FP32 * run.each})
+        return {"pictures": pictures, "training": training, "save": {**fixed, **_state_dict(run)}}
     moved = {"parameters and gradients on their way": OFFLOADED * run.trained}
     training = {**fixed, **moved, **activations(run)}
     return {"pictures": pictures, "training": training, "save": {**fixed, **_state_dict(run)}}

@@ -164,7 +164,20 @@ def test_the_size_of_adapters_and_of_their_checkpoint() -> None:
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_each_streaming_rank_pins_its_own_copy(ranks: int) -> None:
     pinned = host_phases(replace(LORA, ranks=ranks, offload=True))["load"]["pinned layers"]
-    assert pinned / GB == pytest.approx(31.0 * ranks, rel=0.01)
+    assert pinned / GB == pytest.approx(26.9 * ranks, rel=0.01)
+    old = host_phases(replace(LORA, ranks=ranks, offload=True, lean=False))["save"]["pinned layers"]
+    assert old / GB == pytest.approx(31.0 * ranks, rel=0.01), "torch rounds up what it pins"
+
+
+# `full` with --cpu_offload on two H200s, 20 of the 28 layers, 15,862 tokens: GB that torch had in use at most,
+# and what was gone of the host's memory.
+def test_an_offload_over_two_ranks_is_within_a_tenth_of_what_was_measured() -> None:
+    model = replace(BAGEL, llm=BAGEL.llm - 8 * BAGEL.layer, layers=20)
+    shape = {"sample_tokens": 7931, "expected_tokens": 1, "text_share": 0.01}
+    run = replace(Run(model, 2, **shape), optimizer="adamw_fused", ema_copy=False, offload=True)
+    assert (gpu_need(run) - CONTEXT) / GB == pytest.approx(28.63, rel=0.10)
+    held = {item: size for item, size in host_phases(run)["load"].items() if "page cache" not in item}
+    assert sum(held.values()) / GB == pytest.approx(245.6, rel=0.02)
 
 
 # full, without an EMA copy, two shards on two H200s, two samples of 9,480 tokens: GB at most in optimizer.step, by
@@ -220,7 +233,7 @@ def test_the_guides_128_gb_are_enough_for_eight_lean_ranks(ranks: int, profile: 
     ("run", "measured"),
     [
         pytest.param(Run(BAGEL, 1), 1.66, id="a start and a resume of model and EMA copy"),
-        pytest.param(replace(Run(BAGEL, 1), offload=True).frozen(ema_copy=False), 32.45, id="frozen layers, pinned"),
+        pytest.param(replace(LORA, offload=True), 29.03, id="streamed layers, pinned where they were read to"),
     ],
 )
 def test_the_host_memory_of_a_lean_start_covers_what_was_measured(run: Run, measured: float) -> None:
