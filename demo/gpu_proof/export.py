@@ -3,8 +3,8 @@
     python -m demo.gpu_proof.export BAGEL_CANVAS APP BASE RESULTS [--step 1]
 
 RESULTS/checkpoints has a save of the trainer (`demo.gpu_proof.starts --save --keep` makes one), BASE is the model
-folder it began with, and APP is Bagel's app.py. Both exports are made, and made again; the checkpoint goes, as a rotation
-takes it; sha256sum reads the first export; the trainer's reasoner and APP load one each, on a GPU of their own.
+folder it began with, and APP is Bagel's app.py. Both exports are made, and made again; the checkpoint goes, as a
+rotation takes it; sha256sum reads the first export; the trainer's reasoner and APP load one each, on a GPU each.
 Every event is a line of JSON at once. Without a GPU the CPU stands in for it.
 """
 
