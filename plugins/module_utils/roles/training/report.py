@@ -65,10 +65,10 @@ def report_of(seen: Observation, want: Want) -> Report:
         failure=seen.failure,
         older=tuple(have.older()) if have.running else (),
         tail=seen.tail,
-        evaluating=_evaluating(seen) if have.finished and not have.running else "",
+        evaluating=_evaluating(seen) if want.evaluates and have.finished and not have.running else "",
         evaluated=last.line(seen.evaluated) if seen.evaluated else "",
         stock=seen.stock.words() if seen.stock.much else "",
-        merge=_merge(seen) if have.finished and not have.running else "",
+        merge=_merge(seen) if want.merges and have.finished and not have.running else "",
     )
 
 

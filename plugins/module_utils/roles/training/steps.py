@@ -30,13 +30,17 @@ def steps_to(have: Have, want: Want, state: str) -> list[str]:
         steps += ["stop"] * (have.running or have.active == "deactivating") + ["unfinish"] * have.finished + ["start"]
     if state == "started" and not have.running and not have.finished:
         steps.append("start")
-    if state == "started" and have.finished and have.unmerged is not None and have.merging not in (*ACTIVE, "failed"):
+    if state == "started" and want.merges and _lacks_merge(have):
         steps.append("merge")
-    if state == "started" and _evaluates(have, steps):
+    if state == "started" and want.evaluates and _evaluates(have, steps):
         steps.append("evaluate")
     if state == "started" and have.running and outdated and want.settings["training_apply"] == "restart_after_save":
         steps += ["stop", "start"]
     return steps
+
+
+def _lacks_merge(have: Have) -> bool:
+    return have.finished and have.unmerged is not None and have.merging not in (*ACTIVE, "failed")
 
 
 def _evaluates(have: Have, steps: list[str]) -> bool:

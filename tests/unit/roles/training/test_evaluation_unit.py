@@ -55,7 +55,7 @@ def test_where_nothing_is_evaluated_there_is_no_unit(want: Want) -> None:
     assert want.texts.evaluation == ""
     assert "evaluat" not in want.texts.unit
     assert want.evaluation_spec() == ""
-    assert steps_to(ready(want, evaluating="inactive", unevaluated=None), want, "started") == []
+    assert steps_to(ready(want, evaluating="inactive", unevaluated=20), want, "started") == []
 
 
 LACKS = {"evaluating": "inactive", "unevaluated": 60}

@@ -53,7 +53,10 @@ def test_where_nothing_is_merged_there_is_no_unit(want: Want) -> None:
     assert want.texts.merge == ""
     assert "merge" not in want.texts.unit
     assert "merge" not in json.loads(want.spec())
-    assert steps_to(ready(want, merging="inactive"), want, "started") == []
+    # An observation knows no ranks: it asks each node as if it were the first.
+    have = ready(want, merging="inactive", unmerged=20)
+    assert steps_to(have, want, "started") == []
+    assert report_of(seen(have), want).merge == ""
 
 
 @pytest.mark.parametrize(
