@@ -215,7 +215,7 @@ def begin_to_end(person: Walk, page: list[str], edit: Callable[[Path], str]) -> 
     person.run(line_of.format("status") + " -e training_follow=true")
     for _twice in range(2):
         person.run(line_of.format("fetch") + " --limit gpu-01")
-    person.run("(cd fetched/gpu-01/*/ && sha256sum -c SHA256SUMS && ls -l)")
+    person.run("(cd fetched/gpu-01/[0-9]*/ && sha256sum -c SHA256SUMS && ls -l)")
 
 
 def report(language: str, kind: str, person: Walk) -> int:
