@@ -15,7 +15,7 @@ from ..trainer.average import better_file
 from ..trainer.checkpoint import Checkpoint
 from ..trainer.safetensors import Header
 from ..trainer.same_model import unlike
-from . import exports, guard, models, seal
+from . import examined, exports, guard, models, seal
 from .exports import WEIGHTS
 from .models import NEWEST
 from .seal import Place
@@ -84,7 +84,7 @@ def choose(spec: ExportSpec) -> Choice:
 
 def _weights(spec: ExportSpec) -> tuple[int, str, str, str]:
     """Step, kind, file, and its sealed digest."""
-    seen, merged = guard.look(spec.place), models.made_steps(spec.results)
+    seen, merged = examined.look(spec.place), models.made_steps(spec.results)
     alone = [one for one in seen.found.checkpoints if one.kind == "model"]
     usable = {**{one.step: one for one in alone}, **seen.restorable, **seen.whole}
     steps = sorted({*usable, *merged} if spec.kind == "auto" else merged if spec.kind == "merged" else usable)
@@ -113,7 +113,7 @@ def _sealed(place: Place, one: Checkpoint, name: str) -> str:
     return str((entry or {}).get("sha256") or "")
 
 
-def _refused(spec: ExportSpec, seen: guard.Seen, step: int, steps: Sequence[int]) -> FleetError:
+def _refused(spec: ExportSpec, seen: examined.Seen, step: int, steps: Sequence[int]) -> FleetError:
     there = next((one for one in seen.found.checkpoints if one.step == step), None)
     can = f"one of {', '.join(map(str, steps))}" if steps else "none yet"
     what = "there is nothing to export" if step == NEWEST else f"step {step} cannot be exported"

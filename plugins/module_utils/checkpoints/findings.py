@@ -8,7 +8,7 @@ from ..core.topology import Topology
 from ..findings.finding import Finding, finding
 from ..trainer.checkpoint import Checkpoint, Survey
 from . import guard
-from .guard import Seen
+from .examined import Seen
 from .seal import Place, kept_dir_of
 
 WHOLE = "all safetensors and optimizer files, scheduler.pt and data_status.pt, each complete and of one save"

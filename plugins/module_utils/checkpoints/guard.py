@@ -4,45 +4,26 @@ The trainer resumes from the highest number, whole or not, and dies of any other
 train/train_utils.py get_latest_ckpt). So the guard moves everything above the newest whole one into quarantine. It
 restores a damaged one, or one whose .pt files the trainer deleted, from the hard links of its seal.
 
-look() reads, decide() is pure, apply() renames and links. The process may die at any system call: the next prepare()
-comes to the same result.
+`examined` reads, decide() is pure, apply() renames and links. The process may die at any system call: the next
+prepare() comes to the same result.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..core.errors import FleetError
 from ..system import files, folders, places
 from ..trainer import checkpoint as checkpoints
-from ..trainer.checkpoint import Checkpoint, Form, Survey
+from ..trainer.checkpoint import Checkpoint, Form
 from . import seal
 from .errors import ChangedError
+from .examined import Seen, look
 from .seal import Place, Say
 
-BACK = re.compile(r"\.back-(\d{7,})")
 WRITERS: Mapping[Form, str] = {"full": "full or frozen", "lora": "lora"}  # profiles, by the form of their checkpoints
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Both folders, examined. `back`: steps whose restore was interrupted."""
-
-    found: Survey
-    kept: tuple[Checkpoint, ...] = ()
-    back: tuple[int, ...] = ()
-
-    @property
-    def whole(self) -> dict[int, Checkpoint]:
-        return {one.step: one for one in self.found.checkpoints if one.whole}
-
-    @property
-    def restorable(self) -> dict[int, Checkpoint]:
-        """Kept checkpoints with whole links, by step."""
-        return {one.step: one for one in self.kept if one.whole}
 
 
 @dataclass(frozen=True)
@@ -62,21 +43,6 @@ class Decision:
 
     target: Checkpoint | None
     moves: tuple[Move, ...] = ()
-
-
-def look(place: Place) -> Seen:
-    """Read both folders. An absent one counts as empty."""
-    found = checkpoints.survey(place.checkpoints)
-    judged = tuple(
-        seal.judge(one.path, one.step, seal.read_manifest(place, one.step)) if one.whole else one
-        for one in found.checkpoints
-    )
-    kept = tuple(
-        seal.judge(place.links(step), step, seal.read_manifest(place, step)) for step in seal.kept_steps(place)
-    )
-    names = os.listdir(place.kept) if os.path.isdir(place.kept) else []
-    back = tuple(sorted(int(match[1]) for name in names if (match := BACK.fullmatch(name))))
-    return Seen(replace(found, checkpoints=judged), kept, back)
 
 
 def decide(seen: Seen, place: Place, save_every: int = 0) -> Decision:

@@ -23,7 +23,7 @@ from ..system import files, folders
 from ..system.digests import of_file
 from ..trainer.adapter import FILE, Adapter
 from ..trainer.checkpoint import Checkpoint
-from . import guard, merge, merge_check, models, seal, staged
+from . import examined, merge, merge_check, models, seal, staged
 from .models import NEWEST, RECORD, STATE, Made, State
 from .seal import Place
 
@@ -109,7 +109,7 @@ def _recorded(spec: MergeSpec, progress: Progress) -> dict[str, Any]:
 
 def choose(spec: MergeSpec) -> Checkpoint:
     """The checkpoint to merge: in the trainer's folder, or its links. Its adapters must be whole, the rest need not."""
-    seen = guard.look(spec.place)
+    seen = examined.look(spec.place)
     usable = [one for one in (*seen.kept, *seen.found.checkpoints) if models.whole_adapters(one)]
     steps = {one.step: one for one in usable}
     wanted = max(steps, default=NEWEST) if spec.step == NEWEST else spec.step

@@ -21,7 +21,7 @@ from ..system import files
 from ..system.digests import running
 from ..trainer import checkpoint as checkpoints
 from ..trainer.checkpoint import FORMS, Checkpoint
-from . import digests, exports, guard, models, seal
+from . import digests, examined, exports, models, seal
 from .seal import Place
 
 LOGS = ("log.txt", "log.plain.txt", "losses.csv")
@@ -96,7 +96,7 @@ def offer(
     if what == "merged":
         chosen = _chosen_merged(results, merged, step)
         return replace(_merged(results, chosen, weights_files, fill), logs=logs, left_out=left_out)
-    found = _chosen(guard.look(place), what, step)
+    found = _chosen(examined.look(place), what, step)
     if what == "ema" and found.form == "lora" and found.step in merged:
         return replace(_merged(results, found.step, weights_files, fill), logs=logs, left_out=left_out)
     manifest = seal.read_manifest(place, found.step)
@@ -118,7 +118,7 @@ def offer(
 
 
 def _flaws(path: str, manifest: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Of the named files: unlike guard.look it judges a checkpoint whose .pt files the trainer deleted, too."""
+    """Of the named files: unlike examined.look it judges a checkpoint whose .pt files the trainer deleted, too."""
     sealed = manifest["files"]
     lacking = [f"{name} is not in the seal" for name in names if name not in sealed]
     return lacking or [
@@ -217,7 +217,7 @@ def _log(results: str, name: str) -> File | None:
     return None
 
 
-def _chosen(seen: guard.Seen, what: str, step: int) -> Checkpoint:
+def _chosen(seen: examined.Seen, what: str, step: int) -> Checkpoint:
     """The checkpoint of this step. The model alone outlives the trainer's deletion of older .pt files."""
     alone = [one for one in seen.found.checkpoints if what != "checkpoint" and one.kind == "model"]
     every = {**{one.step: one for one in alone}, **seen.restorable, **seen.whole}

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ..core.errors import FleetError
 from ..system import units
 from ..trainer import checkpoint as checkpoints
-from . import digests, guard, seal
-from .guard import Decision, Seen
+from . import digests, examined, guard, seal
+from .examined import Seen
+from .guard import Decision
 from .seal import Place
 
 
@@ -23,7 +24,7 @@ class Restored:
 
 def restore(place: Place, step: int, check: bool) -> Restored:
     """Raises FleetError when the step is not whole or differs from its seal; the error lists whole ones."""
-    seen = guard.look(place)
+    seen = examined.look(place)
     decision = guard.back_to(seen, place, step)
     if not check and decision.moves:
         _verify(seen, place, step)
@@ -33,7 +34,7 @@ def restore(place: Place, step: int, check: bool) -> Restored:
     messages: list[str] = []
     if moves:
         guard.settle(place, decision, messages.append)
-    return Restored(moves, listing(seen), listing(guard.look(place)))
+    return Restored(moves, listing(seen), listing(examined.look(place)))
 
 
 def _verify(seen: Seen, place: Place, step: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..checkpoints import guard, models
+from ..checkpoints import examined, models
 from ..checkpoints.seal import Place
 from ..core.errors import FleetError
 from ..system import folders
@@ -82,7 +82,7 @@ def _ended(spec: Spec) -> Iterator[str]:
 
 def saves(spec: Spec, base: Header | None) -> Iterator[Save]:
     """By rising step; a merged model after its checkpoint."""
-    seen = guard.look(Place(spec.checkpoints, spec.kept))
+    seen = examined.look(Place(spec.checkpoints, spec.kept))
     steps = {one.step: one for one in (*seen.kept, *seen.found.checkpoints)}
     made = models.made_steps(spec.results)
     for step in sorted({*steps, *made}):

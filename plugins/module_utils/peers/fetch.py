@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from ..checkpoints import guard as checkpoint_guard
+from ..checkpoints import examined
 from ..checkpoints import rotation as checkpoint_rotation
 from ..checkpoints import seal as checkpoint_seal
 from ..checkpoints.errors import PeersError
@@ -53,7 +53,7 @@ def has(place: Place, offered: Announced) -> bool:
     """True when this node has the announced checkpoint whole, in the trainer's folder or as links."""
     if offered.step is None:
         return True
-    seen = checkpoint_guard.look(place)
+    seen = examined.look(place)
     found = seen.whole.get(offered.step) or seen.restorable.get(offered.step)
     return found is not None and same(found.path, offered.files)
 

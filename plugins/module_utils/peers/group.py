@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from ..checkpoints import examined
 from ..checkpoints import guard as checkpoint_guard
 from ..checkpoints import seal as checkpoint_seal
 from ..checkpoints.errors import PeersError
@@ -243,7 +244,7 @@ def follow(
         return _sees(place, offered, ended)
     if step is not None and not fetch.has(place, offered):
         fetch.fetch(place, offered, client, say, ended)
-    seen = checkpoint_guard.look(place)
+    seen = examined.look(place)
     if step is None:
         decision = checkpoint_guard.towards(seen, place, None)
     else:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import examined
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import findings as checkpoint_findings
-from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.core.topology import Topology
 from ansible_collections.canvas.fleet.plugins.module_utils.trainer.adapter import Adapter
@@ -101,7 +101,7 @@ def test_what_was_told_is_what_the_start_does(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for stop in (None, 6, 17):
         save(run.folder, 20 + 20 * len(list(run.folder.iterdir())), upto=stop)
-        seen = checkpoint_guard.look(run.place)
+        seen = examined.look(run.place)
         said = told(
             seen.found, Survey(seen.kept), training_checkpoint_dir=str(run.folder), training_results_dir=str(run.root)
         )

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import examined
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.supervisor import guard as supervisor_guard
@@ -211,7 +212,7 @@ def test_folders_that_are_no_checkpoints_are_moved_by_nobody(run: Run, names: li
     assert run.content() == before
     place = supervisor_guard.place_of(run.spec)
     with pytest.raises(FleetError):
-        checkpoint_guard.back_to(checkpoint_guard.look(place), place, 20)
+        checkpoint_guard.back_to(examined.look(place), place, 20)
 
 
 @pytest.mark.parametrize("names", ITS_OWN.values(), ids=ITS_OWN.keys())
@@ -287,6 +288,6 @@ def test_without_auto_resume_nothing_is_touched(tmp_path: Path) -> None:
 def test_decide_is_about_what_was_seen_alone(run: Run) -> None:
     run.saved(20, 40)
     save(run.folder, 60, upto=6)
-    decision = checkpoint_guard.decide(checkpoint_guard.look(run.place), run.place)
+    decision = checkpoint_guard.decide(examined.look(run.place), run.place)
     assert decision.target is not None
     assert [(move.do, os.path.basename(move.path)) for move in decision.moves] == [("quarantine", "0000060")]

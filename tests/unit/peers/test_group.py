@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import examined
 from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard as checkpoint_guard
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.peers import fetch as checkpoint_fetch
@@ -162,7 +163,7 @@ def test_a_node_follows_a_first_node_that_changes_its_mind(tmp_path: Path, maste
     offered(master, server)
     waiting = node.join()
     wait_for(lambda: resumes_from(node.folder) == 40, 20)
-    seen = checkpoint_guard.look(master.place)
+    seen = examined.look(master.place)
     checkpoint_guard.apply(master.place, checkpoint_guard.back_to(seen, master.place, 20), master.said.append)
     peers.gather(server, offered(master, server), master.node_group, master.said.append, master.end.wait)
     waiting.join(20)

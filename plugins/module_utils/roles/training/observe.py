@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ...checkpoints import guard, models
+from ...checkpoints import examined, models
 from ...checkpoints.seal import Place
 from ...checkpoints.stock import Stock, stock
 from ...core import wire
@@ -94,16 +94,16 @@ def observed(have: Have, want: Want) -> Observation:
     )
 
 
-def _seen(place: Place) -> guard.Seen:
+def _seen(place: Place) -> examined.Seen:
     """The checkpoints, read as their owner, because root is nobody on a network file system (root_squash)."""
-    seen = guard.look(place)
+    seen = examined.look(place)
     denied = os.strerror(errno.EACCES)
     flaws = [flaw for one in (*seen.found.checkpoints, *seen.kept) for flaw in one.flaws]
     if os.geteuid() or (os.access(place.checkpoints, os.R_OK | os.X_OK) and not any(denied in flaw for flaw in flaws)):
         return seen
     try:
         with as_owner(place.checkpoints):
-            return guard.look(place)
+            return examined.look(place)
     except FleetError:  # there is no such folder
         return seen
 

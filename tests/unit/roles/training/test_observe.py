@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import guard
+from ansible_collections.canvas.fleet.plugins.module_utils.checkpoints import examined
 from ansible_collections.canvas.fleet.plugins.module_utils.core import wire
 from ansible_collections.canvas.fleet.plugins.module_utils.core.errors import FleetError
 from ansible_collections.canvas.fleet.plugins.module_utils.roles.training import apply as training_apply
@@ -46,15 +46,15 @@ def test_checkpoints_that_root_may_not_read_are_read_as_their_owner(
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     flaw = checkpoint(20, "incomplete", flaw="cannot be read: Permission denied")
-    denied, readable = guard.Seen(Survey((flaw,))), guard.Seen(Survey((checkpoint(20),)))
+    denied, readable = examined.Seen(Survey((flaw,))), examined.Seen(Survey((checkpoint(20),)))
     asked = []
 
-    def look(place: Any) -> guard.Seen:
+    def look(place: Any) -> examined.Seen:
         asked.append(os.geteuid())
         return denied if os.geteuid() == 0 else readable
 
     os.chown(tmp_path, 12345, 12345)
-    monkeypatch.setattr(guard, "look", look)
+    monkeypatch.setattr(examined, "look", look)
     found = training._seen(training.Place(str(tmp_path), str(tmp_path / "kept")))
     assert (found, asked) == (readable, [0, 12345])
 
