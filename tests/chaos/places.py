@@ -43,6 +43,7 @@ WAYS = (
     Way("temporary files on a noexec disk, no pipelining", {**UNPIPED, "ansible_remote_tmp": "/mnt/noexec"},
         "mkdir -p /mnt/noexec; mount -t tmpfs -o noexec,mode=1777 tmpfs /mnt/noexec"),
     Way("temporary files are kept", UNPIPED, environment={"ANSIBLE_KEEP_REMOTE_FILES": "1"}),
+    Way("no setfacl", UNPIPED, "rm -f /usr/bin/setfacl"),
     Way("sudo with a password", {"ansible_become_password": PASSWORD}, ASKED.format(PASSWORD), FREE),
     Way("su", {"ansible_become_method": "su", "ansible_become_password": PASSWORD}, ASKED.format(PASSWORD), FREE),
     # doas takes what sudo's plugin gives it; a plugin of its own is in community.general, which we do not need.
