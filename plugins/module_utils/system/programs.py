@@ -117,9 +117,14 @@ def _as(user: str) -> dict[str, Any]:
 
 
 def must(
-    *argv: str, each: Callable[[str], None] | None = None, env: Mapping[str, str] | None = None, user: str = ""
+    *argv: str,
+    each: Callable[[str], None] | None = None,
+    env: Mapping[str, str] | None = None,
+    user: str = "",
+    writes: str = "",
 ) -> None:
-    """Like follow(), with more environment variables. Raises FleetError with the program's last lines."""
+    """Like follow(), with more environment variables. Raises FleetError with the program's last lines, and OSError for
+    a full disk: by its words, or by the folder that it `writes`."""
     sys.stdout.write(f"+ {' '.join(argv)}\n")
     try:
         code, last = follow(*argv, each=each, env=environment(**(env or {})), user=user)
@@ -127,7 +132,7 @@ def must(
         raise FleetError(f"{argv[0]} cannot be run", found=str(error)) from error
     if code:
         said = [line.strip() for line in last]
-        raise_if_full(argv[0], said)
+        raise_if_full(argv[0], said, writes)
         errors = [line for line in said if line.startswith(("E:", "ERROR", "Error"))] or said[-3:]
         raise FleetError(f"{argv[0]} failed", found="; ".join(errors[-4:]))
 

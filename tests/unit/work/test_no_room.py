@@ -21,7 +21,7 @@ from ansible_collections.canvas.fleet.plugins.module_utils.work.runner import Jo
 from tests.unit.support.places import ROOT
 from tests.unit.work.test_runner import FakeUnits, user_name
 
-SAYS = "import sys; print({!r}); print('more'); sys.exit(1)"
+SAYS = "import sys; print({!r}); sys.exit(1)"
 PIP = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
 
 
@@ -97,11 +97,13 @@ def test_a_program_that_finds_no_room_is_no_other_failure(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("blocks", "inodes", "full"), [(0, 9, True), (9, 0, True), (9, 9, False)])
-def test_git_names_no_cause_and_the_disk_tells_it(
+def test_a_program_names_no_cause_and_the_disk_tells_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blocks: int, inodes: int, full: bool
 ) -> None:
-    """Seen on a full disk: "failed to write new configuration file"."""
+    """Seen on a full disk: "failed to write new configuration file", and a venv whose ensurepip failed."""
     disk = (4096, 4096, 9, blocks, blocks, 9, inodes, inodes, 0, 255)
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(disk))
     with pytest.raises(OSError if full else FleetError, match="not a git repository"):
         Git(str(tmp_path))("remote", "add", "origin", "git://x/y")
+    with pytest.raises(OSError if full else FleetError, match="returned non-zero"):
+        programs.must(sys.executable, "-c", SAYS.format("Error: ensurepip returned non-zero"), writes=str(tmp_path))

@@ -147,7 +147,7 @@ def make_agent(spec: Any, progress: Progress) -> None:
     names = (store / f"{observe.digest(pins)}-{letter}" for letter in "ab")
     target = next(path for path in names if str(path) != before)
     folders_door.remove_tree(target)
-    programs.must(str(spec["python"]), "-m", "venv", str(target))
+    programs.must(str(spec["python"]), "-m", "venv", str(target), writes=str(target))
     fill(target, pins, spec, progress)
     files.point(link, str(target))
     for old in store.iterdir():  # the one before stays for work that still runs in it
@@ -168,7 +168,8 @@ def fill(target: Path, pins: Sequence[str], spec: Any, progress: Progress) -> No
     options = pip_options(str(spec.get("index_url") or ""), str(spec.get("find_links") or ""))
     command = (python, "-m", "pip", "--no-input", "--disable-pip-version-check", "install")
     try:
-        programs.must(*command, "--progress-bar=off", "--only-binary=:all:", *options, *pins, each=each)
+        words = (*command, "--progress-bar=off", "--only-binary=:all:", *options, *pins)
+        programs.must(*words, each=each, writes=str(target))
     except FleetError as error:
         raise FleetError(
             "pip could not install the agent's packages",
