@@ -44,6 +44,13 @@ ENTRIES: dict[str, Entry] = {
         "at this commit the trainer calls a function that it does not import (NameError after the model is loaded)",
         "set run_config_debug_batches: 0, or canvas_code_commit to a newer commit",
     ),
+    "REPLICAS_NOT_AVERAGED": Entry(
+        "error",
+        "FSDP averages gradients over the shards of a copy alone; with one shard each rank trains a model of its own",
+        "set canvas_code_lean: true, or run_config_num_replicate: 1 and run_config_num_shard to the number of all "
+        "processes (checkpoints then need a shared disk); a trainer that averages by itself names "
+        "run_config_num_shard: 1 in fleet_built_in.json",
+    ),
     # configuration of the run
     "YAML_DIALECT": Entry(
         "error",

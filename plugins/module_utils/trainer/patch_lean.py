@@ -10,6 +10,7 @@ both: 10 B per parameter and rank of host memory, minutes per start. A save gath
 - A save gathers one unit at a time in bf16; rank 0 writes it to its place in the file that save_file would write, byte
   for byte, under a name of its own until it is whole.
 - The optimizer's state of a resume is mapped, not read, so that it goes to the GPU without a copy in host memory.
+- Copies of one shard each average their gradients over all ranks. Upstream's mesh makes each train a model of its own.
 - Upstream's own way stays for what is not such a start: without a file, with --vit_rope, or where tokens are added.
 """
 
@@ -36,6 +37,19 @@ from torch.distributed.fsdp._common_utils import clean_tensor_name  # canvas-fle
 
 _SAFETENSORS = "from safetensors.torch import load_file, save_file\n"
 _IGNORED = "        ignored_modules=ignored_modules,\n"
+_MESH = "    if fsdp_config.sharding_strategy == 'HYBRID_SHARD':\n"
+_STRATEGY = "        sharding_strategy=ShardingStrategy[fsdp_config.sharding_strategy],\n"
+_ALONE = """\
+    # canvas-fleet: with a mesh, FSDP averages copies of one shard each over that shard's ranks, so not at all
+    fleet_alone = (fsdp_config.sharding_strategy, fsdp_config.num_shard) == ('HYBRID_SHARD', 1)  # canvas-fleet
+    fleet_alone = fleet_alone and fsdp_config.num_replicate > 1  # canvas-fleet
+    if fsdp_config.sharding_strategy == 'HYBRID_SHARD' and not fleet_alone:  # canvas-fleet
+"""
+_AVERAGED = """\
+        sharding_strategy=ShardingStrategy[  # canvas-fleet
+            'NO_SHARD' if fleet_alone else fsdp_config.sharding_strategy  # canvas-fleet
+        ],  # canvas-fleet
+"""
 
 
 def _loaded(which: str) -> Edit:
@@ -73,6 +87,8 @@ FSDP_UTILS = Patch(
             _IGNORED,
             _IGNORED + "        param_init_fn=fleet_init(original_model, ignored_modules),  # canvas-fleet\n",
         ),
+        Edit(_MESH, _ALONE),
+        Edit(_STRATEGY, _AVERAGED),
         _loaded("model"),
         _loaded("ema"),
         *_saved("ema"),

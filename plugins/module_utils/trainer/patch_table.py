@@ -47,6 +47,13 @@ def wanted(settings: Settings, path: str = "", built_in: Collection[str] = ()) -
     return tuple(patch for patch in patches if path in ("", patch.path))
 
 
+def averages(settings: Settings, built_in: Collection[str] = ()) -> bool:
+    """True where copies of one shard each train one model: adapters do, as does the lean patch, or the code itself."""
+    if str(settings.get("training_profile") or "full") == "lora" or "run_config_num_shard: 1" in built_in:
+        return True
+    return bool(settings.get("canvas_code_lean")) and "canvas_code_lean: true" not in built_in
+
+
 def own_optimizer(settings: Settings) -> bool:
     """True where run_config_optimizer is another than upstream's."""
     return str(settings.get("run_config_optimizer") or "adamw") != "adamw"

@@ -54,7 +54,7 @@ TRAPS = {
     "flags that the parser does not know": ["FLAG_UNKNOWN"],
     "a checkpoint of another kind": ["CHECKPOINT_OTHER_PROFILE", "CHECKPOINT_OTHER_OPTIMIZER", "PROFILE_UNKNOWN"],
     "adapters that hardly move": ["LORA_RATE_LOW", "ADAPTERS_STILL", "ADAPTERS_UNEXPECTED"],
-    "the mesh": ["SHARDS_MISMATCH"],
+    "the mesh": ["SHARDS_MISMATCH", "REPLICAS_NOT_AVERAGED"],
     "frozen parts on unpatched code": ["FREEZE_NEEDS_PROFILE"],
     "no GPU": ["NO_GPU", "GPU_COUNT_SHORT"],
     "GPU memory": ["GPU_MEMORY_SHORT", "GPU_MEMORY_TIGHT"],

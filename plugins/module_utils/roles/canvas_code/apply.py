@@ -27,7 +27,7 @@ from .decide import decide, edits_in_the_way
 from .git import Ours
 from .observe import Observation, is_commit_id, observe
 
-_NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # decide() of this role looks at no topology
+_NOBODY = Topology("", ("",), 0, 1, 0, "localhost", 0)  # of one rank: what several need, the plan says
 
 
 def refuse(seen: Observation, settings: Settings) -> RolePlan:

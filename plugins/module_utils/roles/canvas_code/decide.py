@@ -31,6 +31,7 @@ def decide(seen: Observation, settings: Settings, topology: Topology) -> RolePla
         commit = "" if copied else seen.commit
         reasons += patch_findings.reasons(seen.code, settings)
         findings += patch_findings.findings(seen.code, settings, commit)
+    findings += patch_findings.not_averaged(None if moving else seen.code, settings, topology)
     version = str(settings["canvas_code_controller_digest"] if copied else seen.commit or "")
     shown = str(settings["canvas_code_commit"]) if moving and not copied else version
     values = {"version": shown, "moving": bool(moving)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...core.settings import Settings
+from ...core.topology import Topology
 from ...findings.finding import Finding, finding
 from ...trainer import known as upstream
 from ...trainer import patch as patches
@@ -75,6 +76,25 @@ def in_the_way(seen: Observation, settings: Settings) -> list[Finding]:
         if wanted and path not in saved:
             found.append(unknown(wanted, (seen.code or Code()).digests.get(patched[path], "")))
     return found
+
+
+def not_averaged(code: Code | None, settings: Settings, topology: Topology) -> list[Finding]:
+    """Copies of one shard each without the patch. `code`: None until it is there; what a known commit has is known."""
+    strategy = (settings.get("run_config_extra_flags") or {}).get("sharding_strategy", "HYBRID_SHARD")
+    if topology.num_shard != 1 or topology.num_replicate < 2 or strategy != "HYBRID_SHARD":
+        return []
+    known = settings["canvas_code_source"] == "git" and settings["canvas_code_commit"] in upstream.COMMITS
+    if patch_table.averages(settings, code.built_in if code else ()) or (code is None and not known):
+        return []
+    return [
+        finding(
+            "REPLICAS_NOT_AVERAGED",
+            found=f"num_replicate {topology.num_replicate} × num_shard 1, training_profile "
+            f"{settings.get('training_profile') or 'full'}, canvas_code_lean {bool(settings.get('canvas_code_lean'))}",
+            expected="canvas_code_lean: true, or one copy of several shards",
+            variable="canvas_code_lean",
+        )
+    ]
 
 
 def _debug_broken(settings: Settings) -> list[Finding]:

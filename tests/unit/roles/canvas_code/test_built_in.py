@@ -90,4 +90,8 @@ def test_the_demos_trainer_says_what_it_has() -> None:
     paths = [path for path in ("train/fsdp_utils.py", "train/pretrain_unified_navit.py") if (trainer / path).exists()]
     told = json.loads((trainer / built_in.NAME).read_text())
     assert told["files"] == {path: sha256((trainer / path).read_bytes()) for path in paths}
-    assert told["built_in"] == ["training_profile: lora", "run_config_optimizer: adamw_fused"]
+    assert told["built_in"] == [
+        "training_profile: lora",
+        "run_config_optimizer: adamw_fused",
+        "run_config_num_shard: 1",
+    ]
