@@ -6,7 +6,14 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import LONG, MOST, SEVERITIES, few, finding
+from ansible_collections.canvas.fleet.plugins.module_utils.findings.finding import (
+    LONG,
+    MOST,
+    SEVERITIES,
+    few,
+    finding,
+    placed,
+)
 
 
 @pytest.mark.parametrize(("severity", "accepted"), [*itertools.product(SEVERITIES, [False, True])])
@@ -29,3 +36,9 @@ def test_a_host_has_as_many_findings_of_a_code_as_a_person_reads() -> None:
 
 def test_what_was_found_is_as_long_as_a_person_may_read() -> None:
     assert len(finding("NO_GPU", found="x" * 1_000_000, expected="y").found) == LONG
+
+
+def test_a_finding_keeps_the_host_and_run_that_it_names() -> None:
+    bare = finding("NO_GPU", found="x", expected="y")
+    named = replace(bare, host="a", run="b")
+    assert [(one.host, one.run) for one in placed([bare, named], host="h", run="r")] == [("h", "r"), ("a", "b")]

@@ -184,6 +184,13 @@ def test_a_folder_is_foreign_when_the_trainer_cannot_read_its_name_as_a_number(
     assert checkpoints.survey(str(tmp_path)).foreign == ((name,) if foreign else ())
 
 
+@pytest.mark.parametrize("name", [".trash", "zz"], ids=["before", "behind"])
+def test_a_foreign_folder_hides_no_checkpoint(tmp_path: Path, name: str) -> None:
+    for folder in (name, "0000020", "0000040"):
+        make(tmp_path / folder)
+    assert [one.step for one in checkpoints.survey(str(tmp_path)).checkpoints] == [20, 40]
+
+
 def test_no_folder_is_an_empty_survey(tmp_path: Path) -> None:
     assert checkpoints.survey(str(tmp_path / "nothing")) == checkpoints.Survey()
 
