@@ -146,7 +146,7 @@ plan for a batch of so many tokens, without CUDA's part. GB of 10⁹ bytes ([gpu
 **Streamed**: the layers of the base lie in pinned host memory, and each rank fetches one at a time. They are read into
 the memory that is then pinned: 27 GB for each rank, which has a copy of its own. With `canvas_code_lean: false`, and
 where the driver cannot pin memory in place, torch pins a copy and rounds each piece up to a power of two: 31 GB. The
-plan knows the first case alone.
+plan counts 31 GB with `canvas_code_lean: false`, and 27 GB otherwise: it cannot see what the driver will do.
 **CPU offload** of `full` with several ranks keeps the gradients of all shards on the GPU until the backward is done:
 28.6 GB (31.2) on each of two GPUs with 20 of the 28 layers and 15,862 tokens. The host has to hold more than the
 parameters, too: pinned pieces are rounded up, and the loaders' workers keep the pages of before. 245.6 GB of the host
